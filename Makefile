@@ -1,0 +1,94 @@
+# What CI calls, and what one types. The environment is .venv, the package is installed there in place (editable), and
+# each target builds first what has changed.
+
+SHELL := /bin/bash
+PYTHON ?= $(shell pyenv which python3 2>/dev/null || command -v python3)
+VENV := .venv
+BIN := $(abspath $(VENV))/bin
+CC_FILES = $(wildcard src/tsfast/native/*.[ch] src/tsfast/native/*/*.[ch])
+STUBBED = $(patsubst src/tsfast/%.pyi,tsfast.%,$(wildcard src/tsfast/_*.pyi))
+CYTHON_OWN = tsfast\._\w+\.__pyx_capi__
+TESTS ?=
+
+.DEFAULT_GOAL := build
+.PHONY: demo build debug test test-debug lint format typecheck bench wheel clean distclean
+
+# Installs in place with the given extras. The compilers' output is shown when they fail; else only which compiler the
+# native programs got.
+define install
+	@mkdir -p build
+	@$(BIN)/python -m pip install -v --no-build-isolation -e '.$(1)' >build/install.log 2>&1 || { \
+		if grep -q 'running build_ext' build/install.log; then \
+			sed -n '/running build_ext/,/Traceback\|subprocess-exited/p' build/install.log | \
+				grep -vE '^ *(copying|building|\S*(gcc|cc) ) ?'; \
+		else cat build/install.log; fi; \
+		echo 'the build failed; all of its output is in build/install.log' >&2; exit 1; }
+	@sed -n 's/^ *tsfast: //p' build/install.log
+endef
+
+requirements = $$($(BIN)/python -c 'import tomllib; table = tomllib.load(open("pyproject.toml", "rb")); \
+	print(*table$(1))')
+
+$(VENV)/.ready: pyproject.toml
+	@test -x "$(PYTHON)" || { echo "no python3 found: set PYTHON" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "$(PYTHON) is older than Python 3.11: set PYTHON" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q $(call requirements,["build-system"]["requires"])
+	@touch $@
+
+$(VENV)/.linters: $(VENV)/.ready
+	@$(BIN)/python -m pip install -q $(call requirements,["project"]["optional-dependencies"]["lint"])
+	@touch $@
+
+build: $(VENV)/.ready
+	$(call install,)
+
+debug: # fault points and asserts; with TSFAST_SANITIZE=1 the sanitizers too
+	TSFAST_DEBUG=1 $(MAKE) build
+
+# A queue of its own in a temporary directory: one job, its list, its output.
+demo: build
+	@dir=$$(mktemp -d) && export PATH=$(BIN):$$PATH TMPDIR=$$dir TS_SOCKET=$$dir/socket TS_STATE=$$dir/state && \
+	trap 'ts -K; rm -rf "$$dir"' EXIT && \
+	id=$$(ts sh -c 'echo "hello from job $$TS_JOBID"') && \
+	ts -w $$id && ts -l && ts -c $$id
+
+test: $(VENV)/.ready
+	$(call install,[test])
+	$(BIN)/python -m pytest $(TESTS)
+
+test-debug:
+	TSFAST_DEBUG=1 $(MAKE) test
+
+lint: $(VENV)/.linters
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	PATH=$(BIN):$$PATH $(BIN)/cython-lint src
+	$(BIN)/clang-format --dry-run -Werror $(CC_FILES)
+
+format: $(VENV)/.linters
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CC_FILES)
+
+typecheck: $(VENV)/.ready
+	$(call install,[dev])
+	$(BIN)/mypy
+	$(if $(STUBBED),$(BIN)/stubtest --ignore-unused-allowlist --allowlist <(echo '$(CYTHON_OWN)') $(STUBBED))
+
+bench: $(VENV)/.ready
+	$(call install,[test])
+	$(BIN)/python -m pytest -o python_files='bench_*.py' --benchmark-only bench
+
+wheel: $(VENV)/.ready
+	rm -rf build/lib.* build/bdist.* # setuptools would ship what is no longer in src
+	$(BIN)/python -m pip wheel --no-deps -w wheels/dist .
+
+clean:
+	rm -rf build dist wheels/dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
+	rm -f src/tsfast/*.so src/tsfast/native/ts-run
+	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)

@@ -1,0 +1,222 @@
+"""Builds the compiled modules and the two native programs; everything else stands in pyproject.toml.
+
+- every src/tsfast/_*.pyx is an extension module of its own;
+- native/launcher/*.c is the program installed as `ts` and `tsp`, in place of setuptools' scripts;
+- native/runner/*.c is `ts-run`, which the server opens from the package's directory.
+
+TSFAST_DEBUG=1 compiles in the fault points and asserts, TSFAST_SANITIZE=1 adds ASan and UBSan to the extensions,
+TSFAST_NATIVE_CC is the compiler of the programs. See CONTRIBUTING.md.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import Cython
+from Cython.Compiler import Options
+from setuptools import Command, Extension, setup
+from setuptools.command.build import build
+from setuptools.command.build_ext import build_ext  # Cython's, since Cython is there
+from setuptools.errors import CompileError
+
+os.chdir(Path(__file__).resolve().parent)  # the paths below are relative, as setuptools wants them
+
+PACKAGE = Path("src/tsfast")
+NATIVE = PACKAGE / "native"
+VERSION = re.search(r'^__version__ = "(.+)"', (PACKAGE / "__init__.py").read_text(), re.MULTILINE)[1]
+DEBUG = os.environ.get("TSFAST_DEBUG", "") not in ("", "0")
+SANITIZE = os.environ.get("TSFAST_SANITIZE", "") not in ("", "0")
+
+OPTIMISE = ["-O1", "-g", "-UNDEBUG", "-DTSFAST_FAULTS"] if DEBUG else ["-O2"]
+WARNINGS = ["-Wall", "-Wextra", *([] if SANITIZE else ["-Werror"])]  # sanitizers make gcc guess wrongly
+GENERATED = ["-Wno-sign-compare"]  # Cython's temporaries for range(), len() and enum values are signed
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
+DEFINE_VERSION = f'-DTSFAST_VERSION="{VERSION}"'
+
+COMPILE_ARGS = ["-std=gnu11", "-fvisibility=hidden", *OPTIMISE, *WARNINGS, *GENERATED, DEFINE_VERSION]
+LINK_ARGS = []
+if SANITIZE:
+    COMPILE_ARGS += [*SANITIZERS, "-fno-wrapv"]  # Python's own -fwrapv would hide signed overflow
+    LINK_ARGS += SANITIZERS
+
+DIRECTIVES = {"language_level": 3, "auto_pickle": False, "autotestdict": False, "cdivision": True}
+Options.warning_errors = True
+
+
+def files(directory, *patterns):
+    return sorted(path.as_posix() for pattern in patterns for path in directory.glob(pattern))
+
+
+def extensions():
+    headers = files(NATIVE, "*.h") + files(PACKAGE, "*.pxd", "*.pxi")
+    return [
+        Extension(
+            f"tsfast.{Path(source).stem}",
+            [source],
+            depends=headers,
+            include_dirs=["src", PACKAGE.as_posix()],
+            extra_compile_args=COMPILE_ARGS,
+            extra_link_args=LINK_ARGS,
+        )
+        for source in files(PACKAGE, "_*.pyx")
+    ]
+
+
+class BuildExtensions(build_ext):
+    """Translates one module after the other, compiles them in parallel, and rebuilds only what changed.
+
+    Builds in place (editable ones too) keep their intermediate files under build/, so the next one is quick.
+    """
+
+    def finalize_options(self):
+        super().finalize_options()
+        self.cython_c_in_temp = True
+        self.cython_directives = {**DIRECTIVES, **self.cython_directives}
+        self.parallel = self.parallel or os.cpu_count()
+
+    def run(self):
+        build_lib, build_temp = self.build_lib, self.build_temp
+        if self.editable_mode or self.inplace:
+            self.build_temp = f"build/inplace-{sys.implementation.cache_tag}"
+            self.build_lib = f"{self.build_temp}/lib"
+        stamp = Path(self.build_temp, "settings")
+        settings = repr((sys.version, Cython.__version__, COMPILE_ARGS, LINK_ARGS, DIRECTIVES, os.environ.get("CC")))
+        if self.force or not stamp.is_file() or stamp.read_text() != settings:
+            self.force = True
+            stamp.unlink(missing_ok=True)  # until all is compiled anew
+        try:
+            super().run()
+        finally:
+            self.build_lib, self.build_temp = build_lib, build_temp
+        stamp.write_text(settings)
+
+    def build_extensions(self):
+        from Cython.Build import cythonize
+
+        translated = cythonize(
+            self.extensions,
+            build_dir=self.build_temp,
+            include_path=["src"],
+            compiler_directives=self.cython_directives,
+            force=self.force,
+            quiet=self.verbose == 0,
+        )
+        for extension, result in zip(self.extensions, translated, strict=True):
+            extension.sources = result.sources
+        super().build_extensions()
+
+
+# ---- native programs ----
+
+
+def links(compiler):
+    with tempfile.TemporaryDirectory() as directory:
+        source = Path(directory, "probe.c")
+        source.write_text('#include <stdio.h>\nint main(void) { return puts("") < 0; }\n')
+        try:
+            result = subprocess.run([*compiler, "-o", f"{directory}/probe", str(source)], capture_output=True)
+        except OSError:
+            return False
+        return result.returncode == 0
+
+
+def native_compiler():
+    """A static program starts in a fraction of the time, a static musl one fastest of all."""
+    if chosen := os.environ.get("TSFAST_NATIVE_CC"):
+        return shlex.split(chosen)
+    cc = shlex.split(os.environ.get("CC") or "cc")
+    for compiler in (["musl-gcc", "-static"], [*cc, "-static"]):
+        if shutil.which(compiler[0]) and links(compiler):
+            return compiler
+    return cc
+
+
+def compile_native(directory, output):
+    sources = files(directory, "*.c")
+    if not sources:
+        raise CompileError(f"no C sources in {directory}")
+    compiler = native_compiler()
+    command = [*compiler, "-std=gnu11", "-Wall", "-Wextra", "-Werror", *OPTIMISE, *([] if DEBUG else ["-s"])]
+    command += [DEFINE_VERSION, f"-I{NATIVE}", f"-I{PACKAGE}", "-Isrc", "-o", str(output), *sources]
+    print(f"tsfast: {Path(output).name} is compiled with: {shlex.join(compiler)}", flush=True)
+    Path(output).parent.mkdir(parents=True, exist_ok=True)
+    Path(output).unlink(missing_ok=True)  # a running program's file cannot be written
+    if subprocess.run(command).returncode:
+        raise CompileError(f"failed: {shlex.join(command)}")
+    Path(output).chmod(0o755)
+
+
+class BuildScripts(Command):
+    """Compiles the launcher, in place of the copying of script texts."""
+
+    description = "compile ts and tsp"
+    user_options = [("build-dir=", "d", "directory to build in")]  # noqa: RUF012
+
+    def initialize_options(self):
+        self.build_dir = None
+        self.force = None
+        self.executable = None  # set by editable_wheel, means nothing to a program
+
+    def finalize_options(self):
+        self.set_undefined_options("build", ("build_scripts", "build_dir"), ("force", "force"))
+
+    def get_source_files(self):
+        return files(NATIVE / "launcher", "*.[ch]") + files(NATIVE, "*.h")
+
+    def run(self):
+        compile_native(NATIVE / "launcher", Path(self.build_dir, "ts"))
+        Path(self.build_dir, "tsp").unlink(missing_ok=True)
+        shutil.copy2(Path(self.build_dir, "ts"), Path(self.build_dir, "tsp"))
+
+
+class BuildRunner(Command):
+    """Compiles ts-run into the package; for an editable install into the package's source directory."""
+
+    description = "compile ts-run"
+    user_options = [("build-lib=", "d", "directory to build in"), ("inplace", "i", "build in src")]  # noqa: RUF012
+    boolean_options = ["inplace"]  # noqa: RUF012
+    editable_mode = False
+
+    def initialize_options(self):
+        self.build_lib = None
+        self.inplace = False
+
+    def finalize_options(self):
+        self.set_undefined_options("build", ("build_lib", "build_lib"))
+
+    def _built(self):
+        return Path(self.build_lib, "tsfast", "native", "ts-run").as_posix()
+
+    def get_source_files(self):
+        return files(NATIVE / "runner", "*.[ch]") + files(NATIVE, "*.h")
+
+    def get_outputs(self):
+        return [self._built()]
+
+    def get_output_mapping(self):
+        return {self._built(): (NATIVE / "ts-run").as_posix()} if self.editable_mode else {}
+
+    def run(self):
+        compile_native(NATIVE / "runner", NATIVE / "ts-run" if self.editable_mode or self.inplace else self._built())
+
+
+class Build(build):
+    sub_commands = [*build.sub_commands, ("build_runner", None)]  # noqa: RUF012
+
+
+if __name__ == "__main__":
+    setup(
+        ext_modules=extensions(),
+        scripts=files(NATIVE / "launcher", "*.c"),
+        cmdclass={
+            "build": Build,
+            "build_ext": BuildExtensions,
+            "build_runner": BuildRunner,
+            "build_scripts": BuildScripts,
+        },
+    )

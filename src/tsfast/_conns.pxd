@@ -1,0 +1,61 @@
+"""Connections of clients: accepting, peer check, frames in, frames out. It knows no jobs.
+
+Frames are buffered until they are whole; nothing here ever waits for a client. Answers are collected and sent at the
+end of the loop's turn; what a client does not take at once is kept for it, and sent as it takes it.
+"""
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+
+from tsfast._loop cimport Loop, Source
+
+cdef struct Conn:
+    Source source
+    char *input           # owned
+    size_t input_size, input_room
+    char *output          # owned
+    size_t output_size, output_sent, output_room
+    int fds[3]            # descriptors that came with a frame, owned
+    int n_fds
+    bint closing          # closed as soon as the output is sent
+    bint dirty            # in the list of those with output to send
+    bint failed           # out of memory for its output: closed without more
+    Conn *prev            # all connections
+    Conn *next
+    Conn *next_dirty
+    # for the owner of the connections
+    uint64_t job          # the job that it waits for
+    int role              # 0: none
+    Conn *prev_waiting
+    Conn *next_waiting
+    char *parked          # owned: a request that waits for room in the queue
+    uint32_t parked_size
+
+# A whole frame; `payload` is valid for the call. Returns 0, or -1 to close the connection.
+ctypedef int (*FrameHandler)(void *owner, Conn *conn, uint32_t type, char *payload, uint32_t size) noexcept nogil
+ctypedef void (*CloseHandler)(void *owner, Conn *conn) noexcept nogil
+
+cdef class Conns:
+    cdef Loop loop
+    cdef Source listening         # fd -1: none
+    cdef bint full                # out of descriptors: not accepting
+    cdef Conn *all
+    cdef Conn *dirty
+    cdef uint64_t uid
+    cdef void *owner
+    cdef FrameHandler on_frame
+    cdef CloseHandler on_close
+
+    cdef int listen(self, int sock) noexcept nogil                # takes over a listening socket
+    # Append a frame to the answer. Never blocks, never fails visibly (`failed` closes the connection later).
+    cdef void send(self, Conn *conn, uint32_t type, const void *data, size_t size) noexcept nogil
+    cdef void send_code(self, Conn *conn, uint32_t type, int32_t code) noexcept nogil
+    cdef void finish(self, Conn *conn) noexcept nogil             # close it once all is sent
+    cdef void close(self, Conn *conn) noexcept nogil
+    cdef void flush(self) noexcept nogil                          # at the end of a turn
+
+    # private
+    cdef void _accept(self) noexcept nogil
+    cdef void _read(self, Conn *conn) noexcept nogil
+    cdef void _frames(self, Conn *conn) noexcept nogil
+    cdef void _mark(self, Conn *conn) noexcept nogil
+    cdef void _write(self, Conn *conn) noexcept nogil
+    cdef void _drop(self, Conn *conn) noexcept nogil

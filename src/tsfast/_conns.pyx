@@ -1,0 +1,259 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# cython: auto_pickle=False
+"""See _conns.pxd."""
+cimport cython
+from libc.stddef cimport size_t
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memcpy, memmove
+
+from tsfast._layout cimport TSF_EXIT_ERROR, TSF_FRAME_EXIT, TSF_FRAME_MAX, TSF_WIRE_VERSION, tsf_code, tsf_frame
+from tsfast._limits cimport READ_CHUNK
+from tsfast._loop cimport Loop, Source
+from tsfast._sys cimport (
+    EAGAIN, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, MSG_DONTWAIT, MSG_NOSIGNAL,
+    SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, close, errno, geteuid, send, ssize_t, tsf_peer_uid, tsf_recv_fds,
+)
+
+cdef enum:
+    ACCEPTS_PER_TURN = 256
+    OUTPUT_KEPT = 65536        # output buffers up to this size are kept for the next answer
+
+
+cdef void accept_ready(void *owner, Source *source, uint32_t events) noexcept nogil:
+    (<Conns> owner)._accept()
+
+
+cdef void conn_ready(void *owner, Source *source, uint32_t events) noexcept nogil:
+    cdef Conn *conn = <Conn *> source          # its first member
+    if events & EPOLLOUT:
+        (<Conns> owner)._write(conn)
+        if not source.events:
+            return
+    if events & (EPOLLIN | EPOLLHUP | EPOLLERR):
+        (<Conns> owner)._read(conn)
+
+
+@cython.final
+cdef class Conns:
+    def __init__(self, Loop loop):
+        self.loop = loop
+        self.listening.fd = -1
+        self.listening.handler = accept_ready
+        self.listening.owner = <void *> self
+        self.uid = geteuid()
+
+    def __dealloc__(self):
+        while self.all != NULL:
+            self._drop(self.all)
+        if self.listening.fd >= 0:
+            close(self.listening.fd)
+
+    cdef int listen(self, int sock) noexcept nogil:
+        if self.listening.fd >= 0:
+            self.loop.remove(&self.listening)
+            close(self.listening.fd)
+        self.listening.fd = sock
+        self.full = False
+        return self.loop.watch(&self.listening, EPOLLIN)
+
+    cdef void _accept(self) noexcept nogil:
+        cdef Conn *conn
+        cdef int64_t peer
+        cdef int i, fd
+        for i in range(ACCEPTS_PER_TURN):
+            fd = accept4(self.listening.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)
+            if fd < 0:
+                if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
+                    # Stop asking, or epoll would report the waiting callers for ever; close() asks again.
+                    self.loop.remove(&self.listening)
+                    self.full = True
+                return
+            peer = tsf_peer_uid(fd)
+            if peer != <int64_t> self.uid and peer != 0:
+                close(fd)
+                continue
+            conn = <Conn *> calloc(1, sizeof(Conn))
+            if conn == NULL:
+                close(fd)
+                continue
+            conn.source.fd = fd
+            conn.source.handler = conn_ready
+            conn.source.owner = <void *> self
+            if self.loop.watch(&conn.source, EPOLLIN) < 0:
+                close(fd)
+                free(conn)
+                continue
+            conn.next = self.all
+            if self.all != NULL:
+                self.all.prev = conn
+            self.all = conn
+            # A caller sends its request right after connecting: mostly it is here already.
+            self._read(conn)
+
+    # ---- input -------------------------------------------------------------------------------------------------
+    cdef void _read(self, Conn *conn) noexcept nogil:
+        cdef char *grown
+        cdef ssize_t got
+        cdef size_t room
+        cdef int fds[3]
+        cdef int n_fds = 0, i
+        if conn.input_room - conn.input_size < <size_t> READ_CHUNK // 2:
+            room = conn.input_room * 2 if conn.input_room else READ_CHUNK
+            grown = <char *> realloc(conn.input, room)
+            if grown == NULL:
+                self.close(conn)
+                return
+            conn.input = grown
+            conn.input_room = room
+        got = tsf_recv_fds(conn.source.fd, conn.input + conn.input_size, conn.input_room - conn.input_size, fds, &n_fds)
+        if n_fds:
+            for i in range(conn.n_fds):
+                close(conn.fds[i])
+            for i in range(n_fds):
+                conn.fds[i] = fds[i]
+            conn.n_fds = n_fds
+        if got < 0 and errno == EAGAIN:
+            return
+        if got <= 0:
+            self.close(conn)
+            return
+        if conn.closing:
+            return
+        conn.input_size += <size_t> got
+        self._frames(conn)
+
+    cdef void _frames(self, Conn *conn) noexcept nogil:
+        cdef const tsf_frame *frame
+        cdef size_t at = 0
+        while conn.input_size - at >= sizeof(tsf_frame):
+            frame = <const tsf_frame *> (conn.input + at)
+            if frame.version != TSF_WIRE_VERSION:
+                # Any frame of ours tells the caller which version we speak.
+                self.send_code(conn, TSF_FRAME_EXIT, TSF_EXIT_ERROR)
+                self.finish(conn)
+                return
+            if frame.length > TSF_FRAME_MAX:
+                self.close(conn)
+                return
+            if conn.input_size - at - sizeof(tsf_frame) < frame.length:
+                break
+            if self.on_frame(self.owner, conn, frame.type, conn.input + at + sizeof(tsf_frame),
+                             frame.length) < 0:
+                self.close(conn)
+                return
+            if conn.closing:
+                return
+            at += sizeof(tsf_frame) + frame.length
+        if at:
+            memmove(conn.input, conn.input + at, conn.input_size - at)
+            conn.input_size -= at
+        if conn.input_size == 0:
+            # Thousands of waiting callers should cost no more than their sockets.
+            free(conn.input)
+            conn.input = NULL
+            conn.input_room = 0
+
+    # ---- output ------------------------------------------------------------------------------------------------
+    cdef void send(self, Conn *conn, uint32_t type, const void *data, size_t size) noexcept nogil:
+        cdef tsf_frame frame
+        cdef size_t part, room
+        cdef char *grown
+        cdef const char *p = <const char *> data
+        while True:
+            part = min(size, <size_t> TSF_FRAME_MAX)
+            room = conn.output_size + sizeof(frame) + part
+            if room > conn.output_room:
+                room = max(room, 2 * conn.output_room)
+                grown = <char *> realloc(conn.output, room)
+                if grown == NULL:
+                    conn.failed = True
+                    break
+                conn.output = grown
+                conn.output_room = room
+            frame.version = TSF_WIRE_VERSION
+            frame.type = type
+            frame.length = <uint32_t> part
+            frame.reserved = 0
+            memcpy(conn.output + conn.output_size, &frame, sizeof(frame))
+            memcpy(conn.output + conn.output_size + sizeof(frame), p, part)
+            conn.output_size += sizeof(frame) + part
+            p += part
+            size -= part
+            if size == 0:
+                break
+        self._mark(conn)
+
+    cdef void _mark(self, Conn *conn) noexcept nogil:
+        if not conn.dirty:
+            conn.dirty = True
+            conn.next_dirty = self.dirty
+            self.dirty = conn
+
+    cdef void send_code(self, Conn *conn, uint32_t type, int32_t code) noexcept nogil:
+        cdef tsf_code payload
+        payload.code = code
+        self.send(conn, type, &payload, sizeof(payload))
+
+    cdef void finish(self, Conn *conn) noexcept nogil:
+        conn.closing = True
+        self._mark(conn)
+
+    cdef void flush(self) noexcept nogil:
+        cdef Conn *conn
+        while self.dirty != NULL:
+            conn = self.dirty
+            self.dirty = conn.next_dirty
+            conn.dirty = False
+            self._write(conn)
+
+    cdef void _write(self, Conn *conn) noexcept nogil:
+        cdef ssize_t sent
+        if conn.failed:
+            self.close(conn)
+            return
+        while conn.output_sent < conn.output_size:
+            sent = send(conn.source.fd, conn.output + conn.output_sent, conn.output_size - conn.output_sent,
+                        MSG_DONTWAIT | MSG_NOSIGNAL)
+            if sent < 0:
+                if errno == EINTR:
+                    continue
+                if errno != EAGAIN or self.loop.watch(&conn.source, EPOLLIN | EPOLLOUT) < 0:
+                    self.close(conn)
+                return
+            conn.output_sent += <size_t> sent
+        conn.output_sent = conn.output_size = 0
+        if conn.output_room > <size_t> OUTPUT_KEPT:
+            free(conn.output)
+            conn.output = NULL
+            conn.output_room = 0
+        if conn.closing or self.loop.watch(&conn.source, EPOLLIN) < 0:
+            self.close(conn)
+
+    # ---- end ---------------------------------------------------------------------------------------------------
+    cdef void close(self, Conn *conn) noexcept nogil:
+        self.on_close(self.owner, conn)
+        self._drop(conn)
+        if self.full and self.listening.fd >= 0 and self.loop.watch(&self.listening, EPOLLIN) == 0:
+            self.full = False
+
+    cdef void _drop(self, Conn *conn) noexcept nogil:
+        cdef Conn **link = &self.dirty
+        cdef int i
+        if conn.dirty:
+            while link[0] != conn:
+                link = &link[0].next_dirty
+            link[0] = conn.next_dirty
+        self.loop.remove(&conn.source)
+        close(conn.source.fd)
+        for i in range(conn.n_fds):
+            close(conn.fds[i])
+        if conn.prev != NULL:
+            conn.prev.next = conn.next
+        else:
+            self.all = conn.next
+        if conn.next != NULL:
+            conn.next.prev = conn.prev
+        free(conn.input)
+        free(conn.output)
+        free(conn.parked)
+        free(conn)

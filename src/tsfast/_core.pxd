@@ -1,0 +1,30 @@
+"""The composition root: builds the parts of a server, joins them, and runs the loop."""
+from libc.stdint cimport uint32_t, uint64_t
+
+from tsfast._commands cimport Commands
+from tsfast._conns cimport Conns
+from tsfast._loop cimport Loop, Source
+from tsfast._spool cimport Spool
+
+cdef class Server:
+    cdef Loop loop
+    cdef Conns conns
+    cdef Spool spool
+    cdef Commands commands
+    cdef Source signals               # SIGCHLD, SIGTERM
+    cdef Source watch                 # inotify on the socket's name
+    cdef int watched, rebind_timer
+    cdef int socket_dir
+    cdef bytes directory, name, path
+    cdef const char *directory_text
+    cdef const char *name_text
+    cdef const char *path_text
+    cdef uint64_t inode               # of the socket's name
+    cdef bint terminated
+
+    cdef int _bind(self) noexcept nogil
+
+    # private
+    cdef bint _name_is_ours(self) noexcept nogil
+    cdef void _check_name(self) noexcept nogil
+    cdef void _unbind(self) noexcept nogil

@@ -1,0 +1,184 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# cython: auto_pickle=False
+"""The compiled server: `Server(...)`, `recover()`, `listen()`, `run()`. tsfast.boot makes the process for it."""
+import os
+
+cimport cython
+from libc.signal cimport SIG_IGN, signal
+from libc.string cimport strerror
+
+from tsfast._commands cimport Commands
+from tsfast._conns cimport Conns
+from tsfast._contexts cimport Contexts
+from tsfast._limits cimport LISTEN_BACKLOG, REBIND_RETRY_MS
+from tsfast._loop cimport Loop, Source
+from tsfast._runners cimport Runners
+from tsfast._spool cimport Spool
+from tsfast._sys cimport (
+    AT_SYMLINK_NOFOLLOW, EPOLLIN, IN_ATTRIB, IN_CLOEXEC, IN_DELETE_SELF, IN_MOVE_SELF, IN_NONBLOCK, O_CLOEXEC,
+    O_DIRECTORY, O_PATH, PR_SET_CHILD_SUBREAPER, SFD_CLOEXEC, SFD_NONBLOCK, SIG_BLOCK, SIGCHLD, SIGHUP, SIGINT,
+    SIGPIPE, SIGTERM, close, errno, fstatat, fstatfs, inotify_add_watch, inotify_init1, inotify_rm_watch, mkdirat,
+    open_, prctl, read, sigaddset, sigemptyset, signalfd, signalfd_siginfo, sigprocmask, sigset_t, ssize_t, stat_t,
+    statfs_t, tsf_answers, tsf_listen, unlinkat,
+)
+from tsfast._table cimport Table
+from tsfast._table import TableError as TableError
+
+
+def filesystem_type(int fd) -> int:
+    """f_type of statfs(2) of the file system that `fd` is on. Raises OSError."""
+    cdef statfs_t st
+    if fstatfs(fd, &st) < 0:
+        raise OSError(errno, strerror(errno).decode(), "statfs")
+    return st.f_type & 0xffffffff
+
+
+def answers(int directory, bytes name not None) -> bool:
+    """Whether a server of this user listens at `name` in the directory open as `directory`."""
+    return tsf_answers(directory, name)
+
+
+def drop_queue(int state_dir):
+    """-K where no server is there: forget all jobs of the table in `state_dir` (taken over). The caller holds the
+    lock. Raises OSError, TableError."""
+    cdef Contexts contexts = Contexts(state_dir)
+    cdef Table table = Table(state_dir, True)
+    if table.drop_all() < 0:
+        raise OSError(errno, strerror(errno).decode(), "header")
+    contexts.sweep(True)
+
+
+cdef void signal_came(void *owner, Source *source, uint32_t events) noexcept nogil:
+    cdef signalfd_siginfo info
+    while read(source.fd, &info, sizeof(info)) == <ssize_t> sizeof(info):
+        if info.ssi_signo == <uint32_t> SIGTERM:
+            (<Server> owner).terminated = True
+    (<Server> owner).spool.runners.reap()
+
+
+cdef void name_changed(void *owner, Source *source, uint32_t events) noexcept nogil:
+    cdef char buffer[4096]
+    while read(source.fd, buffer, sizeof(buffer)) > 0:
+        pass
+    (<Server> owner)._check_name()
+
+
+cdef void rebind_due(void *owner) noexcept nogil:
+    (<Server> owner)._check_name()
+
+
+@cython.final
+cdef class Server:
+    def __init__(self, *, int state_dir, str socket_path not None, str runner not None, str boot_id not None,
+                 bytes default_logdir not None, bytes version not None, uint64_t max_unfinished, bytes fault not None):
+        """Open everything of a queue; the caller holds the lock of its state directory.
+
+        state_dir: descriptor of the state directory, taken over. socket_path: absolute. runner: path of the runner
+        program. max_unfinished: TS_MAXCONN, 0 for no limit. Raises OSError, ValueError, TableError."""
+        cdef sigset_t mask
+        self.signals.fd = self.watch.fd = self.socket_dir = -1
+        self.watched = -1
+        self.path = os.fsencode(socket_path)
+        self.directory, self.name = os.path.split(self.path)
+        self.path_text = self.path
+        self.directory_text = self.directory
+        self.name_text = self.name
+        for number in (SIGINT, SIGHUP, SIGPIPE):
+            signal(number, SIG_IGN)
+        sigemptyset(&mask)
+        sigaddset(&mask, SIGCHLD)
+        sigaddset(&mask, SIGTERM)
+        sigprocmask(SIG_BLOCK, &mask, NULL)
+        # Whose runner dies becomes our child: the status of its job is not lost with it.
+        prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        self.loop = Loop()
+        self.conns = Conns(self.loop)
+        contexts = Contexts(state_dir)
+        runners = Runners(self.loop, state_dir, runner, boot_id, fault)
+        self.spool = Spool(self.loop, Table(state_dir, True), contexts, runners)
+        self.commands = Commands(self.conns, self.spool, default_logdir, version, max_unfinished)
+        self.rebind_timer = self.loop.new_timer(rebind_due, <void *> self)
+        self.signals.fd = signalfd(-1, &mask, SFD_NONBLOCK | SFD_CLOEXEC)
+        self.signals.handler = signal_came
+        self.signals.owner = <void *> self
+        self.watch.fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC)
+        self.watch.handler = name_changed
+        self.watch.owner = <void *> self
+        if self.signals.fd < 0 or self.loop.watch(&self.signals, EPOLLIN) < 0:
+            raise OSError(errno, strerror(errno).decode(), "signalfd")
+        # Without inotify (its limit is reached) all works but finding out that the name has vanished.
+        if self.watch.fd >= 0:
+            self.loop.watch(&self.watch, EPOLLIN)
+
+    def __dealloc__(self):
+        for fd in (self.signals.fd, self.watch.fd, self.socket_dir):
+            if fd >= 0:
+                close(fd)
+
+    def recover(self, slots: int, max_finished: int) -> list[int]:
+        """Take up the queue where it was left; see Spool.recover."""
+        return self.spool.recover(slots, max_finished)
+
+    def listen(self):
+        """Be there for callers, under the socket's name. Raises OSError."""
+        if self._bind() < 0:
+            raise OSError(errno, strerror(errno).decode(), os.fsdecode(self.path))
+
+    def run(self):
+        """Serve until -K (returns True: the queue was dropped) or SIGTERM (False: it is kept)."""
+        cdef bint dropped
+        with nogil:
+            while not self.terminated and self.commands.last_caller == NULL:
+                self.commands.admit_parked()
+                self.spool.dispatch()
+                self.conns.flush()
+                if self.loop.turn(False) < 0:
+                    break
+            dropped = self.commands.last_caller != NULL
+            if not dropped:
+                self.commands.answer_all(b"the server was ended; its queue is kept")
+            self._unbind()
+            self.conns.flush()
+        if dropped:
+            self.spool.contexts.sweep(True)
+        return dropped
+
+    # ---- the socket's name -------------------------------------------------------------------------------------
+    cdef int _bind(self) noexcept nogil:
+        cdef stat_t st
+        cdef int sock
+        if self.socket_dir >= 0:
+            close(self.socket_dir)
+        mkdirat(-1, self.directory_text, 0o700)            # removed under us, or there already
+        self.socket_dir = open_(self.directory_text, O_PATH | O_DIRECTORY | O_CLOEXEC)
+        if self.socket_dir < 0:
+            return -1
+        sock = tsf_listen(self.socket_dir, self.name_text, LISTEN_BACKLOG)
+        if sock < 0:
+            return -1
+        if fstatat(self.socket_dir, self.name_text, &st, AT_SYMLINK_NOFOLLOW) == 0:
+            self.inode = st.st_ino
+        if self.watch.fd >= 0:
+            if self.watched >= 0:
+                inotify_rm_watch(self.watch.fd, self.watched)
+            self.watched = inotify_add_watch(self.watch.fd, self.path_text,
+                                             <uint32_t> (IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF))
+        return self.conns.listen(sock)
+
+    cdef bint _name_is_ours(self) noexcept nogil:
+        cdef stat_t st
+        cdef int directory = open_(self.directory_text, O_PATH | O_DIRECTORY | O_CLOEXEC)
+        cdef bint ours = False
+        if directory >= 0:
+            ours = (fstatat(directory, self.name_text, &st, AT_SYMLINK_NOFOLLOW) == 0 and st.st_ino == self.inode)
+            close(directory)
+        return ours
+
+    cdef void _check_name(self) noexcept nogil:
+        """Somebody removed or renamed the socket: callers would start a second server, which the lock would stop."""
+        if not self._name_is_ours() and self._bind() < 0:
+            self.loop.set_timer(self.rebind_timer, REBIND_RETRY_MS)
+
+    cdef void _unbind(self) noexcept nogil:
+        if self._name_is_ours():
+            unlinkat(self.socket_dir, self.name_text, 0)

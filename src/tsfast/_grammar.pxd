@@ -1,0 +1,66 @@
+"""The one grammar of the command line: option table, getopt rules, values. Used by the server and the Python CLI.
+
+Pure: no I/O, no environment. Texts are bytes as the caller typed them; nothing is copied, pointers point into argv.
+"""
+from libc.stdint cimport uint32_t, uint64_t
+
+cdef enum ActionKind:
+    ACTION_LIST = 0
+    ACTION_SUBMIT
+    ACTION_SLOTS             # -S [N]: number = N, has_number
+    ACTION_TAIL              # -t
+    ACTION_CAT               # -c
+    ACTION_PID               # -p
+    ACTION_OUTPUT            # -o
+    ACTION_INFO              # -i
+    ACTION_STATE             # -s
+    ACTION_REMOVE            # -r
+    ACTION_WAIT              # -w
+    ACTION_KILL              # -k
+    ACTION_KILL_ALL          # -T
+    ACTION_URGENT            # -u
+    ACTION_SWAP              # -U id-id: id, id2
+    ACTION_CLEAR             # -C
+    ACTION_KILL_SERVER       # -K
+    ACTION_COUNT_RUNNING     # -R
+    ACTION_LAST_ID           # -q
+    ACTION_LABEL             # -a
+    ACTION_FULL_COMMAND      # -F
+    ACTION_GET_LOGDIR
+    ACTION_SET_LOGDIR        # text
+    ACTION_HELP
+    ACTION_VERSION
+
+cdef enum ListFormat:
+    FORMAT_DEFAULT = 0
+    FORMAT_JSON
+    FORMAT_TAB
+
+cdef struct Command:
+    int action               # ActionKind
+    int format               # ListFormat, of ACTION_LIST
+    bint has_id
+    uint64_t id, id2
+    bint has_number
+    uint32_t number
+    const char *text
+    # ACTION_SUBMIT
+    uint32_t flags           # enum tsf_job_flag of native/table.h
+    bint no_block            # -B
+    bint after_last          # -d
+    uint32_t slots           # -N, default 1
+    const char *label        # NULL if none
+    const char *name         # -O, NULL if none
+    uint64_t *after          # -D ids, malloc'ed, freed by command_free
+    size_t n_after
+    uint64_t *after_ok       # -W ids
+    size_t n_after_ok
+    int words                # index in argv of the first word of the job's command
+    # when parse() returns -1: one line without newline, without the leading "ts: "
+    char error[256]
+
+# argv: the words after the program's name. 0, or -1 with `error` set (nothing to free then).
+cdef int parse(const char *const *argv, int argc, Command *command) noexcept nogil
+cdef void command_free(Command *command) noexcept nogil
+# The help text of -h, NUL-terminated, and of the version line's number.
+cdef const char *help_text() noexcept nogil

@@ -1,0 +1,39 @@
+from typing import TypedDict, type_check_only
+
+@type_check_only
+class Parsed(TypedDict):
+    action: int
+    format: int
+    id: int | None
+    id2: int | None
+    number: int | None
+    text: bytes | None
+    flags: int
+    no_block: bool
+    after_last: bool
+    slots: int
+    label: bytes | None
+    name: bytes | None
+    after: list[int]
+    after_ok: list[int]
+    words: int
+
+@type_check_only
+class OptionRow(TypedDict):
+    letter: str
+    name: str
+    operand: str
+    optional: bool
+    action: bool
+    supported: bool
+    group: str
+    help: str
+
+class GrammarError(ValueError): ...
+
+ACTIONS: dict[str, int]
+FORMATS: dict[str, int]
+
+def help_bytes() -> bytes: ...
+def options() -> list[OptionRow]: ...
+def parse_words(words: list[bytes]) -> Parsed: ...

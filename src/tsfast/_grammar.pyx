@@ -1,0 +1,573 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# cython: auto_pickle=False
+"""The option table and what its rows do.
+
+The rules are those of getopt in POSIX order: options stop at the first word that is none, `--` ends them, short ones
+can be clustered, long ones shortened as long as one candidate is left. Two rules are this program's own: the argument
+of VALUE_UNLESS_LAST can be absent only where the option is the last word, and options of a submission are ignored
+where there is nothing to submit.
+"""
+from libc.limits cimport INT_MAX
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdio cimport snprintf
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memset, strchr, strlen, strncmp
+
+from tsfast._layout cimport TSF_JOB_FOREGROUND, TSF_JOB_NO_OUTPUT, TSF_JOB_SPLIT_STDERR, TSF_JOB_VOLATILE
+
+cdef enum:
+    MAX_LABEL = 65536
+    MAX_NAME = 200
+    MAX_SLOTS = 1000000
+    SHOWN = 60                # bytes of a wrong value that an error repeats
+    OPTIONS = 46
+
+cdef enum Takes:
+    NOTHING
+    VALUE
+    VALUE_UNLESS_LAST
+
+# What an option does: an ActionKind, or one of these.
+cdef enum Does:
+    UNSUPPORTED = -1          # known, but the rest of its row is still to be written
+    SET_NO_OUTPUT = 100
+    SET_FOREGROUND
+    SET_SPLIT_STDERR
+    SET_NO_BLOCK
+    SET_AFTER_LAST
+    SET_AFTER
+    SET_AFTER_OK
+    SET_LABEL
+    SET_NAME
+    SET_SLOTS
+
+cdef enum Kind:               # of the argument
+    NO_KIND
+    ID
+    IDS
+    ID_PAIR
+    COUNT                     # 1..MAX_SLOTS
+    COUNT_OR_0
+    FORMAT
+    LABEL
+    NAME
+    PATH
+
+cdef enum Group:              # as the help shows them
+    QUEUEING
+    LOOKING
+    FOLLOWING
+    CHANGING
+    ABOUT
+    GROUPS
+
+cdef struct Option:
+    char letter               # 0: it has none
+    const char *name          # long name, empty: it has none
+    int takes                 # Takes
+    int kind                  # Kind
+    int does                  # ActionKind or Does
+    int group
+    const char *operand       # as the help writes it
+    const char *help
+
+cdef const uint64_t MAX_ID = 0x7fffffffffffffff
+
+# The only place that knows an option. A row that is not supported yet has its final letter, name and argument.
+cdef Option[OPTIONS] TABLE = [
+    Option(c"n", b"", NOTHING, NO_KIND, SET_NO_OUTPUT, QUEUEING, b"", b"do not store the output, print no id"),
+    Option(c"f", b"", NOTHING, NO_KIND, SET_FOREGROUND, QUEUEING, b"",
+           b"stay in the foreground (-nf: with this terminal)"),
+    Option(c"z", b"", NOTHING, NO_KIND, UNSUPPORTED, QUEUEING, b"", b"compress the stored output"),
+    Option(c"E", b"", NOTHING, NO_KIND, SET_SPLIT_STDERR, QUEUEING, b"", b"store stderr apart, in a second file (.e)"),
+    Option(c"O", b"", VALUE, NAME, SET_NAME, QUEUEING, b"NAME", b"call the output file NAME.XXXXXX"),
+    Option(c"m", b"", NOTHING, NO_KIND, UNSUPPORTED, QUEUEING, b"", b"mail the result"),
+    Option(c"d", b"", NOTHING, NO_KIND, SET_AFTER_LAST, QUEUEING, b"", b"run it after the job added last"),
+    Option(c"D", b"", VALUE, IDS, SET_AFTER, QUEUEING, b"ID,...", b"run it after these, however they end"),
+    Option(c"W", b"", VALUE, IDS, SET_AFTER_OK, QUEUEING, b"ID,...", b"run it only if all of these end well"),
+    Option(c"L", b"", VALUE, LABEL, SET_LABEL, QUEUEING, b"TEXT", b"label shown in the list"),
+    Option(c"N", b"", VALUE, COUNT_OR_0, SET_SLOTS, QUEUEING, b"NUM", b"slots that it takes (1)"),
+    Option(c"G", b"gpus", VALUE, NO_KIND, UNSUPPORTED, QUEUEING, b"NUM", b"GPUs that it needs"),
+    Option(c"g", b"gpu_indices", VALUE_UNLESS_LAST, NO_KIND, UNSUPPORTED, QUEUEING, b"[IDS]",
+           b"run it on these GPUs; without: list them"),
+    Option(c"B", b"", NOTHING, NO_KIND, SET_NO_BLOCK, QUEUEING, b"", b"exit with 2 at once if the queue is full"),
+
+    Option(c"l", b"", NOTHING, NO_KIND, ACTION_LIST, LOOKING, b"", b"list of the jobs, as without any option"),
+    Option(c"M", b"serialize", VALUE_UNLESS_LAST, FORMAT, ACTION_LIST, LOOKING, b"[FMT]",
+           b"list of the jobs as default, json or tab"),
+    Option(c"s", b"", VALUE_UNLESS_LAST, ID, ACTION_STATE, LOOKING, b"[ID]", b"state of the job"),
+    Option(c"i", b"", VALUE_UNLESS_LAST, ID, ACTION_INFO, LOOKING, b"[ID]", b"all that is known of the job *"),
+    Option(c"F", b"full_cmd", VALUE_UNLESS_LAST, ID, ACTION_FULL_COMMAND, LOOKING, b"[ID]", b"its whole command"),
+    Option(c"a", b"get_label", VALUE_UNLESS_LAST, ID, ACTION_LABEL, LOOKING, b"[ID]", b"its label"),
+    Option(c"o", b"", VALUE_UNLESS_LAST, ID, ACTION_OUTPUT, LOOKING, b"[ID]", b"path of its output file *"),
+    Option(c"p", b"", VALUE_UNLESS_LAST, ID, ACTION_PID, LOOKING, b"[ID]", b"its process id *"),
+    Option(c"q", b"last_queue_id", NOTHING, NO_KIND, ACTION_LAST_ID, LOOKING, b"", b"id of the job added last"),
+    Option(c"R", b"count_running", NOTHING, NO_KIND, ACTION_COUNT_RUNNING, LOOKING, b"", b"how many jobs run"),
+
+    Option(c"t", b"", VALUE_UNLESS_LAST, ID, ACTION_TAIL, FOLLOWING, b"[ID]",
+           b"last lines of its output, and on until it ends *"),
+    Option(c"c", b"", VALUE_UNLESS_LAST, ID, ACTION_CAT, FOLLOWING, b"[ID]",
+           b"all of its output, and on until it ends *"),
+    Option(c"w", b"", VALUE_UNLESS_LAST, ID, ACTION_WAIT, FOLLOWING, b"[ID]", b"wait until it has ended"),
+
+    Option(c"S", b"", VALUE_UNLESS_LAST, COUNT, ACTION_SLOTS, CHANGING, b"[NUM]", b"show or set the number of slots"),
+    Option(c"u", b"", VALUE_UNLESS_LAST, ID, ACTION_URGENT, CHANGING, b"[ID]", b"start this one next"),
+    Option(c"U", b"", VALUE, ID_PAIR, ACTION_SWAP, CHANGING, b"ID-ID", b"swap two queued jobs"),
+    Option(c"r", b"", VALUE_UNLESS_LAST, ID, ACTION_REMOVE, CHANGING, b"[ID]", b"remove a job that does not run"),
+    Option(c"k", b"", VALUE_UNLESS_LAST, ID, ACTION_KILL, CHANGING, b"[ID]", b"send SIGTERM to a running job *"),
+    Option(c"T", b"", NOTHING, NO_KIND, ACTION_KILL_ALL, CHANGING, b"", b"send SIGTERM to all running jobs"),
+    Option(c"C", b"", NOTHING, NO_KIND, ACTION_CLEAR, CHANGING, b"", b"forget the jobs that have ended"),
+    Option(0, b"get_logdir", NOTHING, NO_KIND, ACTION_GET_LOGDIR, CHANGING, b"", b"where new output files go"),
+    Option(0, b"set_logdir", VALUE, PATH, ACTION_SET_LOGDIR, CHANGING, b"PATH", b"let them go there"),
+    Option(0, b"getenv", VALUE, NO_KIND, UNSUPPORTED, CHANGING, b"VAR", b"show a variable of the server"),
+    Option(0, b"setenv", VALUE, NO_KIND, UNSUPPORTED, CHANGING, b"VAR=VAL", b"set a variable of the server"),
+    Option(0, b"unsetenv", VALUE, NO_KIND, UNSUPPORTED, CHANGING, b"VAR", b"unset a variable of the server"),
+    Option(0, b"get_gpu_free_perc", NOTHING, NO_KIND, UNSUPPORTED, CHANGING, b"", b"free memory that makes a GPU free"),
+    Option(0, b"set_gpu_free_perc", VALUE, NO_KIND, UNSUPPORTED, CHANGING, b"NUM", b"set it, in percent"),
+    Option(0, b"get_gpu_wait", NOTHING, NO_KIND, UNSUPPORTED, CHANGING, b"", b"pause after the start of a GPU job"),
+    Option(0, b"set_gpu_wait", VALUE, NO_KIND, UNSUPPORTED, CHANGING, b"SEC", b"set it, in seconds"),
+    Option(c"K", b"", NOTHING, NO_KIND, ACTION_KILL_SERVER, CHANGING, b"", b"end the server; drops what is queued"),
+
+    Option(c"h", b"help", NOTHING, NO_KIND, ACTION_HELP, ABOUT, b"", b"this text"),
+    Option(c"V", b"version", NOTHING, NO_KIND, ACTION_VERSION, ABOUT, b"", b"the version"),
+]
+
+
+# --- Errors: one line; values are shortened, and cannot write to a terminal what they like.
+
+cdef void shown(char *room, const char *value, size_t size) noexcept nogil:
+    """Copies `value` into room[SHOWN + 4]."""
+    cdef size_t i, n = size
+    cdef unsigned char c
+    if n > SHOWN:
+        n = SHOWN
+        while n > SHOWN - 3 and (<unsigned char>value[n] & 0xc0) == 0x80:
+            n -= 1
+    for i in range(n):
+        c = <unsigned char>value[i]
+        # 0x80..0x9f are control characters after 0xc2, and where the terminal reads no UTF-8; inside other
+        # characters they are plain continuation bytes
+        if c < 0x20 or c == 0x7f or (0x80 <= c <= 0x9f and (i == 0 or <unsigned char>value[i - 1] == 0xc2
+                                                            or <unsigned char>value[i - 1] < 0x80)):
+            c = c"?"
+        room[i] = <char>c
+    if n < size:
+        room[n] = room[n + 1] = room[n + 2] = c"."
+        n += 3
+    room[n] = 0
+
+
+cdef const char *spelling(char *room, const Option *option) noexcept nogil:
+    """Writes the option as the caller knows it into room[32]: -k, or --set_logdir if it has no letter."""
+    if option.letter:
+        snprintf(room, 32, "-%c", <int>option.letter)
+    else:
+        snprintf(room, 32, "--%s", option.name)
+    return room
+
+
+cdef int wrong_option(Command *command, const char *dashes, const char *value, size_t size) noexcept nogil:
+    cdef char[SHOWN + 4] word
+    shown(word, value, size)
+    snprintf(command.error, sizeof(command.error), "wrong option '%s%s' (-h shows all)", dashes, <char *>word)
+    return -1
+
+
+cdef int wrong_value(Command *command, const Option *option, const char *value, size_t size,
+                     const char *what) noexcept nogil:
+    cdef char[SHOWN + 4] word
+    cdef char[32] name
+    shown(word, value, size)
+    snprintf(command.error, sizeof(command.error), "%s: '%s' %s", spelling(name, option), <char *>word, what)
+    return -1
+
+
+cdef int option_error(Command *command, const Option *option, const char *what, const char *more) noexcept nogil:
+    cdef char[32] name
+    snprintf(command.error, sizeof(command.error), "%s %s%s", spelling(name, option), what, more)
+    return -1
+
+
+# --- Values
+
+cdef bint read_number(const char *value, size_t size, uint64_t most, uint64_t *number) noexcept nogil:
+    """Decimal digits and nothing else."""
+    cdef uint64_t n = 0, digit
+    cdef size_t i
+    if size == 0:
+        return False
+    for i in range(size):
+        if value[i] < c"0" or value[i] > c"9":
+            return False
+        digit = <uint64_t>(value[i] - c"0")
+        if n > (most - digit) // 10:
+            return False
+        n = n * 10 + digit
+    number[0] = n
+    return n <= most
+
+
+cdef int read_ids(Command *command, const Option *option, const char *value, uint64_t **ids,
+                  size_t *count) noexcept nogil:
+    """Appends the ids of `1,2,3` to the list, which grows by exactly as many."""
+    cdef size_t more = 1, size
+    cdef const char *end
+    cdef const char *word = strchr(value, c",")
+    cdef uint64_t *grown
+    while word != NULL:
+        more += 1
+        word = strchr(word + 1, c",")
+    grown = <uint64_t *>realloc(ids[0], (count[0] + more) * sizeof(uint64_t))
+    if grown == NULL:
+        return option_error(command, option, "has more ids than there is memory for", b"")
+    ids[0] = grown
+    word = value
+    while True:
+        end = strchr(word, c",")
+        size = strlen(word) if end == NULL else <size_t>(end - word)
+        if not read_number(word, size, MAX_ID, &grown[count[0]]):
+            return wrong_value(command, option, word, size, "is no job id (a list like 3 or 3,5,8 is needed)")
+        count[0] += 1
+        if end == NULL:
+            return 0
+        word = end + 1
+
+
+cdef int read_pair(Command *command, const Option *option, const char *value) noexcept nogil:
+    cdef const char *dash = strchr(value, c"-")
+    if dash == NULL or not read_number(value, <size_t>(dash - value), MAX_ID, &command.id) \
+            or not read_number(dash + 1, strlen(dash + 1), MAX_ID, &command.id2):
+        return wrong_value(command, option, value, strlen(value), "is no pair of job ids (like 3-5)")
+    if command.id == command.id2:
+        return wrong_value(command, option, value, strlen(value), "names one job twice (two different ones are needed)")
+    command.has_id = True
+    return 0
+
+
+cdef bint same(const char *a, const char *b) noexcept nogil:
+    cdef size_t size = strlen(b)
+    return strlen(a) == size and strncmp(a, b, size) == 0
+
+
+cdef int read_value(Command *command, const Option *option, const char *value) noexcept nogil:
+    cdef uint64_t number = 0
+    cdef size_t size = strlen(value)
+    if option.kind == ID:
+        if not read_number(value, size, MAX_ID, &command.id):
+            return wrong_value(command, option, value, size, "is no job id (a whole number, 0 or more)")
+        command.has_id = True
+    elif option.kind == IDS:
+        if option.does == SET_AFTER:
+            return read_ids(command, option, value, &command.after, &command.n_after)
+        return read_ids(command, option, value, &command.after_ok, &command.n_after_ok)
+    elif option.kind == ID_PAIR:
+        return read_pair(command, option, value)
+    elif option.kind == COUNT:
+        if not read_number(value, size, MAX_SLOTS, &number) or number == 0:
+            return wrong_value(command, option, value, size, "is no number of slots (1 to 1000000)")
+        command.number = <uint32_t>number
+        command.has_number = True
+    elif option.kind == COUNT_OR_0:
+        if not read_number(value, size, MAX_SLOTS, &number):
+            return wrong_value(command, option, value, size, "is no number of slots (0 to 1000000)")
+        command.slots = <uint32_t>number
+    elif option.kind == FORMAT:
+        if same(value, b"default"):
+            command.format = FORMAT_DEFAULT
+        elif same(value, b"json"):
+            command.format = FORMAT_JSON
+        elif same(value, b"tab"):
+            command.format = FORMAT_TAB
+        else:
+            return wrong_value(command, option, value, size, "is no format (default, json or tab)")
+    elif option.kind == LABEL:
+        if size > MAX_LABEL:
+            return wrong_value(command, option, value, size, "is too long (at most 65536 bytes)")
+        command.label = value if size else NULL
+    elif option.kind == NAME:
+        if size == 0 or size > MAX_NAME or strchr(value, c"/") != NULL:
+            return wrong_value(command, option, value, size, "is no file name (1 to 200 bytes without a /)")
+        command.name = value
+    elif option.kind == PATH:
+        if size == 0:
+            return wrong_value(command, option, value, size, "is no directory")
+        command.text = value
+    return 0
+
+
+# --- Options
+
+cdef struct Parser:
+    const char *const *argv
+    int argc
+    int at                    # the next word
+    const Option *action      # the last one given, NULL: none
+
+
+cdef int apply(Parser *parser, Command *command, const Option *option, const char *value) noexcept nogil:
+    """`value`: what stands in the option's own word (-N2, --opt=2), else NULL; takes the next word where it should."""
+    if option.does == UNSUPPORTED:
+        return option_error(command, option, "is not supported by this version", b"")
+    if option.takes == NOTHING:
+        if value != NULL:
+            return wrong_value(command, option, value, strlen(value), "is given, but it takes no argument")
+    elif value == NULL and parser.at < parser.argc:
+        value = parser.argv[parser.at]
+        parser.at += 1
+    elif value == NULL and option.takes == VALUE:
+        return option_error(command, option, "needs an argument: ", option.operand)
+
+    if option.does < SET_NO_OUTPUT:
+        parser.action = option
+        command.action = option.does
+        command.has_id = command.has_number = False
+        command.id = command.id2 = 0
+        command.number = 0
+        command.text = NULL
+        if option.kind == FORMAT:
+            command.format = FORMAT_DEFAULT
+    elif option.does == SET_NO_OUTPUT:
+        command.flags |= TSF_JOB_NO_OUTPUT
+    elif option.does == SET_FOREGROUND:
+        command.flags |= TSF_JOB_FOREGROUND
+    elif option.does == SET_SPLIT_STDERR:
+        command.flags |= TSF_JOB_SPLIT_STDERR
+    elif option.does == SET_NO_BLOCK:
+        command.no_block = True
+    elif option.does == SET_AFTER_LAST:
+        command.after_last = True
+    return 0 if value == NULL else read_value(command, option, value)
+
+
+cdef int parse_cluster(Parser *parser, Command *command, const char *word) noexcept nogil:
+    cdef const Option *option
+    cdef int i
+    while word[0]:
+        option = NULL
+        for i in range(OPTIONS):
+            if TABLE[i].letter == word[0]:
+                option = &TABLE[i]
+                break
+        if option == NULL:
+            # The whole character, if it is one of several bytes
+            i = 1
+            while i < 4 and (<unsigned char>word[0] & 0xc0) == 0xc0 and (<unsigned char>word[i] & 0xc0) == 0x80:
+                i += 1
+            return wrong_option(command, b"-", word, <size_t>i)
+        word += 1
+        if option.takes == NOTHING:
+            if apply(parser, command, option, NULL) < 0:
+                return -1
+        else:
+            if word[0] == 0:
+                word = NULL
+            return apply(parser, command, option, word)
+    return 0
+
+
+cdef int parse_long(Parser *parser, Command *command, const char *word) noexcept nogil:
+    """`word`: after the two dashes. The whole name wins over longer names that begin with it."""
+    cdef const char *equals = strchr(word, c"=")
+    cdef size_t size = strlen(word) if equals == NULL else <size_t>(equals - word)
+    cdef const Option *option = NULL
+    cdef int i, candidates = 0
+    cdef size_t used
+    cdef char[SHOWN + 4] given
+    for i in range(OPTIONS):
+        if size and strncmp(TABLE[i].name, word, size) == 0:
+            option = &TABLE[i]
+            candidates += 1
+            if strlen(option.name) == size:
+                candidates = 1
+                break
+    if candidates == 0:
+        return wrong_option(command, b"--", word, size)
+    if candidates == 1:
+        if equals != NULL:
+            equals += 1
+        return apply(parser, command, option, equals)
+    shown(given, word, size)
+    used = <size_t>snprintf(command.error, sizeof(command.error), "--%s can be", <char *>given)
+    for i in range(OPTIONS):
+        if used < sizeof(command.error) and strncmp(TABLE[i].name, word, size) == 0:
+            used += <size_t>snprintf(command.error + used, sizeof(command.error) - used, " --%s", TABLE[i].name)
+    return -1
+
+
+cdef int parse_words_after_options(Parser *parser, Command *command) noexcept nogil:
+    cdef const char *word
+    cdef char[SHOWN + 4] left_over
+    cdef char[32] name
+    if parser.at >= parser.argc:
+        return 0
+    if parser.action == NULL:
+        command.action = ACTION_SUBMIT
+        command.words = parser.at
+        if command.flags & TSF_JOB_FOREGROUND and command.flags & TSF_JOB_NO_OUTPUT:
+            command.flags |= TSF_JOB_VOLATILE
+        return 0
+    if command.action == ACTION_HELP or command.action == ACTION_VERSION:
+        return 0
+    word = parser.argv[parser.at]
+    shown(left_over, word, strlen(word))
+    snprintf(command.error, sizeof(command.error), "'%s' is left over: %s queues no command", <char *>left_over,
+             spelling(name, parser.action))
+    return -1
+
+
+cdef int parse(const char *const *argv, int argc, Command *command) noexcept nogil:
+    cdef Parser parser
+    cdef const char *word
+    cdef int failed = 0
+    memset(command, 0, sizeof(Command))
+    command.slots = 1
+    parser.argv = argv
+    parser.argc = argc
+    parser.at = 0
+    parser.action = NULL
+    while not failed and parser.at < argc:
+        word = argv[parser.at]
+        if word[0] != c"-" or word[1] == 0:
+            break
+        parser.at += 1
+        if word[1] != c"-":
+            failed = parse_cluster(&parser, command, word + 1)
+        elif word[2] == 0:
+            break
+        else:
+            failed = parse_long(&parser, command, word + 2)
+    if failed or parse_words_after_options(&parser, command) < 0:
+        command_free(command)
+        return -1
+    return 0
+
+
+cdef void command_free(Command *command) noexcept nogil:
+    free(command.after)
+    free(command.after_ok)
+    command.after = command.after_ok = NULL
+    command.n_after = command.n_after_ok = 0
+
+
+# --- Help, made once from the table
+
+_TITLES = (
+    "Queueing a command:",
+    "Looking at jobs:",
+    "Following a job; these exit as the job does:",
+    "Changing the queue:",
+    "About:",
+)
+
+
+def options():
+    """The rows of the table, for completions and the manual page."""
+    rows = []
+    for option in TABLE:
+        rows.append({
+            "letter": chr(option.letter) if option.letter else "",
+            "name": option.name.decode(),
+            "operand": option.operand.decode(),
+            "optional": option.takes == VALUE_UNLESS_LAST,
+            "action": 0 <= option.does < SET_NO_OUTPUT,
+            "supported": option.does != UNSUPPORTED,
+            "group": _TITLES[option.group].rstrip(":"),
+            "help": option.help.decode(),
+        })
+    return rows
+
+
+def _make_help():
+    lines = ["ts [options] command [argument...]   queue the command, print its id",
+             "ts [option]                          without one: list of the jobs"]
+    rows = options()
+    for title in _TITLES:
+        lines.append(title)
+        for row in rows:
+            if row["group"] == title.rstrip(":") and row["supported"]:
+                names = [f"-{row['letter']}"] if row["letter"] else ["   "]
+                if row["name"]:
+                    names.append(f"--{row['name']}")
+                left = ", ".join(names).replace("   , ", "    ") + (" " + row["operand"] if row["operand"] else "")
+                lines.append(f"  {left:<23} {row['help']}")
+    lines.append("[ID] can be absent only as the last word: then it is the job added last; with *,")
+    lines.append("the running job that was started first, else the one that ended last.")
+    return "\n".join(lines).encode() + b"\n"
+
+
+cdef bytes _help = _make_help()
+cdef const char *_help_start = _help
+
+
+cdef const char *help_text() noexcept nogil:
+    return _help_start
+
+
+def help_bytes():
+    return _help
+
+
+# --- For Python callers and the tests
+
+class GrammarError(ValueError):
+    """A wrong command line; the text is one line for the caller."""
+
+
+cdef dict _as_dict(const Command *command):
+    cdef size_t i
+    return {
+        "action": command.action,
+        "format": command.format,
+        "id": command.id if command.has_id else None,
+        "id2": command.id2 if command.action == ACTION_SWAP else None,
+        "number": command.number if command.has_number else None,
+        "text": None if command.text == NULL else <bytes>command.text,
+        "flags": command.flags,
+        "no_block": bool(command.no_block),
+        "after_last": bool(command.after_last),
+        "slots": command.slots,
+        "label": None if command.label == NULL else <bytes>command.label,
+        "name": None if command.name == NULL else <bytes>command.name,
+        "after": [command.after[i] for i in range(command.n_after)],
+        "after_ok": [command.after_ok[i] for i in range(command.n_after_ok)],
+        "words": command.words,
+    }
+
+
+def parse_words(list words not None):
+    """The command line as a dictionary with the fields of `Command`; absent values are None."""
+    cdef Command command
+    cdef const char **argv
+    cdef Py_ssize_t i, count = len(words)
+    cdef const char *word
+    if count > INT_MAX:
+        raise GrammarError("too many words")
+    argv = <const char **>malloc((<size_t>count + 1) * sizeof(char *))
+    if argv == NULL:
+        raise MemoryError
+    try:
+        for i in range(count):
+            if not isinstance(words[i], bytes) or b"\0" in words[i]:
+                raise TypeError("words are bytes without NUL")
+            word = words[i]
+            argv[i] = word
+        if parse(argv, <int>count, &command) < 0:
+            raise GrammarError((<bytes>command.error).decode(errors="replace"))
+        try:
+            return _as_dict(&command)
+        finally:
+            command_free(&command)
+    finally:
+        free(argv)
+
+
+ACTIONS = {
+    "list": ACTION_LIST, "submit": ACTION_SUBMIT, "slots": ACTION_SLOTS, "tail": ACTION_TAIL, "cat": ACTION_CAT,
+    "pid": ACTION_PID, "output": ACTION_OUTPUT, "info": ACTION_INFO, "state": ACTION_STATE, "remove": ACTION_REMOVE,
+    "wait": ACTION_WAIT, "kill": ACTION_KILL, "kill_all": ACTION_KILL_ALL, "urgent": ACTION_URGENT,
+    "swap": ACTION_SWAP, "clear": ACTION_CLEAR, "kill_server": ACTION_KILL_SERVER,
+    "count_running": ACTION_COUNT_RUNNING, "last_id": ACTION_LAST_ID, "label": ACTION_LABEL,
+    "full_command": ACTION_FULL_COMMAND, "get_logdir": ACTION_GET_LOGDIR, "set_logdir": ACTION_SET_LOGDIR,
+    "help": ACTION_HELP, "version": ACTION_VERSION,
+}
+FORMATS = {"default": FORMAT_DEFAULT, "json": FORMAT_JSON, "tab": FORMAT_TAB}

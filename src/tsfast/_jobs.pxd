@@ -1,0 +1,130 @@
+r"""The queue as a pure state machine: order, slots, dependencies. No I/O, no clock, no Python object per job.
+
+The composition root calls a transition when something has happened, then pulls what follows from it with `next_start`
+and `next_skipped` until they return 0. Every transition is O(1) or O(log n) plus the edges it resolves; nothing
+recurses, nothing scans the jobs.
+
+          add/restore
+              |
+              v          release, last dependency ended
+          BLOCKED ------------------------------------------> READY
+              |  ^                                             | ^
+              |  '---------------------------------.  next_start | requeue
+              | a job of after_ok ended badly        \          v |
+              v                                       \      STARTING --started--> RUNNING
+          (skip FIFO) --next_skipped--> ENDED          \        | finish             | finish
+                                                        \       v                    v
+          remove: BLOCKED|READY -> gone                  '--- ENDED <----------------'
+          forget: ENDED -> gone (kept as GHOST while an edge still points at it)
+"""
+cimport cython
+from libc.stdint cimport uint32_t, uint64_t
+
+from tsfast._heap cimport Heap
+from tsfast._idmap cimport IdMap
+from tsfast._slab cimport NIL, Chain, Edge, Job
+
+cdef enum JobState:
+    JOB_FREE = 0          # slab slot not in use
+    JOB_BLOCKED = 1       # pending > 0
+    JOB_READY = 2         # in one of the heaps
+    JOB_STARTING = 3      # slots taken, handed to a runner
+    JOB_RUNNING = 4
+    JOB_SKIPPING = 5      # in the skip FIFO, not yet pulled
+    JOB_ENDED = 6
+    JOB_GHOST = 7         # forgotten or removed, edges still point at it
+
+cdef enum JobFlag:
+    FLAG_BAD = 1          # ENDED: did not end well (error level other than 0, signal, skipped, lost)
+    FLAG_WAITED = 2       # for the owner's use: somebody waits for its end
+
+cdef enum AddResult:
+    ADD_REFUSED = -2      # nothing has changed: the id or the state makes no sense here (see each call)
+    ADD_NO_MEMORY = -1    # nothing has changed
+    ADD_QUEUED = 0
+    ADD_SKIPPED = 1       # a job of after_ok had ended badly or is forgotten: it is in the skip FIFO
+
+cdef enum:
+    PAGE_BITS = 12
+
+cdef struct Page:         # of the directory: 4096 consecutive ids; owned by Queue.pages
+    uint32_t used
+    uint32_t places[1 << PAGE_BITS]     # slab index by id, NIL where there is none
+
+@cython.final
+cdef class Queue:
+    # The number of jobs in each state; `known` = all but FREE and GHOST.
+    cdef readonly uint64_t known, blocked, ready, starting, running, skipping, ended, ghosts
+    cdef readonly uint32_t max_slots
+    cdef readonly uint64_t used_slots
+
+    # ---- private -----------------------------------------------------------------------------------------------
+    # Memory, all of it owned here. Chunks and edge chunks never move, so a Job * stays valid until the job is gone.
+    cdef Job **chunks
+    cdef Edge **edge_chunks
+    cdef IdMap pages              # the directory: id >> PAGE_BITS -> Page *
+    cdef uint32_t *scratch        # for sorting: twice index_room
+    cdef uint32_t slab_room, slab_top, slab_free        # jobs allocated, ever used, head of the list of free ones
+    cdef uint32_t index_room                            # of each heap, >= slab_room, so that no push can fail
+    cdef uint32_t edge_room, edge_top, edge_free        # likewise for edges
+    cdef uint32_t edges_used
+    cdef uint64_t unused          # JOB_FREE, never used ones included
+    # READY jobs: those that could run, those of no slots, those that need more slots than there are.
+    cdef Heap slotted, slotless, oversize
+    cdef Chain known_jobs, running_jobs, ended_jobs, skips
+    cdef uint64_t least_id        # the next id must not be smaller
+    cdef uint64_t first_key       # smallest order key given out so far
+    cdef uint64_t end_key         # largest place in the order of ending
+    cdef bint ended_unsorted      # restore() came across ended jobs out of order; sorted when first asked for
+
+    # ---- transitions -------------------------------------------------------------------------------------------
+    # A new job at the end of the queue. `after`: ids that must have ended, `after_ok`: ids that must have ended well;
+    # ids unknown here were forgotten and count as ended for `after` and as bad for `after_ok`. Repeated ids are
+    # allowed. `holds` further conditions must be lifted by release(). ids must grow from call to call (gaps allowed)
+    # and stay below 2**63, else ADD_REFUSED.
+    cdef int add(self, uint64_t id, uint32_t slots, const uint64_t *after, size_t n_after,
+                 const uint64_t *after_ok, size_t n_after_ok, uint32_t holds) noexcept nogil
+    # Recovery: a job as it stands in the table. First all jobs, in id order, then link() for the dependencies of
+    # those that are queued; then normal life. state: JOB_READY (queued), JOB_RUNNING or JOB_ENDED (then `bad`).
+    # Jobs are put in the order of their order keys (running list: the order of the calls; see latest_start).
+    # ADD_REFUSED: the id did not grow, or another state.
+    cdef int restore(self, uint64_t id, uint32_t slots, uint64_t order, JobState state, bint bad) noexcept nogil
+    # Recovery: the dependencies of a restored queued job. An id unknown here counts as ended well: by the write order
+    # of the table, whoever was to be skipped because of it already is. So does an id that is not smaller than its own:
+    # there can be no circle. ADD_REFUSED: the job is not BLOCKED or READY.
+    cdef int link(self, uint64_t id, const uint64_t *after, size_t n_after,
+                  const uint64_t *after_ok, size_t n_after_ok, uint32_t holds) noexcept nogil
+    # Recovery: makes a running job the last of the running list. restore() gets the jobs by id; call this for each
+    # running one in the order of their start. -1: it does not run.
+    cdef int latest_start(self, uint64_t id) noexcept nogil
+    # The next job to start now, or 0. It is then STARTING and has its slots. Rule: strictly in the order of the queue,
+    # so that a job that needs many slots is not overtaken for ever by small ones: the first ready job that could run
+    # at all (slots <= max_slots) starts if its slots are free, else nobody behind it does, except jobs of 0 slots,
+    # which always start. Jobs with slots > max_slots wait aside and hold up nobody.
+    cdef bint next_start(self, uint64_t *id) noexcept nogil
+    # The next job that is to be skipped, or 0. It is then ENDED and bad, and its own dependents are resolved.
+    cdef bint next_skipped(self, uint64_t *id) noexcept nogil
+    # The following return 0, or -1 if the id is unknown or in a state where this makes no sense (nothing changes).
+    cdef int started(self, uint64_t id) noexcept nogil            # STARTING -> RUNNING
+    cdef int requeue(self, uint64_t id) noexcept nogil            # STARTING -> READY, slots given back, same order
+    cdef int finish(self, uint64_t id, bint bad) noexcept nogil   # STARTING|RUNNING -> ENDED
+    cdef int remove(self, uint64_t id) noexcept nogil             # BLOCKED|READY -> gone; counts as bad for dependents
+    cdef int forget(self, uint64_t id) noexcept nogil             # ENDED -> gone
+    cdef int hold(self, uint64_t id) noexcept nogil               # BLOCKED|READY: one more condition
+    cdef int release(self, uint64_t id) noexcept nogil            # one condition (hold) less
+    cdef int urgent(self, uint64_t id) noexcept nogil             # BLOCKED|READY: before all others
+    cdef int swap(self, uint64_t a, uint64_t b) noexcept nogil    # BLOCKED|READY both: exchange their places
+    cdef void set_slots(self, uint32_t max_slots) noexcept nogil
+
+    # ---- questions ---------------------------------------------------------------------------------------------
+    cdef Job *get(self, uint64_t id) noexcept nogil               # NULL if unknown (or GHOST)
+    cdef bint next_id(self, uint64_t after, uint64_t *id) noexcept nogil    # smallest known id > after; all known
+                                                                            # ids: begin with after = UINT64_MAX
+    cdef Job *last_added(self) noexcept nogil                     # newest known, NULL if none
+    cdef Job *first_running(self) noexcept nogil                  # STARTING or RUNNING that started first
+    cdef Job *first_ended(self) noexcept nogil                    # oldest ended
+    cdef Job *last_ended(self) noexcept nogil
+    cdef Job *following(self, Job *job) noexcept nogil            # in the running or the ended list; NULL at its end
+    # Ids of all jobs that have not ended (BLOCKED, READY, STARTING, RUNNING) in queue order; returns how many were
+    # written: the first `room` of them.
+    cdef size_t live(self, uint64_t *ids, size_t room) noexcept nogil

@@ -1,0 +1,747 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# cython: auto_pickle=False
+"""The queue: see _jobs.pxd for the rules and the states.
+
+Where a job is found:
+
+    id --> directory (pages of 4096 ids) --> index --> slab (chunks of 4096 jobs that never move)
+                                               |
+    READY: in one of three heaps --------------'-- others: in a list threaded through the slab
+
+A job that others wait for heads a list of edges, one for each wait; they come from a pool and go back to it when the
+job ends. add() reserves whatever the life of the job can need, so every later transition works without memory.
+
+Order keys: a new job gets ORDER_BASE + id, an urgent one the smallest key so far less one. Only the relation counts, so
+no other job is touched.
+"""
+cimport cython
+from libc.stddef cimport size_t
+from libc.stdint cimport UINT64_MAX, uint8_t
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memset
+
+from array import array
+
+from tsfast._heap cimport heap_key, pull, push, settle, sort_by_order
+from tsfast._idmap cimport idmap_del, idmap_free, idmap_get, idmap_put, not_there
+from tsfast._slab cimport CHUNK, CHUNK_BITS, append, edge_at, job_at, unlink
+
+cdef extern from "<stdlib.h>" nogil:
+    void *aligned_alloc(size_t alignment, size_t size)
+
+cdef extern from * nogil:
+    """
+    #define TSFAST_ONE_CACHE_LINE(job) _Static_assert(sizeof(*(job)) <= 64, "a job has outgrown its cache line")
+    #define TSFAST_ORDER_BASE (UINT64_C(1) << 63)
+    """
+    const uint64_t ORDER_BASE "TSFAST_ORDER_BASE"
+    void assert_one_cache_line "TSFAST_ONE_CACHE_LINE" (Job *job)
+
+cdef enum:
+    CACHE_LINE = 64
+    PAGE = 1 << PAGE_BITS
+    JOBS_MAX = 0x7FFFF000               # an edge has 31 bits for the index of a job
+    EDGES_MAX = 0xFFFFF000
+
+# For tests: this many allocations from now one fails, once; 0: none does.
+cdef uint64_t fail_in = 0
+
+
+cdef bint fails() noexcept nogil:
+    global fail_in
+    if fail_in == 0:
+        return False
+    fail_in -= 1
+    return fail_in == 0
+
+
+# ---- slab -----------------------------------------------------------------------------------------------------------
+
+cdef inline uint64_t *counter(Queue q, uint8_t state) noexcept nogil:
+    if state == JOB_BLOCKED:
+        return &q.blocked
+    if state == JOB_READY:
+        return &q.ready
+    if state == JOB_STARTING:
+        return &q.starting
+    if state == JOB_RUNNING:
+        return &q.running
+    if state == JOB_SKIPPING:
+        return &q.skipping
+    if state == JOB_ENDED:
+        return &q.ended
+    if state == JOB_GHOST:
+        return &q.ghosts
+    return &q.unused
+
+
+# The only place where a job's state changes. Which heap or list it is in is its caller's affair.
+cdef inline void set_state(Queue q, Job *job, JobState state) noexcept nogil:
+    counter(q, job.state)[0] -= 1
+    counter(q, <uint8_t> state)[0] += 1
+    job.state = <uint8_t> state
+
+
+# One more chunk at the end of an array of `count` chunks; the array itself grows at every power of two.
+cdef void *add_chunk(void ***chunks, uint32_t count, size_t size) noexcept nogil:
+    cdef void **larger
+    if (count & (count - 1)) == 0:
+        larger = <void **> (NULL if fails() else realloc(chunks[0], 2 * (count + 1) * sizeof(void *)))
+        if larger == NULL:
+            return NULL
+        chunks[0] = larger
+    chunks[0][count] = NULL if fails() else aligned_alloc(CACHE_LINE, size)
+    return chunks[0][count]
+
+
+cdef int widen(uint32_t **items, size_t room) noexcept nogil:
+    cdef uint32_t *larger = <uint32_t *> (NULL if fails() else realloc(items[0], room * sizeof(uint32_t)))
+    if larger == NULL:
+        return -1
+    items[0] = larger
+    return 0
+
+
+# Room for one job more, in the slab and in each heap. Untouched room of the heaps costs address space only.
+cdef int reserve_job(Queue q) noexcept nogil:
+    cdef uint32_t room
+    if q.slab_free != NIL or q.slab_top < q.slab_room:
+        return 0
+    if q.slab_room >= JOBS_MAX:
+        return -1
+    if q.slab_room == q.index_room:
+        room = 2 * q.index_room if q.index_room else CHUNK
+        if widen(&q.slotted.items, room) or widen(&q.slotless.items, room) or widen(&q.oversize.items, room):
+            return -1
+        if widen(&q.scratch, 2 * <size_t> room):
+            return -1
+        q.index_room = room
+    if add_chunk(<void ***> &q.chunks, q.slab_room >> CHUNK_BITS, CHUNK * sizeof(Job)) == NULL:
+        return -1
+    q.slab_room += CHUNK
+    q.unused += CHUNK
+    return 0
+
+
+cdef inline uint32_t take_job(Queue q) noexcept nogil:
+    cdef uint32_t i = q.slab_free
+    if i != NIL:
+        q.slab_free = job_at(q.chunks, i).next
+    else:
+        i = q.slab_top
+        q.slab_top += 1
+    memset(job_at(q.chunks, i), 0, sizeof(Job))
+    return i
+
+
+cdef inline void give_job(Queue q, uint32_t i) noexcept nogil:
+    set_state(q, job_at(q.chunks, i), JOB_FREE)
+    job_at(q.chunks, i).next = q.slab_free
+    q.slab_free = i
+
+
+# ---- directory ------------------------------------------------------------------------------------------------------
+
+cdef inline Page *page_of(Queue q, uint64_t id) noexcept nogil:
+    cdef uint64_t page = idmap_get(&q.pages, id >> PAGE_BITS)
+    return NULL if page == not_there() else <Page *> <size_t> page
+
+
+cdef inline uint32_t find(Queue q, uint64_t id) noexcept nogil:
+    cdef Page *page = page_of(q, id)
+    return NIL if page == NULL else page.places[id & (PAGE - 1)]
+
+
+cdef int reserve_page(Queue q, uint64_t id) noexcept nogil:
+    cdef Page *page
+    if page_of(q, id) != NULL:
+        return 0
+    page = <Page *> (NULL if fails() else malloc(sizeof(Page)))
+    if page == NULL:
+        return -1
+    memset(page, 0xFF, sizeof(Page))
+    page.used = 0
+    if fails() or idmap_put(&q.pages, id >> PAGE_BITS, <uint64_t> <size_t> page):
+        free(page)
+        return -1
+    return 0
+
+
+# Smallest id in the page that is `least` or larger; its job's index, or NIL.
+cdef uint32_t first_in_page(Page *page, uint64_t least) noexcept nogil:
+    cdef uint32_t k
+    if page != NULL:
+        for k in range(<uint32_t> (least & (PAGE - 1)), <uint32_t> PAGE):
+            if page.places[k] != NIL:
+                return page.places[k]
+    return NIL
+
+
+# ---- known jobs -----------------------------------------------------------------------------------------------------
+
+# A new known job; everything is reserved. It has a state only when its caller has set one.
+cdef uint32_t enter(Queue q, uint64_t id, uint32_t slots, uint64_t order) noexcept nogil:
+    cdef uint32_t i = take_job(q)
+    cdef Job *job = job_at(q.chunks, i)
+    cdef Page *page = page_of(q, id)
+    job.id = id
+    job.order = order
+    job.slots = slots
+    job.edges = NIL
+    job.prev_known = q.known_jobs.last
+    job.next_known = NIL
+    if q.known_jobs.last != NIL:
+        job_at(q.chunks, q.known_jobs.last).next_known = i
+    else:
+        q.known_jobs.first = i
+    q.known_jobs.last = i
+    q.known += 1
+    page.places[id & (PAGE - 1)] = i
+    page.used += 1
+    q.least_id = id + 1
+    return i
+
+
+# No longer known. It is in no heap and no other list any more.
+cdef void leave(Queue q, uint32_t i) noexcept nogil:
+    cdef Job *job = job_at(q.chunks, i)
+    cdef Page *page = page_of(q, job.id)
+    if job.prev_known != NIL:
+        job_at(q.chunks, job.prev_known).next_known = job.next_known
+    else:
+        q.known_jobs.first = job.next_known
+    if job.next_known != NIL:
+        job_at(q.chunks, job.next_known).prev_known = job.prev_known
+    else:
+        q.known_jobs.last = job.prev_known
+    q.known -= 1
+    page.places[job.id & (PAGE - 1)] = NIL
+    page.used -= 1
+    if page.used == 0:
+        idmap_del(&q.pages, job.id >> PAGE_BITS)
+        free(page)
+    if job.pending:
+        set_state(q, job, JOB_GHOST)
+    else:
+        give_job(q, i)
+
+
+# ---- heaps ----------------------------------------------------------------------------------------------------------
+
+# The heap that a READY job is in. After the slots were lowered, jobs with too many of them may still be in `slotted`.
+cdef inline Heap *heap_of(Queue q, uint32_t i) noexcept nogil:
+    cdef Job *job = job_at(q.chunks, i)
+    if job.slots == 0:
+        return &q.slotless
+    if job.place < q.oversize.size and q.oversize.items[job.place] == i:
+        return &q.oversize
+    return &q.slotted
+
+
+# ---- edges ----------------------------------------------------------------------------------------------------------
+
+cdef int reserve_edges(Queue q, uint64_t count) noexcept nogil:
+    if count > EDGES_MAX or q.edges_used + count > EDGES_MAX:
+        return -1
+    while q.edge_room - q.edges_used < count:
+        if add_chunk(<void ***> &q.edge_chunks, q.edge_room >> CHUNK_BITS, CHUNK * sizeof(Edge)) == NULL:
+            return -1
+        q.edge_room += CHUNK
+    return 0
+
+
+cdef inline uint32_t take_edge(Queue q) noexcept nogil:
+    cdef uint32_t e = q.edge_free
+    if e != NIL:
+        q.edge_free = edge_at(q.edge_chunks, e).next
+    else:
+        e = q.edge_top
+        q.edge_top += 1
+    q.edges_used += 1
+    return e
+
+
+cdef inline void give_edge(Queue q, uint32_t e) noexcept nogil:
+    edge_at(q.edge_chunks, e).next = q.edge_free
+    q.edge_free = e
+    q.edges_used -= 1
+
+
+# The job that `id` may wait for: only older ones, so that there can be no circle.
+cdef inline uint32_t find_older(Queue q, uint64_t id, uint64_t than) noexcept nogil:
+    return find(q, id) if id < than else NIL
+
+
+# Whether one of these has ended badly, and how many edges the others take (added to `edges`).
+cdef bint survey(Queue q, uint64_t id, const uint64_t *after, size_t n, bint unknown_is_bad,
+                 uint64_t *edges) noexcept nogil:
+    cdef bint bad = False
+    cdef uint32_t i
+    cdef size_t k
+    for k in range(n):
+        i = find_older(q, after[k], id)
+        if i == NIL:
+            bad = bad or unknown_is_bad
+        elif job_at(q.chunks, i).state != JOB_ENDED:
+            edges[0] += 1
+        elif job_at(q.chunks, i).flags & FLAG_BAD:
+            bad = True
+    return bad
+
+
+# Makes job i wait for those of these that have not ended. The edges are reserved.
+cdef void tie(Queue q, uint32_t i, const uint64_t *after, size_t n, bint ok) noexcept nogil:
+    cdef Job *job = job_at(q.chunks, i)
+    cdef Job *other
+    cdef uint32_t e, o
+    cdef size_t k
+    for k in range(n):
+        o = find_older(q, after[k], job.id)
+        if o == NIL:
+            continue
+        other = job_at(q.chunks, o)
+        if other.state == JOB_ENDED:
+            continue
+        e = take_edge(q)
+        edge_at(q.edge_chunks, e).waiter = i << 1 | <uint32_t> ok
+        edge_at(q.edge_chunks, e).next = other.edges
+        other.edges = e
+        job.pending += 1
+
+
+# ---- steps that transitions are made of -----------------------------------------------------------------------------
+
+cdef inline void to_ready(Queue q, uint32_t i) noexcept nogil:
+    cdef Job *job = job_at(q.chunks, i)
+    set_state(q, job, JOB_READY)
+    if job.slots == 0:
+        push(q.chunks, &q.slotless, i)
+    elif job.slots <= q.max_slots:
+        push(q.chunks, &q.slotted, i)
+    else:
+        push(q.chunks, &q.oversize, i)
+
+
+# A queued job leaves its heap, if it is in one, and loses its holds: nobody can lift them any more.
+cdef inline void take_out(Queue q, uint32_t i) noexcept nogil:
+    cdef Job *job = job_at(q.chunks, i)
+    if job.state == JOB_READY:
+        pull(q.chunks, heap_of(q, i), i)
+    job.pending -= job.holds
+    job.holds = 0
+
+
+cdef void to_skipping(Queue q, uint32_t i) noexcept nogil:
+    take_out(q, i)
+    set_state(q, job_at(q.chunks, i), JOB_SKIPPING)
+    job_at(q.chunks, i).place = NIL
+    if q.skips.last != NIL:
+        job_at(q.chunks, q.skips.last).place = i
+    else:
+        q.skips.first = i
+    q.skips.last = i
+
+
+# The end of job i for those who wait for it, in the order in which they came.
+cdef void resolve(Queue q, uint32_t i, bint bad) noexcept nogil:
+    cdef uint32_t e = job_at(q.chunks, i).edges
+    cdef uint32_t ordered = NIL
+    cdef uint32_t following, waiter
+    cdef Job *job
+    cdef bint ok
+    while e != NIL:                     # the list is newest first: turn it round
+        following = edge_at(q.edge_chunks, e).next
+        edge_at(q.edge_chunks, e).next = ordered
+        ordered = e
+        e = following
+    job_at(q.chunks, i).edges = NIL
+    while ordered != NIL:
+        e = ordered
+        ordered = edge_at(q.edge_chunks, e).next
+        waiter = edge_at(q.edge_chunks, e).waiter >> 1
+        ok = edge_at(q.edge_chunks, e).waiter & 1
+        give_edge(q, e)
+        job = job_at(q.chunks, waiter)
+        job.pending -= 1
+        if job.state == JOB_BLOCKED:
+            if ok and bad:
+                to_skipping(q, waiter)
+            elif job.pending == 0:
+                to_ready(q, waiter)
+        elif job.state == JOB_GHOST and job.pending == 0:
+            give_job(q, waiter)
+
+
+cdef void to_ended(Queue q, uint32_t i, bint bad) noexcept nogil:
+    cdef Job *job = job_at(q.chunks, i)
+    set_state(q, job, JOB_ENDED)
+    if bad:
+        job.flags |= FLAG_BAD
+    q.end_key += 1
+    job.order = q.end_key
+    append(q.chunks, &q.ended_jobs, i)
+    resolve(q, i, bad)
+
+
+# A job of one of two states, or NIL.
+cdef inline uint32_t find_in(Queue q, uint64_t id, JobState one, JobState other) noexcept nogil:
+    cdef uint32_t i = find(q, id)
+    if i != NIL and (job_at(q.chunks, i).state == one or job_at(q.chunks, i).state == other):
+        return i
+    return NIL
+
+
+
+cdef void sort_ended(Queue q) noexcept nogil:
+    cdef uint32_t n = 0
+    cdef uint32_t k
+    cdef uint32_t i = q.ended_jobs.first
+    cdef uint32_t *sorted_jobs
+    while i != NIL:
+        q.scratch[n] = i
+        n += 1
+        i = job_at(q.chunks, i).next
+    sorted_jobs = sort_by_order(q.chunks, q.scratch, q.scratch + q.index_room, n)
+    q.ended_jobs.first = q.ended_jobs.last = NIL
+    for k in range(n):
+        append(q.chunks, &q.ended_jobs, sorted_jobs[k])
+    q.ended_unsorted = False
+
+
+# ---- the queue ------------------------------------------------------------------------------------------------------
+
+@cython.final
+cdef class Queue:
+    def __cinit__(self, uint32_t max_slots=1):
+        assert_one_cache_line(NULL if self.chunks == NULL else self.chunks[0])
+        self.max_slots = max_slots
+        self.first_key = ORDER_BASE
+        self.slab_free = self.edge_free = NIL
+        self.known_jobs.first = self.known_jobs.last = NIL
+        self.running_jobs.first = self.running_jobs.last = NIL
+        self.ended_jobs.first = self.ended_jobs.last = NIL
+        self.skips.first = self.skips.last = NIL
+        self.oversize.by_slots = True
+
+    def __dealloc__(self):
+        cdef uint32_t k
+        cdef size_t at
+        for k in range(self.slab_room >> CHUNK_BITS):
+            free(self.chunks[k])
+        for k in range(self.edge_room >> CHUNK_BITS):
+            free(self.edge_chunks[k])
+        for at in range(self.pages.room):
+            if self.pages.values[at] != not_there():
+                free(<void *> <size_t> self.pages.values[at])
+        idmap_free(&self.pages)
+        free(self.chunks)
+        free(self.edge_chunks)
+        free(self.slotted.items)
+        free(self.slotless.items)
+        free(self.oversize.items)
+        free(self.scratch)
+
+    cdef int add(self, uint64_t id, uint32_t slots, const uint64_t *after, size_t n_after,
+                 const uint64_t *after_ok, size_t n_after_ok, uint32_t holds) noexcept nogil:
+        cdef uint64_t edges = 0
+        cdef uint32_t i
+        cdef bint bad
+        if id < self.least_id or id >= ORDER_BASE:
+            return ADD_REFUSED
+        survey(self, id, after, n_after, False, &edges)
+        bad = survey(self, id, after_ok, n_after_ok, True, &edges)
+        if bad:
+            edges = 0
+        # The page comes last: only it would be visible if something after it failed.
+        if edges + holds > NIL or reserve_edges(self, edges) or reserve_job(self) or reserve_page(self, id):
+            return ADD_NO_MEMORY
+        i = enter(self, id, slots, ORDER_BASE + id)
+        if bad:
+            to_skipping(self, i)
+            return ADD_SKIPPED
+        tie(self, i, after, n_after, False)
+        tie(self, i, after_ok, n_after_ok, True)
+        job_at(self.chunks, i).holds = holds
+        job_at(self.chunks, i).pending += holds
+        if job_at(self.chunks, i).pending:
+            set_state(self, job_at(self.chunks, i), JOB_BLOCKED)
+        else:
+            to_ready(self, i)
+        return ADD_QUEUED
+
+    cdef int restore(self, uint64_t id, uint32_t slots, uint64_t order, JobState state, bint bad) noexcept nogil:
+        cdef uint32_t i
+        if id < self.least_id or id >= ORDER_BASE:
+            return ADD_REFUSED
+        if state != JOB_READY and state != JOB_RUNNING and state != JOB_ENDED:
+            return ADD_REFUSED
+        if reserve_job(self) or reserve_page(self, id):
+            return ADD_NO_MEMORY
+        i = enter(self, id, slots, order)
+        if state == JOB_ENDED:
+            set_state(self, job_at(self.chunks, i), state)
+            if bad:
+                job_at(self.chunks, i).flags |= FLAG_BAD
+            if order < self.end_key:
+                self.ended_unsorted = True
+            self.end_key = max(self.end_key, order)
+            append(self.chunks, &self.ended_jobs, i)
+            return ADD_QUEUED
+        self.first_key = min(self.first_key, order)
+        if state == JOB_READY:
+            to_ready(self, i)
+        else:
+            set_state(self, job_at(self.chunks, i), state)
+            self.used_slots += slots
+            append(self.chunks, &self.running_jobs, i)
+        return ADD_QUEUED
+
+    cdef int link(self, uint64_t id, const uint64_t *after, size_t n_after,
+                  const uint64_t *after_ok, size_t n_after_ok, uint32_t holds) noexcept nogil:
+        cdef uint64_t edges = 0
+        cdef uint32_t i = find_in(self, id, JOB_BLOCKED, JOB_READY)
+        cdef Job *job
+        if i == NIL:
+            return ADD_REFUSED
+        job = job_at(self.chunks, i)
+        survey(self, id, after, n_after, False, &edges)
+        if survey(self, id, after_ok, n_after_ok, False, &edges):
+            to_skipping(self, i)
+            return ADD_SKIPPED
+        if job.pending + edges + holds > NIL or reserve_edges(self, edges):
+            return ADD_NO_MEMORY
+        tie(self, i, after, n_after, False)
+        tie(self, i, after_ok, n_after_ok, True)
+        job.holds += holds
+        job.pending += holds
+        if job.pending and job.state == JOB_READY:
+            pull(self.chunks, heap_of(self, i), i)
+            set_state(self, job, JOB_BLOCKED)
+        return ADD_QUEUED
+
+    cdef int latest_start(self, uint64_t id) noexcept nogil:
+        cdef uint32_t i = find_in(self, id, JOB_STARTING, JOB_RUNNING)
+        if i == NIL:
+            return -1
+        unlink(self.chunks, &self.running_jobs, i)
+        append(self.chunks, &self.running_jobs, i)
+        return 0
+
+    cdef bint next_start(self, uint64_t *id) noexcept nogil:
+        cdef uint32_t i = NIL
+        cdef uint32_t first
+        cdef Job *job
+        while self.slotted.size and job_at(self.chunks, self.slotted.items[0]).slots > self.max_slots:
+            first = self.slotted.items[0]
+            pull(self.chunks, &self.slotted, first)
+            push(self.chunks, &self.oversize, first)
+        if self.slotted.size:
+            first = self.slotted.items[0]
+            if self.used_slots + job_at(self.chunks, first).slots <= self.max_slots:
+                i = first
+        if self.slotless.size:
+            first = self.slotless.items[0]
+            if i == NIL or job_at(self.chunks, first).order < job_at(self.chunks, i).order:
+                i = first
+        if i == NIL:
+            return False
+        job = job_at(self.chunks, i)
+        pull(self.chunks, heap_of(self, i), i)
+        set_state(self, job, JOB_STARTING)
+        self.used_slots += job.slots
+        append(self.chunks, &self.running_jobs, i)
+        id[0] = job.id
+        return True
+
+    cdef bint next_skipped(self, uint64_t *id) noexcept nogil:
+        cdef uint32_t i = self.skips.first
+        if i == NIL:
+            return False
+        self.skips.first = job_at(self.chunks, i).place
+        if self.skips.first == NIL:
+            self.skips.last = NIL
+        id[0] = job_at(self.chunks, i).id
+        to_ended(self, i, True)
+        return True
+
+    cdef int started(self, uint64_t id) noexcept nogil:
+        cdef uint32_t i = find_in(self, id, JOB_STARTING, JOB_STARTING)
+        if i == NIL:
+            return -1
+        set_state(self, job_at(self.chunks, i), JOB_RUNNING)
+        return 0
+
+    cdef int requeue(self, uint64_t id) noexcept nogil:
+        cdef uint32_t i = find_in(self, id, JOB_STARTING, JOB_STARTING)
+        if i == NIL:
+            return -1
+        self.used_slots -= job_at(self.chunks, i).slots
+        unlink(self.chunks, &self.running_jobs, i)
+        to_ready(self, i)
+        return 0
+
+    cdef int finish(self, uint64_t id, bint bad) noexcept nogil:
+        cdef uint32_t i = find_in(self, id, JOB_STARTING, JOB_RUNNING)
+        if i == NIL:
+            return -1
+        self.used_slots -= job_at(self.chunks, i).slots
+        unlink(self.chunks, &self.running_jobs, i)
+        to_ended(self, i, bad)
+        return 0
+
+    cdef int remove(self, uint64_t id) noexcept nogil:
+        cdef uint32_t i = find_in(self, id, JOB_BLOCKED, JOB_READY)
+        if i == NIL:
+            return -1
+        take_out(self, i)
+        resolve(self, i, True)
+        leave(self, i)
+        return 0
+
+    cdef int forget(self, uint64_t id) noexcept nogil:
+        cdef uint32_t i = find_in(self, id, JOB_ENDED, JOB_ENDED)
+        if i == NIL:
+            return -1
+        unlink(self.chunks, &self.ended_jobs, i)
+        leave(self, i)
+        return 0
+
+    cdef int hold(self, uint64_t id) noexcept nogil:
+        cdef uint32_t i = find_in(self, id, JOB_BLOCKED, JOB_READY)
+        cdef Job *job
+        if i == NIL or job_at(self.chunks, i).pending == NIL:
+            return -1
+        job = job_at(self.chunks, i)
+        if job.state == JOB_READY:
+            pull(self.chunks, heap_of(self, i), i)
+            set_state(self, job, JOB_BLOCKED)
+        job.holds += 1
+        job.pending += 1
+        return 0
+
+    cdef int release(self, uint64_t id) noexcept nogil:
+        cdef uint32_t i = find_in(self, id, JOB_BLOCKED, JOB_BLOCKED)
+        cdef Job *job
+        if i == NIL or job_at(self.chunks, i).holds == 0:
+            return -1
+        job = job_at(self.chunks, i)
+        job.holds -= 1
+        job.pending -= 1
+        if job.pending == 0:
+            to_ready(self, i)
+        return 0
+
+    cdef int urgent(self, uint64_t id) noexcept nogil:
+        cdef uint32_t i = find_in(self, id, JOB_BLOCKED, JOB_READY)
+        if i == NIL or self.first_key == 0:
+            return -1
+        self.first_key -= 1
+        job_at(self.chunks, i).order = self.first_key
+        if job_at(self.chunks, i).state == JOB_READY:
+            settle(self.chunks, heap_of(self, i), i)
+        return 0
+
+    cdef int swap(self, uint64_t a, uint64_t b) noexcept nogil:
+        cdef uint32_t i = find_in(self, a, JOB_BLOCKED, JOB_READY)
+        cdef uint32_t j = find_in(self, b, JOB_BLOCKED, JOB_READY)
+        cdef Heap *heap_i = NULL
+        cdef Heap *heap_j = NULL
+        cdef uint64_t order
+        if i == NIL or j == NIL or i == j:
+            return -1
+        # One key at a time, each outside of any heap, so that a heap is never out of order at two places.
+        if job_at(self.chunks, i).state == JOB_READY:
+            heap_i = heap_of(self, i)
+            pull(self.chunks, heap_i, i)
+        if job_at(self.chunks, j).state == JOB_READY:
+            heap_j = heap_of(self, j)
+            pull(self.chunks, heap_j, j)
+        order = job_at(self.chunks, i).order
+        job_at(self.chunks, i).order = job_at(self.chunks, j).order
+        job_at(self.chunks, j).order = order
+        if heap_i != NULL:
+            push(self.chunks, heap_i, i)
+        if heap_j != NULL:
+            push(self.chunks, heap_j, j)
+        return 0
+
+    cdef void set_slots(self, uint32_t max_slots) noexcept nogil:
+        cdef uint32_t i
+        self.max_slots = max_slots
+        while self.oversize.size and job_at(self.chunks, self.oversize.items[0]).slots <= max_slots:
+            i = self.oversize.items[0]
+            pull(self.chunks, &self.oversize, i)
+            push(self.chunks, &self.slotted, i)
+
+    cdef Job *get(self, uint64_t id) noexcept nogil:
+        cdef uint32_t i = find(self, id)
+        return NULL if i == NIL else job_at(self.chunks, i)
+
+    cdef bint next_id(self, uint64_t after, uint64_t *id) noexcept nogil:
+        cdef uint32_t i = NIL
+        cdef uint64_t number
+        cdef size_t k
+        if after == UINT64_MAX:
+            i = self.known_jobs.first
+        elif find(self, after) != NIL:
+            i = job_at(self.chunks, find(self, after)).next_known
+        else:
+            # `after` itself is gone: the rest of its page, then the nearest page behind it.
+            if (after + 1) & (PAGE - 1):
+                i = first_in_page(page_of(self, after), after + 1)
+            if i == NIL:
+                number = UINT64_MAX
+                for k in range(self.pages.room):
+                    if self.pages.values[k] != not_there() and self.pages.keys[k] > after >> PAGE_BITS:
+                        number = min(number, self.pages.keys[k])
+                if number != UINT64_MAX:
+                    i = first_in_page(page_of(self, number << PAGE_BITS), 0)
+        if i == NIL:
+            return False
+        id[0] = job_at(self.chunks, i).id
+        return True
+
+    cdef Job *last_added(self) noexcept nogil:
+        return NULL if self.known_jobs.last == NIL else job_at(self.chunks, self.known_jobs.last)
+
+    cdef Job *first_running(self) noexcept nogil:
+        return NULL if self.running_jobs.first == NIL else job_at(self.chunks, self.running_jobs.first)
+
+    cdef Job *first_ended(self) noexcept nogil:
+        if self.ended_unsorted:
+            sort_ended(self)
+        return NULL if self.ended_jobs.first == NIL else job_at(self.chunks, self.ended_jobs.first)
+
+    cdef Job *last_ended(self) noexcept nogil:
+        if self.ended_unsorted:
+            sort_ended(self)
+        return NULL if self.ended_jobs.last == NIL else job_at(self.chunks, self.ended_jobs.last)
+
+    cdef Job *following(self, Job *job) noexcept nogil:
+        return NULL if job.next == NIL else job_at(self.chunks, job.next)
+
+    cdef size_t live(self, uint64_t *ids, size_t room) noexcept nogil:
+        cdef uint32_t n = 0
+        cdef uint32_t i = self.known_jobs.first
+        cdef uint32_t *jobs
+        cdef size_t k
+        while i != NIL:
+            if JOB_BLOCKED <= job_at(self.chunks, i).state <= JOB_RUNNING:
+                self.scratch[n] = i
+                n += 1
+            i = job_at(self.chunks, i).next_known
+        room = min(room, <size_t> n)
+        jobs = sort_by_order(self.chunks, self.scratch, self.scratch + self.index_room, n)
+        for k in range(room):
+            ids[k] = job_at(self.chunks, jobs[k]).id
+        return room
+
+    def check_invariants(self):
+        """Computes everything anew; AssertionError names what is wrong. For tests and debugging."""
+        check_slab(self)
+        check_lists(self)
+        check_heaps(self)
+        check_edges(self)
+
+
+include "_jobs_probe.pxi"

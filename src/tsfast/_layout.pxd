@@ -1,0 +1,238 @@
+"""The C layouts of native/: one definition, there; here only the names that Cython code uses."""
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stddef cimport size_t
+
+cdef extern from "native/check.h" nogil:
+    uint64_t tsf_hash64(const void *data, size_t size, uint64_t seed) noexcept
+    uint32_t tsf_check32(const void *data, size_t size, uint64_t seed) noexcept
+
+cdef extern from "native/fault.h" nogil:
+    void tsf_fault(const char *name) noexcept
+
+cdef extern from "native/table.h" nogil:
+    enum:
+        TSF_TABLE_FORMAT
+        TSF_CTX_MAGIC
+        TSF_SEGMENT_BITS
+        TSF_SEGMENT_JOBS
+        TSF_LIMITS
+        TSF_SUFFIX
+    const uint64_t TSF_TABLE_MAGIC
+    const uint64_t TSF_HOT_BYTES
+    const uint64_t TSF_COLD_BYTES
+
+    cdef enum tsf_state:
+        TSF_NONE
+        TSF_QUEUED
+        TSF_STARTING
+        TSF_RUNNING
+        TSF_FINISHED
+        TSF_FAILED
+        TSF_KILLED
+        TSF_NOT_STARTABLE
+        TSF_LOST
+        TSF_SKIPPED
+        TSF_REMOVED
+        TSF_FORGOTTEN
+
+    cdef enum tsf_note:
+        TSF_NOTE_LIMIT
+        TSF_NOTE_NICE
+        TSF_NOTE_AFFINITY
+
+    cdef enum tsf_stage:
+        TSF_STAGE_NONE
+        TSF_STAGE_RECORD
+        TSF_STAGE_OUTPUT
+        TSF_STAGE_CHDIR
+        TSF_STAGE_SPAWN
+        TSF_STAGE_EXEC
+
+    cdef enum tsf_job_flag:
+        TSF_JOB_NO_OUTPUT
+        TSF_JOB_FOREGROUND
+        TSF_JOB_VOLATILE
+        TSF_JOB_SPLIT_STDERR
+
+    cdef struct tsf_hot:
+        uint8_t state
+        uint8_t notes
+        uint16_t attempt
+        uint32_t run
+        uint32_t gen
+        uint32_t utime_ms
+        uint32_t stime_ms
+        int32_t status
+        int32_t pid
+        uint16_t cause
+        uint16_t stage
+        uint64_t start_ns
+        uint64_t duration_ns
+        uint64_t order
+        char suffix[8]
+        uint32_t maxrss_kb
+        uint32_t check
+
+    cdef struct tsf_cold:
+        uint64_t enqueue_ns
+        uint64_t token[2]
+        uint64_t blob_off
+        uint32_t blob_len
+        uint32_t blob_check
+        uint64_t ctx
+        uint32_t slots
+        uint32_t flags
+        uint32_t batch_index
+        uint32_t batch_count
+        uint32_t n_after
+        uint32_t n_after_ok
+        uint32_t argc
+        uint32_t argv_len
+        uint32_t label_len
+        uint32_t prefix_len
+        uint32_t cwd_len
+        uint32_t diff_len
+        uint32_t check
+
+    cdef struct tsf_ctx:
+        uint32_t magic
+        uint32_t check
+        uint32_t umask
+        int32_t nice
+        uint32_t affinity_len
+        uint32_t cwd_len
+        uint32_t env_count
+        uint32_t env_len
+        uint64_t limits[16][2]
+
+    cdef struct tsf_header:
+        uint64_t magic
+        uint32_t format
+        uint64_t committed
+        uint64_t floor
+        uint32_t slots
+        uint32_t max_finished
+        uint64_t intent[5]
+        uint32_t logdir_len
+        char logdir[3000]
+        uint32_t check
+
+    uint32_t tsf_hot_check(const tsf_hot *hot, uint64_t id) noexcept
+    uint32_t tsf_cold_check(const tsf_cold *cold, uint64_t id) noexcept
+
+cdef extern from "native/runs.h" nogil:
+    enum:
+        TSF_RUNS
+        TSF_RUNS_VERSION
+        TSF_RUN_SIGNAL
+        TSF_RUNNER_SOCKET
+        TSF_RUNNER_STATE_DIR
+    const uint64_t TSF_RUNS_MAGIC
+    const uint64_t TSF_RUNS_BYTES
+
+    cdef enum tsf_run_state_t "tsf_run_state":
+        TSF_RUN_FREE
+        TSF_RUN_ASSIGNED
+        TSF_RUN_CLAIMED
+        TSF_RUN_EXECING
+        TSF_RUN_EXITED
+        TSF_RUN_REVOKED
+
+    cdef struct tsf_run:
+        uint64_t word
+        uint64_t job
+        uint32_t attempt
+        int32_t runner
+        uint64_t command
+        int32_t pid
+        uint32_t spawn_errno
+        uint64_t start_ticks
+        uint64_t start_ns
+        char suffix[8]
+        uint64_t duration_ns
+        uint64_t end_ns
+        int32_t status
+        uint16_t cause
+        uint16_t stage
+        uint32_t utime_ms
+        uint32_t stime_ms
+        uint32_t maxrss_kb
+        uint32_t notes
+        uint64_t check
+
+    cdef struct tsf_runs_header:
+        uint64_t magic
+        uint32_t version
+        uint32_t entries
+        char boot_id[40]
+
+    uint64_t tsf_run_word(uint64_t gen, int state) noexcept
+    uint64_t tsf_run_gen(uint64_t word) noexcept
+    int tsf_run_state(uint64_t word) noexcept
+    uint64_t tsf_run_load(const tsf_run *run) noexcept
+    int tsf_run_cas(tsf_run *run, uint64_t old, uint64_t new) noexcept
+    uint64_t tsf_run_check(const tsf_run *run) noexcept
+
+    cdef struct tsf_assign:
+        uint64_t gen
+        uint64_t job
+        tsf_cold cold
+
+    cdef enum tsf_report_kind:
+        TSF_REPORT_STARTED
+        TSF_REPORT_ENDED
+
+    cdef struct tsf_report:
+        uint32_t kind
+        uint32_t retiring
+        uint64_t gen
+
+cdef extern from "native/wire.h" nogil:
+    enum:
+        TSF_WIRE_VERSION
+        TSF_FRAME_MAX
+        TSF_EXIT_ERROR
+
+    cdef enum tsf_frame_type:
+        TSF_FRAME_REQUEST
+        TSF_FRAME_DESCRIPTORS
+        TSF_FRAME_SIGNAL
+        TSF_FRAME_OUT
+        TSF_FRAME_ERR
+        TSF_FRAME_EXIT
+        TSF_FRAME_EXIT_AT_CLOSE
+        TSF_FRAME_SEND_DESCRIPTORS
+        TSF_FRAME_FOLLOW
+        TSF_FRAME_ENDED
+        TSF_FRAME_EXEC
+
+    cdef struct tsf_frame:
+        uint32_t version
+        uint32_t type
+        uint32_t length
+        uint32_t reserved
+
+    cdef enum tsf_tty:
+        TSF_TTY_STDIN
+        TSF_TTY_STDOUT
+        TSF_TTY_STDERR
+
+    cdef struct tsf_request:
+        uint64_t token[2]
+        uint32_t argc
+        uint32_t argv_len
+        uint32_t cwd_len
+        uint32_t env_count
+        uint32_t env_len
+        uint32_t affinity_len
+        uint32_t umask
+        int32_t nice
+        uint32_t columns
+        uint32_t tty
+        uint64_t limits[16][2]
+
+    cdef struct tsf_code:
+        int32_t code
+
+    cdef struct tsf_follow:
+        int32_t lines

@@ -1,0 +1,19 @@
+"""Every limit of the server in one place. Sizes in bytes, times in nanoseconds unless the name says otherwise."""
+
+cdef enum:
+    EVENTS_PER_TURN = 256          # epoll events taken in one turn of the loop
+    TIMERS_MAX = 8                 # timers of the loop
+    LISTEN_BACKLOG = 4096
+    READ_CHUNK = 65536             # one recv
+    ANSWER_MAX = 8 << 20           # longest list that the server writes itself; longer ones go through the table
+    LIST_ROWS_MAX = 2000           # likewise, in rows
+    TOKENS_KEPT = 16384            # newest submissions whose token still answers a repeated call (a power of two)
+    CONTEXTS_CACHED = 8            # base contexts kept in memory to compute differences against
+    DIFF_MAX = 4096                # longest difference to a base context; beyond that a new base is made
+    BLOB_MAX = 16 << 20            # longest blob of one job
+    MAX_FINISHED_DEFAULT = 1000
+    SPAWN_RETRY_MS = 200           # after the system refused a process
+    RECORD_RETRY_MS = 1000         # after the disk refused an outcome
+    REBIND_RETRY_MS = 1000         # after the socket's name could not be restored
+    ADOPTED_POLL_MS = 50           # how often adopted runners are looked at where the kernel has no pidfd
+    FOREGROUND_GRACE_MS = 10000    # after a restart, how long a queued -f job waits for its caller to come back

@@ -1,0 +1,158 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# cython: auto_pickle=False
+"""See _listing.pxd."""
+from tsfast._table import TableError as TableError
+
+from libc.stddef cimport size_t
+from libc.stdlib cimport free, qsort, realloc
+from libc.string cimport strlen
+
+from tsfast._contexts cimport Contexts
+from tsfast._grammar cimport FORMAT_DEFAULT, FORMAT_JSON, FORMAT_TAB
+from tsfast._layout cimport (
+    TSF_FINISHED, TSF_QUEUED, TSF_RUNNING, TSF_SKIPPED, TSF_STARTING, tsf_cold, tsf_hot, tsf_hot_check,
+)
+from tsfast._quote cimport Text, text_add, text_char, text_free, text_str, text_u64
+from tsfast._row cimport Row
+from tsfast._sys cimport CLOCK_REALTIME, tsf_now_ns
+from tsfast._table cimport GROUP, Table
+from tsfast._text cimport json_row, list_header, list_row, tab_row
+
+cdef enum:
+    ROWS_AT_ONCE = 1024
+
+# What a list is sorted by: those who have not ended by their place in the queue, then the others by that of their end.
+cdef struct Place:
+    uint64_t id
+    uint64_t order
+    int ended
+
+
+cdef int by_place(const void *a, const void *b) noexcept nogil:
+    cdef const Place *one = <const Place *> a
+    cdef const Place *two = <const Place *> b
+    if one.ended != two.ended:
+        return one.ended - two.ended
+    if one.order != two.order:
+        return -1 if one.order < two.order else 1
+    return -1 if one.id < two.id else 1
+
+
+cdef void list_head(Text *text, int format, uint64_t running, uint32_t slots) noexcept nogil:
+    if format == FORMAT_DEFAULT:
+        list_header(text, running, slots)
+    elif format == FORMAT_JSON:
+        text_char(text, c'[')
+
+
+cdef int list_rows(Text *text, Table table, Contexts contexts, const uint64_t *ids, size_t n, int format,
+                   uint32_t columns, bint first, size_t limit) noexcept nogil:
+    cdef uint64_t now = tsf_now_ns(CLOCK_REALTIME)
+    cdef Row row
+    cdef tsf_hot hot
+    cdef tsf_cold cold
+    cdef const char *cwd
+    cdef size_t i
+    for i in range(n):
+        if table.read_row(ids[i], &row, &hot, &cold) < 0:
+            if format != FORMAT_JSON:
+                text_u64(text, ids[i])
+                if format == FORMAT_TAB:
+                    text_str(text, b"\tunreadable\n")
+                else:
+                    text_str(text, b"    unreadable\n")
+            continue
+        if format == FORMAT_JSON:
+            if not first:
+                text_add(text, b", ", 2)
+            first = False
+            cwd = contexts.directory(cold.ctx) if cold.cwd_len == 0 else NULL
+            json_row(text, &row, cwd, strlen(cwd) if cwd != NULL else 0, now)
+        elif format == FORMAT_TAB:
+            tab_row(text, &row, now)
+        else:
+            list_row(text, &row, columns, now)
+        if limit and text.size > limit:
+            return -1
+    return 0
+
+
+cdef void list_tail(Text *text, int format) noexcept nogil:
+    if format == FORMAT_JSON:
+        text_add(text, b"]\n", 2)
+
+
+cdef class _Places:
+    """The jobs of a table in the order of a list."""
+    cdef Place *places
+    cdef size_t n, room
+    cdef uint64_t running
+
+    def __dealloc__(self):
+        free(self.places)
+
+    cdef int read(self, Table table) except -1 nogil:
+        cdef tsf_hot group[GROUP]
+        cdef uint64_t first = table.header.floor & ~<uint64_t> (GROUP - 1)
+        cdef int i
+        cdef Place *grown
+        while first < table.header.committed:
+            if self.room < self.n + GROUP:
+                self.room = 2 * self.room + GROUP
+                grown = <Place *> realloc(self.places, self.room * sizeof(Place))
+                if grown == NULL:
+                    with gil:
+                        raise MemoryError
+                self.places = grown
+            if table.read_group(first, group) == 0:
+                for i in range(GROUP):
+                    self._add(table, first + i, &group[i])
+            first += GROUP
+        qsort(self.places, self.n, sizeof(Place), by_place)
+        return 0
+
+    cdef void _add(self, Table table, uint64_t id, const tsf_hot *hot) noexcept nogil:
+        cdef Place *place = &self.places[self.n]
+        if id < table.header.floor or id >= table.header.committed or tsf_hot_check(hot, id) != hot.check:
+            return
+        if hot.state < TSF_QUEUED or hot.state > TSF_SKIPPED:
+            return
+        place.id = id
+        place.order = hot.order
+        place.ended = hot.state >= TSF_FINISHED
+        self.running += hot.state == TSF_STARTING or hot.state == TSF_RUNNING
+        self.n += 1
+
+
+def write_list(int dir_fd, int format, uint32_t columns, write):
+    """Write the list of all jobs of the table in the state directory `dir_fd` (taken over), by calls of `write` with
+    bytes. format: 0 default, 1 JSON, 2 tab. columns: width to cut to, 0 for none. Raises OSError, TableError."""
+    cdef Table table = Table(dir_fd, False)
+    cdef Contexts contexts = Contexts(dir_fd)
+    cdef _Places places = _Places()
+    cdef Text text
+    cdef uint64_t ids[ROWS_AT_ONCE]
+    cdef size_t at = 0, n, i
+    text.data = NULL
+    text.size = text.room = 0
+    text.failed = False
+    places.read(table)
+    try:
+        list_head(&text, format, places.running, table.header.slots)
+        while True:
+            n = min(<size_t> ROWS_AT_ONCE, places.n - at)
+            for i in range(n):
+                ids[i] = places.places[at + i].id
+            with nogil:
+                list_rows(&text, table, contexts, ids, n, format, columns, at == 0, 0)
+            at += n
+            if at == places.n:
+                list_tail(&text, format)
+            if text.failed:
+                raise MemoryError
+            write(text.data[:text.size])
+            text.size = 0
+            if at == places.n:
+                return
+    finally:
+        text_free(&text)

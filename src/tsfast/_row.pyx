@@ -1,0 +1,166 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# cython: auto_pickle=False
+"""See _row.pxd."""
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from tsfast._layout cimport (
+    TSF_FINISHED,
+    TSF_KILLED,
+    TSF_LOST,
+    TSF_QUEUED,
+    TSF_RUNNING,
+    TSF_SKIPPED,
+    TSF_STARTING,
+    tsf_hot,
+)
+from tsfast._quote cimport Text, text_add, text_char, text_quoted, text_str, text_u64
+
+cdef extern from "<string.h>" nogil:
+    size_t strnlen(const char *string, size_t most)
+
+cdef extern from "<sys/wait.h>" nogil:
+    bint WIFEXITED(int status)
+    int WEXITSTATUS(int status)
+    bint WIFSIGNALED(int status)
+    int WTERMSIG(int status)
+
+
+cdef const char *row_argv(const Row *row) noexcept nogil:
+    return row.blob + (<size_t>row.cold.n_after + row.cold.n_after_ok) * sizeof(uint64_t)
+
+
+cdef const char *row_label(const Row *row) noexcept nogil:
+    return row_argv(row) + row.cold.argv_len
+
+
+cdef const char *row_prefix(const Row *row) noexcept nogil:
+    return row_label(row) + row.cold.label_len
+
+
+cdef const char *row_cwd(const Row *row) noexcept nogil:
+    return row_prefix(row) + row.cold.prefix_len
+
+
+cdef const char *row_diff(const Row *row) noexcept nogil:
+    return row_cwd(row) + row.cold.cwd_len
+
+
+cdef uint64_t row_after(const Row *row, size_t i) noexcept nogil:
+    cdef uint64_t id
+    memcpy(&id, row.blob + i * sizeof(uint64_t), sizeof(uint64_t))
+    return id
+
+
+cdef uint64_t row_after_ok(const Row *row, size_t i) noexcept nogil:
+    return row_after(row, row.cold.n_after + i)
+
+
+cdef const char *state_name(int state) noexcept nogil:
+    if state == TSF_QUEUED:
+        return b"queued"
+    if state == TSF_STARTING or state == TSF_RUNNING:
+        return b"running"
+    if state == TSF_SKIPPED:
+        return b"skipped"
+    return b"finished"
+
+
+cdef bint has_level(const tsf_hot *hot) noexcept nogil:
+    return TSF_FINISHED <= hot.state <= TSF_LOST
+
+
+cdef bint was_waited_for(const tsf_hot *hot) noexcept nogil:
+    return TSF_FINISHED <= hot.state <= TSF_KILLED
+
+
+cdef int error_level(const tsf_hot *hot) noexcept nogil:
+    if was_waited_for(hot) and WIFEXITED(hot.status):
+        return WEXITSTATUS(hot.status)
+    return -1
+
+
+cdef int end_signal(const tsf_hot *hot) noexcept nogil:
+    return WTERMSIG(hot.status) if was_waited_for(hot) and WIFSIGNALED(hot.status) else 0
+
+
+cdef bint time_taken(const tsf_hot *hot, uint64_t now_ns, uint64_t *taken_ns) noexcept nogil:
+    if hot.start_ns == 0:
+        return False
+    if hot.state == TSF_RUNNING or hot.state == TSF_STARTING:
+        taken_ns[0] = now_ns - hot.start_ns if now_ns > hot.start_ns else 0
+        return True
+    taken_ns[0] = hot.duration_ns
+    return was_waited_for(hot) or (has_level(hot) and hot.duration_ns != 0)
+
+
+cdef uint64_t end_time(const tsf_hot *hot) noexcept nogil:
+    cdef uint64_t taken = 0
+    if not has_level(hot) or not time_taken(hot, 0, &taken):
+        return 0
+    return hot.start_ns + taken
+
+
+cdef size_t suffix_length(const Row *row) noexcept nogil:
+    return strnlen(row.hot.suffix, sizeof(row.hot.suffix)) if row.cold.prefix_len else 0
+
+
+cdef void output_path(Text *text, const Row *row) noexcept nogil:
+    cdef size_t length = suffix_length(row)
+    if length:
+        text_add(text, row_prefix(row), row.cold.prefix_len)
+        text_char(text, c".")
+        text_add(text, row.hot.suffix, length)
+
+
+cdef bint beyond(const Text *text, size_t limit) noexcept nogil:
+    return limit != 0 and text.size > limit
+
+
+cdef size_t clipped(const Text *text, const char *data, size_t size, size_t limit) noexcept nogil:
+    cdef size_t most
+    if limit == 0:
+        return size
+    # A character has up to 4 bytes: without its last one the text is beyond the limit nevertheless
+    most = (limit - text.size if text.size < limit else 0) + 4
+    if size <= most:
+        return size
+    while most > 1 and (<unsigned char>data[most] & 0xc0) == 0x80:
+        most -= 1
+    return most
+
+
+cdef void row_words(Text *text, const Row *row, size_t limit) noexcept nogil:
+    cdef const char *word = row_argv(row)
+    cdef const char *end = word + row.cold.argv_len
+    cdef size_t length
+    cdef uint32_t i
+    for i in range(row.cold.argc):
+        if word >= end or beyond(text, limit):
+            break
+        length = strnlen(word, <size_t>(end - word))
+        if i:
+            text_char(text, c" ")
+        text_quoted(text, word, clipped(text, word, length, limit))
+        word += length + 1
+
+
+cdef void command_words(Text *text, const Row *row) noexcept nogil:
+    row_words(text, row, 0)
+
+
+cdef void row_ids(Text *text, const Row *row, size_t limit) noexcept nogil:
+    cdef size_t i, count = <size_t>row.cold.n_after + row.cold.n_after_ok
+    for i in range(count):
+        if beyond(text, limit):
+            break
+        if i:
+            text_char(text, c",")
+        text_u64(text, row_after(row, i))
+
+
+cdef void row_dependencies(Text *text, const Row *row, size_t limit) noexcept nogil:
+    if row.cold.n_after or row.cold.n_after_ok:
+        text_char(text, c"[")
+        row_ids(text, row, limit)
+        text_str(text, b"]&& ")

@@ -1,0 +1,104 @@
+"""What happens to a job: each transition in its order of memory and disk (docs/reliability.md).
+
+The Spool joins the table, the contexts, the queue and the runners. It knows no clients: whoever wants to hear of a
+job's start or end sets the handlers.
+"""
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from tsfast._contexts cimport Contexts
+from tsfast._idmap cimport IdMap
+from tsfast._jobs cimport Job, Queue
+from tsfast._contexts cimport Context
+from tsfast._layout cimport tsf_cold, tsf_hot, tsf_request, tsf_run
+from tsfast._limits cimport TOKENS_KEPT
+from tsfast._loop cimport Loop
+from tsfast._runners cimport Outcome, Runners
+from tsfast._table cimport Table
+
+# A job to be queued. All pointers are borrowed for the call.
+cdef struct Submission:
+    const tsf_request *request      # its context: limits and the like
+    const char *cwd
+    const char *env
+    const char *affinity
+    const char *argv                # argc NUL-terminated words, argv_len bytes
+    uint32_t argc
+    uint32_t argv_len
+    const char *label               # NULL: none
+    const char *prefix              # of the output file's path, NULL: no output file
+    const uint64_t *after
+    size_t n_after
+    const uint64_t *after_ok
+    size_t n_after_ok
+    uint32_t slots
+    uint32_t flags                  # enum tsf_job_flag
+    uint32_t holds                  # see Queue.add
+
+cdef enum SubmitResult:
+    SUBMIT_KNOWN = 1                # the token had queued it before: its id again
+    SUBMIT_OK = 0
+    SUBMIT_UNKNOWN_ID = -1          # a dependency on an id never given out (in `bad_id`)
+    SUBMIT_FAILED = -2              # a system call failed: errno
+
+ctypedef void (*JobHandler)(void *owner, uint64_t job, const tsf_hot *hot) noexcept nogil
+# The descriptors 0..2 of the caller of a foreground job, given away; returns 3, or 0 if there are none.
+ctypedef int (*DescriptorsHandler)(void *owner, uint64_t job, int *fds) noexcept nogil
+
+cdef class Spool:
+    cdef Loop loop
+    cdef Table table
+    cdef Contexts contexts
+    cdef Queue queue
+    cdef Runners runners
+    cdef uint64_t bad_id
+    cdef uint64_t next_end            # place of the next job in the order of ending
+    cdef bint backing_off             # the system refused a process: no starts until the timer
+    cdef uint32_t revoked_in_row      # starts that no runner took, since the last that one did
+    cdef int backoff_timer, grace_timer
+    cdef list absent_callers          # after a restart: ids of foreground jobs whose callers may come back
+    cdef uint64_t tokens[TOKENS_KEPT][3]      # ring: token, id + 1
+    cdef IdMap token_ids              # mixed token -> place in the ring
+    cdef uint64_t n_tokens
+    cdef char *scratch                # owned; a blob under construction
+    cdef size_t scratch_room
+    cdef void *owner
+    cdef JobHandler on_started        # RUNNING stands in the table
+    cdef JobHandler on_final          # a final state stands in the table
+    cdef DescriptorsHandler take_descriptors
+
+    cdef SubmitResult submit(self, const Submission *job, uint64_t *id) noexcept nogil
+    # Start what can start now.
+    cdef void dispatch(self) noexcept nogil
+    # The following: 0, or -1 with errno when the disk refused it (nothing changed), -2 when the job's state forbids it.
+    cdef int remove(self, uint64_t id) noexcept nogil
+    cdef int urgent(self, uint64_t id) noexcept nogil
+    cdef int swap(self, uint64_t a, uint64_t b) noexcept nogil
+    cdef int set_slots(self, uint32_t slots) noexcept nogil
+    cdef int signal(self, uint64_t id, int number) noexcept nogil
+    cdef int clear(self) noexcept nogil
+    cdef int drop_all(self) noexcept nogil        # -K
+    cdef void trim(self) noexcept nogil           # forget the oldest ended jobs beyond the number to be kept
+
+    # private
+    cdef bint _skipped_from_birth(self, const Submission *job) noexcept nogil
+    cdef int _cold(self, const Submission *job, const Context *context, tsf_cold *cold) noexcept nogil
+    cdef uint64_t _token_id(self, const uint64_t *token) noexcept nogil
+    cdef void _remember(self, const uint64_t *token, uint64_t id) noexcept nogil
+    cdef void _start(self, uint64_t id) noexcept nogil
+    cdef void _not_taken(self, uint64_t id) noexcept nogil
+    cdef void _back_off(self) noexcept nogil
+    cdef void _revoked(self, uint64_t id) noexcept nogil
+    cdef int _write_queued(self, const Job *job) noexcept nogil
+    cdef void _started(self, uint64_t id, const tsf_run *run) noexcept nogil
+    cdef int _ended(self, uint64_t id, const Outcome *outcome) noexcept nogil
+    cdef void _final(self, tsf_hot *hot, const Job *job, const Outcome *outcome) noexcept nogil
+    cdef void _settled(self, uint64_t id, const tsf_hot *hot) noexcept nogil
+    cdef void _skips(self) noexcept nogil
+    cdef int _forget(self, uint64_t id) noexcept nogil
+    cdef void _forget_removed(self, uint64_t id) noexcept nogil
+    cdef list _recover_jobs(self, list damaged, list removed)
+    cdef int _recover_job(self, uint64_t id, tsf_hot *hot, const tsf_cold *cold) except -1
+    cdef void _apply_intent(self, uint64_t id, tsf_hot *hot) noexcept nogil
+    cdef _recover_dependencies(self, list queued, list damaged)
+    cdef _recover_tokens(self)
+    cdef _give_up_callers(self)

@@ -1,0 +1,626 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# cython: auto_pickle=False
+"""See _spool.pxd."""
+cimport cython
+from libc.stddef cimport size_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcpy, memset, strlen
+
+from tsfast._contexts cimport Context, Contexts
+from tsfast._idmap cimport idmap_del, idmap_free, idmap_get, idmap_put, not_there
+from tsfast._jobs cimport (
+    ADD_SKIPPED, FLAG_BAD, FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING,
+    Job, Queue,
+)
+from tsfast._layout cimport (
+    TSF_FAILED, TSF_FINISHED, TSF_FORGOTTEN, TSF_JOB_FOREGROUND, TSF_JOB_VOLATILE, TSF_KILLED, TSF_LOST,
+    TSF_NONE, TSF_NOT_STARTABLE, TSF_QUEUED, TSF_REMOVED, TSF_RUNNING, TSF_SKIPPED, TSF_STAGE_EXEC, TSF_STAGE_NONE,
+    TSF_STAGE_RECORD, TSF_STARTING, tsf_cold, tsf_fault, tsf_hot, tsf_hot_check, tsf_run, tsf_run_gen, tsf_run_load,
+)
+from tsfast._limits cimport BLOB_MAX, FOREGROUND_GRACE_MS, SPAWN_RETRY_MS, TOKENS_KEPT
+from tsfast._loop cimport Loop
+from tsfast._runners cimport (
+    Outcome, Runners, VERDICT_ENDED, VERDICT_NO_MEMORY, VERDICT_QUEUED, VERDICT_RUNNING, Verdict,
+)
+from tsfast._sys cimport CLOCK_REALTIME, ENOMEM, close, errno, tsf_now_ns, set_errno
+from tsfast._table cimport GROUP, Table
+from tsfast._text cimport Row
+
+
+cdef void run_started(void *owner, uint64_t job, const tsf_run *run) noexcept nogil:
+    (<Spool> owner)._started(job, run)
+
+
+cdef int run_ended(void *owner, uint64_t job, const Outcome *outcome) noexcept nogil:
+    return (<Spool> owner)._ended(job, outcome)
+
+
+cdef void run_revoked(void *owner, uint64_t job) noexcept nogil:
+    (<Spool> owner)._not_taken(job)
+
+
+cdef void backoff_due(void *owner) noexcept nogil:
+    (<Spool> owner).backing_off = False
+
+
+cdef void grace_due(void *owner) noexcept nogil:
+    with gil:
+        (<Spool> owner)._give_up_callers()
+
+
+@cython.final
+cdef class Spool:
+    def __init__(self, Loop loop, Table table, Contexts contexts, Runners runners):
+        self.loop = loop
+        self.table = table
+        self.contexts = contexts
+        self.queue = Queue()
+        self.runners = runners
+        self.next_end = 1
+        self.absent_callers = []
+        self.backoff_timer = loop.new_timer(backoff_due, <void *> self)
+        self.grace_timer = loop.new_timer(grace_due, <void *> self)
+        runners.owner = <void *> self
+        runners.on_started = run_started
+        runners.on_ended = run_ended
+        runners.on_revoked = run_revoked
+
+    def __dealloc__(self):
+        idmap_free(&self.token_ids)
+        free(self.scratch)
+
+    # ---- SUBMIT ------------------------------------------------------------------------------------------------
+    cdef SubmitResult submit(self, const Submission *job, uint64_t *id) noexcept nogil:
+        cdef Context context
+        cdef tsf_hot hot
+        cdef tsf_cold cold
+        cdef uint64_t known = self._token_id(job.request.token)
+        cdef bint skipped
+        cdef int added, error
+        cdef size_t i
+        if known:
+            id[0] = known - 1
+            return SUBMIT_KNOWN
+        id[0] = self.table.header.committed
+        for i in range(job.n_after + job.n_after_ok):
+            self.bad_id = job.after[i] if i < job.n_after else job.after_ok[i - job.n_after]
+            if self.bad_id >= id[0]:
+                return SUBMIT_UNKNOWN_ID
+        if self.contexts.acquire(job.request, job.cwd, job.env, job.affinity, &context) < 0:
+            return SUBMIT_FAILED
+        skipped = self._skipped_from_birth(job)
+        memset(&hot, 0, sizeof(hot))
+        hot.state = TSF_SKIPPED if skipped else TSF_QUEUED
+        hot.order = 0 if skipped else (<uint64_t> 1 << 63) + id[0]
+        if (self._cold(job, &context, &cold) < 0
+                or self.table.put(id[0], 1, &hot, &cold, self.scratch, cold.blob_len) < 0):
+            error = errno
+            self.contexts.release(context.name)
+            set_errno(error)
+            return SUBMIT_FAILED
+        tsf_fault(b"submit-written")
+        added = self.queue.add(id[0], job.slots, job.after, job.n_after, job.after_ok, job.n_after_ok, job.holds)
+        if added < 0 or self.table.commit(id[0] + 1) < 0:
+            error = ENOMEM if added < 0 else errno
+            if added >= 0:
+                self.queue.remove(id[0])
+            self.contexts.release(context.name)
+            set_errno(error)
+            return SUBMIT_FAILED
+        tsf_fault(b"submit-committed")
+        self._remember(job.request.token, id[0])
+        if added == ADD_SKIPPED:
+            self._skips()
+        return SUBMIT_OK
+
+    cdef bint _skipped_from_birth(self, const Submission *job) noexcept nogil:
+        """A job of after_ok has ended badly or is forgotten. It must stand in the table as skipped from its first
+        write: at a recovery a forgotten dependency counts as ended well."""
+        cdef size_t i
+        cdef Job *other
+        for i in range(job.n_after_ok):
+            other = self.queue.get(job.after_ok[i])
+            if other == NULL or other.state == JOB_SKIPPING or (other.state == JOB_ENDED and other.flags & FLAG_BAD):
+                return True
+        return False
+
+    cdef int _cold(self, const Submission *job, const Context *context, tsf_cold *cold) noexcept nogil:
+        """Fill the cold record, and the blob in `scratch`."""
+        cdef size_t label = strlen(job.label) if job.label != NULL else 0
+        cdef size_t prefix = strlen(job.prefix) if job.prefix != NULL else 0
+        cdef size_t size = (8 * (job.n_after + job.n_after_ok) + job.argv_len + label + prefix + context.cwd_len
+                            + context.diff_len)
+        cdef char *p
+        if size > BLOB_MAX:
+            set_errno(ENOMEM)
+            return -1
+        if size + 8 > self.scratch_room:
+            p = <char *> realloc(self.scratch, size + 8)
+            if p == NULL:
+                set_errno(ENOMEM)
+                return -1
+            self.scratch = p
+            self.scratch_room = size + 8
+        memset(cold, 0, sizeof(tsf_cold))
+        cold.enqueue_ns = tsf_now_ns(CLOCK_REALTIME)
+        cold.token[0] = job.request.token[0]
+        cold.token[1] = job.request.token[1]
+        cold.blob_len = <uint32_t> size
+        cold.ctx = context.name
+        cold.slots = job.slots
+        cold.flags = job.flags
+        cold.batch_count = 1
+        cold.n_after = <uint32_t> job.n_after
+        cold.n_after_ok = <uint32_t> job.n_after_ok
+        cold.argc = job.argc
+        cold.argv_len = job.argv_len
+        cold.label_len = <uint32_t> label
+        cold.prefix_len = <uint32_t> prefix
+        cold.cwd_len = context.cwd_len
+        cold.diff_len = context.diff_len
+        p = self.scratch
+        if job.n_after:
+            memcpy(p, job.after, 8 * job.n_after)
+            p += 8 * job.n_after
+        if job.n_after_ok:
+            memcpy(p, job.after_ok, 8 * job.n_after_ok)
+            p += 8 * job.n_after_ok
+        memcpy(p, job.argv, job.argv_len)
+        p += job.argv_len
+        memcpy(p, job.label, label)
+        p += label
+        memcpy(p, job.prefix, prefix)
+        p += prefix
+        memcpy(p, context.cwd, context.cwd_len)
+        p += context.cwd_len
+        memcpy(p, context.diff, context.diff_len)
+        return 0
+
+    # ---- tokens: a repeated submission gets the id that it got before -------------------------------------------
+    cdef uint64_t _token_id(self, const uint64_t *token) noexcept nogil:
+        cdef uint64_t place
+        if token[0] == 0 and token[1] == 0:
+            return 0
+        place = idmap_get(&self.token_ids, token[0] ^ token[1])
+        if place == not_there() or self.tokens[place][0] != token[0] or self.tokens[place][1] != token[1]:
+            return 0
+        return self.tokens[place][2]
+
+    cdef void _remember(self, const uint64_t *token, uint64_t id) noexcept nogil:
+        cdef uint64_t place = self.n_tokens & (TOKENS_KEPT - 1)
+        cdef uint64_t *old = self.tokens[place]
+        if token[0] == 0 and token[1] == 0:
+            return
+        if self.n_tokens >= TOKENS_KEPT and idmap_get(&self.token_ids, old[0] ^ old[1]) == place:
+            idmap_del(&self.token_ids, old[0] ^ old[1])
+        self.n_tokens += 1
+        old[0] = token[0]
+        old[1] = token[1]
+        old[2] = id + 1
+        idmap_put(&self.token_ids, token[0] ^ token[1], place)
+
+    # ---- START -------------------------------------------------------------------------------------------------
+    cdef void dispatch(self) noexcept nogil:
+        cdef uint64_t id
+        while not self.backing_off and self.queue.next_start(&id):
+            self._start(id)
+
+    cdef void _start(self, uint64_t id) noexcept nogil:
+        cdef Job *job = self.queue.get(id)
+        cdef tsf_hot hot
+        cdef tsf_cold cold
+        cdef Outcome outcome
+        cdef uint32_t entry
+        cdef uint64_t gen
+        cdef int fds[3]
+        cdef int n_fds = 0, sent = -1, tries
+        if self.table.read_cold(id, &cold) < 0:
+            memset(&outcome, 0, sizeof(outcome))
+            outcome.stage = TSF_STAGE_RECORD
+            outcome.cause = <uint16_t> errno
+            outcome.status = 126 << 8
+            self._ended(id, &outcome)
+            return
+        for tries in range(8):
+            if self.runners.prepare(&entry, &gen) < 0:
+                break
+            job.attempt += 1
+            memset(&hot, 0, sizeof(hot))
+            hot.state = TSF_STARTING
+            hot.attempt = job.attempt
+            hot.run = entry
+            hot.gen = <uint32_t> gen
+            hot.order = job.order
+            if self.table.write_hot(id, &hot) < 0:
+                break
+            tsf_fault(b"start-recorded")
+            if cold.flags & TSF_JOB_FOREGROUND and n_fds == 0:
+                n_fds = self.take_descriptors(self.owner, id, fds)
+            sent = self.runners.assign(entry, gen, id, job.attempt, &cold, fds, n_fds)
+            if sent == 0:
+                break
+        for tries in range(n_fds):
+            close(fds[tries])
+        if sent == 0:
+            job.run = entry
+            return
+        # No process, no entry or no disk now: later.
+        self._revoked(id)
+        self._back_off()
+
+    cdef void _not_taken(self, uint64_t id) noexcept nogil:
+        """Its runner died before it took the job. An idle one may leave just when it gets a job; two in a row are no
+        such chance: something is wrong with the program or the machine, and trying without a pause would be a spin."""
+        self._revoked(id)
+        self.revoked_in_row += 1
+        if self.revoked_in_row > 1:
+            self._back_off()
+
+    cdef void _back_off(self) noexcept nogil:
+        self.backing_off = True
+        self.loop.set_timer(self.backoff_timer, SPAWN_RETRY_MS)
+
+    cdef void _revoked(self, uint64_t id) noexcept nogil:
+        """It was handed out but surely not started: back to its place."""
+        cdef Job *job = self.queue.get(id)
+        if job == NULL:
+            return
+        job.run = 0
+        self.queue.requeue(id)
+        self._write_queued(job)
+
+    cdef int _write_queued(self, const Job *job) noexcept nogil:
+        cdef tsf_hot hot
+        memset(&hot, 0, sizeof(hot))
+        hot.state = TSF_QUEUED
+        hot.attempt = job.attempt
+        hot.order = job.order
+        return self.table.write_hot(job.id, &hot)
+
+    cdef void _started(self, uint64_t id, const tsf_run *run) noexcept nogil:
+        cdef Job *job = self.queue.get(id)
+        cdef tsf_hot hot
+        if job == NULL or job.state != JOB_STARTING:
+            return
+        self.revoked_in_row = 0
+        memset(&hot, 0, sizeof(hot))
+        hot.state = TSF_RUNNING
+        hot.notes = <uint8_t> run.notes
+        hot.attempt = job.attempt
+        hot.run = job.run
+        hot.gen = <uint32_t> tsf_run_gen(tsf_run_load(run))
+        hot.pid = run.pid
+        hot.start_ns = run.start_ns
+        hot.order = job.order
+        memcpy(hot.suffix, run.suffix, sizeof(hot.suffix))
+        self.table.write_hot(id, &hot)       # a refusal costs nothing: STARTING with this entry means the same
+        tsf_fault(b"running-recorded")
+        self.queue.started(id)
+        self.on_started(self.owner, id, &hot)
+
+    # ---- FINISH ------------------------------------------------------------------------------------------------
+    cdef int _ended(self, uint64_t id, const Outcome *outcome) noexcept nogil:
+        cdef Job *job = self.queue.get(id)
+        cdef tsf_hot hot
+        if job == NULL:
+            return 0
+        self.revoked_in_row = 0
+        self._final(&hot, job, outcome)
+        tsf_fault(b"finish-reported")
+        if self.table.write_hot(id, &hot) < 0:
+            return -1
+        tsf_fault(b"finish-recorded")
+        self.next_end += 1
+        job.run = 0
+        self.queue.finish(id, hot.state != TSF_FINISHED)
+        self._settled(id, &hot)
+        return 0
+
+    cdef void _final(self, tsf_hot *hot, const Job *job, const Outcome *outcome) noexcept nogil:
+        memset(hot, 0, sizeof(tsf_hot))
+        if outcome.lost:
+            hot.state = TSF_LOST
+        elif outcome.stage != TSF_STAGE_NONE and outcome.stage != TSF_STAGE_EXEC:
+            hot.state = TSF_NOT_STARTABLE
+        elif outcome.status & 0x7f:
+            hot.state = TSF_KILLED
+        else:
+            hot.state = TSF_FAILED if outcome.status else TSF_FINISHED
+        hot.notes = <uint8_t> outcome.notes
+        hot.attempt = job.attempt
+        hot.utime_ms = outcome.utime_ms
+        hot.stime_ms = outcome.stime_ms
+        hot.status = outcome.status
+        hot.pid = outcome.pid
+        hot.cause = outcome.cause
+        hot.stage = outcome.stage
+        hot.start_ns = outcome.start_ns
+        hot.duration_ns = outcome.duration_ns
+        hot.order = self.next_end
+        hot.maxrss_kb = outcome.maxrss_kb
+        memcpy(hot.suffix, outcome.suffix, sizeof(hot.suffix))
+
+    cdef void _settled(self, uint64_t id, const tsf_hot *hot) noexcept nogil:
+        """The end stands in the table: tell those who wait, skip those who must not run, forget what is not kept."""
+        cdef tsf_cold cold
+        self.on_final(self.owner, id, hot)
+        self._skips()
+        if self.table.read_cold(id, &cold) == 0 and cold.flags & TSF_JOB_VOLATILE:
+            self._forget(id)
+        self.trim()
+
+    cdef void _skips(self) noexcept nogil:
+        cdef uint64_t id
+        cdef tsf_hot hot
+        while self.queue.next_skipped(&id):
+            memset(&hot, 0, sizeof(hot))
+            hot.state = TSF_SKIPPED
+            hot.order = self.next_end
+            self.next_end += 1
+            self.table.write_hot(id, &hot)   # refused: a recovery computes it again from its dependency
+            self.on_final(self.owner, id, &hot)
+
+    # ---- FORGET ------------------------------------------------------------------------------------------------
+    cdef int _forget(self, uint64_t id) noexcept nogil:
+        cdef tsf_cold cold
+        cdef bint known = self.table.read_cold(id, &cold) == 0
+        if self.table.forget(id) < 0:
+            return -1
+        if known:
+            self.contexts.release(cold.ctx)
+        self.queue.forget(id)
+        return 0
+
+    cdef void trim(self) noexcept nogil:
+        cdef Job *oldest
+        while self.queue.ended > self.table.header.max_finished:
+            oldest = self.queue.first_ended()
+            if oldest == NULL or self._forget(oldest.id) < 0:
+                return
+
+    cdef int clear(self) noexcept nogil:
+        cdef Job *oldest
+        while True:
+            oldest = self.queue.first_ended()
+            if oldest == NULL:
+                return 0
+            if self._forget(oldest.id) < 0:
+                return -1
+
+    cdef int drop_all(self) noexcept nogil:
+        if self.table.drop_all() < 0:
+            return -1
+        self.runners.drop_jobs()
+        return 0
+
+    # ---- changes to the queue ----------------------------------------------------------------------------------
+    cdef int remove(self, uint64_t id) noexcept nogil:
+        cdef Job *job = self.queue.get(id)
+        cdef tsf_hot hot
+        if job == NULL or job.state == JOB_STARTING or job.state == JOB_RUNNING:
+            return -2
+        if job.state == JOB_ENDED:
+            return self._forget(id)
+        # First final, then its dependents, then forgotten: see _skipped_from_birth.
+        memset(&hot, 0, sizeof(hot))
+        hot.state = TSF_REMOVED
+        hot.order = self.next_end
+        if self.table.write_hot(id, &hot) < 0:
+            return -1
+        tsf_fault(b"remove-recorded")
+        self.next_end += 1
+        self.queue.remove(id)
+        self.on_final(self.owner, id, &hot)
+        self._skips()
+        self._forget_removed(id)
+        return 0
+
+    cdef void _forget_removed(self, uint64_t id) noexcept nogil:
+        cdef tsf_cold cold
+        if self.table.read_cold(id, &cold) == 0:
+            self.contexts.release(cold.ctx)
+        self.table.forget(id)
+
+    cdef int urgent(self, uint64_t id) noexcept nogil:
+        if self.queue.urgent(id) < 0:
+            return -2
+        return self._write_queued(self.queue.get(id))
+
+    cdef int swap(self, uint64_t a, uint64_t b) noexcept nogil:
+        cdef uint64_t *intent = self.table.header.intent
+        cdef Job *one = self.queue.get(a)
+        cdef Job *two = self.queue.get(b)
+        if one == NULL or two == NULL or self.queue.swap(a, b) < 0:
+            return -2
+        # Two records change together: the places that they will have are written down first.
+        intent[0] = 1
+        intent[1] = a
+        intent[2] = one.order
+        intent[3] = b
+        intent[4] = two.order
+        if self.table.save_settings() < 0:
+            intent[0] = 0
+            self.queue.swap(a, b)
+            return -1
+        tsf_fault(b"swap-intended")
+        self._write_queued(one)
+        tsf_fault(b"swap-half")
+        self._write_queued(two)
+        intent[0] = 0
+        self.table.save_settings()
+        return 0
+
+    cdef int set_slots(self, uint32_t slots) noexcept nogil:
+        cdef uint32_t before = self.table.header.slots
+        self.table.header.slots = slots
+        if self.table.save_settings() < 0:
+            self.table.header.slots = before
+            return -1
+        self.queue.set_slots(slots)
+        return 0
+
+    cdef int signal(self, uint64_t id, int number) noexcept nogil:
+        cdef Job *job = self.queue.get(id)
+        if job == NULL or not (job.state == JOB_STARTING or job.state == JOB_RUNNING):
+            return -2
+        return self.runners.signal(job.run, number)
+
+    # ---- RECOVER -----------------------------------------------------------------------------------------------
+    def recover(self, uint32_t slots, uint32_t max_finished):
+        """Take up the queue as the table and `runs` have it. slots and max_finished are for a queue that has not
+        chosen its own yet. Returns the ids whose records are damaged. Raises OSError, MemoryError."""
+        if self.table.header.slots == 0:
+            self.table.header.slots = slots
+            self.table.header.max_finished = max_finished
+            if self.table.save_settings() < 0:
+                raise OSError(errno, "cannot write the job table's header")
+        self.queue.set_slots(self.table.header.slots)
+        damaged = []
+        removed = []
+        queued = self._recover_jobs(damaged, removed)
+        if self.table.header.intent[0]:
+            self.table.header.intent[0] = 0
+            self.table.save_settings()
+        self._recover_dependencies(queued, damaged)
+        self.runners.recover_rest()
+        for id in removed:
+            self.queue.forget(id)
+            self._forget_removed(id)
+        self._recover_tokens()
+        self.contexts.sweep()
+        self.trim()
+        if self.absent_callers:
+            self.loop.set_timer(self.grace_timer, FOREGROUND_GRACE_MS)
+        return damaged
+
+    cdef list _recover_jobs(self, list damaged, list removed):
+        cdef tsf_hot group[GROUP]
+        cdef tsf_hot *hot
+        cdef tsf_cold cold
+        cdef uint64_t first = self.table.header.floor & ~<uint64_t> (GROUP - 1), id
+        cdef int i, state
+        queued = []
+        while first < self.table.header.committed:
+            if self.table.read_group(first, group) < 0:
+                raise OSError(errno, "cannot read the job table")
+            for i in range(GROUP):
+                id = first + i
+                hot = &group[i]
+                if id < self.table.header.floor or id >= self.table.header.committed:
+                    continue
+                if tsf_hot_check(hot, id) != hot.check:
+                    if hot.state != TSF_NONE or hot.check:
+                        damaged.append(id)
+                    continue
+                if hot.state == TSF_FORGOTTEN:
+                    continue
+                if self.table.read_cold(id, &cold) < 0:
+                    damaged.append(id)
+                    continue
+                self.table.recovered(id)
+                if self.contexts.recovered(cold.ctx) < 0:
+                    raise MemoryError
+                state = self._recover_job(id, hot, &cold)
+                if state == TSF_QUEUED:
+                    queued.append(id)
+                elif state == TSF_REMOVED:
+                    removed.append(id)
+            first += GROUP
+        return queued
+
+    cdef int _recover_job(self, uint64_t id, tsf_hot *hot, const tsf_cold *cold) except -1:
+        """Put one job in the queue as it is; its state now."""
+        cdef Outcome outcome
+        cdef Verdict verdict
+        cdef Job *job
+        cdef Job shadow
+        cdef uint32_t entry = hot.run, gen = hot.gen
+        cdef int added
+        self._apply_intent(id, hot)
+        if hot.state == TSF_STARTING or hot.state == TSF_RUNNING:
+            verdict = self.runners.recover(entry, gen, id, &outcome)
+            if verdict == VERDICT_NO_MEMORY:
+                raise MemoryError
+            if verdict == VERDICT_RUNNING:
+                if self.queue.restore(id, cold.slots, hot.order, JOB_RUNNING, False) < 0:
+                    raise MemoryError
+                job = self.queue.get(id)
+                job.attempt = hot.attempt
+                job.run = entry
+                return TSF_RUNNING
+            shadow.id = id
+            shadow.attempt = hot.attempt
+            shadow.order = hot.order
+            if verdict == VERDICT_QUEUED:
+                hot.state = TSF_QUEUED
+                if self._write_queued(&shadow) < 0:
+                    raise OSError(errno, "cannot write the job table")
+            else:
+                self._final(hot, &shadow, &outcome)
+                hot.order = self.next_end
+                if self.table.write_hot(id, hot) < 0:
+                    raise OSError(errno, "cannot write the job table")
+                tsf_fault(b"recover-recorded")
+                self.runners.release(entry)
+        if hot.state == TSF_QUEUED:
+            added = self.queue.restore(id, cold.slots, hot.order, JOB_READY, False)
+        else:
+            self.next_end = max(self.next_end, hot.order + 1)
+            if cold.flags & TSF_JOB_VOLATILE:
+                self.absent_callers.append(id)
+            added = self.queue.restore(id, cold.slots, hot.order, JOB_ENDED, hot.state != TSF_FINISHED)
+        if added < 0:
+            raise MemoryError
+        job = self.queue.get(id)
+        job.attempt = hot.attempt
+        return hot.state
+
+    cdef void _apply_intent(self, uint64_t id, tsf_hot *hot) noexcept nogil:
+        """A swap that was cut off in the middle is carried out: both jobs get the places they were to have."""
+        cdef const uint64_t *intent = self.table.header.intent
+        if intent[0] != 1 or hot.state != TSF_QUEUED or (id != intent[1] and id != intent[3]):
+            return
+        hot.order = intent[2] if id == intent[1] else intent[4]
+        self.table.write_hot(id, hot)
+
+    cdef _recover_dependencies(self, list queued, list damaged):
+        cdef Row row
+        cdef tsf_hot hot
+        cdef tsf_cold cold
+        cdef uint64_t id
+        cdef uint32_t holds
+        for id in queued:
+            if self.table.read_cold(id, &cold) < 0:
+                continue
+            holds = 1 if cold.flags & TSF_JOB_FOREGROUND else 0
+            if holds:
+                self.absent_callers.append(id)
+            if cold.n_after + cold.n_after_ok == 0 and holds == 0:
+                continue
+            if self.table.read_row(id, &row, &hot, &cold) < 0:
+                damaged.append(id)
+                self.queue.hold(id)
+                continue
+            if self.queue.link(id, <const uint64_t *> row.blob, cold.n_after,
+                               <const uint64_t *> row.blob + cold.n_after, cold.n_after_ok, holds) < 0:
+                raise MemoryError
+        self._skips()
+
+    cdef _recover_tokens(self):
+        cdef tsf_cold cold
+        cdef uint64_t id = self.table.header.committed, low
+        low = max(self.table.header.floor, id - TOKENS_KEPT if id > TOKENS_KEPT else 0)
+        for id in range(low, self.table.header.committed):
+            if self.table.read_cold(id, &cold) == 0:
+                self._remember(cold.token, id)
+
+    cdef _give_up_callers(self):
+        """Foreground jobs of before the restart whose callers have not come back: not started without their
+        descriptors, not kept for nobody."""
+        cdef Job *job
+        cdef uint64_t id
+        for id in self.absent_callers:
+            job = self.queue.get(id)
+            if job != NULL and (job.state == JOB_BLOCKED or job.state == JOB_ENDED) and not job.flags & FLAG_WAITED:
+                self.remove(id)
+        self.absent_callers = []

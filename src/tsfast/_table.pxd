@@ -1,0 +1,59 @@
+"""The job table on disk: header, segments, blobs (native/table.h has the layout, docs/table-format.md the protocol).
+
+The server is the only writer and writes by pwrite only: a store into a mapped hole on a full disk would be SIGBUS.
+It reads by pread for the same reason: a file that somebody truncated is an error, not a crash. Readers open the table
+with writable=False and see the same records.
+"""
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from tsfast._layout cimport tsf_cold, tsf_header, tsf_hot
+from tsfast._text cimport Row
+
+cdef enum:
+    GROUP = 64                # ids whose storage is given back together
+    GROUPS = 1024             # groups of a segment
+
+cdef struct Segment:
+    int fd
+    int blob_fd
+    uint64_t blob_size        # where the next blob goes, a multiple of 8
+    uint32_t live             # ids of this segment that are not forgotten
+    uint8_t group[GROUPS]     # likewise, of each group
+
+cdef class Table:
+    cdef readonly int dir_fd          # owned
+    cdef int header_fd
+    cdef bint writable
+    cdef tsf_header header            # as on disk; change the settings through save_settings
+    cdef Segment **segments           # owned; [number - first_segment], NULL where not open
+    cdef uint64_t first_segment, n_segments
+    cdef char *blob                   # owned; of the last read_row
+    cdef size_t blob_room
+
+    # All functions: 0, or -1 with errno (EIO: the record's checksum does not fit; ENOENT: a hole).
+    # Make the jobs first .. first+n-1 stand in the table, not yet committed. cold[i].blob_off counts from the start of
+    # `blobs` and is moved to its place in the file; the checks are filled in. The ids must be of one segment.
+    cdef int put(self, uint64_t first, uint32_t n, tsf_hot *hot, tsf_cold *cold, const char *blobs,
+                 size_t size) noexcept nogil
+    cdef int commit(self, uint64_t next_id) noexcept nogil        # the jobs below next_id exist from here on
+    cdef int write_hot(self, uint64_t id, tsf_hot *hot) noexcept nogil
+    cdef int read_hot(self, uint64_t id, tsf_hot *hot) noexcept nogil
+    cdef int read_cold(self, uint64_t id, tsf_cold *cold) noexcept nogil
+    # All of a job, the blob checked; valid until the next read_row.
+    cdef int read_row(self, uint64_t id, Row *row, tsf_hot *hot, tsf_cold *cold) noexcept nogil
+    # The hot records of one group, unchecked; zeros where there is nothing.
+    cdef int read_group(self, uint64_t first, tsf_hot *hot) noexcept nogil
+    cdef void recovered(self, uint64_t id) noexcept nogil         # recovery: this id is not forgotten
+    cdef int forget(self, uint64_t id) noexcept nogil
+    cdef int drop_all(self) noexcept nogil                        # -K: nothing of the ids so far is left
+    cdef int save_settings(self) noexcept nogil
+    cdef int refresh(self) noexcept nogil                         # readers: the header as it is now
+    cdef Segment *segment(self, uint64_t number) noexcept nogil
+
+    # private
+    cdef _create(self)
+    cdef void _close(self, uint64_t index) noexcept nogil
+    cdef int _open(self, uint64_t number, Segment *segment) noexcept nogil
+    cdef void _unlink(self, uint64_t number) noexcept nogil
+    cdef void _wipe(self, Segment *segment, uint64_t id) noexcept nogil
+    cdef void _punch(self, Segment *segment, uint64_t first) noexcept nogil

@@ -1,0 +1,409 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# cython: auto_pickle=False
+"""See _table.pxd."""
+import os
+
+cimport cython
+from libc.stddef cimport size_t
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memcmp, memset, strerror
+
+from tsfast._layout cimport (
+    TSF_COLD_BYTES, TSF_FORGOTTEN, TSF_HOT_BYTES, TSF_SEGMENT_BITS, TSF_SEGMENT_JOBS, TSF_TABLE_FORMAT,
+    TSF_TABLE_MAGIC, tsf_check32, tsf_cold, tsf_cold_check, tsf_header, tsf_hot, tsf_hot_check,
+)
+from tsfast._limits cimport BLOB_MAX
+from tsfast._sys cimport (
+    EINTR, EIO, ENOENT, ENOMEM, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, O_CLOEXEC, O_CREAT, O_NOFOLLOW, O_RDONLY,
+    O_RDWR, close, errno, fallocate, fstat, ftruncate, off_t, openat, pread, pwrite, ssize_t, stat_t, unlinkat,
+    set_errno,
+)
+from tsfast._text cimport Row
+
+
+class TableError(Exception):
+    """The table cannot be used: not ours, of a newer format, or damaged. The text is one line for the user."""
+
+
+cdef extern from "<stdio.h>" nogil:
+    int snprintf(char *text, size_t room, const char *format, ...)
+
+
+cdef int write_all(int fd, const void *data, size_t size, uint64_t offset) noexcept nogil:
+    cdef ssize_t wrote
+    cdef const char *p = <const char *> data
+    while size > 0:
+        wrote = pwrite(fd, p, size, <off_t> offset)
+        if wrote < 0:
+            if errno == EINTR:
+                continue
+            return -1
+        p += wrote
+        offset += <uint64_t> wrote
+        size -= <size_t> wrote
+    return 0
+
+
+cdef int read_all(int fd, void *data, size_t size, uint64_t offset) noexcept nogil:
+    cdef ssize_t got
+    cdef char *p = <char *> data
+    global errno
+    while size > 0:
+        got = pread(fd, p, size, <off_t> offset)
+        if got < 0:
+            if errno == EINTR:
+                continue
+            return -1
+        if got == 0:
+            set_errno(EIO)
+            return -1
+        p += got
+        offset += <uint64_t> got
+        size -= <size_t> got
+    return 0
+
+
+cdef uint32_t settings_check(const tsf_header *header) noexcept nogil:
+    cdef const char *start = <const char *> &header.slots
+    return tsf_check32(start, <size_t> (<const char *> &header.check - start), 0)
+
+
+cdef bint is_hole(const void *record, size_t size) noexcept nogil:
+    # size is at least 1: all bytes are zero if the first one is and each equals its successor
+    return (<const char *> record)[0] == 0 and memcmp(record, <const char *> record + 1, size - 1) == 0
+
+
+@cython.final
+cdef class Table:
+    def __cinit__(self):
+        self.dir_fd = -1
+        self.header_fd = -1
+
+    def __init__(self, int dir_fd, bint writable):
+        """Take over the descriptor of a state directory. Raises TableError, or OSError for a failed system call."""
+        cdef stat_t st
+        self.dir_fd = dir_fd
+        self.writable = writable
+        self.header_fd = openat(dir_fd, b"header", (O_RDWR if writable else O_RDONLY) | O_CLOEXEC | O_NOFOLLOW)
+        if self.header_fd < 0 and errno == ENOENT and writable:
+            self._create()
+        if self.header_fd < 0:
+            raise OSError(errno, strerror(errno).decode(), "header")
+        if fstat(self.header_fd, &st) < 0 or st.st_size < <long> sizeof(tsf_header):
+            raise TableError("the job table's header is too short")
+        if self.refresh() < 0:
+            raise OSError(errno, strerror(errno).decode(), "header")
+        if self.header.magic != TSF_TABLE_MAGIC:
+            raise TableError("the state directory holds something else than a job table")
+        if self.header.format != TSF_TABLE_FORMAT:
+            raise TableError(
+                f"the job table has format {self.header.format}, this version knows format {TSF_TABLE_FORMAT}: "
+                "use the version of tsfast that made it"
+            )
+        if self.header.floor > self.header.committed:
+            raise TableError("the job table's header is damaged")
+        if settings_check(&self.header) != self.header.check:
+            if not writable:
+                raise TableError("the job table's header is damaged")
+            # Ids and jobs do not depend on the settings: go on with the defaults.
+            memset(&self.header.slots, 0, <size_t> (<char *> &self.header.check - <char *> &self.header.slots))
+            if self.save_settings() < 0:
+                raise OSError(errno, strerror(errno).decode(), "header")
+        self.first_segment = self.header.floor >> TSF_SEGMENT_BITS
+
+    cdef _create(self):
+        cdef tsf_header fresh
+        memset(&fresh, 0, sizeof(tsf_header))
+        fresh.magic = TSF_TABLE_MAGIC
+        fresh.format = TSF_TABLE_FORMAT
+        fresh.check = settings_check(&fresh)
+        # Whole under another name, then renamed: a table either has a valid header or is not there.
+        fd = os.open("header.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=self.dir_fd)
+        try:
+            if write_all(fd, &fresh, sizeof(tsf_header), 0) < 0:
+                raise OSError(errno, strerror(errno).decode(), "header")
+        finally:
+            os.close(fd)
+        os.rename("header.new", "header", src_dir_fd=self.dir_fd, dst_dir_fd=self.dir_fd)
+        self.header_fd = openat(self.dir_fd, b"header", O_RDWR | O_CLOEXEC | O_NOFOLLOW)
+
+    def __dealloc__(self):
+        cdef uint64_t i
+        for i in range(self.n_segments):
+            self._close(i)
+        free(self.segments)
+        free(self.blob)
+        if self.header_fd >= 0:
+            close(self.header_fd)
+        if self.dir_fd >= 0:
+            close(self.dir_fd)
+
+    cdef void _close(self, uint64_t index) noexcept nogil:
+        cdef Segment *segment = self.segments[index]
+        if segment == NULL:
+            return
+        if segment.fd >= 0:
+            close(segment.fd)
+        if segment.blob_fd >= 0:
+            close(segment.blob_fd)
+        free(segment)
+        self.segments[index] = NULL
+
+    cdef int refresh(self) noexcept nogil:
+        return read_all(self.header_fd, &self.header, sizeof(tsf_header), 0)
+
+    cdef int save_settings(self) noexcept nogil:
+        cdef const char *start = <const char *> &self.header.slots
+        self.header.check = settings_check(&self.header)
+        return write_all(self.header_fd, start, <size_t> (<const char *> (&self.header + 1) - start),
+                         <uint64_t> (start - <const char *> &self.header))
+
+    cdef int commit(self, uint64_t next_id) noexcept nogil:
+        cdef uint64_t before = self.header.committed
+        self.header.committed = next_id
+        if write_all(self.header_fd, &self.header.committed, sizeof(uint64_t),
+                     <uint64_t> (<char *> &self.header.committed - <char *> &self.header)) < 0:
+            self.header.committed = before
+            return -1
+        return 0
+
+    # ---- segments ----------------------------------------------------------------------------------------------
+    cdef Segment *segment(self, uint64_t number) noexcept nogil:
+        """The open segment, created if this is the writer; NULL with errno."""
+        cdef uint64_t index
+        cdef Segment **grown
+        cdef Segment *segment
+        if number < self.first_segment:
+            set_errno(ENOENT)
+            return NULL
+        index = number - self.first_segment
+        if index >= self.n_segments:
+            grown = <Segment **> realloc(self.segments, <size_t> (index + 1) * sizeof(Segment *))
+            if grown == NULL:
+                set_errno(ENOMEM)
+                return NULL
+            memset(grown + self.n_segments, 0, <size_t> (index + 1 - self.n_segments) * sizeof(Segment *))
+            self.segments = grown
+            self.n_segments = index + 1
+        if self.segments[index] == NULL:
+            segment = <Segment *> calloc(1, sizeof(Segment))
+            if segment == NULL:
+                set_errno(ENOMEM)
+                return NULL
+            self.segments[index] = segment
+            if self._open(number, segment) < 0:
+                self._close(index)
+                return NULL
+        return self.segments[index]
+
+    cdef int _open(self, uint64_t number, Segment *segment) noexcept nogil:
+        cdef char name[32]
+        cdef stat_t st
+        cdef int flags = (O_RDWR | O_CREAT if self.writable else O_RDONLY) | O_CLOEXEC | O_NOFOLLOW
+        segment.blob_fd = -1
+        snprintf(name, sizeof(name), b"seg.%08llx", <unsigned long long> number)
+        segment.fd = openat(self.dir_fd, name, flags, 0o600)
+        if segment.fd < 0 or fstat(segment.fd, &st) < 0:
+            return -1
+        if self.writable and <uint64_t> st.st_size < TSF_HOT_BYTES + TSF_COLD_BYTES:
+            if ftruncate(segment.fd, <off_t> (TSF_HOT_BYTES + TSF_COLD_BYTES)) < 0:
+                return -1
+        snprintf(name, sizeof(name), b"blob.%08llx", <unsigned long long> number)
+        segment.blob_fd = openat(self.dir_fd, name, flags, 0o600)
+        if segment.blob_fd < 0 or fstat(segment.blob_fd, &st) < 0:
+            return -1
+        segment.blob_size = (<uint64_t> st.st_size + 7) & ~(<uint64_t> 7)
+        return 0
+
+    cdef void _unlink(self, uint64_t number) noexcept nogil:
+        cdef char name[32]
+        self._close(number - self.first_segment)
+        snprintf(name, sizeof(name), b"seg.%08llx", <unsigned long long> number)
+        unlinkat(self.dir_fd, name, 0)
+        snprintf(name, sizeof(name), b"blob.%08llx", <unsigned long long> number)
+        unlinkat(self.dir_fd, name, 0)
+
+    # ---- records -----------------------------------------------------------------------------------------------
+    cdef int put(self, uint64_t first, uint32_t n, tsf_hot *hot, tsf_cold *cold, const char *blobs,
+                 size_t size) noexcept nogil:
+        cdef Segment *segment = self.segment(first >> TSF_SEGMENT_BITS)
+        cdef uint64_t at = first & (TSF_SEGMENT_JOBS - 1)
+        cdef uint32_t i
+        if segment == NULL:
+            return -1
+        for i in range(n):
+            cold[i].blob_check = tsf_check32(blobs + cold[i].blob_off, cold[i].blob_len, first + i)
+            cold[i].blob_off += segment.blob_size
+            cold[i].check = tsf_cold_check(&cold[i], first + i)
+            hot[i].check = tsf_hot_check(&hot[i], first + i)
+        if (write_all(segment.blob_fd, blobs, size, segment.blob_size) < 0
+                or write_all(segment.fd, cold, n * sizeof(tsf_cold), TSF_HOT_BYTES + at * sizeof(tsf_cold)) < 0
+                or write_all(segment.fd, hot, n * sizeof(tsf_hot), at * sizeof(tsf_hot)) < 0):
+            return -1
+        segment.blob_size += (size + 7) & ~(<uint64_t> 7)
+        for i in range(n):
+            self.recovered(first + i)
+        return 0
+
+    cdef void recovered(self, uint64_t id) noexcept nogil:
+        cdef Segment *segment = self.segment(id >> TSF_SEGMENT_BITS)
+        if segment != NULL:
+            segment.live += 1
+            segment.group[(id & (TSF_SEGMENT_JOBS - 1)) // GROUP] += 1
+
+    cdef int write_hot(self, uint64_t id, tsf_hot *hot) noexcept nogil:
+        cdef Segment *segment = self.segment(id >> TSF_SEGMENT_BITS)
+        if segment == NULL:
+            return -1
+        hot.check = tsf_hot_check(hot, id)
+        return write_all(segment.fd, hot, sizeof(tsf_hot), (id & (TSF_SEGMENT_JOBS - 1)) * sizeof(tsf_hot))
+
+    cdef int read_hot(self, uint64_t id, tsf_hot *hot) noexcept nogil:
+        cdef Segment *segment = self.segment(id >> TSF_SEGMENT_BITS)
+        if segment == NULL:
+            return -1
+        if read_all(segment.fd, hot, sizeof(tsf_hot), (id & (TSF_SEGMENT_JOBS - 1)) * sizeof(tsf_hot)) < 0:
+            return -1
+        if tsf_hot_check(hot, id) != hot.check:
+            set_errno(ENOENT if is_hole(hot, sizeof(tsf_hot)) else EIO)
+            return -1
+        return 0
+
+    cdef int read_cold(self, uint64_t id, tsf_cold *cold) noexcept nogil:
+        cdef Segment *segment = self.segment(id >> TSF_SEGMENT_BITS)
+        if segment == NULL:
+            return -1
+        if read_all(segment.fd, cold, sizeof(tsf_cold),
+                    TSF_HOT_BYTES + (id & (TSF_SEGMENT_JOBS - 1)) * sizeof(tsf_cold)) < 0:
+            return -1
+        if tsf_cold_check(cold, id) != cold.check:
+            set_errno(ENOENT if is_hole(cold, sizeof(tsf_cold)) else EIO)
+            return -1
+        return 0
+
+    cdef int read_row(self, uint64_t id, Row *row, tsf_hot *hot, tsf_cold *cold) noexcept nogil:
+        cdef Segment *segment
+        cdef char *grown
+        cdef uint64_t size
+        if self.read_hot(id, hot) < 0 or self.read_cold(id, cold) < 0:
+            return -1
+        segment = self.segment(id >> TSF_SEGMENT_BITS)
+        size = (8 * (<uint64_t> cold.n_after + cold.n_after_ok) + cold.argv_len + cold.label_len + cold.prefix_len
+                + cold.cwd_len + cold.diff_len)
+        if size != cold.blob_len or size > BLOB_MAX:
+            set_errno(EIO)
+            return -1
+        if cold.blob_len + 1 > self.blob_room:
+            grown = <char *> realloc(self.blob, <size_t> cold.blob_len + 1)
+            if grown == NULL:
+                set_errno(ENOMEM)
+                return -1
+            self.blob = grown
+            self.blob_room = <size_t> cold.blob_len + 1
+        if read_all(segment.blob_fd, self.blob, cold.blob_len, cold.blob_off) < 0:
+            return -1
+        if tsf_check32(self.blob, cold.blob_len, id) != cold.blob_check:
+            set_errno(EIO)
+            return -1
+        row.id = id
+        row.hot = hot
+        row.cold = cold
+        row.blob = self.blob
+        return 0
+
+    cdef int read_group(self, uint64_t first, tsf_hot *hot) noexcept nogil:
+        cdef Segment *segment = self.segment(first >> TSF_SEGMENT_BITS)
+        if segment == NULL:
+            return -1
+        return read_all(segment.fd, hot, GROUP * sizeof(tsf_hot),
+                        (first & (TSF_SEGMENT_JOBS - 1)) * sizeof(tsf_hot))
+
+    # ---- forgetting --------------------------------------------------------------------------------------------
+    cdef int forget(self, uint64_t id) noexcept nogil:
+        cdef Segment *segment = self.segment(id >> TSF_SEGMENT_BITS)
+        cdef uint64_t at = id & (TSF_SEGMENT_JOBS - 1), number = id >> TSF_SEGMENT_BITS
+        cdef tsf_hot hot
+        if segment == NULL:
+            return -1
+        self._wipe(segment, id)
+        memset(&hot, 0, sizeof(tsf_hot))
+        hot.state = TSF_FORGOTTEN
+        if self.write_hot(id, &hot) < 0:
+            return -1
+        segment.live -= 1
+        segment.group[at // GROUP] -= 1
+        if segment.group[at // GROUP] == 0 and (id | (GROUP - 1)) < self.header.committed:
+            self._punch(segment, id & ~(<uint64_t> (GROUP - 1)))
+        if segment.live == 0 and ((number + 1) << TSF_SEGMENT_BITS) <= self.header.committed:
+            self._unlink(number)
+        return 0
+
+    cdef void _wipe(self, Segment *segment, uint64_t id) noexcept nogil:
+        """Zeros over the job's difference to its base context: it can hold secrets."""
+        cdef char zeros[512]
+        cdef tsf_cold cold
+        cdef uint64_t left, at
+        if self.read_cold(id, &cold) < 0 or cold.diff_len > cold.blob_len:
+            return
+        memset(zeros, 0, sizeof(zeros))
+        left = cold.diff_len
+        at = cold.blob_off + cold.blob_len - left
+        while left:
+            if write_all(segment.blob_fd, zeros, <size_t> min(left, <uint64_t> sizeof(zeros)), at) < 0:
+                return
+            at += min(left, <uint64_t> sizeof(zeros))
+            left -= min(left, <uint64_t> sizeof(zeros))
+
+    cdef void _punch(self, Segment *segment, uint64_t first) noexcept nogil:
+        """Give back the storage of a group that is forgotten as a whole. Not supported everywhere; then it stays."""
+        cdef tsf_cold cold[GROUP]
+        cdef int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
+        cdef uint64_t at = first & (TSF_SEGMENT_JOBS - 1), start = ~(<uint64_t> 0), end = 0
+        cdef int i
+        if read_all(segment.fd, cold, GROUP * sizeof(tsf_cold), TSF_HOT_BYTES + at * sizeof(tsf_cold)) == 0:
+            # Blobs are in the order of the ids, so what lies between the first and the last one is this group's.
+            for i in range(GROUP):
+                if tsf_cold_check(&cold[i], first + i) != cold[i].check:
+                    continue
+                start = min(start, cold[i].blob_off)
+                end = max(end, cold[i].blob_off + cold[i].blob_len)
+            if start < end <= segment.blob_size:
+                fallocate(segment.blob_fd, mode, <off_t> start, <off_t> (end - start))
+        fallocate(segment.fd, mode, <off_t> (TSF_HOT_BYTES + at * sizeof(tsf_cold)), <off_t> (GROUP * sizeof(tsf_cold)))
+        fallocate(segment.fd, mode, <off_t> (at * sizeof(tsf_hot)), <off_t> (GROUP * sizeof(tsf_hot)))
+
+    cdef int drop_all(self) noexcept nogil:
+        cdef uint64_t i, last, before = self.header.floor
+        cdef Segment *segment
+        self.header.floor = self.header.committed
+        if write_all(self.header_fd, &self.header.floor, sizeof(uint64_t),
+                     <uint64_t> (<char *> &self.header.floor - <char *> &self.header)) < 0:
+            self.header.floor = before
+            return -1
+        last = self.header.committed >> TSF_SEGMENT_BITS
+        for i in range(self.n_segments):
+            if self.first_segment + i < last:
+                self._unlink(self.first_segment + i)
+        if last < self.first_segment + self.n_segments and last >= self.first_segment:
+            segment = self.segments[last - self.first_segment]
+            if segment != NULL and ftruncate(segment.blob_fd, 0) == 0:
+                # Emptied, but later blobs go on behind: offsets must grow with the ids (see _punch).
+                ftruncate(segment.blob_fd, <off_t> segment.blob_size)
+        self.header.slots = 0
+        return self.save_settings()
+
+    # ---- for Python --------------------------------------------------------------------------------------------
+    @property
+    def committed(self) -> int:
+        """The next id; all ids below it and from `floor` on were given out."""
+        return self.header.committed
+
+    @property
+    def floor(self) -> int:
+        """Ids below it were dropped by -K."""
+        return self.header.floor
+
+    @property
+    def slots(self) -> int:
+        """Slots of the queue."""
+        return self.header.slots

@@ -1,0 +1,42 @@
+"""Texts that people and scripts read, made from a job's records: list rows, JSON, tab, -i.
+
+Pure formatting into a growing buffer. What callers need of _quote.pxd (the buffer) and _row.pxd (a job's record) can be
+cimported from here too. Formats are those of docs/cli.md (golden files in tests/unit/golden). Times of day are shown in
+the time zone of the process.
+"""
+from libc.stdint cimport uint32_t, uint64_t
+
+from tsfast._quote cimport (
+    Text,
+    text_add,
+    text_char,
+    text_free,
+    text_i64,
+    text_json,
+    text_oneline,
+    text_quoted,
+    text_str,
+    text_u64,
+)
+from tsfast._row cimport (
+    Row,
+    command_words,
+    error_level,
+    output_path,
+    row_after,
+    row_after_ok,
+    row_argv,
+    row_cwd,
+    row_diff,
+    row_label,
+    row_prefix,
+    state_name,
+)
+
+cdef void list_header(Text *text, uint64_t running, uint32_t slots) noexcept nogil
+# columns: width to cut the line to, 0: never cut. now_ns: CLOCK_REALTIME, for the time of running jobs.
+cdef void list_row(Text *text, const Row *row, uint32_t columns, uint64_t now_ns) noexcept nogil
+cdef void tab_row(Text *text, const Row *row, uint64_t now_ns) noexcept nogil
+# One object, without what separates it from the next. cwd: of the base context, counts where the job has none.
+cdef void json_row(Text *text, const Row *row, const char *cwd, size_t cwd_len, uint64_t now_ns) noexcept nogil
+cdef void info(Text *text, const Row *row, const char *cwd, size_t cwd_len, uint64_t now_ns) noexcept nogil

@@ -1,0 +1,3 @@
+from typing import Any
+
+def render(kind: str, fields: dict[str, Any], *, columns: int = 0, now_ns: int = 0) -> bytes: ...

@@ -1,0 +1,522 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# cython: auto_pickle=False
+"""See _text.pxd. Foreign bytes reach a text only through _quote: a row is one line whatever they are."""
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdio cimport snprintf
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset, strlen
+
+from tsfast._layout cimport (
+    TSF_JOB_NO_OUTPUT,
+    TSF_LOST,
+    TSF_NOT_STARTABLE,
+    TSF_NOTE_AFFINITY,
+    TSF_NOTE_LIMIT,
+    TSF_NOTE_NICE,
+    TSF_QUEUED,
+    TSF_SKIPPED,
+    TSF_STAGE_CHDIR,
+    TSF_STAGE_EXEC,
+    TSF_STAGE_OUTPUT,
+    TSF_STAGE_RECORD,
+    TSF_STAGE_SPAWN,
+    tsf_cold,
+    tsf_hot,
+)
+from tsfast._quote cimport bytes_of_columns, display_columns, text_cut, text_pad
+from tsfast._row cimport (
+    beyond,
+    clipped,
+    end_signal,
+    end_time,
+    has_level,
+    row_dependencies,
+    row_ids,
+    row_words,
+    suffix_length,
+    time_taken,
+    was_waited_for,
+)
+
+cdef extern from *:
+    """
+    #include <string.h>
+    /* Both kinds of strerror_r: glibc returns the text, others fill the room. */
+    static const char *error_text(int error, char *room, size_t size)
+    {
+    #ifdef __GLIBC__
+        return strerror_r(error, room, size);
+    #else
+        return strerror_r(error, room, size) == 0 ? room : "unknown error";
+    #endif
+    }
+    """
+    const char *error_text(int error, char *room, size_t size) noexcept nogil
+
+cdef extern from "<time.h>" nogil:
+    ctypedef long time_t
+    struct tm:
+        pass
+    tm *localtime_r(const time_t *time, tm *parts)
+    size_t strftime(char *room, size_t size, const char *format, const tm *time)
+
+cdef enum:
+    OUTPUT_COLUMNS = 20       # a longer path is cut to OUTPUT_KEPT columns and "..."
+    OUTPUT_KEPT = 15
+    BYTES_PER_COLUMN = 16     # more of a text is not looked at for a line that is cut anyway
+
+cdef const uint64_t MILLION = 1000000
+cdef const uint64_t BILLION = 1000000000
+
+
+# --- List
+
+cdef char scaled(uint64_t taken_ns, double *value) noexcept nogil:
+    """The time in the largest unit of which it is more than one, and that unit."""
+    cdef double seconds = <double>taken_ns / 1e9
+    if seconds <= 60:
+        value[0] = seconds
+        return c"s"
+    if seconds <= 3600:
+        value[0] = seconds / 60
+        return c"m"
+    if seconds <= 86400:
+        value[0] = seconds / 3600
+        return c"h"
+    value[0] = seconds / 86400
+    return c"d"
+
+
+cdef void pad_from(Text *text, size_t start, size_t columns) noexcept nogil:
+    """Fills what was added since `start` up to that width, and adds the space between two fields."""
+    cdef size_t used = display_columns(text.data + start, text.size - start) if text.size > start else 0
+    text_pad(text, (columns - used if used < columns else 0) + 1)
+
+
+cdef void add_output(Text *text, const Row *row) noexcept nogil:
+    """What the list shows in place of a path, or the path."""
+    cdef Text path
+    if row.hot.state == TSF_SKIPPED:
+        text_str(text, b"(no output)")
+    elif row.cold.flags & TSF_JOB_NO_OUTPUT:
+        text_str(text, b"stdout")
+    elif suffix_length(row) == 0:
+        text_str(text, b"(no output)" if has_level(row.hot) else b"(file)")
+    else:
+        memset(&path, 0, sizeof(path))
+        output_path(&path, row)
+        text_oneline(text, path.data, path.size)
+        text.failed = text.failed or path.failed
+        text_free(&path)
+
+
+cdef void add_level(Text *text, const Row *row) noexcept nogil:
+    if has_level(row.hot):
+        text_i64(text, error_level(row.hot))
+
+
+cdef void list_header(Text *text, uint64_t running, uint32_t slots) noexcept nogil:
+    cdef char[128] line
+    snprintf(line, sizeof(line), "%-4s %-10s %-20s %-8s %-6s %s [run=", b"ID", b"State", b"Output", b"E-Level",
+             b"Time", b"Command")
+    text_str(text, line)
+    text_u64(text, running)
+    text_char(text, c"/")
+    text_u64(text, slots)
+    text_str(text, b"]\n")
+
+
+cdef void cut_line(Text *text, size_t start, size_t columns, bint forced) noexcept nogil:
+    """Makes the text from `start` on fit; `forced`: it goes on beyond what was written."""
+    cdef size_t size
+    if text.size <= start:
+        return
+    size = text.size - start
+    if not forced and bytes_of_columns(text.data + start, size, columns) == size:
+        return
+    if columns > 3:
+        text_cut(text, start + bytes_of_columns(text.data + start, size, columns - 3))
+        text_str(text, b"...")
+    else:
+        text_cut(text, start + bytes_of_columns(text.data + start, size, columns))
+
+
+cdef void list_row(Text *text, const Row *row, uint32_t columns, uint64_t now_ns) noexcept nogil:
+    cdef size_t start = text.size, field, limit = 0, length
+    cdef uint64_t taken = 0
+    cdef double value = 0
+    cdef char[64] number
+    cdef char unit
+    text_u64(text, row.id)
+    pad_from(text, start, 4)
+
+    field = text.size
+    text_str(text, state_name(row.hot.state))
+    pad_from(text, field, 10)
+
+    field = text.size
+    add_output(text, row)
+    length = text.size - field
+    if length and display_columns(text.data + field, length) > OUTPUT_COLUMNS:
+        text_cut(text, field + bytes_of_columns(text.data + field, length, OUTPUT_KEPT))
+        text_str(text, b"...")
+    pad_from(text, field, OUTPUT_COLUMNS)
+
+    field = text.size
+    add_level(text, row)
+    pad_from(text, field, 8)
+
+    if time_taken(row.hot, now_ns, &taken):
+        unit = scaled(taken, &value)
+        snprintf(number, sizeof(number), "%5.2f%c ", value, <int>unit)
+        text_str(text, number)
+    else:
+        text_pad(text, 7)
+
+    if columns:
+        limit = text.size + <size_t>columns * BYTES_PER_COLUMN
+    row_dependencies(text, row, limit)
+    if row.cold.label_len:
+        text_char(text, c"[")
+        text_oneline(text, row_label(row), clipped(text, row_label(row), row.cold.label_len, limit))
+        text_str(text, b"]")
+    row_words(text, row, limit)
+    if columns:
+        cut_line(text, start, columns, beyond(text, limit))
+    text_char(text, c"\n")
+
+
+cdef void tab_row(Text *text, const Row *row, uint64_t now_ns) noexcept nogil:
+    cdef uint64_t taken = 0
+    cdef double value = 0
+    cdef char[64] number
+    cdef char unit
+    text_u64(text, row.id)
+    text_char(text, c"\t")
+    text_str(text, state_name(row.hot.state))
+    text_char(text, c"\t")
+    add_output(text, row)
+    text_char(text, c"\t")
+    add_level(text, row)
+    text_char(text, c"\t")
+    if time_taken(row.hot, now_ns, &taken):
+        unit = scaled(taken, &value)
+        snprintf(number, sizeof(number), "%.2f\t%c\t", value, <int>unit)
+        text_str(text, number)
+    else:
+        text_str(text, b"\t\t")
+    row_ids(text, row, 0)
+    text_char(text, c"\t")
+    text_oneline(text, row_label(row), row.cold.label_len)
+    text_char(text, c"\t")
+    command_words(text, row)
+    text_char(text, c"\n")
+
+
+# --- JSON
+
+cdef void key(Text *text, const char *name) noexcept nogil:
+    text_str(text, b',"')
+    text_str(text, name)
+    text_str(text, b'":')
+
+
+cdef void json_text(Text *text, Text *value, bint known) noexcept nogil:
+    """Writes and frees `value`; null if it is not known."""
+    if known:
+        text_json(text, value.data, value.size)
+    else:
+        text_str(text, b"null")
+    text.failed = text.failed or value.failed
+    text_free(value)
+
+
+cdef void json_time(Text *text, uint64_t time_ns) noexcept nogil:
+    cdef char[48] number
+    if time_ns == 0:
+        text_str(text, b"null")
+        return
+    snprintf(number, sizeof(number), "%llu.%03u", <unsigned long long>(time_ns // BILLION),
+             <unsigned int>(time_ns % BILLION // MILLION))
+    text_str(text, number)
+
+
+cdef void json_number(Text *text, bint known, long long value) noexcept nogil:
+    if known:
+        text_i64(text, value)
+    else:
+        text_str(text, b"null")
+
+
+cdef void json_row(Text *text, const Row *row, const char *cwd, size_t cwd_len, uint64_t now_ns) noexcept nogil:
+    cdef const tsf_hot *hot = row.hot
+    cdef Text value
+    cdef uint64_t taken = 0
+    cdef bint known
+    memset(&value, 0, sizeof(value))
+    text_str(text, b'{"ID":')
+    text_u64(text, row.id)
+    key(text, b"State")
+    text_char(text, c'"')
+    text_str(text, state_name(hot.state))
+    text_char(text, c'"')
+    key(text, b"Output")
+    output_path(&value, row)
+    json_text(text, &value, value.size != 0)
+    key(text, b"E-Level")
+    json_number(text, has_level(hot), error_level(hot))
+    key(text, b"Time_ms")
+    known = time_taken(hot, now_ns, &taken)
+    json_number(text, known, <long long>(taken // MILLION))
+    key(text, b"GPUs")
+    text_char(text, c"0")
+    key(text, b"Command")
+    command_words(&value, row)
+    json_text(text, &value, True)
+    key(text, b"Label")
+    if row.cold.label_len:
+        text_json(text, row_label(row), row.cold.label_len)
+    else:
+        text_str(text, b"null")
+    key(text, b"Slots")
+    text_u64(text, row.cold.slots)
+    key(text, b"GPU_IDs")
+    text_str(text, b"[]")
+    key(text, b"Depends_On")
+    text_char(text, c"[")
+    row_ids(text, row, 0)
+    text_char(text, c"]")
+    key(text, b"Enqueue_Time")
+    json_time(text, row.cold.enqueue_ns)
+    key(text, b"Start_Time")
+    json_time(text, hot.start_ns)
+    key(text, b"End_Time")
+    json_time(text, end_time(hot))
+    key(text, b"PID")
+    json_number(text, hot.pid > 0, hot.pid)
+    key(text, b"Signal")
+    json_number(text, end_signal(hot) != 0, end_signal(hot))
+    key(text, b"Workdir")
+    if row.cold.cwd_len:
+        text_json(text, row_cwd(row), row.cold.cwd_len)
+    else:
+        text_json(text, cwd, cwd_len)
+    text_char(text, c"}")
+
+
+# --- Information on one job
+
+cdef const char *stage_text(int stage) noexcept nogil:
+    if stage == TSF_STAGE_RECORD:
+        return b"cannot read its record"
+    if stage == TSF_STAGE_OUTPUT:
+        return b"cannot create the output file"
+    if stage == TSF_STAGE_CHDIR:
+        return b"cannot enter the working directory"
+    if stage == TSF_STAGE_SPAWN:
+        return b"cannot create a process"
+    if stage == TSF_STAGE_EXEC:
+        return b"cannot execute the command"
+    return b"unknown reason"
+
+
+cdef void add_error(Text *text, int error) noexcept nogil:
+    cdef char[128] room
+    text_str(text, error_text(error, room, sizeof(room)))
+
+
+cdef void info_status(Text *text, const tsf_hot *hot) noexcept nogil:
+    if hot.state == TSF_SKIPPED:
+        text_str(text, b"Exit status: skipped: a job of -W ended badly\n")
+    elif hot.state == TSF_LOST:
+        text_str(text, b"Exit status: lost: the runner died and nobody could wait for the job\n")
+    elif hot.state == TSF_NOT_STARTABLE:
+        text_str(text, b"Exit status: not started: ")
+        text_str(text, stage_text(hot.stage))
+        if hot.cause:
+            text_str(text, b": ")
+            add_error(text, hot.cause)
+        text_char(text, c"\n")
+    elif end_signal(hot):
+        text_str(text, b"Exit status: killed by signal ")
+        text_i64(text, end_signal(hot))
+        text_char(text, c"\n")
+    elif has_level(hot):
+        text_str(text, b"Exit status: died with exit code ")
+        text_i64(text, error_level(hot))
+        text_char(text, c"\n")
+    if was_waited_for(hot) and hot.stage == TSF_STAGE_EXEC:
+        text_str(text, b"Exec failed: ")
+        add_error(text, hot.cause)
+        text_char(text, c"\n")
+
+
+cdef void info_time(Text *text, const char *name, uint64_t time_ns) noexcept nogil:
+    cdef time_t seconds = <time_t>(time_ns // BILLION)
+    cdef tm parts
+    cdef char[64] line
+    if time_ns and localtime_r(&seconds, &parts) != NULL \
+            and strftime(line, sizeof(line), b"%a %b %e %H:%M:%S %Y\n", &parts):
+        text_str(text, name)
+        text_str(text, line)
+
+
+cdef void info_seconds(Text *text, const char *name, uint64_t time_ns) noexcept nogil:
+    """As many decimals as are not 0, at least one and at most six."""
+    cdef char[64] line
+    cdef int size = snprintf(line, sizeof(line), "%llu.%06u", <unsigned long long>(time_ns // BILLION),
+                             <unsigned int>(time_ns % BILLION // 1000))
+    while line[size - 1] == c"0" and line[size - 2] != c".":
+        size -= 1
+    text_str(text, name)
+    text_add(text, line, <size_t>size)
+    text_str(text, b"s\n")
+
+
+cdef void info_foreign(Text *text, const char *name, const char *data, size_t size) noexcept nogil:
+    if size:
+        text_str(text, name)
+        text_oneline(text, data, size)
+        text_char(text, c"\n")
+
+
+cdef void info_notes(Text *text, int notes) noexcept nogil:
+    cdef const char *between = b"Not applied: "
+    if notes & TSF_NOTE_LIMIT:
+        text_str(text, between)
+        text_str(text, b"resource limits")
+        between = b", "
+    if notes & TSF_NOTE_NICE:
+        text_str(text, between)
+        text_str(text, b"nice value")
+        between = b", "
+    if notes & TSF_NOTE_AFFINITY:
+        text_str(text, between)
+        text_str(text, b"processor affinity")
+    if notes & (TSF_NOTE_LIMIT | TSF_NOTE_NICE | TSF_NOTE_AFFINITY):
+        text_char(text, c"\n")
+
+
+cdef void info(Text *text, const Row *row, const char *cwd, size_t cwd_len, uint64_t now_ns) noexcept nogil:
+    cdef const tsf_hot *hot = row.hot
+    cdef Text path
+    cdef uint64_t taken = 0
+    info_status(text, hot)
+    text_str(text, b"Command: ")
+    row_dependencies(text, row, 0)
+    command_words(text, row)
+    text_char(text, c"\n")
+    info_foreign(text, b"Label: ", row_label(row), row.cold.label_len)
+    text_str(text, b"Slots required: ")
+    text_u64(text, row.cold.slots)
+    text_char(text, c"\n")
+    info_time(text, b"Enqueue time: ", row.cold.enqueue_ns)
+    info_time(text, b"Start time: ", hot.start_ns)
+    info_time(text, b"End time: ", end_time(hot))
+    if time_taken(hot, now_ns, &taken):
+        info_seconds(text, b"Time run: " if has_level(hot) else b"Time running: ", taken)
+    if row.cold.cwd_len:
+        info_foreign(text, b"Working directory: ", row_cwd(row), row.cold.cwd_len)
+    else:
+        info_foreign(text, b"Working directory: ", cwd, cwd_len)
+    if hot.pid > 0:
+        text_str(text, b"Pid: ")
+        text_i64(text, hot.pid)
+        text_char(text, c"\n")
+    memset(&path, 0, sizeof(path))
+    output_path(&path, row)
+    info_foreign(text, b"Output: ", path.data, path.size)
+    text.failed = text.failed or path.failed
+    text_free(&path)
+    if was_waited_for(hot):
+        info_seconds(text, b"User time: ", hot.utime_ms * MILLION)
+        info_seconds(text, b"System time: ", hot.stime_ms * MILLION)
+        text_str(text, b"Peak memory: ")
+        text_u64(text, hot.maxrss_kb)
+        text_str(text, b" KiB\n")
+    info_notes(text, hot.notes)
+
+
+# --- For the tests
+
+cdef void _fill(tsf_hot *hot, tsf_cold *cold, dict fields) except *:
+    cdef bytes suffix = fields.get("suffix", b"")[:sizeof(hot.suffix) - 1]
+    cdef const char *start = suffix
+    memset(hot, 0, sizeof(tsf_hot))
+    memset(cold, 0, sizeof(tsf_cold))
+    hot.state = fields.get("state", TSF_QUEUED)
+    hot.notes = fields.get("notes", 0)
+    hot.status = fields.get("status", 0)
+    hot.pid = fields.get("pid", 0)
+    hot.cause = fields.get("cause", 0)
+    hot.stage = fields.get("stage", 0)
+    hot.start_ns = fields.get("start_ns", 0)
+    hot.duration_ns = fields.get("duration_ns", 0)
+    hot.utime_ms = fields.get("utime_ms", 0)
+    hot.stime_ms = fields.get("stime_ms", 0)
+    hot.maxrss_kb = fields.get("maxrss_kb", 0)
+    memcpy(hot.suffix, start, strlen(start))
+    cold.enqueue_ns = fields.get("enqueue_ns", 0)
+    cold.slots = fields.get("slots", 1)
+    cold.flags = fields.get("flags", 0)
+
+
+def render(str kind not None, dict fields not None, *, int columns=0, unsigned long long now_ns=0) -> bytes:
+    """One job as `list`, `tab`, `json` or `info`; or the `header` of the list.
+
+    `fields`: those of tsf_hot and tsf_cold by name, and id, argv, after, after_ok, label, prefix, cwd, base_cwd (of the
+    base context), running.
+    """
+    cdef Text text
+    cdef Row row
+    cdef tsf_hot hot
+    cdef tsf_cold cold
+    cdef bytes ids = b"".join([int(id).to_bytes(8, "little")
+                               for id in (*fields.get("after", ()), *fields.get("after_ok", ()))])
+    cdef bytes argv = b"".join([word + b"\0" for word in fields.get("argv", ())])
+    cdef bytes label = fields.get("label", b"")
+    cdef bytes prefix = fields.get("prefix", b"")
+    cdef bytes cwd = fields.get("cwd", b"")
+    cdef bytes base_cwd = fields.get("base_cwd", b"/")
+    cdef bytes blob = ids + argv + label + prefix + cwd
+    cdef const char *base = base_cwd
+    cdef const char *start = blob
+    cdef char *exact
+    _fill(&hot, &cold, fields)
+    cold.n_after = <uint32_t>len(fields.get("after", ()))
+    cold.n_after_ok = <uint32_t>len(fields.get("after_ok", ()))
+    cold.argc = <uint32_t>len(fields.get("argv", ()))
+    cold.argv_len = <uint32_t>len(argv)
+    cold.label_len = <uint32_t>len(label)
+    cold.prefix_len = <uint32_t>len(prefix)
+    cold.cwd_len = <uint32_t>len(cwd)
+    cold.blob_len = <uint32_t>len(blob)
+    # Without the NUL that a bytes object has at its end, so that a sanitizer sees who reads too far
+    exact = <char *>malloc(max(<size_t>len(blob), <size_t>1))
+    if exact == NULL:
+        raise MemoryError
+    memcpy(exact, start, <size_t>len(blob))
+    memset(&text, 0, sizeof(text))
+    row.id = fields.get("id", 0)
+    row.hot = &hot
+    row.cold = &cold
+    row.blob = exact
+    try:
+        if kind == "header":
+            list_header(&text, fields.get("running", 0), fields.get("slots", 1))
+        elif kind == "list":
+            list_row(&text, &row, <uint32_t>columns, now_ns)
+        elif kind == "tab":
+            tab_row(&text, &row, now_ns)
+        elif kind == "json":
+            json_row(&text, &row, base, <size_t>len(base_cwd), now_ns)
+        elif kind == "info":
+            info(&text, &row, base, <size_t>len(base_cwd), now_ns)
+        else:
+            raise ValueError(kind)
+        if text.failed:
+            raise MemoryError
+        return text.data[:text.size]
+    finally:
+        text_free(&text)
+        free(exact)

@@ -1,0 +1,253 @@
+"""The way from the first call to a serving process. Run by the launcher, with the caller's words.
+
+    python -I -S -c '... main()' SOCKET WORDS...        or        tsfast --boot SOCKET WORDS...
+
+TSFAST_BOOT_FD is the descriptor on which the launcher hears: `L`, a server listens now; or `X` and a byte, nothing
+more is to be done, exit with that code. Words that need no server are answered here. The process becomes the server
+itself: one start of Python, no fork. Imports only what a start needs: the first call waits for it.
+"""
+
+import os
+import sys
+
+from tsfast import __version__, _core, _grammar, state
+
+SLOTS_DEFAULT = 1
+MAX_FINISHED_DEFAULT = 1000
+LOCK_PATIENCE_S = 10.0
+LOG_LIMIT = 1 << 20
+
+Environ = "os._Environ[str]"
+
+
+class BootError(Exception):
+    """No server could be started. The text is one line for the user, without a leading `ts: `."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Answer or serve; never returns."""
+    words = sys.argv[1:] if arguments is None else arguments
+    report = int(os.environ.pop("TSFAST_BOOT_FD"))
+    os.set_inheritable(report, False)
+    socket = state.canonical(words[0])
+    code = 0
+    try:
+        parsed = _grammar.parse_words([os.fsencode(word) for word in words[1:]])
+        action = parsed["action"]
+        if action == _grammar.ACTIONS["help"]:
+            os.write(1, _grammar.help_bytes())
+        elif action == _grammar.ACTIONS["version"]:
+            os.write(1, version_line())
+        elif action == _grammar.ACTIONS["kill_server"]:
+            drop(socket)
+        else:
+            serve(socket, report)
+    except (BootError, state.StateError, _grammar.GrammarError) as error:
+        os.write(2, f"ts: {error}\n".encode("utf-8", "surrogateescape"))
+        code = 255
+    except OSError as error:
+        os.write(2, f"ts: no server could be started: {error}\n".encode("utf-8", "surrogateescape"))
+        code = 255
+    os.write(report, b"X" + bytes([code]))
+    os._exit(0)
+
+
+def version_line() -> bytes:
+    """What -V prints."""
+    return f"tsfast {__version__}\n".encode()
+
+
+def drop(socket: str) -> None:
+    """-K without a server: what a crashed one has left is dropped too."""
+    place = state.find(socket, os.environ)
+    if place is None:
+        return
+    directory = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    if not lock(directory, socket):
+        raise BootError("a server is just starting: try again")
+    try:
+        _core.drop_queue(directory)
+    except _core.TableError as error:
+        raise BootError(str(error)) from None
+
+
+def serve(socket: str, report: int) -> None:
+    """Become the server of a queue, unless there is one. Returns only when there is one, after saying so."""
+    close_all_but(report)
+    place = state.find(socket, os.environ)
+    warning = None
+    if place is None:
+        place, warning = state.create(socket, os.environ)
+    if warning:
+        os.write(2, f"ts: warning: {warning}\n".encode("utf-8", "surrogateescape"))
+    check_name(socket)
+    directory = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if not lock(directory, socket):
+        os.write(report, b"L")
+        os._exit(0)
+    os.umask(0o077)
+    state.pin(socket, place)
+    log = open_log(directory)
+    try:
+        server = _core.Server(
+            state_dir=directory,
+            socket_path=socket,
+            runner=os.path.join(os.path.dirname(os.path.abspath(__file__)), "native", "ts-run"),
+            boot_id=boot_id(),
+            default_logdir=os.fsencode(os.environ.get("TMPDIR") or "/tmp"),
+            version=version_line(),
+            max_unfinished=number("TS_MAXCONN", 0, 0),
+            fault=os.fsencode(os.environ.get("TSFAST_FAULT", "")),
+        )
+        damaged = server.recover(number("TS_SLOTS", SLOTS_DEFAULT, 1), number("TS_MAXFINISHED", MAX_FINISHED_DEFAULT, 0))
+        detach(log)
+        server.listen()
+    except (_core.TableError, ValueError) as error:
+        raise BootError(f"{error} ({place})") from None
+    note(f"serving {socket}, pid {os.getpid()}, tsfast {__version__}")
+    for job in damaged:
+        note(f"job {job}: its record is damaged; it is not run")
+    os.write(report, b"L")
+    os.close(report)
+    dropped = server.run()
+    note("ended by -K" if dropped else "ended by SIGTERM; the queue is kept")
+    os._exit(0)
+
+
+def number(variable: str, default: int, least: int) -> int:
+    """A number from the environment. Raises BootError."""
+    text = os.environ.get(variable, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit()) or not least <= int(text) <= 1000000:
+        raise BootError(f"{variable} is '{text[:60]}', allowed is a number from {least} to 1000000")
+    return int(text)
+
+
+def close_all_but(report: int) -> None:
+    """Nothing of the first caller stays open in the server, so that its pipes and files end when it does."""
+    for name in os.listdir("/proc/self/fd"):
+        fd = int(name)
+        if fd > 2 and fd != report:
+            try:
+                os.close(fd)
+            except OSError:
+                pass  # the descriptor of the listing itself
+
+
+def check_name(socket: str) -> None:
+    """Refuse a name that somebody else has taken."""
+    import stat
+
+    directory = os.path.dirname(socket)
+    try:
+        os.mkdir(directory, 0o700)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise BootError(f"{directory}: {error.strerror}") from None
+    try:
+        st = os.lstat(socket)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise BootError(f"{socket}: {error.strerror}") from None
+    if st.st_uid != os.geteuid():
+        raise BootError(f"{socket} is taken by user {st.st_uid}: set TS_SOCKET to another path")
+    if not stat.S_ISSOCK(st.st_mode):
+        raise BootError(f"{socket} is there and is no socket: set TS_SOCKET to another path")
+
+
+def lock(directory: int, socket: str) -> bool:
+    """Take the lock that makes this the only server of the state directory. False if a server answers instead.
+    Raises BootError when neither happens for a while."""
+    import fcntl
+    import time
+
+    fd = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=directory)
+    socket_dir = os.open(os.path.dirname(socket), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    name = os.fsencode(os.path.basename(socket))
+    patience = time.monotonic() + LOCK_PATIENCE_S
+    try:
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True  # held until the process ends
+            except BlockingIOError:
+                pass
+            if _core.answers(socket_dir, name):
+                os.close(fd)
+                return False
+            if time.monotonic() > patience:
+                raise BootError("another server holds the queue but does not answer; see its log in the state directory")
+            time.sleep(0.005)  # one that ends, or one that is just starting
+    finally:
+        os.close(socket_dir)
+
+
+def open_log(directory: int) -> int:
+    """The server's log, begun anew when it has become long."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+    fd = os.open("log", flags, 0o600, dir_fd=directory)
+    if os.fstat(fd).st_size > LOG_LIMIT:
+        os.rename("log", "log.old", src_dir_fd=directory, dst_dir_fd=directory)
+        os.close(fd)
+        fd = os.open("log", flags, 0o600, dir_fd=directory)
+    return fd
+
+
+def note(text: str) -> None:
+    """A line in the log, which is stderr from detach() on."""
+    import time
+
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        os.write(2, f"{stamp} {text}\n".encode("utf-8", "surrogateescape"))
+    except OSError:
+        pass  # a full disk must not end the server
+
+
+def boot_id() -> str:
+    """Identifies this boot of the machine; empty where /proc does not tell."""
+    try:
+        fd = os.open("/proc/sys/kernel/random/boot_id", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        return os.read(fd, 64).decode("ascii", "replace").strip()
+    finally:
+        os.close(fd)
+
+
+def detach(log: int) -> None:
+    """Take off what belongs to the first caller: session, directory, limits, nice value, processors, descriptors.
+
+    Soft limits rise to the hard ones: a job gets its own caller's limits, at most those of its server."""
+    import resource
+
+    try:
+        os.setsid()
+    except PermissionError:
+        pass  # it leads its process group already
+    os.chdir("/")
+    for name in dir(resource):
+        if name.startswith("RLIMIT_"):
+            try:
+                hard = resource.getrlimit(getattr(resource, name))[1]
+                resource.setrlimit(getattr(resource, name), (hard, hard))
+            except (ValueError, OSError):
+                pass  # not known to this kernel
+    for change in (
+        lambda: os.setpriority(os.PRIO_PROCESS, 0, 0),
+        lambda: os.sched_setaffinity(0, range(1024)),
+    ):
+        try:
+            change()
+        except (OSError, ValueError):
+            pass  # not allowed: jobs then get a note that it could not be applied
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    os.dup2(log, 2)
+    os.close(null)
+    os.close(log)

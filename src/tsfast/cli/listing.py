@@ -1,0 +1,28 @@
+"""Lists read straight from the table, without the server: for queues of any length."""
+
+import os
+import sys
+
+from tsfast import _listing, state
+
+
+def run(format: int) -> int | None:
+    """Write the list; the exit code, or None when there is no table yet (the server then makes one)."""
+    socket = os.environ.get("TS_SOCKET") or os.path.join(
+        os.environ.get("TMPDIR") or "/tmp", f"tsfast-{os.geteuid()}", "socket"
+    )
+    columns = os.get_terminal_size(1).columns if os.isatty(1) else 0
+    try:
+        place = state.find(state.canonical(socket), os.environ)
+        if place is None:
+            return None
+        directory = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        _listing.write_list(directory, format, columns, sys.stdout.buffer.write)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        os.dup2(os.open("/dev/null", os.O_WRONLY), 1)
+        return 141  # as a shell shows a death by SIGPIPE
+    except (state.StateError, OSError, _listing.TableError) as error:
+        os.write(2, f"ts: {error}\n".encode("utf-8", "surrogateescape"))
+        return 255
+    return 0

@@ -1,0 +1,42 @@
+"""The command `tsfast`: the command line of `ts`, and what needs Python.
+
+Short answers come from the server, which the native launcher asks; the launcher runs this program for what the server
+leaves to its callers (lists of more than 2,000 jobs), and to start a server where it does not find the package itself.
+"""
+
+import os
+import sys
+
+
+def main() -> int:
+    """Run the command line of the process; the exit code."""
+    words = sys.argv[1:]
+    if words[:1] == ["--boot"]:
+        from tsfast import boot
+
+        boot.main(words[1:])
+    from tsfast import _grammar
+
+    try:
+        parsed = _grammar.parse_words([os.fsencode(word) for word in words])
+    except _grammar.GrammarError as error:
+        os.write(2, f"ts: {error}\n".encode("utf-8", "surrogateescape"))
+        return 255
+    if parsed["action"] == _grammar.ACTIONS["list"]:
+        from tsfast.cli import listing
+
+        if (code := listing.run(parsed["format"])) is not None:
+            return code
+    return launch(words)
+
+
+def launch(words: list[str]) -> int:
+    """Have the launcher ask the server."""
+    launcher = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), "ts")
+    if not os.access(launcher, os.X_OK):
+        launcher = os.path.join(os.path.dirname(sys.executable), "ts")
+    try:
+        os.execv(launcher, ["ts", *words])
+    except OSError as error:
+        os.write(2, f"ts: the launcher {launcher} cannot be run: {error.strerror}\n".encode())
+        return 255

@@ -1,0 +1,199 @@
+/* The answer: a stream of frames, taken as they come. Texts are shown piece by piece, however long their frame is; all
+ * other frames are short and are awaited whole. */
+#include "launcher.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { LOOK_AGAIN_MS = 50 };
+
+/* SIGTERM keeps the queue; -K would drop it. The pid is 0 where the server is in another pid namespace. */
+static _Noreturn void other_version(const struct place *place)
+{
+    char number[24];
+
+    if (place->server <= 0)
+        refuse(place->path, ": the server speaks another protocol version; end it by SIGTERM, its jobs stay");
+    refuse(place->path, ": the server speaks another protocol version; restart it with `kill ",
+           decimal((uint64_t)place->server, number), "`, its jobs stay");
+}
+
+static _Noreturn void bad_frame(const struct place *place)
+{
+    refuse(place->path, ": the server's answer makes no sense");
+}
+
+static int32_t code_of(const struct place *place, const char *payload, size_t size)
+{
+    struct tsf_code code;
+
+    if (size != sizeof(code))
+        bad_frame(place);
+    memcpy(&code, payload, sizeof(code));
+    return code.code;
+}
+
+static void begin_follow(struct answer *answer, const struct place *place, const char *payload, size_t size)
+{
+    struct tsf_follow head;
+
+    if (size <= sizeof(head))
+        bad_frame(place);
+    memcpy(&head, payload, sizeof(head));
+    follow_file(&answer->follow, payload + sizeof(head), size - sizeof(head), head.lines);
+}
+
+static void send_descriptors(int connection)
+{
+    static const int standard[3] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
+    struct tsf_frame frame = {.version = TSF_WIRE_VERSION, .type = TSF_FRAME_DESCRIPTORS};
+    struct iovec part = {&frame, sizeof(frame)};
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(standard))];
+    } control = {.bytes = {0}};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
+    struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
+
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(sizeof(standard));
+    memcpy(CMSG_DATA(rights), standard, sizeof(standard));
+    while (sendmsg(connection, &message, MSG_NOSIGNAL) < 0 && errno == EINTR)
+        ;
+}
+
+static void obey(struct answer *answer, const struct place *place, int connection, char **words,
+                 const struct tsf_frame *frame, const char *payload)
+{
+    switch (frame->type) {
+    case TSF_FRAME_EXIT:
+        leave(code_of(place, payload, frame->length));
+    case TSF_FRAME_EXIT_AT_CLOSE:
+        answer->code = code_of(place, payload, frame->length);
+        answer->exit_at_close = true;
+        return;
+    case TSF_FRAME_SEND_DESCRIPTORS:
+        start_forwarding(&answer->forwarding);
+        send_descriptors(connection);
+        answer->forwarding.ready = true;
+        forward_signals(&answer->forwarding, connection);
+        return;
+    case TSF_FRAME_FOLLOW:
+        begin_follow(answer, place, payload, frame->length);
+        return;
+    case TSF_FRAME_ENDED:
+        if (!answer->follow.file)
+            bad_frame(place);
+        follow_copy(&answer->follow);
+        leave(code_of(place, payload, frame->length));
+    case TSF_FRAME_EXEC:
+        exec_program(words, &answer->forwarding);
+    default:
+        bad_frame(place);
+    }
+}
+
+/* False when the buffer holds no more that could be shown or obeyed. */
+static bool take_step(struct answer *answer, const struct place *place, int connection, char **words)
+{
+    const char *at = answer->in + answer->begin;
+    size_t ready = answer->end - answer->begin;
+    struct tsf_frame frame;
+
+    if (answer->text_left) {
+        size_t size = ready < answer->text_left ? ready : answer->text_left;
+
+        show(answer->text_fd, at, size);
+        answer->printed = answer->printed || size;
+        answer->text_left -= (uint32_t)size;
+        answer->begin += size;
+        return size > 0;
+    }
+    if (ready < sizeof(frame))
+        return false;
+    memcpy(&frame, at, sizeof(frame));
+    if (frame.version != TSF_WIRE_VERSION)
+        other_version(place);
+    if (frame.length > TSF_FRAME_MAX)
+        bad_frame(place);
+    if (frame.type == TSF_FRAME_OUT || frame.type == TSF_FRAME_ERR) {
+        answer->text_fd = frame.type == TSF_FRAME_OUT ? STDOUT_FILENO : STDERR_FILENO;
+        answer->text_left = frame.length;
+        answer->begin += sizeof(frame);
+        return true;
+    }
+    if (frame.length > sizeof(answer->in) - sizeof(frame))
+        bad_frame(place);
+    if (ready < sizeof(frame) + frame.length)
+        return false;
+    answer->begin += sizeof(frame) + frame.length;
+    obey(answer, place, connection, words, &frame, at + sizeof(frame));
+    return true;
+}
+
+/* Until the server speaks: shows what the followed file gains, forwards signals. A stdout that nobody reads any more is
+ * noticed even if nothing is written to it. */
+static void serve_until_readable(struct answer *answer, int connection)
+{
+    struct follow *follow = &answer->follow;
+    struct forwarding *forwarding = &answer->forwarding;
+
+    for (;;) {
+        struct pollfd set[4] = {{.fd = connection, .events = POLLIN},
+                                {.fd = -1, .events = POLLIN},
+                                {.fd = -1, .events = POLLIN},
+                                {.fd = -1}};
+
+        if (forwarding->source && forwarding->ready)
+            set[1].fd = forwarding->source;
+        if (follow->file) {
+            follow_watch(follow);
+            follow_copy(follow);
+            set[2].fd = follow->notify ? follow->notify : -1;
+            set[3].fd = STDOUT_FILENO;
+        }
+        if (poll(set, 4, follow->file && follow->notify_failed ? LOOK_AGAIN_MS : -1) < 0)
+            continue;
+        if (set[3].revents & POLLERR)
+            die_of_pipe();
+        if (set[1].revents) {
+            take_signals(forwarding);
+            forward_signals(forwarding, connection);
+        }
+        if (set[0].revents)
+            return;
+    }
+}
+
+/* Returns if the connection broke before the answer was complete; otherwise this is the end of the process. */
+void take_answer(struct answer *answer, const struct place *place, int connection, char **words)
+{
+    answer->begin = answer->end = 0;
+    answer->text_left = 0;
+    answer->printed = answer->exit_at_close = answer->forwarding.ready = false;
+    for (;;) {
+        ssize_t got;
+
+        while (take_step(answer, place, connection, words))
+            ;
+        if (answer->begin) {
+            answer->end -= answer->begin;
+            memmove(answer->in, answer->in + answer->begin, answer->end);
+            answer->begin = 0;
+        }
+        if (answer->follow.file || answer->forwarding.source)
+            serve_until_readable(answer, connection);
+        got = recv(connection, answer->in + answer->end, sizeof(answer->in) - answer->end, 0);
+        if (got > 0)
+            answer->end += (size_t)got;
+        else if (got == 0 || errno != EINTR)
+            break;
+    }
+    if (answer->exit_at_close)
+        leave(answer->code);
+}

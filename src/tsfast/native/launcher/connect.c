@@ -1,0 +1,156 @@
+/* The way to the server: which socket it is, that nobody else has put one there, and the connection itself. */
+#include "launcher.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+void find_place(struct place *place)
+{
+    const char *given = getenv("TS_SOCKET"), *base = getenv("TMPDIR");
+    char number[24];
+    bool fits;
+
+    place->user = geteuid();
+    if (given && *given) {
+        fits = join(place->path, sizeof(place->path), given, (char *)NULL);
+    } else {
+        if (!base || !*base)
+            base = "/tmp";
+        fits = join(place->path, sizeof(place->path), base, "/tsfast-", decimal(place->user, number), "/socket",
+                    (char *)NULL);
+        place->directory = strlen(place->path) - strlen("/socket");
+    }
+    if (!fits)
+        refuse("the path of the socket is too long: it begins with ", place->path);
+}
+
+/* Whoever can write to the directory can put another socket there; whoever made it can do so at any time. */
+static void check_directory(const struct place *place, const char *path, const struct stat *about)
+{
+    char number[24];
+
+    if (!S_ISDIR(about->st_mode))
+        refuse(path, ": not a directory, so no queue can be there");
+    if (about->st_uid != place->user)
+        refuse(path, ": this directory belongs to user ", decimal(about->st_uid, number));
+    if (about->st_mode & 077)
+        refuse(path, ": this directory is open to other users (chmod 700 it)");
+}
+
+/* The default directory, checked; false if there is none. */
+bool directory_exists(struct place *place)
+{
+    struct stat about;
+    int rc, cause;
+
+    if (!place->directory)
+        return true;
+    place->path[place->directory] = '\0';
+    rc = lstat(place->path, &about);
+    cause = errno;
+    if (rc == 0)
+        check_directory(place, place->path, &about);
+    else if (cause != ENOENT)
+        refuse(place->path, ": ", strerror(cause));
+    place->path[place->directory] = '/';
+    return rc == 0;
+}
+
+/* A path that is longer than an address is reached through its directory's descriptor. False if that is missing. */
+static bool shorten(const char *path, struct sockaddr_un *address, int *through)
+{
+    const char *base = strrchr(path, '/');
+    char directory[PATH_MAX], number[24];
+
+    base = base ? base + 1 : path;
+    if (base == path)
+        join(directory, sizeof(directory), ".", (char *)NULL);
+    else
+        join(directory, (size_t)(base - path) + 1, path, (char *)NULL);
+    *through = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (*through < 0 && errno == ENOENT)
+        return false;
+    if (*through < 0)
+        refuse(directory, ": ", strerror(errno));
+    if (!join(address->sun_path, sizeof(address->sun_path), "/proc/self/fd/", decimal((uint64_t)*through, number), "/",
+              base, (char *)NULL))
+        refuse(path, ": the socket's name is too long");
+    return true;
+}
+
+/* Returns 0 or an errno; ENOENT and ECONNREFUSED mean that no server is there. */
+static int try_connect(const char *path, int connection)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int through = -1, cause = 0;
+
+    if (!join(address.sun_path, sizeof(address.sun_path), path, (char *)NULL) && !shorten(path, &address, &through))
+        return ENOENT;
+    while (connect(connection, (struct sockaddr *)&address, sizeof(address)) != 0)
+        if (errno != EINTR) {
+            cause = errno;
+            break;
+        }
+    if (through >= 0)
+        close(through);
+    return cause;
+}
+
+/* Why there is no connection: returns if it is because nothing listens, on a name that is ours to use. */
+static void examine_failure(const struct place *place, int cause)
+{
+    struct stat about;
+    char number[24];
+
+    if (cause == ENOENT)
+        return;
+    if (stat(place->path, &about) == 0) {
+        if (!S_ISSOCK(about.st_mode))
+            refuse(place->path, ": this file is not a socket");
+        if (about.st_uid != place->user)
+            refuse(place->path, ": this socket belongs to user ", decimal(about.st_uid, number));
+    }
+    if (cause != ECONNREFUSED)
+        refuse(place->path, ": ", strerror(cause));
+}
+
+/* Before anything is sent: an environment holds secrets. Root's own server is refused as well where it is not root who
+ * asks: it would run the jobs as root. */
+static void check_peer(struct place *place, int connection)
+{
+    struct ucred peer;
+    socklen_t size = sizeof(peer);
+    char number[24];
+
+    if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
+        refuse(place->path, ": ", strerror(errno));
+    if (peer.uid != place->user && place->user != 0)
+        refuse(place->path, ": this socket belongs to user ", decimal(peer.uid, number));
+    place->server = peer.pid;
+}
+
+/* A connection to the server, or -1 if there is no server. */
+int connect_to_server(struct place *place)
+{
+    int connection, cause;
+
+    if (!directory_exists(place))
+        return -1;
+    connection = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (connection < 0)
+        refuse("no socket can be made: ", strerror(errno));
+    cause = try_connect(place->path, connection);
+    if (cause == 0) {
+        check_peer(place, connection);
+        return connection;
+    }
+    close(connection);
+    examine_failure(place, cause);
+    return -1;
+}

@@ -1,0 +1,81 @@
+/* ts: hands its words and what a job inherits from its caller to the queue's server, and does what the answer says.
+ *
+ *   1. make sure that descriptors 0 to 2 are open
+ *   2. find the socket: TS_SOCKET, else ${TMPDIR:-/tmp}/tsfast-<uid>/socket in a directory that only we can use
+ *   3. gather the request, with a random token
+ *   4. connect, and check that the other side is the same user; start a server if there is none
+ *   5. send the request; print, follow, forward, exec, exit, as the frames of the answer say
+ *   6. if the connection breaks before the answer is complete, go to 4: the token tells the server that it is the same
+ *      request
+ *
+ * It knows no option: there is one grammar, in the server. In the usual case it makes one connect, one sendmsg and one
+ * recv, and no allocation; what is rare is in other files, whose pages are then never read. */
+#include "launcher.h"
+
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    TRIES = 20,
+    QUICK_TRIES = 3,
+    LONGEST_PAUSE_MS = 128,
+    CALM_SECONDS = 10 /* between two breaks: the server was well meanwhile, so counting starts anew */
+};
+
+struct patience {
+    int tries;
+    time_t last;
+    off_t offset;
+};
+
+static void pause_ms(long ms)
+{
+    struct timespec time = {.tv_sec = 0, .tv_nsec = ms * 1000000};
+
+    nanosleep(&time, NULL);
+}
+
+/* A text that was shown in part cannot be taken back, and the next answer may differ from it. */
+static void prepare_next_try(struct patience *patience, const struct place *place, const struct answer *answer)
+{
+    struct timespec now;
+    int shift;
+
+    if (answer->printed)
+        refuse(place->path, ": the connection to the server was lost in the middle of its answer");
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (now.tv_sec - patience->last > CALM_SECONDS || answer->follow.offset != patience->offset)
+        patience->tries = 0;
+    patience->last = now.tv_sec;
+    patience->offset = answer->follow.offset;
+    if (++patience->tries > TRIES)
+        refuse(place->path, ": the server breaks off every connection (see its log)");
+    shift = patience->tries - QUICK_TRIES;
+    if (shift >= 0)
+        pause_ms(shift < 7 ? 1L << shift : LONGEST_PAUSE_MS);
+}
+
+int main(int argc, char **argv)
+{
+    static struct place place;
+    static struct request request;
+    static struct answer answer;
+    struct patience patience = {0};
+    char **words = argv + (argc > 0);
+
+    open_standard_descriptors(&request.head.request);
+    find_place(&place);
+    collect_request(&request, words);
+    for (;;) {
+        int connection = connect_to_server(&place);
+
+        if (connection < 0)
+            connection = start_server(&place, words, &answer.forwarding);
+        if (connection >= 0) {
+            send_request(&request, connection);
+            take_answer(&answer, &place, connection, words);
+            close(connection);
+        }
+        prepare_next_try(&patience, &place, &answer);
+    }
+}

@@ -1,0 +1,189 @@
+/* From the records of a job to what execve needs: argument vector, environment, directory, output file. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "runner.h"
+
+#define OUTPUT_TRIES 100
+
+/* Length of the name in "NAME=VALUE" or "NAME"; a leading '=' belongs to the name, as in libc's own parsing. */
+static size_t name_length(const char *entry) { return *entry ? 1 + strcspn(entry + 1, "=") : 0; }
+
+static int has_name(const char *entry, const char *name, size_t size)
+{
+    return strncmp(entry, name, size) == 0 && (entry[size] == '=' || !entry[size]);
+}
+
+/* "NAME=VALUE" replaces or adds, "NAME" removes; doubles of the name go. Returns the new number of entries. */
+static size_t env_change(char **env, size_t count, char *entry)
+{
+    size_t size = name_length(entry), kept = 0;
+    char *value = entry[size] == '=' ? entry : NULL;
+
+    for (size_t i = 0; i < count; i++) {
+        if (!has_name(env[i], entry, size)) {
+            env[kept++] = env[i];
+        } else if (value) {
+            env[kept++] = value;
+            value = NULL;
+        }
+    }
+    if (value)
+        env[kept++] = value;
+    return kept;
+}
+
+static int env_has(char **env, size_t count, const char *name)
+{
+    size_t size = strlen(name);
+
+    for (size_t i = 0; i < count; i++)
+        if (has_name(env[i], name, size))
+            return 1;
+    return 0;
+}
+
+static char *put_decimal(char *end, uint64_t value)
+{
+    *--end = 0;
+    do
+        *--end = (char)('0' + value % 10);
+    while (value /= 10);
+    return end;
+}
+
+static char *put_text(char *to, const char *text, size_t size)
+{
+    memcpy(to, text, size);
+    return to + size;
+}
+
+static size_t fill_environment(struct job *job, const struct context *context, char **env)
+{
+    static char job_id[32], unset_output[] = "TS_OUTPUT", unbuffered[] = "PYTHONUNBUFFERED=1";
+    size_t count = context->head->env_count;
+    char *entry = job->diff, *digits;
+
+    if (count)
+        memcpy(env, context->env, count * sizeof *env);
+    for (size_t i = 0; i < job->diff_count; i++, entry += strlen(entry) + 1)
+        count = env_change(env, count, entry);
+    digits = put_decimal(job_id + sizeof job_id, job->assign.job);
+    count = env_change(env, count, memcpy(digits - 9, "TS_JOBID=", 9));
+    count = env_change(env, count, job->output ? job->output - 10 : unset_output);
+    if (!env_has(env, count, "PYTHONUNBUFFERED"))
+        env[count++] = unbuffered;
+    env[count] = NULL;
+    return count;
+}
+
+int job_prepare(struct runner *runner, struct job *job)
+{
+    const struct tsf_cold *cold = &job->assign.cold;
+    const struct context *context = &runner->records.context;
+    size_t argc = cold->argc, env_room = context->head->env_count + job->diff_count + 3;
+    int has_output = cold->prefix_len && !(cold->flags & TSF_JOB_NO_OUTPUT), cause;
+    size_t text_size = cold->cwd_len + 1 + sizeof "TS_OUTPUT=" + cold->prefix_len + 1 + TSF_SUFFIX + sizeof ".e";
+    char **place, *text, *word = job->argv_text;
+
+    cause = buffer_reserve(&runner->vectors, (1 + argc + 1 + env_room + 1) * sizeof(char *) + text_size);
+    if (cause)
+        return cause;
+    place = (char **)runner->vectors.data;
+    job->argv = place + 1;
+    job->envp = job->argv + argc + 1;
+    text = (char *)(job->envp + env_room + 1);
+
+    for (size_t i = 0; i < argc; i++, word += strlen(word) + 1)
+        job->argv[i] = word;
+    job->argv[argc] = NULL;
+
+    job->cwd = context->cwd;
+    if (cold->cwd_len) {
+        job->cwd = text;
+        text = put_text(text, job->cwd_text, cold->cwd_len);
+        *text++ = 0;
+    }
+    if (!job->cwd)
+        return EIO;
+
+    /* The suffix is filled in when the file exists; the environment can point to it already. */
+    job->output = NULL;
+    if (has_output) {
+        text = put_text(text, "TS_OUTPUT=", 10);
+        job->output = text;
+        text = put_text(text, job->prefix, cold->prefix_len);
+        text = put_text(text, ".XXXXXX", 1 + TSF_SUFFIX);
+        memset(text, 0, sizeof ".e");
+    }
+    fill_environment(job, context, job->envp);
+    return 0;
+}
+
+/* One getrandom for some dozens of names. O_EXCL makes them unique, so an unseeded pool costs tries, not safety. */
+static uint64_t random_number(void)
+{
+    static uint64_t pool[32], drawn;
+    static size_t left;
+
+    if (!left) {
+        if (syscall(SYS_getrandom, pool, sizeof pool, 1 /* GRND_NONBLOCK */) != (long)sizeof pool)
+            for (size_t i = 0; i < sizeof pool / sizeof *pool; i++)
+                pool[i] ^= now_ns(CLOCK_REALTIME) + ((uint64_t)getpid() << 40) + i;
+        left = sizeof pool / sizeof *pool;
+    }
+    drawn += 0x9e3779b97f4a7c15u;
+    return tsf_hash64(&pool[--left], sizeof *pool, drawn);
+}
+
+static void draw_suffix(char *suffix)
+{
+    uint64_t number = random_number();
+
+    for (unsigned i = 0; i < TSF_SUFFIX; i++, number /= 62)
+        suffix[i] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"[number % 62];
+}
+
+/* O_APPEND, because scripts open /dev/stderr again (`echo x >> /dev/stderr`, `tee -a /dev/stderr`): that gives another
+ * offset on the same file, and without O_APPEND both would overwrite what the other wrote. The price is that sendfile
+ * and splice to the output are refused, for which programs have a fallback since they meet it with `>>` too.
+ *
+ * openat, here and for /proc: musl's open sets close-on-exec a second time, for kernels of long ago. */
+static int create(const char *path)
+{
+    return openat(AT_FDCWD, path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+}
+
+int job_open_output(struct runner *runner, struct job *job)
+{
+    int split = job->assign.cold.flags & TSF_JOB_SPLIT_STDERR, cause = EEXIST;
+    char *suffix, *end;
+
+    if (!job->output)
+        return 0;
+    end = job->output + strlen(job->output);
+    suffix = end - TSF_SUFFIX;
+    for (int i = 0; i < OUTPUT_TRIES && cause == EEXIST; i++) {
+        draw_suffix(suffix);
+        job->out = create(job->output);
+        cause = job->out < 0 ? errno : 0;
+        if (cause || !split)
+            continue;
+        memcpy(end, ".e", 2);
+        job->err = create(job->output);
+        cause = job->err < 0 ? errno : 0;
+        end[0] = end[1] = 0;
+        if (cause) { /* just made, empty and ours */
+            unlink(job->output);
+            close(job->out);
+            job->out = -1;
+        }
+    }
+    if (!cause)
+        memcpy(runner->entry->suffix, suffix, TSF_SUFFIX + 1);
+    return cause;
+}

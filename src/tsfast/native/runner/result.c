@@ -1,0 +1,196 @@
+/* Waiting for the job, handing signals to it, and leaving its result where any later server finds it. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "runner.h"
+
+/* A job shorter than this is reported once, when it has ended. */
+#define STARTED_AFTER_NS 2000000
+
+enum child_event { NOTHING_ENDED, LEADER_ENDED };
+
+uint64_t now_ns(int clock)
+{
+    struct timespec now;
+
+    clock_gettime(clock, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* Raw, because only the system call gives the rusage of a process that stays unreaped. */
+static int wait_for(idtype_t type, int pid, siginfo_t *info, int options, struct rusage *usage)
+{
+    long result;
+
+    info->si_pid = 0;
+    do
+        result = syscall(SYS_waitid, type, pid, info, options, usage);
+    while (result < 0 && errno == EINTR);
+    return (int)result;
+}
+
+/* Reaps whatever the job left to us and died, until the leader is among the dead: that one stays a zombie, so that its
+ * pid cannot be given to another process before the result is stored. */
+static enum child_event look_at_children(int leader, siginfo_t *info, struct rusage *usage)
+{
+    siginfo_t other;
+
+    for (;;) {
+        if (wait_for(P_ALL, 0, info, WEXITED | WNOHANG | WNOWAIT, usage) < 0 || !info->si_pid)
+            return NOTHING_ENDED;
+        if (info->si_pid == leader)
+            return LEADER_ENDED;
+        wait_for(P_PID, info->si_pid, &other, WEXITED | WNOHANG, NULL);
+    }
+}
+
+/* Returns 1 if live processes are left under the runner. */
+static int reap_all(void)
+{
+    siginfo_t info;
+
+    do {
+        if (wait_for(P_ALL, 0, &info, WEXITED | WNOHANG, NULL) < 0)
+            return 0; /* ECHILD */
+    } while (info.si_pid);
+    return 1;
+}
+
+static int report(const struct job *job, enum tsf_report_kind kind, int retiring, int flags)
+{
+    struct tsf_report packet = {.kind = kind, .retiring = (uint32_t)retiring, .gen = job->assign.gen};
+
+    return send(TSF_RUNNER_SOCKET, &packet, sizeof packet, flags | MSG_NOSIGNAL) == (ssize_t)sizeof packet;
+}
+
+/* A command is taken out when it is obeyed, so that a second wake-up does not send the signal twice. The leader is
+ * our unreaped child here, hence its pid and group are still the job's. */
+static void obey_command(struct tsf_run *run, uint64_t gen, int leader)
+{
+    uint64_t command = __atomic_load_n(&run->command, __ATOMIC_ACQUIRE);
+    int signal = (int)(command & 0xffffffff);
+
+    if (command >> 32 != (gen & 0xffffffff) || signal < 1 || signal > 64)
+        return;
+    if (!__atomic_compare_exchange_n(&run->command, &command, command >> 32 << 32, 0, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_ACQUIRE))
+        return; /* a newer one, whose own wake-up is on its way */
+    if (kill(-leader, signal) < 0 && errno == ESRCH)
+        kill(leader, signal);
+}
+
+static void wait_for_leader(struct runner *runner, struct job *job, int leader, siginfo_t *info, struct rusage *usage)
+{
+    const uint64_t wanted = 1ull << (SIGCHLD - 1) | 1ull << (TSF_RUN_SIGNAL - 1);
+    const struct timespec patience = {0, STARTED_AFTER_NS};
+    uint64_t executing = tsf_run_word(job->assign.gen, TSF_RUN_EXECING);
+    int reported = 0;
+
+    for (;;) {
+        long signal = syscall(SYS_rt_sigtimedwait, &wanted, NULL, reported ? NULL : &patience, sizeof wanted);
+
+        if (signal == SIGCHLD) {
+            if (look_at_children(leader, info, usage) == LEADER_ENDED)
+                return;
+        } else if (signal == TSF_RUN_SIGNAL) {
+            obey_command(runner->entry, job->assign.gen, leader);
+        } else if (signal < 0 && errno == EAGAIN) {
+            if (tsf_run_load(runner->entry) == executing)
+                report(job, TSF_REPORT_STARTED, 0, MSG_DONTWAIT); /* if it is lost, ENDED says all */
+            reported = 1;
+        }
+    }
+}
+
+static int wait_status(const siginfo_t *info)
+{
+    if (info->si_code == CLD_EXITED)
+        return (info->si_status & 0xff) << 8;
+    return info->si_status | (info->si_code == CLD_DUMPED ? 0x80 : 0);
+}
+
+static uint32_t milliseconds(struct timeval t)
+{
+    uint64_t ms = (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_usec / 1000;
+
+    return ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;
+}
+
+static void store_result(struct tsf_run *run, const struct job *job, const siginfo_t *info, const struct rusage *usage)
+{
+    run->duration_ns = now_ns(CLOCK_BOOTTIME) - job->start_boot_ns;
+    run->end_ns = now_ns(CLOCK_REALTIME);
+    run->status = wait_status(info);
+    run->utime_ms = milliseconds(usage->ru_utime);
+    run->stime_ms = milliseconds(usage->ru_stime);
+    run->maxrss_kb = usage->ru_maxrss < UINT32_MAX ? (uint32_t)usage->ru_maxrss : UINT32_MAX;
+    if (run->spawn_errno) {
+        run->stage = TSF_STAGE_EXEC;
+        run->cause = (uint16_t)run->spawn_errno;
+    }
+}
+
+static void store_unstarted(struct tsf_run *run, enum tsf_stage stage, int cause)
+{
+    run->pid = 0;
+    run->start_ns = run->start_ticks = 0;
+    run->duration_ns = 0;
+    run->end_ns = now_ns(CLOCK_REALTIME);
+    run->status = 126 << 8;
+    run->stage = (uint16_t)stage;
+    run->cause = (uint16_t)cause;
+}
+
+/* The order is the promise: result, word, reaping, message. Whoever dies in between, the next reader can go on. */
+static int leave_result(struct tsf_run *run, const struct job *job, enum tsf_run_state from)
+{
+    uint64_t gen = job->assign.gen;
+    int retiring, reported;
+
+    run->check = tsf_run_check(run);
+    tsf_fault("runner-result");
+    tsf_run_cas(run, tsf_run_word(gen, from), tsf_run_word(gen, TSF_RUN_EXITED));
+    tsf_fault("runner-exited");
+    retiring = reap_all();
+    tsf_fault("runner-reaped");
+    /* Blocking: a server that is slow to read must not miss this one. If it is gone, the call fails at once. */
+    do
+        reported = report(job, TSF_REPORT_ENDED, retiring, 0);
+    while (!reported && errno == EINTR);
+    tsf_fault("runner-reported");
+    return reported && !retiring;
+}
+
+int finish_unstarted(struct runner *runner, struct job *job, enum tsf_stage stage, int cause)
+{
+    store_unstarted(runner->entry, stage, cause);
+    return leave_result(runner->entry, job, TSF_RUN_CLAIMED);
+}
+
+int finish_job(struct runner *runner, struct job *job, int leader)
+{
+    struct tsf_run *run = runner->entry;
+    struct rusage usage;
+    siginfo_t info;
+
+    wait_for_leader(runner, job, leader, &info, &usage);
+    tsf_fault("runner-reap");
+    switch (tsf_run_state(tsf_run_load(run))) {
+    case TSF_RUN_EXECING:
+        store_result(run, job, &info, &usage);
+        return leave_result(run, job, TSF_RUN_EXECING);
+    case TSF_RUN_CLAIMED: /* it said why, or somebody killed it before it could execute anything */
+        if (run->stage)
+            return finish_unstarted(runner, job, run->stage, run->cause);
+        return finish_unstarted(runner, job, TSF_STAGE_SPAWN, EINTR);
+    default: /* revoked: the entry is no longer this job's, and its process lost the race and ran nothing */
+        return !reap_all();
+    }
+}

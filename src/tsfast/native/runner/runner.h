@@ -1,0 +1,93 @@
+/* ts-run: the parent of one job at a time. Started by the server, it owns one entry of `runs` from birth to death.
+ *
+ *   main.c     birth, the loop, one job from claim to report
+ *   records.c  what the server wrote to disk about a job: blob and base context
+ *   job.c      argument vector, environment, output file
+ *   spawn.c    the job's own process, up to execve
+ *   result.c   waiting, signals to the job, the result, reports
+ *
+ *   state \ event  | packet          | server gone  | child ended     | command signal  | nothing for long
+ *   ---------------+-----------------+--------------+-----------------+-----------------+------------------
+ *   idle           | claim or drop   | exit         | no child exists | pending, stale  | exit
+ *   setting up     | stays queued    | goes on      | stays pending   | stays pending   | -
+ *   running        | stays queued    | goes on      | result, report  | kill(-leader)   | report STARTED
+ *   ended          | -> idle         | exit         | reaped          | pending, stale  | -
+ *
+ * All signals are blocked and none has a handler. They wait in the kernel until the runner asks for them, and it asks
+ * only while a job of its own is not reaped: so a signal can neither be missed nor hit another process. */
+#ifndef TSFAST_RUNNER_H
+#define TSFAST_RUNNER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../fault.h"
+#include "../runs.h"
+
+/* The raw calls below pass kernel structures (rusage, 64-bit limits) that only here are those of the C library. */
+_Static_assert(sizeof(long) == 8, "ts-run is for 64-bit systems");
+
+/* Grows, never shrinks, is kept from job to job: after its first jobs a runner allocates nothing. */
+struct buffer {
+    char *data;
+    size_t size;
+};
+
+/* A base context, in the form that the next job of the same shell can use at once. */
+struct context {
+    int loaded;
+    uint64_t name;
+    struct buffer file; /* owns what the pointers below point to */
+    struct buffer pointers;
+    const struct tsf_ctx *head;
+    const char *affinity;
+    const char *cwd; /* NULL if none is recorded */
+    char **env;      /* head->env_count strings, not NULL-terminated */
+};
+
+struct records {
+    int blob_fd; /* -1, or the blob file of `segment` */
+    uint64_t segment;
+    struct buffer blob;
+    struct context context;
+};
+
+struct job {
+    struct tsf_assign assign;
+    int given[3]; /* the caller's stdin, stdout, stderr, -1 if they did not come; owned */
+    /* parts of the blob in records.blob */
+    char *argv_text, *prefix, *cwd_text, *diff;
+    size_t diff_count;
+    /* in runner.vectors; argv[-1] is a free place, for the shell of a script without an interpreter line */
+    char **argv, **envp;
+    const char *cwd;
+    char *output; /* path of the output file, NULL if there is none */
+    int out, err; /* its descriptors, -1 if there is none; owned */
+    uint64_t start_boot_ns;
+};
+
+struct runner {
+    struct tsf_run *entry;
+    uint64_t limits[TSF_LIMITS][2]; /* its own, so that a job sets only those that differ */
+    struct records records;
+    struct buffer vectors;
+};
+
+/* All that return `int cause` return 0, or the errno that says why not. */
+
+int buffer_reserve(struct buffer *buffer, size_t size);
+int records_load(struct records *records, struct job *job);
+
+int job_prepare(struct runner *runner, struct job *job);
+int job_open_output(struct runner *runner, struct job *job);
+
+/* The job's process; *leader is set. With cause 0 it has executed the command, or ended. */
+int spawn(struct runner *runner, struct job *job, int *leader);
+
+uint64_t now_ns(int clock);
+/* Waits for the leader, stores the result, reaps and reports. Returns 1 if the runner can take another job. */
+int finish_job(struct runner *runner, struct job *job, int leader);
+/* The same for a job of which no process was made. */
+int finish_unstarted(struct runner *runner, struct job *job, enum tsf_stage stage, int cause);
+
+#endif

@@ -1,0 +1,292 @@
+/* System calls that Cython cannot write by itself: control messages, vfork, calls without a libc wrapper. */
+#ifndef TSFAST_SYSAUX_H
+#define TSFAST_SYSAUX_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "runs.h"
+
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+#ifndef SYS_pidfd_send_signal
+#define SYS_pidfd_send_signal 424
+#endif
+
+/* Cython has no way to assign to errno, which is a macro. */
+static inline void tsf_set_errno(int error) { errno = error; }
+
+/* recv that also takes descriptors: at most 3, the rest are closed by the kernel (MSG_CTRUNC). */
+static inline ssize_t tsf_recv_fds(int sock, void *data, size_t size, int fds[3], int *n_fds)
+{
+    union {
+        char bytes[CMSG_SPACE(3 * sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    struct iovec iov = {data, size};
+    struct msghdr message = {0};
+    struct cmsghdr *cmsg;
+    ssize_t got;
+
+    message.msg_iov = &iov;
+    message.msg_iovlen = 1;
+    message.msg_control = control.bytes;
+    message.msg_controllen = sizeof control.bytes;
+    *n_fds = 0;
+    do
+        got = recvmsg(sock, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    while (got < 0 && errno == EINTR);
+    if (got < 0)
+        return got;
+    for (cmsg = CMSG_FIRSTHDR(&message); cmsg; cmsg = CMSG_NXTHDR(&message, cmsg)) {
+        if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
+            continue;
+        *n_fds = (int)((cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+        memcpy(fds, CMSG_DATA(cmsg), (size_t)*n_fds * sizeof(int));
+    }
+    return got;
+}
+
+/* One packet with n_fds (0 or 3) descriptors. */
+static inline ssize_t tsf_send_fds(int sock, const void *data, size_t size, const int *fds, int n_fds)
+{
+    union {
+        char bytes[CMSG_SPACE(3 * sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    struct iovec iov;
+    struct msghdr message = {0};
+    struct cmsghdr *cmsg;
+    ssize_t sent;
+
+    iov.iov_base = (void *)(uintptr_t)data;
+    iov.iov_len = size;
+    message.msg_iov = &iov;
+    message.msg_iovlen = 1;
+    if (n_fds > 0) {
+        memset(&control, 0, sizeof control);
+        message.msg_control = control.bytes;
+        message.msg_controllen = CMSG_SPACE((size_t)n_fds * sizeof(int));
+        cmsg = CMSG_FIRSTHDR(&message);
+        cmsg->cmsg_level = SOL_SOCKET;
+        cmsg->cmsg_type = SCM_RIGHTS;
+        cmsg->cmsg_len = CMSG_LEN((size_t)n_fds * sizeof(int));
+        memcpy(CMSG_DATA(cmsg), fds, (size_t)n_fds * sizeof(int));
+    }
+    do
+        sent = sendmsg(sock, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    return sent;
+}
+
+/* Start the runner that `program` is open on, as a child with `sock` and `state_dir` as its descriptors 3 and 4 (both
+ * must be above 4). vfork: the time does not depend on the size of the server, and the child touches only its own
+ * locals. Returns the pid, or -1 with errno. */
+static __attribute__((noinline, unused)) pid_t tsf_spawn_runner(int program, int sock, int state_dir, uint32_t entry,
+                                                        const char *fault)
+{
+    char number[12], variable[160] = "";
+    char *argv[3], *envp[2];
+    char *digit = number + sizeof number - 1;
+    sigset_t none;
+    volatile int failed = 0;
+    pid_t pid;
+
+    *digit = 0;
+    do
+        *--digit = (char)('0' + entry % 10);
+    while (entry /= 10);
+    argv[0] = (char *)(uintptr_t) "ts-run";
+    argv[1] = digit;
+    argv[2] = NULL;
+    envp[0] = envp[1] = NULL;
+    if (fault && *fault && strlen(fault) < 128) {
+        strcpy(variable, "TSFAST_FAULT=");
+        strcat(variable, fault);
+        envp[0] = variable;
+    }
+    sigemptyset(&none);
+    pid = vfork();
+    if (pid == 0) {
+        sigprocmask(SIG_SETMASK, &none, NULL);
+        if (dup2(sock, TSF_RUNNER_SOCKET) >= 0 && dup2(state_dir, TSF_RUNNER_STATE_DIR) >= 0)
+            syscall(SYS_execveat, program, "", argv, envp, AT_EMPTY_PATH);
+        failed = errno;
+        _exit(127);
+    }
+    if (pid > 0 && failed) {
+        int error = failed;
+
+        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+            ;
+        errno = error;
+        return -1;
+    }
+    return pid;
+}
+
+static inline int tsf_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
+
+static inline int tsf_pidfd_signal(int pidfd, int signal_number)
+{
+    return (int)syscall(SYS_pidfd_send_signal, pidfd, signal_number, NULL, 0);
+}
+
+/* Pid of the process that holds a lock on the first byte of `entry` of runs, 0 if none. */
+static inline pid_t tsf_lock_holder(int runs_fd, uint32_t entry)
+{
+    struct flock lock = {0};
+
+    lock.l_type = F_WRLCK;
+    lock.l_whence = SEEK_SET;
+    lock.l_start = (off_t)entry * (off_t)sizeof(struct tsf_run);
+    lock.l_len = 1;
+    if (fcntl(runs_fd, F_GETLK, &lock) < 0 || lock.l_type == F_UNLCK)
+        return 0;
+    return lock.l_pid;
+}
+
+/* Field 22 of /proc/PID/stat (start time in clock ticks since boot), 0 if it cannot be read. The command name in
+ * field 2 can hold anything, so fields are counted from its last ')'. */
+static inline uint64_t tsf_start_ticks(pid_t pid)
+{
+    char path[40], text[1024], *p, *digit = path + sizeof path - 1;
+    uint64_t ticks = 0;
+    unsigned long rest = (unsigned long)pid;
+    ssize_t got;
+    int fd, field;
+
+    *digit = 0;
+    memcpy(digit -= 5, "/stat", 5);
+    do
+        *--digit = (char)('0' + rest % 10);
+    while (rest /= 10);
+    memcpy(digit -= 6, "/proc/", 6);
+    fd = open(digit, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    got = read(fd, text, sizeof text - 1);
+    close(fd);
+    if (got <= 0)
+        return 0;
+    text[got] = 0;
+    p = strrchr(text, ')');
+    for (field = 2; p && field < 22; field++)
+        p = strchr(p + 1, ' ');
+    for (p = p ? p + 1 : text + got; *p >= '0' && *p <= '9'; p++)
+        ticks = ticks * 10 + (uint64_t)(*p - '0');
+    return ticks;
+}
+
+static inline uint64_t tsf_now_ns(clockid_t clock)
+{
+    struct timespec now;
+
+    clock_gettime(clock, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* uid of the other side of a connected unix socket, -1 if unknown. */
+static inline int64_t tsf_peer_uid(int sock)
+{
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+
+    if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 || size != sizeof peer)
+        return -1;
+    return peer.uid;
+}
+
+/* The address of directory/name, -1 if the name is too long. */
+static inline int tsf_socket_address(struct sockaddr_un *address, int directory, const char *name)
+{
+    char *p = address->sun_path + 14;
+    unsigned long rest;
+    size_t digits = 1;
+
+    memset(address, 0, sizeof *address);
+    address->sun_family = AF_UNIX;
+    memcpy(address->sun_path, "/proc/self/fd/", 14);
+    for (rest = (unsigned long)directory; rest >= 10; rest /= 10)
+        digits++;
+    for (rest = (unsigned long)directory, p += digits; digits; digits--, rest /= 10)
+        *--p = (char)('0' + rest % 10);
+    p = strchr(address->sun_path, 0);
+    *p++ = '/';
+    if (strlen(name) >= (size_t)(address->sun_path + sizeof address->sun_path - p)) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    strcpy(p, name);
+    return 0;
+}
+
+/* Whether a server of this user (or of root) answers at directory/name. */
+static inline int tsf_answers(int directory, const char *name)
+{
+    struct sockaddr_un address;
+    int sock, answers;
+    int64_t uid;
+
+    if (tsf_socket_address(&address, directory, name) < 0)
+        return 0;
+    sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (sock < 0)
+        return 0;
+    answers = connect(sock, (struct sockaddr *)&address, sizeof address) == 0 || errno == EAGAIN;
+    if (answers) {
+        uid = tsf_peer_uid(sock);
+        answers = uid == (int64_t)geteuid() || uid == 0;
+    }
+    close(sock);
+    return answers;
+}
+
+/* Bind a new listening socket at directory/name and put it there atomically: bound and listening under a temporary
+ * name, then renamed, so that no caller ever meets a socket that does not answer. The directory is named through
+ * /proc/self/fd, so the path may be longer than sun_path. Returns the socket, or -1 with errno. */
+static inline int tsf_listen(int directory, const char *name, int backlog)
+{
+    struct sockaddr_un address;
+    char temporary[32] = ".tsfast-", *p = temporary + 8;
+    unsigned long rest = (unsigned long)getpid();
+    int sock, error;
+
+    do
+        *p++ = (char)('0' + rest % 10);
+    while (rest /= 10);
+    if (tsf_socket_address(&address, directory, name) < 0 || tsf_socket_address(&address, directory, temporary) < 0)
+        return -1;
+    sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (sock < 0)
+        return -1;
+    unlinkat(directory, temporary, 0);
+    if (bind(sock, (struct sockaddr *)&address, sizeof address) < 0 || fchmodat(directory, temporary, 0600, 0) < 0 ||
+        listen(sock, backlog) < 0 || renameat(directory, temporary, directory, name) < 0) {
+        error = errno;
+        unlinkat(directory, temporary, 0);
+        close(sock);
+        errno = error;
+        return -1;
+    }
+    return sock;
+}
+
+#endif

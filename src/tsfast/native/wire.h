@@ -1,0 +1,80 @@
+/* What clients and the server say to each other over the queue's socket (SOCK_STREAM): frames of a header and `length`
+ * bytes. Numbers are in the machine's byte order. A frame with another version, an unknown type or a length over
+ * TSF_FRAME_MAX ends the connection.
+ *
+ *   client                                   server
+ *   REQUEST            ->
+ *                      <-  OUT, ERR          text for stdout and stderr, any number
+ *                      <-  SEND_DESCRIPTORS  (-f) then the client sends DESCRIPTORS; later SIGNAL as often as it likes
+ *                      <-  FOLLOW            (-c, -t) show this file as it grows
+ *                      <-  ENDED             after FOLLOW: show the rest of the file, exit with code
+ *                      <-  EXIT              exit with code
+ *                      <-  EXIT_AT_CLOSE     exit with code once the connection is closed (-K)
+ *                      <-  EXEC              exec the Python command line with the same words
+ *
+ * A connection that breaks before EXIT, ENDED, EXIT_AT_CLOSE or EXEC is made again, and the same REQUEST sent, with the
+ * same token: a job that was queued by it is not queued twice. */
+#ifndef TSFAST_WIRE_H
+#define TSFAST_WIRE_H
+
+#include <stdint.h>
+
+#include "table.h"
+
+#define TSF_WIRE_VERSION 0x74730001u
+#define TSF_FRAME_MAX (8u << 20)
+#define TSF_EXIT_ERROR 255
+
+enum tsf_frame_type {
+    TSF_FRAME_REQUEST = 1,
+    TSF_FRAME_DESCRIPTORS = 2, /* no payload; stdin, stdout, stderr as SCM_RIGHTS with its first byte */
+    TSF_FRAME_SIGNAL = 3,      /* struct tsf_code: a signal number for the foreground job */
+
+    TSF_FRAME_OUT = 16,
+    TSF_FRAME_ERR = 17,
+    TSF_FRAME_EXIT = 18,          /* struct tsf_code */
+    TSF_FRAME_EXIT_AT_CLOSE = 19, /* struct tsf_code */
+    TSF_FRAME_SEND_DESCRIPTORS = 20,
+    TSF_FRAME_FOLLOW = 21, /* struct tsf_follow, then the path, no NUL */
+    TSF_FRAME_ENDED = 22,  /* struct tsf_code */
+    TSF_FRAME_EXEC = 23
+};
+
+struct tsf_frame {
+    uint32_t version; /* TSF_WIRE_VERSION */
+    uint32_t type;    /* enum tsf_frame_type */
+    uint32_t length;  /* of the payload, at most TSF_FRAME_MAX */
+    uint32_t reserved;
+};
+
+enum tsf_tty { TSF_TTY_STDIN = 1, TSF_TTY_STDOUT = 2, TSF_TTY_STDERR = 4 };
+
+/* After the struct: argv_len bytes (argc NUL-terminated words, the program's name not among them), cwd_len bytes (the
+ * last one a NUL), env_len bytes (env_count NUL-terminated strings), affinity_len bytes of processor mask. */
+struct tsf_request {
+    uint64_t token[2];
+    uint32_t argc;
+    uint32_t argv_len;
+    uint32_t cwd_len;
+    uint32_t env_count;
+    uint32_t env_len;
+    uint32_t affinity_len;
+    uint32_t umask;
+    int32_t nice;
+    uint32_t columns; /* of the terminal on stdout, 0 if unknown */
+    uint32_t tty;     /* enum tsf_tty, a bit set */
+    uint64_t limits[TSF_LIMITS][2];
+};
+
+struct tsf_code {
+    int32_t code;
+};
+
+struct tsf_follow {
+    int32_t lines; /* begin this many lines before the end, -1: at the start */
+};
+
+_Static_assert(sizeof(struct tsf_frame) == 16, "no padding");
+_Static_assert(sizeof(struct tsf_request) == 56 + 16 * TSF_LIMITS, "no padding");
+
+#endif

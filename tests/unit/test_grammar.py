@@ -1,0 +1,407 @@
+"""The option grammar: every row of the table, getopt's rules, values, and each error."""
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tsfast import _grammar
+from tsfast._grammar import ACTIONS, FORMATS, GrammarError, parse_words
+
+NO_OUTPUT, FOREGROUND, VOLATILE, SPLIT_STDERR = 1, 2, 4, 8
+
+NOTHING_SET = {
+    "action": ACTIONS["list"],
+    "format": FORMATS["default"],
+    "id": None,
+    "id2": None,
+    "number": None,
+    "text": None,
+    "flags": 0,
+    "no_block": False,
+    "after_last": False,
+    "slots": 1,
+    "label": None,
+    "name": None,
+    "after": [],
+    "after_ok": [],
+    "words": 0,
+}
+
+WITH_OPTIONAL_ID = {
+    "t": "tail",
+    "c": "cat",
+    "p": "pid",
+    "o": "output",
+    "i": "info",
+    "s": "state",
+    "r": "remove",
+    "w": "wait",
+    "k": "kill",
+    "u": "urgent",
+    "a": "label",
+    "F": "full_command",
+}
+WITHOUT_ARGUMENT = {
+    "l": "list",
+    "T": "kill_all",
+    "C": "clear",
+    "K": "kill_server",
+    "R": "count_running",
+    "q": "last_id",
+    "h": "help",
+    "V": "version",
+}
+LONG = {
+    "help": "help",
+    "version": "version",
+    "serialize": "list",
+    "count_running": "count_running",
+    "last_queue_id": "last_id",
+    "get_label": "label",
+    "full_cmd": "full_command",
+    "get_logdir": "get_logdir",
+    "set_logdir": "set_logdir",
+}
+UNSUPPORTED_LONG = {
+    "gpus",
+    "gpu_indices",
+    "getenv",
+    "setenv",
+    "unsetenv",
+    "get_gpu_free_perc",
+    "set_gpu_free_perc",
+    "get_gpu_wait",
+    "set_gpu_wait",
+}
+FLAGS = {
+    "n": {"flags": NO_OUTPUT},
+    "f": {"flags": FOREGROUND},
+    "E": {"flags": SPLIT_STDERR},
+    "B": {"no_block": True},
+    "d": {"after_last": True},
+}
+
+
+def parsed(*words):
+    return parse_words([word if isinstance(word, bytes) else word.encode() for word in words])
+
+
+def expect(line, /, **fields):
+    assert parsed(*line) == {**NOTHING_SET, **fields}
+
+
+def error(*words):
+    with pytest.raises(GrammarError) as caught:
+        parsed(*words)
+    message = str(caught.value)
+    assert message.isprintable() and not message.startswith("ts:")
+    assert len(message.encode()) < 256
+    return message
+
+
+def test_nothing_is_the_list():
+    expect([])
+    expect(["--"])
+
+
+def test_the_table_is_complete():
+    rows = _grammar.options()
+    assert {row["letter"] for row in rows} - {""} == {*WITH_OPTIONAL_ID, *WITHOUT_ARGUMENT, *"MSUnfEBdDWLNOzmgG"}
+    assert {row["name"] for row in rows} - {""} == {*LONG, *UNSUPPORTED_LONG}
+    letters = [row["letter"] for row in rows if row["letter"]]
+    names = [row["name"] for row in rows if row["name"]]
+    assert len(set(letters)) == len(letters)
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(("letter", "action"), WITHOUT_ARGUMENT.items())
+def test_actions_without_argument(letter, action):
+    expect([f"-{letter}"], action=ACTIONS[action])
+
+
+@pytest.mark.parametrize(("letter", "action"), WITH_OPTIONAL_ID.items())
+def test_actions_with_an_optional_id(letter, action):
+    expect([f"-{letter}"], action=ACTIONS[action])
+    expect([f"-{letter}", "5"], action=ACTIONS[action], id=5)
+    expect([f"-{letter}0"], action=ACTIONS[action], id=0)
+    expect([f"-{letter}", str(2**63 - 1)], action=ACTIONS[action], id=2**63 - 1)
+    for wrong in ("", "x", "-1", "+1", "1 ", "1x", "0x1", str(2**63), "9" * 40, "--", "-l"):
+        assert error(f"-{letter}", wrong) == f"-{letter}: '{wrong}' is no job id (a whole number, 0 or more)"
+
+
+@pytest.mark.parametrize(("name", "action"), LONG.items())
+def test_long_names(name, action):
+    if name == "set_logdir":
+        expect([f"--{name}", "/x"], action=ACTIONS[action], text=b"/x")
+        expect([f"--{name}=/x=y"], action=ACTIONS[action], text=b"/x=y")
+    else:
+        expect([f"--{name}"], action=ACTIONS[action])
+    if name in ("get_label", "full_cmd"):
+        expect([f"--{name}", "7"], action=ACTIONS[action], id=7)
+        expect([f"--{name}=7"], action=ACTIONS[action], id=7)
+        assert "''" in error(f"--{name}=")
+    elif name not in ("set_logdir", "serialize"):
+        assert "takes no argument" in error(f"--{name}=7")
+
+
+def test_prefixes_of_long_names():
+    expect(["--ver"], action=ACTIONS["version"])
+    expect(["--ser=json"], format=FORMATS["json"])
+    expect(["--get_la", "1"], action=ACTIONS["label"], id=1)
+    assert error("--get_l") == "--get_l can be --get_label --get_logdir"
+    assert "--get_gpu_free_perc --get_gpu_wait" in error("--get")
+    assert error("--helpx") == "wrong option '--helpx' (-h shows all)"
+    assert error("--=x") == "wrong option '--' (-h shows all)"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-z"],
+        ["-m", "ls"],
+        ["-nz", "ls"],
+        ["-g"],
+        ["-g", "0", "ls"],
+        ["-G", "1"],
+        ["--gpus", "1", "ls"],
+        ["--gpus"],
+        ["--gpu_indices=0,1", "ls"],
+        ["--getenv", "A"],
+        ["--setenv", "A=b"],
+        ["--unsetenv", "A"],
+        ["--set_gpu_free_perc", "9"],
+        ["--get_gpu_free_perc"],
+        ["--set_gpu_wait", "1"],
+        ["--get_gpu_wait"],
+    ],
+)
+def test_options_still_to_come(words):
+    message = error(*words)
+    assert message.endswith(" is not supported by this version")
+    assert message.startswith("-")
+
+
+def test_a_command_is_submitted():
+    expect(["ls", "-l"], action=ACTIONS["submit"])
+    expect(["--", "-l"], action=ACTIONS["submit"], words=1)
+    expect(["-n", "--", "ls"], action=ACTIONS["submit"], flags=NO_OUTPUT, words=2)
+    expect(["-"], action=ACTIONS["submit"])
+    expect([""], action=ACTIONS["submit"])
+
+
+@pytest.mark.parametrize(("letter", "fields"), FLAGS.items())
+def test_flags_of_a_submission(letter, fields):
+    expect([f"-{letter}", "ls"], action=ACTIONS["submit"], words=1, **fields)
+
+
+def test_clusters():
+    volatile = NO_OUTPUT | FOREGROUND | VOLATILE
+    for words in (["-nf"], ["-fn"], ["-n", "-f"]):
+        expect([*words, "ls"], action=ACTIONS["submit"], flags=volatile, words=len(words))
+    expect(["-EN2", "ls"], action=ACTIONS["submit"], flags=SPLIT_STDERR, slots=2, words=1)
+    expect(["-EN", "2", "ls"], action=ACTIONS["submit"], flags=SPLIT_STDERR, slots=2, words=2)
+    expect(["-Llabel", "ls"], action=ACTIONS["submit"], label=b"label", words=1)
+    expect(["-L", "-n", "ls"], action=ACTIONS["submit"], label=b"-n", words=2)
+    expect(
+        ["-dBnOname", "ls"],
+        action=ACTIONS["submit"],
+        flags=NO_OUTPUT,
+        no_block=True,
+        after_last=True,
+        name=b"name",
+        words=1,
+    )
+    assert error("-nQf", "ls") == "wrong option '-Q' (-h shows all)"
+    assert error("-é", "ls") == "wrong option '-é' (-h shows all)"
+    assert error("-q1") == "wrong option '-1' (-h shows all)"
+
+
+def test_the_last_action_wins():
+    expect(["-s", "1", "-q"], action=ACTIONS["last_id"])
+    expect(["-S", "3", "-k", "4"], action=ACTIONS["kill"], id=4)
+    expect(["-U", "1-2", "-l"])
+    expect(["--set_logdir", "/", "-T"], action=ACTIONS["kill_all"])
+    expect(["-M", "json", "-l"], format=FORMATS["json"])
+    expect(["-M", "json", "-M"])
+
+
+def test_words_after_an_action():
+    assert error("-l", "foo") == "'foo' is left over: -l queues no command"
+    assert error("-k", "1", "2") == "'2' is left over: -k queues no command"
+    assert error("--get_logdir", "x") == "'x' is left over: --get_logdir queues no command"
+    assert error("-S", "2", "--", "ls") == "'ls' is left over: -S queues no command"
+    expect(["-h", "foo"], action=ACTIONS["help"])
+    expect(["-V", "foo"], action=ACTIONS["version"])
+
+
+def test_options_of_a_submission_without_command():
+    expect(["-n"], flags=NO_OUTPUT)
+    expect(["-L", "x", "-s", "1"], label=b"x", action=ACTIONS["state"], id=1)
+
+
+@pytest.mark.parametrize("letter", "DWLNOU")
+def test_missing_arguments(letter):
+    assert error(f"-{letter}").startswith(f"-{letter} needs an argument: ")
+    assert error("-n" + letter).startswith(f"-{letter} needs an argument: ")
+
+
+def test_formats():
+    expect(["-M"])
+    for name, value in FORMATS.items():
+        expect(["-M", name], format=value)
+    for wrong in ("", "jso", "JSON", "jsonx"):
+        assert error("-M", wrong) == f"-M: '{wrong}' is no format (default, json or tab)"
+
+
+def test_slots():
+    expect(["-S"], action=ACTIONS["slots"])
+    expect(["-S", "1"], action=ACTIONS["slots"], number=1)
+    expect(["-S1000000"], action=ACTIONS["slots"], number=1000000)
+    for wrong in ("0", "1000001", "x", "", "-1"):
+        assert error("-S", wrong) == f"-S: '{wrong}' is no number of slots (1 to 1000000)"
+    for number in (0, 1000000):
+        expect(["-N", str(number), "ls"], action=ACTIONS["submit"], slots=number, words=2)
+    for wrong in ("1000001", "x", "", "-1", "1.5"):
+        assert error("-N", wrong, "ls") == f"-N: '{wrong}' is no number of slots (0 to 1000000)"
+
+
+def test_pairs():
+    expect(["-U", "3-5"], action=ACTIONS["swap"], id=3, id2=5)
+    for wrong in ("", "3", "3-", "-5", "3-5-7", "a-b", "3 5", f"1-{2**63}"):
+        assert error("-U", wrong) == f"-U: '{wrong}' is no pair of job ids (like 3-5)"
+    assert error("-U", "3-03").startswith("-U: '3-03' names one job twice")
+
+
+def test_lists_of_ids():
+    expect(
+        ["-D", "1,2,2", "-W3", "-D7", "-W", "0,1", "ls"],
+        action=ACTIONS["submit"],
+        after=[1, 2, 2, 7],
+        after_ok=[3, 0, 1],
+        words=6,
+    )
+    for wrong, part in (("", ""), (",", ""), ("1,", ""), (",1", ""), ("1,,2", ""), ("1,x,2", "x"), ("1 ,2", "1 ")):
+        for letter in "DW":
+            assert error(f"-{letter}", wrong, "ls").startswith(f"-{letter}: '{part}' is no job id (a list")
+    assert error("-D", "1,2", "-W", "x", "ls").startswith("-W: 'x'")
+
+
+def test_sixty_thousand_ids():
+    ids = list(range(60_000))
+    line = ",".join(map(str, ids)).encode()
+    result = parsed("-D", line, "-W", line, "-D", line, "true")
+    assert result["after"] == ids * 2
+    assert result["after_ok"] == ids
+    error("-D", line + b",x", "true")
+
+
+def test_labels_and_names():
+    expect(["-L", "", "ls"], action=ACTIONS["submit"], words=2)
+    expect(["-L", "x", "-L", "", "ls"], action=ACTIONS["submit"], words=4)
+    expect(["-L", b"\xff\n", "ls"], action=ACTIONS["submit"], label=b"\xff\n", words=2)
+    assert parsed("-L", b"x" * 65536, "ls")["label"] == b"x" * 65536
+    assert "too long" in error("-L", b"x" * 65537, "ls")
+    assert parsed("-O", b"x" * 200, "ls")["name"] == b"x" * 200
+    for wrong in (b"", b"a/b", b"/", b"x" * 201):
+        assert "is no file name" in error("-O", wrong, "ls")
+    assert "is no directory" in error("--set_logdir", "")
+
+
+def test_errors_are_short_and_harmless():
+    assert error("-k", "x" * 60) == f"-k: '{'x' * 60}' is no job id (a whole number, 0 or more)"
+    assert f"'{'x' * 57}...'" not in error("-k", "x" * 60)
+    assert f"'{'x' * 60}...'" in error("-k", "x" * 61)
+    assert "'???[31m?'" in error("-k", b"\n\x7f\x1b[31m\x9b")
+    assert "é'" in error("-k", "é")
+    assert "…..." in error("-k", "…" * 40)
+    error("--" + "x" * 5000)
+    error("-l", "x" * 5000)
+
+
+def test_help():
+    text = _grammar.help_bytes().decode()
+    lines = text.splitlines()
+    assert text.isascii() and text.endswith("\n")
+    assert len(lines) <= 48
+    assert max(map(len, lines)) <= 80
+    for row in _grammar.options():
+        assert (row["help"] in text) == row["supported"]
+
+
+def test_words_must_be_bytes():
+    with pytest.raises(TypeError):
+        parse_words(["ls"])
+    with pytest.raises(TypeError):
+        parse_words([b"a\0b"])
+
+
+no_nul = st.binary(max_size=80).map(lambda data: data.replace(b"\0", b""))
+mostly_options = st.one_of(
+    no_nul,
+    no_nul.map(lambda data: b"-" + data),
+    no_nul.map(lambda data: b"--" + data),
+    st.sampled_from([f"--{row['name']}".encode() for row in _grammar.options() if row["name"]]),
+    st.sampled_from([f"-{row['letter']}".encode() for row in _grammar.options() if row["letter"]]),
+    st.integers(0, 2**64).map(lambda number: str(number).encode()),
+)
+
+
+@given(st.lists(mostly_options, max_size=6))
+@example([b"-\xc3"])
+@example([b"--\x80"])
+def test_any_words_are_parsed_or_refused(words):
+    try:
+        result = parse_words(words)
+    except GrammarError as refused:
+        message = str(refused)
+        assert message and "\n" not in message and len(message) < 256
+    else:
+        assert 0 <= result["words"] <= len(words)
+
+
+ids = st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=20)
+text = no_nul.filter(len)
+
+
+@st.composite
+def submissions(draw):
+    """A command line in one of its spellings, and what it means."""
+    fields = {"action": ACTIONS["submit"], "flags": 0}
+    groups = []
+
+    def option(letter, value):
+        groups.append(draw(st.sampled_from([[b"-" + letter + value], [b"-" + letter, value]])))
+
+    for letter in draw(st.sets(st.sampled_from("nfEBd"))):
+        groups.append([b"-" + letter.encode()])
+        fields["flags"] |= FLAGS[letter].get("flags", 0)
+        fields.update({k: v for k, v in FLAGS[letter].items() if k != "flags"})
+    if fields["flags"] & FOREGROUND and fields["flags"] & NO_OUTPUT:
+        fields["flags"] |= VOLATILE
+    if draw(st.booleans()):
+        fields["label"] = draw(text)
+        option(b"L", fields["label"])
+    if draw(st.booleans()):
+        fields["name"] = draw(text.map(lambda data: data.replace(b"/", b"")).filter(len))
+        option(b"O", fields["name"])
+    if draw(st.booleans()):
+        fields["slots"] = draw(st.integers(0, 1000000))
+        option(b"N", str(fields["slots"]).encode())
+    for letter, field in ((b"D", "after"), (b"W", "after_ok")):
+        if draw(st.booleans()):
+            fields[field] = draw(ids)
+            option(letter, ",".join(map(str, fields[field])).encode())
+    words = [word for group in draw(st.permutations(groups)) for word in group]
+    if draw(st.booleans()):
+        words.append(b"--")
+        command = draw(st.lists(no_nul, min_size=1))
+    else:
+        command = [draw(no_nul.filter(lambda data: not data.startswith(b"-"))), *draw(st.lists(no_nul))]
+    fields["words"] = len(words)
+    return words + command, fields
+
+
+@given(submissions())
+def test_a_written_command_line_means_what_was_written(submission):
+    words, fields = submission
+    assert parse_words(words) == {**NOTHING_SET, **fields}

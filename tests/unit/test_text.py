@@ -1,0 +1,382 @@
+"""Lists, JSON, tab and -i: golden files for their formats; properties for whatever bytes a job brings.
+
+TSFAST_UPDATE_GOLDEN=1 writes the golden files anew.
+"""
+
+import json
+import os
+import subprocess
+import time
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tsfast import _quote
+from tsfast._text import render
+
+GOLDEN = Path(__file__).parent / "golden"
+SECOND = 10**9
+NOW = 1_700_003_600 * SECOND
+QUEUED, STARTING, RUNNING, FINISHED, FAILED, KILLED, NOT_STARTABLE, LOST, SKIPPED = range(1, 10)
+RECORD, OUTPUT, CHDIR, SPAWN, EXEC = range(1, 6)
+NO_OUTPUT = 1
+
+
+def job(state, **fields):
+    return {
+        "state": state,
+        "argv": [b"sleep", b"1"],
+        "prefix": b"/tmp/ts-out",
+        "base_cwd": b"/home/ann",
+        "enqueue_ns": 1_700_000_000 * SECOND,
+        **fields,
+    }
+
+
+def ran(state, seconds=1.0, status=0, **fields):
+    return job(
+        state,
+        status=status,
+        duration_ns=int(seconds * SECOND),
+        **{"start_ns": 1_700_000_001 * SECOND + 250_000_000, "suffix": b"Ab12cd", "pid": 4242, **fields},
+    )
+
+
+JOBS = [
+    ran(RUNNING, start_ns=NOW - 95 * SECOND, argv=[b"python", b"train.py", b"--rate=0.1"], label=b"lab", slots=2),
+    job(STARTING),
+    job(QUEUED, argv=[b"echo", b"after it"], after=[0]),
+    job(QUEUED, after=[0, 2], after_ok=[1], label=b"two words", slots=0),
+    job(QUEUED, flags=NO_OUTPUT, prefix=b""),
+    ran(FINISHED, 1.006, argv=[b"echo", b"hi"], utime_ms=1, stime_ms=2500, maxrss_kb=5120),
+    ran(FAILED, 0.000442, 200 << 8, flags=NO_OUTPUT, prefix=b"", suffix=b""),
+    ran(FAILED, 90, 1 << 8, prefix=b"/tmp/a", suffix=b"123456"),
+    ran(FAILED, 2 * 3600, 127 << 8, stage=EXEC, cause=2, argv=[b"no-such-program"]),
+    ran(KILLED, 36 * 3600, 9, argv=[b"sh", b"-c", b"kill -9 $$"], cwd=b"/srv/work"),
+    job(NOT_STARTABLE, stage=OUTPUT, cause=28),
+    job(NOT_STARTABLE, stage=CHDIR, cause=2),
+    job(NOT_STARTABLE, stage=SPAWN, cause=11, notes=1),
+    job(NOT_STARTABLE, stage=RECORD),
+    ran(LOST, 0, notes=7),
+    ran(LOST, 5),
+    job(SKIPPED, after_ok=[8], argv=[b"true"]),
+    ran(
+        FINISHED,
+        60,
+        argv=["\u6f22\u5b57 \u00e9".encode(), b"\xff\xfe", b"a\nb", b"it's", b""],
+        label=b"a\tb\x1b[31m",
+        prefix="/tmp/\u6f22\u5b57\u6f22\u5b57\u6f22\u5b57\u6f22\u5b57".encode(),
+    ),
+]
+for number, row in enumerate(JOBS):
+    row["id"] = number
+
+
+@pytest.fixture(autouse=True)
+def universal_time(monkeypatch):
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def compare(name, data):
+    path = GOLDEN / name
+    if os.environ.get("TSFAST_UPDATE_GOLDEN"):
+        path.write_bytes(data)
+    assert data == path.read_bytes()
+
+
+def rows(kind, **options):
+    return [render(kind, fields, now_ns=NOW, **options) for fields in JOBS]
+
+
+def test_list():
+    header = render("header", {"running": 2, "slots": 4})
+    assert header == b"ID   State      Output               E-Level  Time   Command [run=2/4]\n"
+    compare("list.txt", header + b"".join(rows("list")))
+
+
+def test_list_on_a_terminal():
+    compare("list-70.txt", b"".join(rows("list", columns=70)))
+
+
+def test_tab():
+    compare("tab.txt", b"".join(rows("tab")))
+
+
+def test_json():
+    compare("json.txt", b"\n".join(rows("json")) + b"\n")
+
+
+def test_info():
+    compare("info.txt", b"\n".join(rows("info")))
+
+
+def test_json_values():
+    finished = json.loads(rows("json")[5])
+    assert finished == {
+        "ID": 5,
+        "State": "finished",
+        "Output": "/tmp/ts-out.Ab12cd",
+        "E-Level": 0,
+        "Time_ms": 1006,
+        "GPUs": 0,
+        "Command": "echo hi",
+        "Label": None,
+        "Slots": 1,
+        "GPU_IDs": [],
+        "Depends_On": [],
+        "Enqueue_Time": 1700000000.0,
+        "Start_Time": 1700000001.25,
+        "End_Time": 1700000002.256,
+        "PID": 4242,
+        "Signal": None,
+        "Workdir": "/home/ann",
+    }
+    assert list(finished) == [
+        "ID",
+        "State",
+        "Output",
+        "E-Level",
+        "Time_ms",
+        "GPUs",
+        "Command",
+        "Label",
+        "Slots",
+        "GPU_IDs",
+        "Depends_On",
+        "Enqueue_Time",
+        "Start_Time",
+        "End_Time",
+        "PID",
+        "Signal",
+        "Workdir",
+    ]
+    killed = json.loads(rows("json")[9])
+    assert (killed["Signal"], killed["E-Level"], killed["Workdir"]) == (9, -1, "/srv/work")
+    queued = json.loads(rows("json")[3])
+    assert queued["Depends_On"] == [0, 2, 1]
+    for name in ("Output", "E-Level", "Time_ms", "Start_Time", "End_Time", "PID", "Signal"):
+        assert queued[name] is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0, b" 0.00s"),
+        (0.996, b" 1.00s"),
+        (60, b"60.00s"),
+        (61, b" 1.02m"),
+        (3600, b"60.00m"),
+        (3661, b" 1.02h"),
+        (86400, b"24.00h"),
+        (129600, b" 1.50d"),
+        (86400 * 12345, b"12345.00d"),
+    ],
+)
+def test_times(seconds, shown):
+    assert render("list", ran(FINISHED, seconds))[37:].startswith(b"0        " + shown + b" sleep 1")
+
+
+def test_time_of_a_running_job():
+    fields = ran(RUNNING, start_ns=NOW)
+    assert b"  0.00s sleep" in render("list", fields, now_ns=NOW - 5)
+    assert b" 12.00s sleep" in render("list", fields, now_ns=NOW + 12 * SECOND)
+    assert b"\nTime running: 1.5s\n" in render("info", fields, now_ns=NOW + 1_500_000_000)
+
+
+def test_a_long_path_is_cut():
+    fields = ran(FINISHED, prefix=b"/tmp/123456789012", suffix=b"34")
+    assert render("list", fields)[16:].startswith(b"/tmp/123456789012.34 0 ")
+    fields["suffix"] = b"345"
+    assert render("list", fields)[16:].startswith(b"/tmp/1234567890...   0 ")
+
+
+def test_wide_characters_keep_the_columns():
+    plain, wide = (render("list", ran(FINISHED, prefix=prefix, suffix=b"x")) for prefix in (b"/ab", "/\u6f22".encode()))
+    assert _quote.columns_of(plain) == _quote.columns_of(wide)
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("", 0),
+        ("abc", 3),
+        ("\u00e9", 1),
+        ("e\u0301", 1),
+        ("\u6f22\u5b57", 4),
+        ("\U0001f600", 2),
+        ("\uff21", 2),
+        ("\ud55c", 2),
+        ("\u200b", 0),
+        ("\u20ac", 1),
+        ("\U0010ffff", 1),
+    ],
+)
+def test_columns(text, columns):
+    assert _quote.columns_of(text.encode()) == columns
+
+
+def test_columns_of_invalid_bytes():
+    assert _quote.columns_of(b"\xff\xc3") == 2
+    assert _quote.columns_of(b"\xed\xa0\x80") == 3
+    assert _quote.columns_of(b"\xc0\x80") == 2
+    assert _quote.columns_of(b"\xf4\x90\x80\x80") == 4
+    assert _quote.columns_of(b"\xe6\xbc") == 2
+
+
+def test_columns_are_those_of_the_unicode_tables():
+    for code in range(0x20, 0x3000):
+        kind = unicodedata.category(chr(code))
+        if kind in ("Mn", "Me"):
+            assert _quote.columns_of(chr(code).encode()) == 0, hex(code)
+        elif kind[0] in "LNP" and not 0x1160 <= code <= 0x11FF:
+            wide = unicodedata.east_asian_width(chr(code)) in "WF"
+            assert _quote.columns_of(chr(code).encode()) == 1 + wide, hex(code)
+
+
+def test_lines_are_cut_between_characters():
+    fields = job(QUEUED, argv=["\u6f22".encode() * 40])
+    for columns in range(1, 150):
+        line = render("list", fields, columns=columns)[:-1]
+        line.decode()
+        assert columns - 1 <= _quote.columns_of(line) <= columns or columns > 134
+    assert render("list", fields, columns=64)[53:] == ("'" + "\u6f22" * 3 + "...\n").encode()
+    assert render("list", fields, columns=200) == render("list", fields)
+
+
+def test_what_is_cut_is_not_written():
+    huge = job(QUEUED, argv=[b"x" * 1_000_000, b"y"], label="\u6f22".encode() * 20_000, after=list(range(60_000)))
+    assert len(render("list", huge)) > 1_300_000
+    for fields in (huge, {**huge, "after": []}, {**huge, "after": [], "label": b""}):
+        line = render("list", fields, columns=80)
+        assert _quote.columns_of(line[:-1]) in (79, 80)
+        assert line.endswith(b"...\n")
+
+
+@pytest.mark.parametrize(
+    ("word", "quoted"),
+    [
+        (b"", b"''"),
+        (b"abc", b"abc"),
+        (b"A-z_0@%+=:,./", b"A-z_0@%+=:,./"),
+        (b"a b", b"'a b'"),
+        (b"it's", b"'it'\\''s'"),
+        (b"~", b"'~'"),
+        (b"$x", b"'$x'"),
+        (b"*", b"'*'"),
+        (b"\\", b"'\\'"),
+        (b"a\nb", b"$'a\\nb'"),
+        (b"\t'\\", b"$'\\t\\'\\\\'"),
+        (b"\x01f", b"$'\\x01f'"),
+        (b"\xff", b"$'\\xff'"),
+        (b"\x7f", b"$'\\x7f'"),
+        ("\u00e9 \u6f22".encode(), "'\u00e9 \u6f22'".encode()),
+        ("\u0085".encode(), b"$'\\xc2\\x85'"),
+    ],
+)
+def test_quoting(word, quoted):
+    assert _quote.quote(word) == quoted
+
+
+def test_one_line():
+    assert _quote.oneline(b"a\nb\tc\rd\x1b\x7f") == b"a\\nb\\tc\\rd\\x1b\\x7f"
+    assert _quote.oneline("\u00e9\u0085\u2028".encode()) == "\u00e9\\xc2\\x85\\xe2\\x80\\xa8".encode()
+    assert _quote.oneline(b"\xff\x9b1m") == b"\xff\\x9b1m"
+
+
+no_nul = st.one_of(
+    st.binary(max_size=60),
+    st.text(max_size=30).map(lambda text: text.encode(errors="surrogatepass")),
+    st.text("'\"\\$`!\n\t ~{}*#=ab\u00e9\u0301\u6f22\x85\x1b\u2028", max_size=30).map(str.encode),
+).map(lambda data: data.replace(b"\0", b""))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(no_nul, min_size=1, max_size=30), st.sampled_from(["C", "C.UTF-8"]))
+def test_bash_reads_back_what_was_quoted(words, locale):
+    line = b" ".join(map(_quote.quote, words))
+    assert not any(byte < 0x20 or byte == 0x7F for byte in line)
+    done = subprocess.run(
+        ["bash", "-c", b"printf '%s\\0' " + line],
+        stdout=subprocess.PIPE,
+        check=True,
+        env={"PATH": os.environ["PATH"], "LC_ALL": locale},
+    )
+    assert done.stdout == b"".join(word + b"\0" for word in words)
+
+
+@given(no_nul)
+@example(b'"\\/\x00\x1f\x7f')
+def test_json_strings(data):
+    loaded = json.loads(_quote.json_string(data).decode())
+    try:
+        assert loaded == data.decode()
+    except UnicodeDecodeError:
+        assert "\ufffd" in loaded
+
+
+@st.composite
+def jobs(draw):
+    state = draw(st.integers(QUEUED, SKIPPED))
+    number = st.integers(0, 2**63 - 1)
+    return {
+        "id": draw(number),
+        "state": state,
+        "argv": draw(st.lists(no_nul, min_size=1, max_size=5)),
+        "label": draw(no_nul),
+        "prefix": draw(no_nul),
+        "suffix": draw(st.sampled_from([b"", b"Ab12cd"])),
+        "cwd": draw(no_nul),
+        "base_cwd": draw(no_nul),
+        "after": draw(st.lists(number, max_size=3)),
+        "after_ok": draw(st.lists(number, max_size=3)),
+        "status": draw(st.integers(-(2**31), 2**31 - 1)),
+        "stage": draw(st.integers(0, 2**16 - 1)),
+        "cause": draw(st.integers(0, 2**16 - 1)),
+        "notes": draw(st.integers(0, 255)),
+        "pid": draw(st.integers(-(2**31), 2**31 - 1)),
+        "start_ns": draw(st.integers(0, 2**64 - 1)),
+        "duration_ns": draw(st.integers(0, 2**64 - 1)),
+        "enqueue_ns": draw(st.integers(0, 2**64 - 1)),
+        "utime_ms": draw(st.integers(0, 2**32 - 1)),
+        "maxrss_kb": draw(st.integers(0, 2**32 - 1)),
+        "slots": draw(st.integers(0, 2**32 - 1)),
+        "flags": draw(st.integers(0, 15)),
+    }
+
+
+def is_one_line(data):
+    return data.endswith(b"\n") and len(data.decode(errors="replace").splitlines()) == 1
+
+
+@given(jobs(), st.integers(0, 200), st.integers(0, 2**64 - 1))
+def test_any_job_is_one_row(fields, columns, now_ns):
+    line = render("list", fields, columns=columns, now_ns=now_ns)
+    assert is_one_line(line)
+    if columns:
+        assert _quote.columns_of(line[:-1]) <= columns
+    line = render("tab", fields, now_ns=now_ns)
+    assert is_one_line(line)
+    assert line.count(b"\t") == 8
+
+
+@given(jobs(), st.integers(0, 2**64 - 1))
+def test_any_job_is_valid_json(fields, now_ns):
+    line = render("json", fields, now_ns=now_ns)
+    assert b"\n" not in line
+    loaded = json.loads(line.decode())
+    assert len(loaded) == 17
+    assert loaded["ID"] == fields["id"]
+
+
+@given(jobs(), st.integers(0, 2**64 - 1))
+def test_any_job_has_information_line_by_line(fields, now_ns):
+    lines = render("info", fields, now_ns=now_ns).decode(errors="replace").splitlines()
+    assert all(": " in line for line in lines)
+    assert sum(line.startswith("Command: ") for line in lines) == 1
