@@ -4,7 +4,7 @@
 cimport cython
 from libc.stddef cimport size_t
 from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcpy, memset, strerror, strlen
+from libc.string cimport memcpy, memset, strlen, strncmp
 
 from tsfast._conns cimport Conn, Conns
 from tsfast._grammar cimport (
@@ -71,6 +71,17 @@ cdef bint strings_fit(const char *data, size_t size, size_t count) noexcept nogi
         if data[i] == 0:
             found += 1
     return found == count and (size == 0 or data[size - 1] == 0)
+
+
+cdef bint has_variable(const Request *request, const char *name) noexcept nogil:
+    """`name` ends in `=`."""
+    cdef const char *p = request.env
+    cdef size_t size = strlen(name)
+    while p < request.env + request.head.env_len:
+        if strncmp(p, name, size) == 0:
+            return True
+        p += strlen(p) + 1
+    return False
 
 
 @cython.final
@@ -442,6 +453,9 @@ cdef class Commands:
 
     cdef int _set_logdir(self, Conn *conn, const Request *request, const Command *command) noexcept nogil:
         cdef size_t length
+        # Whether it is a writable directory is looked at by the caller's side: the server waits on nobody's path.
+        if not has_variable(request, b"TSFAST_LOGDIR_CHECKED="):
+            return self.reply.elsewhere(conn)
         self.reply.text.size = 0
         if command.text[0] != c'/':
             text_str(&self.reply.text, request.cwd)
@@ -452,7 +466,6 @@ cdef class Commands:
         if self.reply.text.failed or length >= sizeof(self.spool.table.header.logdir):
             self.reply.text.failed = False
             return self.reply.fail(conn, b"--set_logdir: the path is too long")
-        # Whether it is a writable directory was looked at by the caller's side (the server waits on nobody's path).
         memcpy(self.spool.table.header.logdir, self.reply.text.data, length)
         self.spool.table.header.logdir_len = <uint32_t> length
         if self.spool.table.save_settings() < 0:

@@ -57,5 +57,5 @@ cdef class Conns:
     cdef void _read(self, Conn *conn) noexcept nogil
     cdef void _frames(self, Conn *conn) noexcept nogil
     cdef void _mark(self, Conn *conn) noexcept nogil
-    cdef void _write(self, Conn *conn) noexcept nogil
+    cdef bint _write(self, Conn *conn) noexcept nogil
     cdef void _drop(self, Conn *conn) noexcept nogil

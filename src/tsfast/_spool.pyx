@@ -104,6 +104,7 @@ cdef class Spool:
             error = ENOMEM if added < 0 else errno
             if added >= 0:
                 self.queue.remove(id[0])
+            self.table.withdraw(id[0])
             self.contexts.release(context.name)
             set_errno(error)
             return SUBMIT_FAILED
@@ -111,6 +112,7 @@ cdef class Spool:
         self._remember(job.request.token, id[0])
         if added == ADD_SKIPPED:
             self._skips()
+            self.trim()
         return SUBMIT_OK
 
     cdef bint _skipped_from_birth(self, const Submission *job) noexcept nogil:
