@@ -6,6 +6,7 @@ from tsfast._grammar cimport Command
 from tsfast._jobs cimport Job
 from tsfast._layout cimport tsf_hot, tsf_request
 from tsfast._quote cimport Text
+from tsfast._many cimport Many
 from tsfast._replies cimport Replies
 from tsfast._row cimport Row
 from tsfast._spool cimport Spool
@@ -24,6 +25,7 @@ cdef class Commands:
     cdef Spool spool
     cdef Replies reply
     cdef Waiters waiters
+    cdef Many many
     cdef const char **words           # owned: argv of the request at hand
     cdef size_t words_room
     cdef uint64_t max_unfinished      # TS_MAXCONN, 0: no limit
@@ -66,7 +68,6 @@ cdef class Commands:
     cdef int _remove(self, Conn *conn, Job *job) noexcept nogil
     cdef int _kill(self, Conn *conn, Job *job) noexcept nogil
     cdef int _urgent(self, Conn *conn, Job *job) noexcept nogil
-    cdef int _tell(self, Conn *conn, const Job *job, int action) noexcept nogil
-    cdef int _output(self, Conn *conn, const Job *job, const Row *row, int action) noexcept nogil
+    cdef int _output(self, Conn *conn, const Job *job, int action) noexcept nogil
     cdef void _follow(self, Conn *conn, const Row *row, int32_t lines) noexcept nogil
     cdef int _send_follow(self, Conn *conn, uint64_t id, int32_t lines) noexcept nogil

@@ -7,21 +7,23 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset, strlen, strncmp
 
 from tsfast._conns cimport Conn, Conns
+from tsfast._facts cimport tell
 from tsfast._grammar cimport (
     ACTION_CAT, ACTION_CLEAR, ACTION_COUNT_RUNNING, ACTION_FULL_COMMAND, ACTION_GET_LOGDIR, ACTION_HELP, ACTION_INFO,
     ACTION_KILL, ACTION_KILL_ALL, ACTION_KILL_SERVER, ACTION_LABEL, ACTION_LAST_ID, ACTION_LIST, ACTION_OUTPUT,
     ACTION_PID, ACTION_REMOVE, ACTION_SET_LOGDIR, ACTION_SLOTS, ACTION_STATE, ACTION_SUBMIT, ACTION_SWAP, ACTION_TAIL,
-    ACTION_URGENT, ACTION_VERSION, ACTION_WAIT, Command, command_free, help_text, parse,
+    ACTION_URGENT, ACTION_VERSION, ACTION_WAIT, ACTION_WAIT_ALL, Command, command_free, help_text, parse,
 )
 from tsfast._jobs cimport FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING, Job
 from tsfast._layout cimport (
     TSF_EXIT_ERROR, TSF_FINISHED, TSF_FRAME_DESCRIPTORS, TSF_FRAME_ENDED, TSF_FRAME_ERR, TSF_FRAME_EXEC,
     TSF_FRAME_EXIT, TSF_FRAME_EXIT_AT_CLOSE, TSF_FRAME_FOLLOW, TSF_FRAME_OUT, TSF_FRAME_REQUEST,
     TSF_FRAME_SEND_DESCRIPTORS, TSF_FRAME_SIGNAL, TSF_JOB_FOREGROUND, TSF_JOB_NO_OUTPUT, TSF_REMOVED, TSF_SKIPPED,
-    TSF_TTY_STDOUT, tsf_code, tsf_cold, tsf_follow, tsf_hot, tsf_request,
+    TSF_TTY_STDERR, TSF_TTY_STDOUT, tsf_code, tsf_cold, tsf_follow, tsf_hot, tsf_request,
 )
 from tsfast._limits cimport ANSWER_MAX, LIST_ROWS_MAX
 from tsfast._listing cimport list_head, list_rows, list_tail
+from tsfast._many cimport Many
 from tsfast._quote cimport Text, text_add, text_char, text_free, text_i64, text_str, text_u64
 from tsfast._replies cimport Replies
 from tsfast._row cimport Row, command_words, error_level, output_path, row_label, state_name
@@ -92,6 +94,7 @@ cdef class Commands:
         self.reply = Replies(conns)
         self.waiters = Waiters()
         self.spool = spool
+        self.many = Many(spool.loop, self.reply, self.waiters, spool)
         self.default_logdir = default_logdir
         self.version = version
         self.default_logdir_text = self.default_logdir
@@ -191,6 +194,10 @@ cdef class Commands:
             self.reply.answer(conn)
         elif action == ACTION_SET_LOGDIR:
             self._set_logdir(conn, request, command)
+        elif action == ACTION_WAIT_ALL:
+            self.many.wait_all(conn, request.head.tty & TSF_TTY_STDERR)
+        elif command.n_ranges and not command.has_id:
+            self.many.perform(conn, command, request.head.tty & TSF_TTY_STDERR)
         else:
             self._job_action(conn, command)
 
@@ -361,6 +368,7 @@ cdef class Commands:
         cdef Conn *conn = self.waiters.first(id)
         cdef int32_t level = error_level(hot)
         cdef int role
+        self.many.ended(id, hot)
         while conn != NULL:
             role = conn.role
             self.waiters.remove(conn)
@@ -487,6 +495,7 @@ cdef class Commands:
 
     cdef int _job_action(self, Conn *conn, const Command *command) noexcept nogil:
         cdef Job *job
+        cdef const char *wrong
         cdef int action = command.action
         cdef bint by_run = (action == ACTION_TAIL or action == ACTION_CAT or action == ACTION_PID
                             or action == ACTION_OUTPUT or action == ACTION_INFO or action == ACTION_KILL)
@@ -508,7 +517,11 @@ cdef class Commands:
             return self._kill(conn, job)
         if action == ACTION_URGENT:
             return self._urgent(conn, job)
-        return self._tell(conn, job, action)
+        if action == ACTION_TAIL or action == ACTION_CAT or action == ACTION_OUTPUT:
+            return self._output(conn, job, action)
+        self.reply.text.size = 0
+        wrong = tell(&self.reply.text, self.spool, job, action)
+        return self.reply.answer(conn) if wrong == NULL else self.reply.fail_job(conn, job.id, wrong)
 
     cdef int _wait(self, Conn *conn, Job *job) noexcept nogil:
         cdef tsf_hot hot
@@ -540,49 +553,24 @@ cdef class Commands:
             return self.reply.fail_job(conn, id, b"is not queued")
         return self.reply.exit(conn, 0) if done == 0 else self.reply.fail_errno(conn, b"the job table could not be written")
 
-    cdef int _tell(self, Conn *conn, const Job *job, int action) noexcept nogil:
-        """Facts of a job, from its record."""
+    # ---- output ------------------------------------------------------------------------------------------------
+    cdef int _output(self, Conn *conn, const Job *job, int action) noexcept nogil:
         cdef Row row
         cdef tsf_hot hot
         cdef tsf_cold cold
-        cdef const char *cwd
-        if self.spool.table.read_row(job.id, &row, &hot, &cold) < 0:
-            return self.reply.fail_errno(conn, b"the job's record cannot be read")
-        self.reply.text.size = 0
-        if action == ACTION_STATE:
-            text_str(&self.reply.text, state_name(hot.state))
-            text_char(&self.reply.text, c'\n')
-        elif action == ACTION_LABEL:
-            text_add(&self.reply.text, row_label(&row), cold.label_len)
-            text_char(&self.reply.text, c'\n')
-        elif action == ACTION_FULL_COMMAND:
-            command_words(&self.reply.text, &row)
-            text_char(&self.reply.text, c'\n')
-        elif action == ACTION_INFO:
-            cwd = self.spool.contexts.directory(cold.ctx) if cold.cwd_len == 0 else NULL
-            info(&self.reply.text, &row, cwd, strlen(cwd) if cwd != NULL else 0, tsf_now_ns(CLOCK_REALTIME))
-        elif job.state == JOB_BLOCKED or job.state == JOB_READY:
-            return self.reply.fail_job(conn, job.id, b"has not started yet")
-        elif action == ACTION_PID:
-            if hot.pid == 0:
-                return self.reply.fail_job(conn, job.id, b"has no process")
-            text_i64(&self.reply.text, hot.pid)
-            text_char(&self.reply.text, c'\n')
-        else:
-            return self._output(conn, job, &row, action)
-        return self.reply.answer(conn)
-
-    # ---- output ------------------------------------------------------------------------------------------------
-    cdef int _output(self, Conn *conn, const Job *job, const Row *row, int action) noexcept nogil:
         cdef bint ended = job.state == JOB_ENDED
         cdef int32_t lines = 10 if action == ACTION_TAIL else -1
-        if row.hot.state == TSF_SKIPPED:
+        if job.state == JOB_BLOCKED or job.state == JOB_READY:
+            return self.reply.fail_job(conn, job.id, b"has not started yet")
+        if self.spool.table.read_row(job.id, &row, &hot, &cold) < 0:
+            return self.reply.fail_errno(conn, b"the job's record cannot be read")
+        if hot.state == TSF_SKIPPED:
             return self.reply.fail_job(conn, job.id, b"was skipped: it has no output")
-        if row.cold.flags & TSF_JOB_NO_OUTPUT:
+        if cold.flags & TSF_JOB_NO_OUTPUT:
             return self.reply.fail_job(conn, job.id, b"was added with -n: its output is not stored")
-        if ended and row.hot.suffix[0] == 0:
+        if ended and hot.suffix[0] == 0:
             return self.reply.fail_job(conn, job.id, b"has no output file: see -i")
-        if row.hot.suffix[0] == 0:
+        if hot.suffix[0] == 0:
             # It is being started; its output has no name yet.
             conn.source.tag = <uint64_t> <uint32_t> lines
             if action == ACTION_OUTPUT:
@@ -591,14 +579,15 @@ cdef class Commands:
                 return self.reply.no_memory(conn)
             return 0
         if action == ACTION_OUTPUT:
-            output_path(&self.reply.text, row)
+            self.reply.text.size = 0
+            output_path(&self.reply.text, &row)
             text_char(&self.reply.text, c'\n')
             return self.reply.answer(conn)
         if not ended and self._wait_for(conn, job.id, ROLE_FOLLOWING) < 0:
             return self.reply.no_memory(conn)
-        self._follow(conn, row, lines)
+        self._follow(conn, &row, lines)
         if ended:
-            self.conns.send_code(conn, TSF_FRAME_ENDED, error_level(row.hot))
+            self.conns.send_code(conn, TSF_FRAME_ENDED, error_level(&hot))
             self.conns.finish(conn)
         return 0
 

@@ -28,6 +28,7 @@ cdef struct Conn:
     Conn *next_waiting
     char *parked          # owned: a request that waits for room in the queue
     uint32_t parked_size
+    void *group           # of _waiters: the jobs that it waits for together
 
 # A whole frame; `payload` is valid for the call. Returns 0, or -1 to close the connection.
 ctypedef int (*FrameHandler)(void *owner, Conn *conn, uint32_t type, char *payload, uint32_t size) noexcept nogil
