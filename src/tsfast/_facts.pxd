@@ -1,4 +1,4 @@
-"""What is told of one job: -s, -i, -a, -F, -p, from its record in the table."""
+"""What is told of one job: -s, -i, -a, -F, -p, --why, from its record in the table."""
 from tsfast._jobs cimport Job
 from tsfast._quote cimport Text
 from tsfast._spool cimport Spool

@@ -3,7 +3,7 @@
 """See _facts.pxd."""
 from libc.string cimport strlen
 
-from tsfast._grammar cimport ACTION_FULL_COMMAND, ACTION_INFO, ACTION_LABEL, ACTION_STATE
+from tsfast._grammar cimport ACTION_FULL_COMMAND, ACTION_INFO, ACTION_LABEL, ACTION_STATE, ACTION_WHY
 from tsfast._jobs cimport JOB_BLOCKED, JOB_READY, Job
 from tsfast._layout cimport tsf_cold, tsf_hot
 from tsfast._quote cimport Text, text_add, text_char, text_i64, text_str
@@ -11,6 +11,7 @@ from tsfast._row cimport Row, command_words, row_label, state_name
 from tsfast._spool cimport Spool
 from tsfast._sys cimport CLOCK_REALTIME, tsf_now_ns
 from tsfast._text cimport info
+from tsfast._why cimport why
 
 
 cdef const char *tell(Text *text, Spool spool, const Job *job, int action) noexcept nogil:
@@ -18,6 +19,9 @@ cdef const char *tell(Text *text, Spool spool, const Job *job, int action) noexc
     cdef tsf_hot hot
     cdef tsf_cold cold
     cdef const char *cwd = NULL
+    if action == ACTION_WHY:
+        why(text, spool, job)
+        return NULL
     if spool.table.read_row(job.id, &row, &hot, &cold) < 0:
         return b"has a record that cannot be read"
     if action == ACTION_INFO:

@@ -20,6 +20,7 @@ cdef enum ActionKind:
     ACTION_KILL              # -k
     ACTION_KILL_ALL          # -T
     ACTION_URGENT            # -u
+    ACTION_WHY               # --why
     ACTION_SWAP              # -U id-id: id, id2
     ACTION_CLEAR             # -C
     ACTION_KILL_SERVER       # -K

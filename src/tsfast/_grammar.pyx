@@ -20,7 +20,7 @@ cdef enum:
     MAX_NAME = 200
     MAX_SLOTS = 1000000
     SHOWN = 60                # bytes of a wrong value that an error repeats
-    OPTIONS = 47
+    OPTIONS = 48
 
 cdef enum Takes:
     NOTHING
@@ -98,6 +98,8 @@ cdef Option[OPTIONS] TABLE = [
            b"list of the jobs as default, json or tab"),
     Option(c"s", b"", VALUE_UNLESS_LAST, ID_SET, ACTION_STATE, LOOKING, b"[IDS]", b"state of the job"),
     Option(c"i", b"", VALUE_UNLESS_LAST, ID_SET, ACTION_INFO, LOOKING, b"[IDS]", b"all that is known of the job *"),
+    Option(0, b"why", VALUE_UNLESS_LAST, ID_SET, ACTION_WHY, LOOKING, b"[IDS]",
+           b"what it waits for, or why it ended so"),
     Option(c"F", b"full_cmd", VALUE_UNLESS_LAST, ID, ACTION_FULL_COMMAND, LOOKING, b"[ID]", b"its whole command"),
     Option(c"a", b"get_label", VALUE_UNLESS_LAST, ID, ACTION_LABEL, LOOKING, b"[ID]", b"its label"),
     Option(c"o", b"", VALUE_UNLESS_LAST, ID, ACTION_OUTPUT, LOOKING, b"[ID]", b"path of its output file *"),
@@ -613,7 +615,7 @@ ACTIONS = {
     "wait": ACTION_WAIT, "wait_all": ACTION_WAIT_ALL, "kill": ACTION_KILL, "kill_all": ACTION_KILL_ALL, "urgent": ACTION_URGENT,
     "swap": ACTION_SWAP, "clear": ACTION_CLEAR, "kill_server": ACTION_KILL_SERVER,
     "count_running": ACTION_COUNT_RUNNING, "last_id": ACTION_LAST_ID, "label": ACTION_LABEL,
-    "full_command": ACTION_FULL_COMMAND, "get_logdir": ACTION_GET_LOGDIR, "set_logdir": ACTION_SET_LOGDIR,
+    "full_command": ACTION_FULL_COMMAND, "why": ACTION_WHY, "get_logdir": ACTION_GET_LOGDIR, "set_logdir": ACTION_SET_LOGDIR,
     "help": ACTION_HELP, "version": ACTION_VERSION,
 }
 FORMATS = {"default": FORMAT_DEFAULT, "json": FORMAT_JSON, "tab": FORMAT_TAB}

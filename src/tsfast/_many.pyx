@@ -5,7 +5,7 @@ cimport cython
 from libc.stdlib cimport free, malloc
 
 from tsfast._facts cimport tell
-from tsfast._grammar cimport ACTION_INFO, ACTION_KILL, ACTION_REMOVE, ACTION_URGENT, ACTION_WAIT, Command, IdRange
+from tsfast._grammar cimport ACTION_INFO, ACTION_KILL, ACTION_REMOVE, ACTION_URGENT, ACTION_WAIT, ACTION_WHY, Command, IdRange
 from tsfast._jobs cimport FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_STARTING, Job
 from tsfast._layout cimport TSF_FINISHED, TSF_FRAME_PROGRESS, tsf_hot
 from tsfast._limits cimport PROGRESS_MS
@@ -197,8 +197,9 @@ cdef class Many:
                 if not first:
                     text_char(&self.reply.text, c'\n')
                 text_str(&self.reply.text, b"Job: ")
-            text_u64(&self.reply.text, id)
-            text_char(&self.reply.text, c'\n' if command.action == ACTION_INFO else c' ')
+            if command.action != ACTION_WHY:
+                text_u64(&self.reply.text, id)
+                text_char(&self.reply.text, c'\n' if command.action == ACTION_INFO else c' ')
             wrong = tell(&self.reply.text, self.spool, self.spool.queue.get(id), command.action)
             if wrong != NULL:
                 return self.reply.fail_job(conn, id, wrong)
