@@ -241,14 +241,14 @@ def detach(log: int) -> None:
                 resource.setrlimit(getattr(resource, name), (hard, hard))
             except (ValueError, OSError):
                 pass  # not known to this kernel
-    for change in (
-        lambda: os.setpriority(os.PRIO_PROCESS, 0, 0),
-        lambda: os.sched_setaffinity(0, range(1024)),
-    ):
-        try:
-            change()
-        except (OSError, ValueError):
-            pass  # not allowed: jobs then get a note that it could not be applied
+    try:  # what is not allowed here: jobs get a note that it could not be applied
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
+    except OSError:
+        pass
+    try:
+        os.sched_setaffinity(0, range(1024))
+    except (OSError, ValueError):
+        pass
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     os.dup2(null, 0)
     os.dup2(null, 1)
