@@ -16,7 +16,7 @@ from tsfast._grammar cimport (
 )
 from tsfast._jobs cimport FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING, Job
 from tsfast._layout cimport (
-    TSF_EXIT_ERROR, TSF_FINISHED, TSF_FRAME_DESCRIPTORS, TSF_FRAME_ENDED, TSF_FRAME_ERR, TSF_FRAME_EXEC,
+    TSF_EXIT_ERROR, TSF_FRAME_DESCRIPTORS, TSF_FRAME_ENDED, TSF_FRAME_ERR, TSF_FRAME_EXEC,
     TSF_FRAME_EXIT, TSF_FRAME_EXIT_AT_CLOSE, TSF_FRAME_FOLLOW, TSF_FRAME_OUT, TSF_FRAME_REQUEST,
     TSF_FRAME_SEND_DESCRIPTORS, TSF_FRAME_SIGNAL, TSF_JOB_FOREGROUND, TSF_JOB_NO_OUTPUT, TSF_REMOVED, TSF_SKIPPED,
     TSF_TTY_STDERR, TSF_TTY_STDOUT, tsf_code, tsf_cold, tsf_follow, tsf_hot, tsf_request,
@@ -27,10 +27,8 @@ from tsfast._many cimport Many
 from tsfast._quote cimport Text, text_add, text_char, text_free, text_i64, text_str, text_u64
 from tsfast._replies cimport Replies
 from tsfast._row cimport Row, command_words, error_level, output_path, row_label, state_name
-from tsfast._spool cimport SUBMIT_FAILED, SUBMIT_KNOWN, SUBMIT_OK, SUBMIT_UNKNOWN_ID, Spool, Submission, SubmitResult
-from tsfast._sys cimport (
-    CLOCK_REALTIME, O_CLOEXEC, O_DIRECTORY, O_RDONLY, SIGTERM, close, errno, open_, tsf_now_ns,
-)
+from tsfast._spool cimport SUBMIT_FAILED, SUBMIT_UNKNOWN_ID, Spool, Submission, SubmitResult
+from tsfast._sys cimport CLOCK_REALTIME, SIGTERM, errno, tsf_now_ns
 from tsfast._text cimport info
 from tsfast._waiters cimport (
     ROLE_FOLLOW, ROLE_FOLLOWING, ROLE_FOREGROUND, ROLE_NONE, ROLE_ROOM, ROLE_WAIT, Waiters,
@@ -127,7 +125,8 @@ cdef class Commands:
         request.cwd = request.argv_bytes + head.argv_len
         request.env = request.cwd + head.cwd_len
         request.affinity = request.env + head.env_len
-        if (not strings_fit(request.argv_bytes, head.argv_len, head.argc) or not strings_fit(request.cwd, head.cwd_len, 1)
+        if (not strings_fit(request.argv_bytes, head.argv_len, head.argc)
+                or not strings_fit(request.cwd, head.cwd_len, 1)
                 or not strings_fit(request.env, head.env_len, head.env_count)):
             return -1
         if head.argc + 1 > self.words_room:

@@ -57,8 +57,8 @@ cdef class Conns:
     cdef void _accept(self) noexcept nogil:
         cdef Conn *conn
         cdef int64_t peer
-        cdef int i, fd
-        for i in range(ACCEPTS_PER_TURN):
+        cdef int _i, fd
+        for _i in range(ACCEPTS_PER_TURN):
             fd = accept4(self.listening.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)
             if fd < 0:
                 if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
@@ -152,7 +152,7 @@ cdef class Conns:
             conn.input_room = 0
 
     # ---- output ------------------------------------------------------------------------------------------------
-    cdef void send(self, Conn *conn, uint32_t type, const void *data, size_t size) noexcept nogil:
+    cdef void send(self, Conn *conn, uint32_t type, const void *data, size_t size) noexcept nogil:  # no-cython-lint
         cdef tsf_frame frame
         cdef size_t part, room
         cdef char *grown
@@ -232,7 +232,7 @@ cdef class Conns:
         return True
 
     # ---- end ---------------------------------------------------------------------------------------------------
-    cdef void close(self, Conn *conn) noexcept nogil:
+    cdef void close(self, Conn *conn) noexcept nogil:  # no-cython-lint
         self.on_close(self.owner, conn)
         self._drop(conn)
         if self.full and self.listening.fd >= 0 and self.loop.watch(&self.listening, EPOLLIN) == 0:

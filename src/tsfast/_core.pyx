@@ -22,7 +22,7 @@ from tsfast._sys cimport (
     statfs_t, tsf_answers, tsf_listen, unlinkat,
 )
 from tsfast._table cimport Table
-from tsfast._table import TableError as TableError
+from tsfast._table import TableError as TableError  # no-cython-lint
 
 
 def filesystem_type(int fd) -> int:

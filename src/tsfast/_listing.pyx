@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: auto_pickle=False
 """See _listing.pxd."""
-from tsfast._table import TableError as TableError
+from tsfast._table import TableError as TableError  # no-cython-lint
 
 from libc.stddef cimport size_t
 from libc.stdlib cimport free, qsort, realloc

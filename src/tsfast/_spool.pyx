@@ -20,11 +20,11 @@ from tsfast._layout cimport (
 from tsfast._limits cimport BLOB_MAX, FOREGROUND_GRACE_MS, SPAWN_RETRY_MS, TOKENS_KEPT
 from tsfast._loop cimport Loop
 from tsfast._runners cimport (
-    Outcome, Runners, VERDICT_ENDED, VERDICT_NO_MEMORY, VERDICT_QUEUED, VERDICT_RUNNING, Verdict,
+    Outcome, Runners, VERDICT_NO_MEMORY, VERDICT_QUEUED, VERDICT_RUNNING, Verdict,
 )
 from tsfast._sys cimport CLOCK_REALTIME, ENOMEM, close, errno, tsf_now_ns, set_errno
 from tsfast._table cimport GROUP, Table
-from tsfast._text cimport Row
+from tsfast._row cimport Row
 
 
 cdef void run_started(void *owner, uint64_t job, const tsf_run *run) noexcept nogil:
@@ -215,7 +215,7 @@ cdef class Spool:
         cdef uint32_t entry
         cdef uint64_t gen
         cdef int fds[3]
-        cdef int n_fds = 0, sent = -1, tries
+        cdef int n_fds = 0, sent = -1, i, _try
         if self.table.read_cold(id, &cold) < 0:
             memset(&outcome, 0, sizeof(outcome))
             outcome.stage = TSF_STAGE_RECORD
@@ -223,7 +223,7 @@ cdef class Spool:
             outcome.status = 126 << 8
             self._ended(id, &outcome)
             return
-        for tries in range(8):
+        for _try in range(8):
             if self.runners.prepare(&entry, &gen) < 0:
                 break
             job.attempt += 1
@@ -241,8 +241,8 @@ cdef class Spool:
             sent = self.runners.assign(entry, gen, id, job.attempt, &cold, fds, n_fds)
             if sent == 0:
                 break
-        for tries in range(n_fds):
-            close(fds[tries])
+        for i in range(n_fds):
+            close(fds[i])
         if sent == 0:
             job.run = entry
             return

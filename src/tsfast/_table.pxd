@@ -7,7 +7,7 @@ with writable=False and see the same records.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from tsfast._layout cimport tsf_cold, tsf_header, tsf_hot
-from tsfast._text cimport Row
+from tsfast._row cimport Row
 
 cdef enum:
     GROUP = 64                # ids whose storage is given back together

@@ -18,7 +18,7 @@ from tsfast._sys cimport (
     O_RDWR, close, errno, fallocate, fstat, ftruncate, off_t, openat, pread, pwrite, ssize_t, stat_t, unlinkat,
     set_errno,
 )
-from tsfast._text cimport Row
+from tsfast._row cimport Row
 
 
 class TableError(Exception):

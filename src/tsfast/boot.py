@@ -99,7 +99,9 @@ def serve(socket: str, report: int) -> None:
             max_unfinished=number("TS_MAXCONN", 0, 0),
             fault=os.fsencode(os.environ.get("TSFAST_FAULT", "")),
         )
-        damaged = server.recover(number("TS_SLOTS", SLOTS_DEFAULT, 1), number("TS_MAXFINISHED", MAX_FINISHED_DEFAULT, 0))
+        damaged = server.recover(
+            number("TS_SLOTS", SLOTS_DEFAULT, 1), number("TS_MAXFINISHED", MAX_FINISHED_DEFAULT, 0)
+        )
         detach(log)
         server.listen()
     except (_core.TableError, ValueError) as error:
@@ -179,7 +181,9 @@ def lock(directory: int, socket: str) -> bool:
                 os.close(fd)
                 return False
             if time.monotonic() > patience:
-                raise BootError("another server holds the queue but does not answer; see its log in the state directory")
+                raise BootError(
+                    "another server holds the queue but does not answer; see its log in the state directory"
+                )
             time.sleep(0.005)  # one that ends, or one that is just starting
     finally:
         os.close(socket_dir)
@@ -237,14 +241,14 @@ def detach(log: int) -> None:
                 resource.setrlimit(getattr(resource, name), (hard, hard))
             except (ValueError, OSError):
                 pass  # not known to this kernel
-    for change in (
-        lambda: os.setpriority(os.PRIO_PROCESS, 0, 0),
-        lambda: os.sched_setaffinity(0, range(1024)),
-    ):
-        try:
-            change()
-        except (OSError, ValueError):
-            pass  # not allowed: jobs then get a note that it could not be applied
+    try:  # what is not allowed here: jobs get a note that it could not be applied
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
+    except OSError:
+        pass
+    try:
+        os.sched_setaffinity(0, range(1024))
+    except (OSError, ValueError):
+        pass
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     os.dup2(null, 0)
     os.dup2(null, 1)
