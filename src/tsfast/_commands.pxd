@@ -17,6 +17,7 @@ cdef enum Role:
     ROLE_FOLLOW = 3            # -c, -t of a job that is being started: until its output file has a name
     ROLE_FOLLOWING = 4         # -c, -t: the caller follows the file until the job ends
     ROLE_ROOM = 5              # its request waits for room in the queue (TS_MAXCONN)
+    ROLE_TELL = 6              # -o, -p of a job that is being started: until it has an output file and a process
 
 # A request whose parts have been checked; pointers into the frame's payload.
 cdef struct Request:

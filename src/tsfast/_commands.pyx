@@ -441,6 +441,9 @@ cdef class Commands:
                 if self._send_follow(conn, id, <int32_t> conn.source.tag) < 0:
                     self._stop_waiting(conn)
                     self._exit(conn, TSF_EXIT_ERROR)
+            elif conn.role == ROLE_TELL:
+                self._stop_waiting(conn)
+                self._tell(conn, job, <int> conn.source.tag)
             conn = following
 
     cdef void _job_final(self, uint64_t id, const tsf_hot *hot) noexcept nogil:
@@ -454,6 +457,8 @@ cdef class Commands:
                 role = ROLE_FOLLOWING
             if hot.state == TSF_REMOVED:
                 self._fail_job(conn, id, b"was removed")
+            elif role == ROLE_TELL:
+                self._tell(conn, self.spool.queue.get(id), <int> conn.source.tag)
             elif role == ROLE_FOLLOWING:
                 self.conns.send_code(conn, TSF_FRAME_ENDED, level)
                 self.conns.finish(conn)
@@ -654,6 +659,12 @@ cdef class Commands:
             info(&self.text, &row, cwd, strlen(cwd) if cwd != NULL else 0, tsf_now_ns(CLOCK_REALTIME))
         elif job.state == JOB_BLOCKED or job.state == JOB_READY:
             return self._fail_job(conn, job.id, b"has not started yet")
+        elif job.state == JOB_STARTING and (action == ACTION_PID or action == ACTION_OUTPUT):
+            # Whoever asks right after adding it means the one that it is about to have.
+            conn.source.tag = <uint64_t> action
+            if self._wait_for(conn, job.id, ROLE_TELL) < 0:
+                return self._fail_with(conn, b"the server is out of memory")
+            return 0
         elif action == ACTION_PID:
             if hot.pid == 0:
                 return self._fail_job(conn, job.id, b"has no process")
@@ -674,10 +685,10 @@ cdef class Commands:
         if ended and row.hot.suffix[0] == 0:
             return self._fail_job(conn, job.id, b"has no output file: see -i")
         if row.hot.suffix[0] == 0:
+            if action == ACTION_OUTPUT:
+                return self._fail_job(conn, job.id, b"runs, but the name of its output could not be recorded")
             # It is being started; its output has no name yet.
             conn.source.tag = <uint64_t> <uint32_t> lines
-            if action == ACTION_OUTPUT:
-                return self._fail_job(conn, job.id, b"is being started: its output has no name yet")
             if self._wait_for(conn, job.id, ROLE_FOLLOW) < 0:
                 return self._fail_with(conn, b"the server is out of memory")
             return 0
