@@ -31,7 +31,7 @@ from tsfast._spool cimport SUBMIT_FAILED, SUBMIT_UNKNOWN_ID, Spool, Submission, 
 from tsfast._sys cimport CLOCK_REALTIME, SIGTERM, errno, tsf_now_ns
 from tsfast._text cimport info
 from tsfast._waiters cimport (
-    ROLE_FOLLOW, ROLE_FOLLOWING, ROLE_FOREGROUND, ROLE_NONE, ROLE_ROOM, ROLE_WAIT, Waiters,
+    ROLE_FOLLOW, ROLE_FOLLOWING, ROLE_FOREGROUND, ROLE_NONE, ROLE_ROOM, ROLE_TELL, ROLE_WAIT, Waiters,
 )
 
 
@@ -361,6 +361,9 @@ cdef class Commands:
                 if self._send_follow(conn, id, <int32_t> conn.source.tag) < 0:
                     self.waiters.remove(conn)
                     self.reply.exit(conn, TSF_EXIT_ERROR)
+            elif conn.role == ROLE_TELL:
+                self.waiters.remove(conn)
+                self._tell(conn, job, <int> conn.source.tag)
             conn = following
 
     cdef void _job_final(self, uint64_t id, const tsf_hot *hot) noexcept nogil:
@@ -375,6 +378,8 @@ cdef class Commands:
                 role = ROLE_FOLLOWING
             if hot.state == TSF_REMOVED:
                 self.reply.fail_job(conn, id, b"was removed")
+            elif role == ROLE_TELL:
+                self._tell(conn, self.spool.queue.get(id), <int> conn.source.tag)
             elif role == ROLE_FOLLOWING:
                 self.conns.send_code(conn, TSF_FRAME_ENDED, level)
                 self.conns.finish(conn)
@@ -494,7 +499,6 @@ cdef class Commands:
 
     cdef int _job_action(self, Conn *conn, const Command *command) noexcept nogil:
         cdef Job *job
-        cdef const char *wrong
         cdef int action = command.action
         cdef bint by_run = (action == ACTION_TAIL or action == ACTION_CAT or action == ACTION_PID
                             or action == ACTION_OUTPUT or action == ACTION_INFO or action == ACTION_KILL)
@@ -516,6 +520,16 @@ cdef class Commands:
             return self._kill(conn, job)
         if action == ACTION_URGENT:
             return self._urgent(conn, job)
+        return self._tell(conn, job, action)
+
+    cdef int _tell(self, Conn *conn, const Job *job, int action) noexcept nogil:
+        cdef const char *wrong
+        if job.state == JOB_STARTING and (action == ACTION_PID or action == ACTION_OUTPUT):
+            # Whoever asks right after adding it means the one that it is about to have.
+            conn.source.tag = <uint64_t> action
+            if self._wait_for(conn, job.id, ROLE_TELL) < 0:
+                return self.reply.no_memory(conn)
+            return 0
         if action == ACTION_TAIL or action == ACTION_CAT or action == ACTION_OUTPUT:
             return self._output(conn, job, action)
         self.reply.text.size = 0
@@ -570,10 +584,10 @@ cdef class Commands:
         if ended and hot.suffix[0] == 0:
             return self.reply.fail_job(conn, job.id, b"has no output file: see -i")
         if hot.suffix[0] == 0:
+            if action == ACTION_OUTPUT:
+                return self.reply.fail_job(conn, job.id, b"runs, but the name of its output could not be recorded")
             # It is being started; its output has no name yet.
             conn.source.tag = <uint64_t> <uint32_t> lines
-            if action == ACTION_OUTPUT:
-                return self.reply.fail_job(conn, job.id, b"is being started: its output has no name yet")
             if self._wait_for(conn, job.id, ROLE_FOLLOW) < 0:
                 return self.reply.no_memory(conn)
             return 0
