@@ -68,6 +68,7 @@ cdef class Commands:
     cdef int _remove(self, Conn *conn, Job *job) noexcept nogil
     cdef int _kill(self, Conn *conn, Job *job) noexcept nogil
     cdef int _urgent(self, Conn *conn, Job *job) noexcept nogil
+    cdef int _tell(self, Conn *conn, const Job *job, int action) noexcept nogil
     cdef int _output(self, Conn *conn, const Job *job, int action) noexcept nogil
     cdef void _follow(self, Conn *conn, const Row *row, int32_t lines) noexcept nogil
     cdef int _send_follow(self, Conn *conn, uint64_t id, int32_t lines) noexcept nogil

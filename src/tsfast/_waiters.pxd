@@ -11,7 +11,8 @@ cdef enum Role:
     ROLE_FOLLOW = 3            # -c, -t of a job that is being started: until its output file has a name
     ROLE_FOLLOWING = 4         # -c, -t: the caller follows the file until the job ends
     ROLE_ROOM = 5              # its request waits for room in the queue (TS_MAXCONN)
-    ROLE_GROUP = 6             # -w of several jobs, --wait-all: until the last of them ends
+    ROLE_TELL = 6              # -o, -p of a job that is being started: until it has an output file and a process
+    ROLE_GROUP = 7             # -w of several jobs, --wait-all: until the last of them ends
 
 # Several jobs that one caller waits for, and one of them.
 cdef struct Group:
