@@ -206,6 +206,11 @@ class BuildRunner(Command):
 
 
 class Build(build):
+    def initialize_options(self):
+        super().initialize_options()
+        if DEBUG:
+            self.build_base = "build/debug"
+
     sub_commands = [*build.sub_commands, ("build_runner", None)]  # noqa: RUF012
 
 
