@@ -58,7 +58,7 @@ cdef class Commands:
     cdef int _slots(self, Conn *conn, const Command *command) noexcept nogil
     cdef int _kill_server(self, Conn *conn) noexcept nogil
     cdef int _kill_all(self, Conn *conn) noexcept nogil
-    cdef int _swap(self, Conn *conn, const Command *command) noexcept nogil
+    cdef int _swap(self, Conn *conn, const Request *request, const Command *command) noexcept nogil
     cdef int _last_id(self, Conn *conn) noexcept nogil
     cdef int _set_logdir(self, Conn *conn, const Request *request, const Command *command) noexcept nogil
     cdef Job *_find(self, Conn *conn, uint64_t id) noexcept nogil

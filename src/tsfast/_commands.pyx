@@ -27,7 +27,7 @@ from tsfast._many cimport Many
 from tsfast._quote cimport Text, text_add, text_char, text_free, text_i64, text_str, text_u64
 from tsfast._replies cimport Replies
 from tsfast._row cimport Row, command_words, error_level, output_path, row_label, state_name
-from tsfast._spool cimport SUBMIT_FAILED, SUBMIT_UNKNOWN_ID, Spool, Submission, SubmitResult
+from tsfast._spool cimport SUBMIT_FAILED, SUBMIT_OK, SUBMIT_UNKNOWN_ID, Spool, Submission, SubmitResult
 from tsfast._sys cimport CLOCK_REALTIME, SIGTERM, errno, tsf_now_ns
 from tsfast._text cimport info
 from tsfast._waiters cimport (
@@ -62,6 +62,13 @@ cdef void job_final(void *owner, uint64_t job, const tsf_hot *hot) noexcept nogi
 
 cdef int give_descriptors(void *owner, uint64_t job, int *fds) noexcept nogil:
     return (<Commands> owner)._give_descriptors(job, fds)
+
+
+cdef void drop_descriptors(Conn *conn) noexcept nogil:
+    cdef int i
+    for i in range(conn.n_fds):
+        close(conn.fds[i])
+    conn.n_fds = 0
 
 
 cdef bint strings_fit(const char *data, size_t size, size_t count) noexcept nogil:
@@ -178,7 +185,7 @@ cdef class Commands:
         elif action == ACTION_KILL_ALL:
             self._kill_all(conn)
         elif action == ACTION_SWAP:
-            self._swap(conn, command)
+            self._swap(conn, request, command)
         elif action == ACTION_COUNT_RUNNING:
             self.reply.text.size = 0
             text_u64(&self.reply.text, self.spool.queue.starting + self.spool.queue.running)
@@ -267,7 +274,7 @@ cdef class Commands:
         if result == SUBMIT_FAILED:
             return self.reply.fail_errno(conn, b"the job could not be recorded")
         self.reply.text.size = 0
-        if command.slots > self.spool.queue.max_slots:
+        if command.slots > self.spool.queue.max_slots and result == SUBMIT_OK:
             text_str(&self.reply.text, b"ts: warning: the job needs ")
             text_u64(&self.reply.text, command.slots)
             text_str(&self.reply.text, b" slots and the queue has ")
@@ -308,8 +315,11 @@ cdef class Commands:
         return 0
 
     cdef int _attach(self, Conn *conn) noexcept nogil:
+        cdef Job *job = self.spool.queue.get(conn.job)
         if conn.n_fds != 3:
             return -1
+        if job != NULL and job.state == JOB_RUNNING:
+            drop_descriptors(conn)              # it has them from an earlier connection
         self.spool.queue.release(conn.job)      # its one hold; nothing happens where it was lifted before
         return 0
 
@@ -320,7 +330,6 @@ cdef class Commands:
         if conn == NULL:
             return 0
         memcpy(fds, conn.fds, 3 * sizeof(int))
-        conn.n_fds = 0
         return 3
 
     cdef void _foreground_signal(self, Conn *conn, int32_t number) noexcept nogil:
@@ -356,6 +365,8 @@ cdef class Commands:
         conn = self.waiters.first(id)
         while conn != NULL:
             following = conn.next_waiting
+            if conn.role == ROLE_FOREGROUND:
+                drop_descriptors(conn)          # kept until here: a start that is revoked needs them again
             if conn.role == ROLE_FOLLOW:
                 conn.role = ROLE_FOLLOWING
                 if self._send_follow(conn, id, <int32_t> conn.source.tag) < 0:
@@ -446,11 +457,11 @@ cdef class Commands:
             job = self.spool.queue.following(job)
         return self.reply.exit(conn, 0)
 
-    cdef int _swap(self, Conn *conn, const Command *command) noexcept nogil:
+    cdef int _swap(self, Conn *conn, const Request *request, const Command *command) noexcept nogil:
         cdef int done
         if self._find(conn, command.id) == NULL or self._find(conn, command.id2) == NULL:
             return 0
-        done = self.spool.swap(command.id, command.id2)
+        done = self.spool.swap(command.id, command.id2, request.head.token)
         if done == -2:
             return self.reply.fail(conn, b"-U: only queued jobs can change places")
         return self.reply.exit(conn, 0) if done == 0 else self.reply.fail_errno(conn, b"the job table could not be written")
