@@ -14,7 +14,7 @@ from tsfast._grammar cimport (
     ACTION_PID, ACTION_REMOVE, ACTION_SET_LOGDIR, ACTION_SLOTS, ACTION_STATE, ACTION_SUBMIT, ACTION_SWAP, ACTION_TAIL,
     ACTION_URGENT, ACTION_VERSION, ACTION_WAIT, ACTION_WAIT_ALL, Command, command_free, help_text, parse,
 )
-from tsfast._jobs cimport FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING, Job
+from tsfast._jobs cimport FLAG_SKIPPED, FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING, Job
 from tsfast._layout cimport (
     TSF_EXIT_ERROR, TSF_FRAME_DESCRIPTORS, TSF_FRAME_ENDED, TSF_FRAME_ERR, TSF_FRAME_EXEC,
     TSF_FRAME_EXIT, TSF_FRAME_EXIT_AT_CLOSE, TSF_FRAME_FOLLOW, TSF_FRAME_OUT, TSF_FRAME_REQUEST,
@@ -29,7 +29,7 @@ from tsfast._replies cimport Replies
 from tsfast._row cimport Row, command_words, error_level, output_path, row_label, state_name
 from tsfast._spool cimport SUBMIT_FAILED, SUBMIT_OK, SUBMIT_UNKNOWN_ID, Spool, Submission, SubmitResult
 from tsfast._sys cimport CLOCK_REALTIME, SIGTERM, close, errno, tsf_now_ns
-from tsfast._text cimport info
+
 from tsfast._waiters cimport (
     ROLE_FOLLOW, ROLE_FOLLOWING, ROLE_FOREGROUND, ROLE_NONE, ROLE_ROOM, ROLE_TELL, ROLE_WAIT, Waiters,
 )
@@ -506,7 +506,11 @@ cdef class Commands:
 
     cdef Job *_last_run(self) noexcept nogil:
         cdef Job *job = self.spool.queue.first_running()
-        return job if job != NULL else self.spool.queue.last_ended()
+        if job == NULL:
+            job = self.spool.queue.last_ended()
+            while job != NULL and job.flags & FLAG_SKIPPED:
+                job = self.spool.queue.preceding(job)
+        return job
 
     cdef int _job_action(self, Conn *conn, const Command *command) noexcept nogil:
         cdef Job *job

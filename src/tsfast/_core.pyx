@@ -119,6 +119,11 @@ cdef class Server:
         """Take up the queue where it was left; see Spool.recover."""
         return self.spool.recover(slots, max_finished)
 
+    @property
+    def truncated(self) -> int:
+        """Segments of the table that were found cut off; the jobs in the missing part are gone."""
+        return self.spool.table.truncated
+
     def listen(self):
         """Be there for callers, under the socket's name. Raises OSError."""
         if self._bind() < 0:
@@ -130,6 +135,7 @@ cdef class Server:
         with nogil:
             while not self.terminated and self.commands.last_caller == NULL:
                 self.commands.admit_parked()
+                self.conns.flush()             # before jobs are started: a new runner takes a tenth of a millisecond
                 self.spool.dispatch()
                 self.conns.flush()
                 self.spool.tidy()

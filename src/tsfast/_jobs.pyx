@@ -720,6 +720,9 @@ cdef class Queue:
     cdef Job *following(self, Job *job) noexcept nogil:
         return NULL if job.next == NIL else job_at(self.chunks, job.next)
 
+    cdef Job *preceding(self, Job *job) noexcept nogil:
+        return NULL if job.prev == NIL else job_at(self.chunks, job.prev)
+
     cdef size_t live(self, uint64_t *ids, size_t room) noexcept nogil:
         cdef uint32_t n = 0
         cdef uint32_t i = self.known_jobs.first

@@ -9,13 +9,13 @@ from libc.string cimport memcmp, memcpy, memset, strlen
 from tsfast._contexts cimport Context, Contexts
 from tsfast._idmap cimport idmap_del, idmap_free, idmap_get, idmap_put, not_there
 from tsfast._jobs cimport (
-    ADD_SKIPPED, FLAG_BAD, FLAG_VOLATILE, FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING,
+    ADD_SKIPPED, FLAG_BAD, FLAG_SKIPPED, FLAG_VOLATILE, FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING,
     JOB_STARTING,
     Job, Queue,
 )
 from tsfast._layout cimport (
     TSF_FAILED, TSF_FINISHED, TSF_FORGOTTEN, TSF_JOB_FOREGROUND, TSF_JOB_VOLATILE, TSF_KILLED, TSF_LOST,
-    TSF_NONE, TSF_NOT_STARTABLE, TSF_QUEUED, TSF_REMOVED, TSF_RUNNING, TSF_SKIPPED, TSF_STAGE_EXEC, TSF_STAGE_NONE,
+    TSF_NONE, TSF_NOT_STARTABLE, TSF_QUEUED, TSF_REMOVED, TSF_RUNNING, TSF_SEGMENT_BITS, TSF_SKIPPED, TSF_STAGE_EXEC, TSF_STAGE_NONE,
     TSF_STAGE_RECORD, TSF_STARTING, tsf_cold, tsf_fault, tsf_hot, tsf_hot_check, tsf_run, tsf_run_gen, tsf_run_load,
 )
 from tsfast._limits cimport BLOB_MAX, FOREGROUND_GRACE_MS, SPAWN_RETRY_MS, TOKENS_KEPT
@@ -367,6 +367,7 @@ cdef class Spool:
             hot.order = self.next_end
             self.next_end += 1
             self.table.write_hot(id, &hot)   # refused: a recovery computes it again from its dependency
+            self.queue.get(id).flags |= FLAG_SKIPPED
             self.on_final(self.owner, id, &hot)
 
     # ---- FORGET ------------------------------------------------------------------------------------------------
@@ -539,6 +540,9 @@ cdef class Spool:
         cdef bint whole
         queued = []
         while first < self.table.header.committed:
+            if not self.table.has_segment(first >> TSF_SEGMENT_BITS):
+                first = ((first >> TSF_SEGMENT_BITS) + 1) << TSF_SEGMENT_BITS
+                continue
             if self.table.read_group(first, group) < 0:
                 raise OSError(errno, "cannot read the job table")
             for i in range(GROUP):
@@ -632,6 +636,8 @@ cdef class Spool:
         job.attempt = hot.attempt
         if cold.flags & TSF_JOB_VOLATILE:
             job.flags |= FLAG_VOLATILE
+        if hot.state == TSF_SKIPPED:
+            job.flags |= FLAG_SKIPPED
         return hot.state
 
     cdef void _apply_intent(self, uint64_t id, tsf_hot *hot) noexcept nogil:

@@ -107,6 +107,8 @@ def serve(socket: str, report: int) -> None:
     except (_core.TableError, ValueError) as error:
         raise BootError(f"{error} ({place})") from None
     note(f"serving {socket}, pid {os.getpid()}, tsfast {__version__}")
+    if server.truncated:
+        note(f"{server.truncated} segment files of the job table were cut off; jobs in the missing part are gone")
     for job in damaged:
         note(f"job {job}: its record is damaged; it is not run")
     os.write(report, b"L")
