@@ -28,6 +28,7 @@ cdef struct Conn:
     Conn *next_waiting
     char *parked          # owned: a request that waits for room in the queue
     uint32_t parked_size
+    void *group           # of _waiters: the jobs that it waits for together
 
 # A whole frame; `payload` is valid for the call. Returns 0, or -1 to close the connection.
 ctypedef int (*FrameHandler)(void *owner, Conn *conn, uint32_t type, char *payload, uint32_t size) noexcept nogil
@@ -57,5 +58,5 @@ cdef class Conns:
     cdef void _read(self, Conn *conn) noexcept nogil
     cdef void _frames(self, Conn *conn) noexcept nogil
     cdef void _mark(self, Conn *conn) noexcept nogil
-    cdef void _write(self, Conn *conn) noexcept nogil
+    cdef bint _write(self, Conn *conn) noexcept nogil
     cdef void _drop(self, Conn *conn) noexcept nogil

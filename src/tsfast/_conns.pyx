@@ -25,10 +25,8 @@ cdef void accept_ready(void *owner, Source *source, uint32_t events) noexcept no
 
 cdef void conn_ready(void *owner, Source *source, uint32_t events) noexcept nogil:
     cdef Conn *conn = <Conn *> source          # its first member
-    if events & EPOLLOUT:
-        (<Conns> owner)._write(conn)
-        if not source.events:
-            return
+    if events & EPOLLOUT and not (<Conns> owner)._write(conn):
+        return
     if events & (EPOLLIN | EPOLLHUP | EPOLLERR):
         (<Conns> owner)._read(conn)
 
@@ -206,11 +204,12 @@ cdef class Conns:
             conn.dirty = False
             self._write(conn)
 
-    cdef void _write(self, Conn *conn) noexcept nogil:
+    cdef bint _write(self, Conn *conn) noexcept nogil:
+        """Send what the client takes; False if the connection was closed."""
         cdef ssize_t sent
         if conn.failed:
             self.close(conn)
-            return
+            return False
         while conn.output_sent < conn.output_size:
             sent = send(conn.source.fd, conn.output + conn.output_sent, conn.output_size - conn.output_sent,
                         MSG_DONTWAIT | MSG_NOSIGNAL)
@@ -219,7 +218,8 @@ cdef class Conns:
                     continue
                 if errno != EAGAIN or self.loop.watch(&conn.source, EPOLLIN | EPOLLOUT) < 0:
                     self.close(conn)
-                return
+                    return False
+                return True
             conn.output_sent += <size_t> sent
         conn.output_sent = conn.output_size = 0
         if conn.output_room > <size_t> OUTPUT_KEPT:
@@ -228,6 +228,8 @@ cdef class Conns:
             conn.output_room = 0
         if conn.closing or self.loop.watch(&conn.source, EPOLLIN) < 0:
             self.close(conn)
+            return False
+        return True
 
     # ---- end ---------------------------------------------------------------------------------------------------
     cdef void close(self, Conn *conn) noexcept nogil:  # no-cython-lint

@@ -113,6 +113,7 @@ cdef extern from "native/table.h" nogil:
         uint32_t slots
         uint32_t max_finished
         uint64_t intent[5]
+        uint64_t swap_token[2]
         uint32_t logdir_len
         char logdir[3000]
         uint32_t check
@@ -205,6 +206,7 @@ cdef extern from "native/wire.h" nogil:
         TSF_FRAME_FOLLOW
         TSF_FRAME_ENDED
         TSF_FRAME_EXEC
+        TSF_FRAME_PROGRESS
 
     cdef struct tsf_frame:
         uint32_t version

@@ -12,6 +12,7 @@ cdef enum:
     DIFF_MAX = 4096                # longest difference to a base context; beyond that a new base is made
     BLOB_MAX = 16 << 20            # longest blob of one job
     MAX_FINISHED_DEFAULT = 1000
+    PROGRESS_MS = 500              # between two progress lines of -w
     SPAWN_RETRY_MS = 200           # after the system refused a process
     RECORD_RETRY_MS = 1000         # after the disk refused an outcome
     REBIND_RETRY_MS = 1000         # after the socket's name could not be restored

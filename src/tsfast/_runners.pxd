@@ -39,6 +39,7 @@ cdef struct Runner:
     bint leader_ours      # RUNNER_ORPHAN: we are the parent of the job's leader
     bint leader_reaped    # the leader's status came before the death of its runner did
     bint unrecorded       # ended, but the disk refused the record: to be tried again
+    bint unannounced      # RUNNER_ADOPTED: the owner has not heard of the start of its job
     pid_t pid
     int leader_status
     rusage leader_usage
@@ -88,6 +89,8 @@ cdef class Runners:
     cdef const tsf_run *run(self, uint32_t entry) noexcept nogil
     # Recovery: what became of the job that the table says was started as (entry, generation)?
     cdef Verdict recover(self, uint32_t entry, uint32_t gen, uint64_t job, Outcome *outcome) noexcept nogil
+    # After VERDICT_RUNNING, if the job's start does not stand in the table: on_started comes, now or when it starts.
+    cdef void await_start(self, uint32_t entry) noexcept nogil
     cdef void recover_rest(self) noexcept nogil       # after all recover(): entries that no job claims
     cdef void release(self, uint32_t entry) noexcept nogil     # the outcome is recorded: the entry is free
     cdef void reap(self) noexcept nogil               # SIGCHLD: take the status of every dead child
@@ -111,6 +114,7 @@ cdef class Runners:
     cdef void _watch(self, Runner *runner, pid_t pid) noexcept nogil
     cdef void _watched_ended(self, uint32_t entry) noexcept nogil
     cdef void _poll_adopted(self) noexcept nogil
+    cdef bint _announce(self, Runner *runner) noexcept nogil
     cdef pid_t _alive(self, uint32_t entry, uint64_t *word) noexcept nogil
     cdef Runner *_take(self, uint32_t entry, uint8_t kind) noexcept nogil
     cdef int _adopt(self, uint32_t entry, pid_t pid, uint64_t job, uint64_t gen, bint has_job) noexcept nogil

@@ -11,6 +11,7 @@ from libc.string cimport memcpy, memset, strerror
 from tsfast._layout cimport (
     TSF_REPORT_ENDED, TSF_REPORT_STARTED, TSF_RUN_ASSIGNED, TSF_RUN_CLAIMED, TSF_RUN_EXECING, TSF_RUN_EXITED,
     TSF_RUN_FREE, TSF_RUN_REVOKED, TSF_RUN_SIGNAL, TSF_RUNS, TSF_RUNS_BYTES, TSF_RUNS_MAGIC, TSF_RUNS_VERSION,
+    TSF_STAGE_EXEC,
     tsf_assign, tsf_cold, tsf_fault, tsf_report, tsf_run, tsf_run_cas, tsf_run_check, tsf_run_gen, tsf_run_load,
     tsf_run_state, tsf_run_word, tsf_runs_header,
 )
@@ -21,7 +22,7 @@ from tsfast._sys cimport (
     MSG_DONTWAIT, O_CLOEXEC, O_CREAT, O_NOFOLLOW, O_PATH, O_RDWR, PROT_READ, PROT_WRITE, SOCK_CLOEXEC, SOCK_SEQPACKET,
     WNOHANG, close, errno, fallocate, fcntl, kill, mmap, munmap, open_, openat, pid_t, recv, rusage, socketpair,
     ssize_t, tsf_lock_holder, tsf_now_ns, tsf_pidfd_open, tsf_pidfd_signal, tsf_send_fds, tsf_spawn_runner,
-    tsf_start_ticks, wait4,
+    tsf_process_lives, wait4,
     set_errno,
 )
 
@@ -57,6 +58,9 @@ cdef void from_wait(Outcome *outcome, const tsf_run *run, int status, const rusa
     cdef uint64_t now = tsf_now_ns(CLOCK_REALTIME)
     from_entry(outcome, run)
     outcome.status = status
+    if run.spawn_errno:
+        outcome.stage = TSF_STAGE_EXEC
+        outcome.cause = <uint16_t> run.spawn_errno
     outcome.duration_ns = now - run.start_ns if now > run.start_ns else 0
     outcome.utime_ms = <uint32_t> (usage.ru_utime.tv_sec * 1000 + usage.ru_utime.tv_usec // 1000)
     outcome.stime_ms = <uint32_t> (usage.ru_stime.tv_sec * 1000 + usage.ru_stime.tv_usec // 1000)
@@ -352,15 +356,20 @@ cdef class Runners:
         self.release(runner.entry)
 
     cdef void release(self, uint32_t entry) noexcept nogil:
-        cdef Runner *runner = self.table[entry]
+        cdef Runner *runner = NULL
         cdef tsf_run *run = &self.runs[entry]
-        cdef uint64_t word = tsf_run_load(run)
+        cdef uint64_t word
+        if entry < 1 or entry > TSF_RUNS:
+            return                     # lost: its record named no entry
+        word = tsf_run_load(run)
         tsf_run_cas(run, word, tsf_run_word(tsf_run_gen(word), TSF_RUN_FREE))
         tsf_fault(b"finish-freed")
+        runner = self.table[entry]
         if runner == NULL:
             return
         runner.has_job = False
         runner.unrecorded = False
+        runner.unannounced = False
         runner.leader_reaped = False
         if runner.kind == RUNNER_BUSY and runner.socket.fd >= 0:
             self._become(runner, RUNNER_IDLE)
@@ -474,9 +483,7 @@ cdef class Runners:
         self._ended(runner, &outcome)
 
     cdef bint _leader_lives(self, const tsf_run *run) noexcept nogil:
-        if run.pid <= 0 or kill(run.pid, 0) < 0 or not self.same_boot:
-            return False
-        return run.start_ticks == 0 or tsf_start_ticks(run.pid) == run.start_ticks
+        return self.same_boot and tsf_process_lives(run.pid, run.start_ticks)
 
     # ---- processes that are not our children -------------------------------------------------------------------
     cdef void _watch(self, Runner *runner, pid_t pid) noexcept nogil:
@@ -503,6 +510,8 @@ cdef class Runners:
         cdef bint left = False
         while runner != NULL:
             following = runner.next
+            if runner.unannounced:
+                left = not self._announce(runner) or left
             if runner.pidfd.fd < 0 and not runner.unrecorded:
                 if runner.kind == RUNNER_ADOPTED:
                     left = True
@@ -516,6 +525,22 @@ cdef class Runners:
         if left:
             self.loop.set_timer(self.poll_timer, ADOPTED_POLL_MS)
 
+    cdef void await_start(self, uint32_t entry) noexcept nogil:
+        cdef Runner *runner = self.table[entry]
+        runner.unannounced = True
+        if not self._announce(runner):
+            self.loop.set_timer(self.poll_timer, ADOPTED_POLL_MS)
+
+    cdef bint _announce(self, Runner *runner) noexcept nogil:
+        """An adopted runner has no socket to report its job's start on: look. False: not yet."""
+        cdef const tsf_run *run = &self.runs[runner.entry]
+        if tsf_run_load(run) == tsf_run_word(runner.gen, TSF_RUN_CLAIMED):
+            return False
+        runner.unannounced = False
+        if tsf_run_load(run) == tsf_run_word(runner.gen, TSF_RUN_EXECING):
+            self.on_started(self.owner, runner.job, run)
+        return True
+
     # ---- signals -----------------------------------------------------------------------------------------------
     cdef int signal(self, uint32_t entry, int number) noexcept nogil:
         cdef Runner *runner = self.table[entry]
@@ -524,6 +549,8 @@ cdef class Runners:
             return -1
         if runner.kind == RUNNER_ORPHAN:
             # Our unreaped child keeps its pid; a stranger is asked through its pidfd whether it is still there.
+            if runner.leader_reaped:
+                return -1
             if not runner.leader_ours and runner.pidfd.fd >= 0 and tsf_pidfd_signal(runner.pidfd.fd, 0) < 0:
                 return -1
             return kill(-run.pid, number)

@@ -41,7 +41,7 @@ cdef enum SubmitResult:
     SUBMIT_FAILED = -2              # a system call failed: errno
 
 ctypedef void (*JobHandler)(void *owner, uint64_t job, const tsf_hot *hot) noexcept nogil
-# The descriptors 0..2 of the caller of a foreground job, given away; returns 3, or 0 if there are none.
+# The descriptors 0..2 of the caller of a foreground job, lent for the call; returns 3, or 0 if there are none.
 ctypedef int (*DescriptorsHandler)(void *owner, uint64_t job, int *fds) noexcept nogil
 
 cdef class Spool:
@@ -55,10 +55,13 @@ cdef class Spool:
     cdef bint backing_off             # the system refused a process: no starts until the timer
     cdef uint32_t revoked_in_row      # starts that no runner took, since the last that one did
     cdef int backoff_timer, grace_timer
+    cdef list running_since           # recovery: (start time, id) of the running jobs
     cdef list absent_callers          # after a restart: ids of foreground jobs whose callers may come back
     cdef uint64_t tokens[TOKENS_KEPT][3]      # ring: token, id + 1
     cdef IdMap token_ids              # mixed token -> place in the ring
     cdef uint64_t n_tokens
+    cdef uint64_t *volatile_ended     # owned: ids to be forgotten once their callers have the answer
+    cdef size_t n_volatile_ended, volatile_room
     cdef char *scratch                # owned; a blob under construction
     cdef size_t scratch_room
     cdef void *owner
@@ -72,14 +75,17 @@ cdef class Spool:
     # The following: 0, or -1 with errno when the disk refused it (nothing changed), -2 when the job's state forbids it.
     cdef int remove(self, uint64_t id) noexcept nogil
     cdef int urgent(self, uint64_t id) noexcept nogil
-    cdef int swap(self, uint64_t a, uint64_t b) noexcept nogil
+    cdef int swap(self, uint64_t a, uint64_t b, const uint64_t *token) noexcept nogil
     cdef int set_slots(self, uint32_t slots) noexcept nogil
     cdef int signal(self, uint64_t id, int number) noexcept nogil
     cdef int clear(self) noexcept nogil
     cdef int drop_all(self) noexcept nogil        # -K
-    cdef void trim(self) noexcept nogil           # forget the oldest ended jobs beyond the number to be kept
+    # Forget what is not to be kept: ended -nf jobs, and the oldest ended ones beyond the number to be kept. Called when
+    # all answers are sent: a caller who has to ask again, because the server died first, still finds its job.
+    cdef void tidy(self) noexcept nogil
 
     # private
+    cdef void _trim(self) noexcept nogil
     cdef bint _skipped_from_birth(self, const Submission *job) noexcept nogil
     cdef int _cold(self, const Submission *job, const Context *context, tsf_cold *cold) noexcept nogil
     cdef uint64_t _token_id(self, const uint64_t *token) noexcept nogil
@@ -95,8 +101,10 @@ cdef class Spool:
     cdef void _settled(self, uint64_t id, const tsf_hot *hot) noexcept nogil
     cdef void _skips(self) noexcept nogil
     cdef int _forget(self, uint64_t id) noexcept nogil
+    cdef void _forget_soon(self, uint64_t id) noexcept nogil
     cdef void _forget_removed(self, uint64_t id) noexcept nogil
     cdef list _recover_jobs(self, list damaged, list removed)
+    cdef _hold_damaged(self, uint64_t id, uint32_t slots)
     cdef int _recover_job(self, uint64_t id, tsf_hot *hot, const tsf_cold *cold) except -1
     cdef void _apply_intent(self, uint64_t id, tsf_hot *hot) noexcept nogil
     cdef _recover_dependencies(self, list queued, list damaged)

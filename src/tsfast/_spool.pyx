@@ -4,12 +4,12 @@
 cimport cython
 from libc.stddef cimport size_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcpy, memset, strlen
+from libc.string cimport memcmp, memcpy, memset, strlen
 
 from tsfast._contexts cimport Context, Contexts
 from tsfast._idmap cimport idmap_del, idmap_free, idmap_get, idmap_put, not_there
 from tsfast._jobs cimport (
-    ADD_SKIPPED, FLAG_BAD, FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING,
+    ADD_SKIPPED, FLAG_BAD, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING,
     Job, Queue,
 )
 from tsfast._layout cimport (
@@ -22,7 +22,7 @@ from tsfast._loop cimport Loop
 from tsfast._runners cimport (
     Outcome, Runners, VERDICT_NO_MEMORY, VERDICT_QUEUED, VERDICT_RUNNING, Verdict,
 )
-from tsfast._sys cimport CLOCK_REALTIME, ENOMEM, close, errno, tsf_now_ns, set_errno
+from tsfast._sys cimport CLOCK_REALTIME, ENOMEM, errno, tsf_now_ns, set_errno
 from tsfast._table cimport GROUP, Table
 from tsfast._row cimport Row
 
@@ -58,6 +58,7 @@ cdef class Spool:
         self.runners = runners
         self.next_end = 1
         self.absent_callers = []
+        self.running_since = []
         self.backoff_timer = loop.new_timer(backoff_due, <void *> self)
         self.grace_timer = loop.new_timer(grace_due, <void *> self)
         runners.owner = <void *> self
@@ -68,6 +69,7 @@ cdef class Spool:
     def __dealloc__(self):
         idmap_free(&self.token_ids)
         free(self.scratch)
+        free(self.volatile_ended)
 
     # ---- SUBMIT ------------------------------------------------------------------------------------------------
     cdef SubmitResult submit(self, const Submission *job, uint64_t *id) noexcept nogil:
@@ -99,18 +101,22 @@ cdef class Spool:
             set_errno(error)
             return SUBMIT_FAILED
         tsf_fault(b"submit-written")
-        added = self.queue.add(id[0], job.slots, job.after, job.n_after, job.after_ok, job.n_after_ok, job.holds)
-        if added < 0 or self.table.commit(id[0] + 1) < 0:
-            error = ENOMEM if added < 0 else errno
-            if added >= 0:
-                self.queue.remove(id[0])
+        if self.table.commit(id[0] + 1) < 0:
+            error = errno
+            self.table.withdraw(id[0])
             self.contexts.release(context.name)
             set_errno(error)
             return SUBMIT_FAILED
         tsf_fault(b"submit-committed")
+        added = self.queue.add(id[0], job.slots, job.after, job.n_after, job.after_ok, job.n_after_ok, job.holds)
+        if added < 0:
+            self._forget_removed(id[0])
+            set_errno(ENOMEM)
+            return SUBMIT_FAILED
         self._remember(job.request.token, id[0])
         if added == ADD_SKIPPED:
             self._skips()
+            self.trim()
         return SUBMIT_OK
 
     cdef bint _skipped_from_birth(self, const Submission *job) noexcept nogil:
@@ -221,7 +227,13 @@ cdef class Spool:
             outcome.status = 126 << 8
             self._ended(id, &outcome)
             return
-        for _try in range(8):
+        if cold.flags & TSF_JOB_FOREGROUND:
+            n_fds = self.take_descriptors(self.owner, id, fds)
+            if n_fds == 0:                     # its caller left after it had been handed out once
+                self.queue.requeue(id)
+                self.remove(id)
+                return
+        for tries in range(8):
             if self.runners.prepare(&entry, &gen) < 0:
                 break
             job.attempt += 1
@@ -234,13 +246,9 @@ cdef class Spool:
             if self.table.write_hot(id, &hot) < 0:
                 break
             tsf_fault(b"start-recorded")
-            if cold.flags & TSF_JOB_FOREGROUND and n_fds == 0:
-                n_fds = self.take_descriptors(self.owner, id, fds)
             sent = self.runners.assign(entry, gen, id, job.attempt, &cold, fds, n_fds)
             if sent == 0:
                 break
-        for i in range(n_fds):
-            close(fds[i])
         if sent == 0:
             job.run = entry
             return
@@ -280,7 +288,7 @@ cdef class Spool:
     cdef void _started(self, uint64_t id, const tsf_run *run) noexcept nogil:
         cdef Job *job = self.queue.get(id)
         cdef tsf_hot hot
-        if job == NULL or job.state != JOB_STARTING:
+        if job == NULL:
             return
         self.revoked_in_row = 0
         memset(&hot, 0, sizeof(hot))
@@ -346,8 +354,7 @@ cdef class Spool:
         self.on_final(self.owner, id, hot)
         self._skips()
         if self.table.read_cold(id, &cold) == 0 and cold.flags & TSF_JOB_VOLATILE:
-            self._forget(id)
-        self.trim()
+            self._forget_soon(id)
 
     cdef void _skips(self) noexcept nogil:
         cdef uint64_t id
@@ -371,7 +378,29 @@ cdef class Spool:
         self.queue.forget(id)
         return 0
 
-    cdef void trim(self) noexcept nogil:
+    cdef void _forget_soon(self, uint64_t id) noexcept nogil:
+        cdef size_t room = 2 * self.volatile_room if self.volatile_room else 64
+        cdef uint64_t *grown
+        if self.n_volatile_ended == self.volatile_room:
+            grown = <uint64_t *> realloc(self.volatile_ended, room * sizeof(uint64_t))
+            if grown == NULL:
+                self._forget(id)
+                return
+            self.volatile_ended = grown
+            self.volatile_room = room
+        self.volatile_ended[self.n_volatile_ended] = id
+        self.n_volatile_ended += 1
+
+    cdef void tidy(self) noexcept nogil:
+        cdef Job *job
+        while self.n_volatile_ended:
+            self.n_volatile_ended -= 1
+            job = self.queue.get(self.volatile_ended[self.n_volatile_ended])
+            if job != NULL and job.state == JOB_ENDED:
+                self._forget(job.id)
+        self._trim()
+
+    cdef void _trim(self) noexcept nogil:
         cdef Job *oldest
         while self.queue.ended > self.table.header.max_finished:
             oldest = self.queue.first_ended()
@@ -426,10 +455,12 @@ cdef class Spool:
             return -2
         return self._write_queued(self.queue.get(id))
 
-    cdef int swap(self, uint64_t a, uint64_t b) noexcept nogil:
+    cdef int swap(self, uint64_t a, uint64_t b, const uint64_t *token) noexcept nogil:
         cdef uint64_t *intent = self.table.header.intent
         cdef Job *one = self.queue.get(a)
         cdef Job *two = self.queue.get(b)
+        if token[0] and memcmp(token, self.table.header.swap_token, 16) == 0:
+            return 0             # the call is made again, because the server died before its answer: twice were undone
         if one == NULL or two == NULL or self.queue.swap(a, b) < 0:
             return -2
         # Two records change together: the places that they will have are written down first.
@@ -438,6 +469,7 @@ cdef class Spool:
         intent[2] = one.order
         intent[3] = b
         intent[4] = two.order
+        memcpy(self.table.header.swap_token, token, 16)
         if self.table.save_settings() < 0:
             intent[0] = 0
             self.queue.swap(a, b)
@@ -488,7 +520,10 @@ cdef class Spool:
             self._forget_removed(id)
         self._recover_tokens()
         self.contexts.sweep()
-        self.trim()
+        self._trim()
+        for _start, id in sorted(self.running_since):
+            self.queue.latest_start(id)
+        self.running_since = []
         if self.absent_callers:
             self.loop.set_timer(self.grace_timer, FOREGROUND_GRACE_MS)
         return damaged
@@ -499,6 +534,7 @@ cdef class Spool:
         cdef tsf_cold cold
         cdef uint64_t first = self.table.header.floor & ~<uint64_t> (GROUP - 1), id
         cdef int i, state
+        cdef bint whole
         queued = []
         while first < self.table.header.committed:
             if self.table.read_group(first, group) < 0:
@@ -508,25 +544,39 @@ cdef class Spool:
                 hot = &group[i]
                 if id < self.table.header.floor or id >= self.table.header.committed:
                     continue
-                if tsf_hot_check(hot, id) != hot.check:
-                    if hot.state != TSF_NONE or hot.check:
-                        damaged.append(id)
+                if hot.state == TSF_NONE and hot.check == 0:
+                    continue                   # a hole
+                state = hot.state if tsf_hot_check(hot, id) == hot.check else <int> TSF_NONE
+                if state == TSF_FORGOTTEN:
                     continue
-                if hot.state == TSF_FORGOTTEN:
-                    continue
-                if self.table.read_cold(id, &cold) < 0:
-                    damaged.append(id)
-                    continue
+                whole = self.table.read_cold(id, &cold) == 0
                 self.table.recovered(id)
-                if self.contexts.recovered(cold.ctx) < 0:
+                if whole and self.contexts.recovered(cold.ctx) < 0:
                     raise MemoryError
+                if not whole:
+                    memset(&cold, 0, sizeof(cold))
+                    cold.slots = 1
+                if state == TSF_NONE or not whole:
+                    damaged.append(id)
+                if state == TSF_NONE or (state == TSF_QUEUED and not whole):
+                    self._hold_damaged(id, cold.slots)
+                    continue
                 state = self._recover_job(id, hot, &cold)
-                if state == TSF_QUEUED:
+                if state == TSF_QUEUED and not whole:
+                    self.queue.hold(id)
+                elif state == TSF_QUEUED:
                     queued.append(id)
                 elif state == TSF_REMOVED:
                     removed.append(id)
             first += GROUP
         return queued
+
+    cdef _hold_damaged(self, uint64_t id, uint32_t slots):
+        """Nobody knows what became of it, or what it is: it stays in the list, for the user to remove, and does not
+        run; nor do those who wait for it."""
+        if self.queue.restore(id, slots, (<uint64_t> 1 << 63) + id, JOB_READY, False) < 0:
+            raise MemoryError
+        self.queue.hold(id)
 
     cdef int _recover_job(self, uint64_t id, tsf_hot *hot, const tsf_cold *cold) except -1:
         """Put one job in the queue as it is; its state now."""
@@ -547,6 +597,9 @@ cdef class Spool:
                 job = self.queue.get(id)
                 job.attempt = hot.attempt
                 job.run = entry
+                self.running_since.append((self.runners.run(entry).start_ns, id))
+                if hot.state == TSF_STARTING:
+                    self.runners.await_start(entry)
                 return TSF_RUNNING
             shadow.id = id
             shadow.attempt = hot.attempt
@@ -621,6 +674,6 @@ cdef class Spool:
         cdef uint64_t id
         for id in self.absent_callers:
             job = self.queue.get(id)
-            if job != NULL and (job.state == JOB_BLOCKED or job.state == JOB_ENDED) and not job.flags & FLAG_WAITED:
+            if job != NULL and (job.state == JOB_ENDED or (job.state == JOB_BLOCKED and job.holds > 0)):
                 self.remove(id)
         self.absent_callers = []

@@ -35,6 +35,7 @@ cdef class Table:
     # `blobs` and is moved to its place in the file; the checks are filled in. The ids must be of one segment.
     cdef int put(self, uint64_t first, uint32_t n, tsf_hot *hot, tsf_cold *cold, const char *blobs,
                  size_t size) noexcept nogil
+    cdef void withdraw(self, uint64_t id) noexcept nogil          # one that put() wrote will not be committed
     cdef int commit(self, uint64_t next_id) noexcept nogil        # the jobs below next_id exist from here on
     cdef int write_hot(self, uint64_t id, tsf_hot *hot) noexcept nogil
     cdef int read_hot(self, uint64_t id, tsf_hot *hot) noexcept nogil

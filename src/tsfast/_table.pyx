@@ -251,6 +251,11 @@ cdef class Table:
             segment.live += 1
             segment.group[(id & (TSF_SEGMENT_JOBS - 1)) // GROUP] += 1
 
+    cdef void withdraw(self, uint64_t id) noexcept nogil:
+        cdef Segment *segment = self.segment(id >> TSF_SEGMENT_BITS)
+        segment.live -= 1
+        segment.group[(id & (TSF_SEGMENT_JOBS - 1)) // GROUP] -= 1
+
     cdef int write_hot(self, uint64_t id, tsf_hot *hot) noexcept nogil:
         cdef Segment *segment = self.segment(id >> TSF_SEGMENT_BITS)
         if segment == NULL:

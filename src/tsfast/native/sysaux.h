@@ -102,7 +102,7 @@ static inline ssize_t tsf_send_fds(int sock, const void *data, size_t size, cons
 static __attribute__((noinline, unused)) pid_t tsf_spawn_runner(int program, int sock, int state_dir, uint32_t entry,
                                                                 const char *fault)
 {
-    char number[12], variable[160] = "";
+    char number[12], variable[512] = "";
     char *argv[3], *envp[2];
     char *digit = number + sizeof number - 1;
     sigset_t none;
@@ -117,7 +117,7 @@ static __attribute__((noinline, unused)) pid_t tsf_spawn_runner(int program, int
     argv[1] = digit;
     argv[2] = NULL;
     envp[0] = envp[1] = NULL;
-    if (fault && *fault && strlen(fault) < 128) {
+    if (fault && *fault && strlen(fault) < sizeof variable - sizeof "TSFAST_FAULT=") {
         strcpy(variable, "TSFAST_FAULT=");
         strcat(variable, fault);
         envp[0] = variable;
@@ -149,7 +149,8 @@ static inline int tsf_pidfd_signal(int pidfd, int signal_number)
     return (int)syscall(SYS_pidfd_send_signal, pidfd, signal_number, NULL, 0);
 }
 
-/* Pid of the process that holds a lock on the first byte of `entry` of runs, 0 if none. */
+/* Pid of the process that holds a lock on the first byte of `entry` of runs, 0 if none, -1 if it is one that is not
+ * visible in our pid namespace. */
 static inline pid_t tsf_lock_holder(int runs_fd, uint32_t entry)
 {
     struct flock lock = {0};
@@ -160,19 +161,22 @@ static inline pid_t tsf_lock_holder(int runs_fd, uint32_t entry)
     lock.l_len = 1;
     if (fcntl(runs_fd, F_GETLK, &lock) < 0 || lock.l_type == F_UNLCK)
         return 0;
-    return lock.l_pid;
+    return lock.l_pid > 0 ? lock.l_pid : -1;
 }
 
-/* Field 22 of /proc/PID/stat (start time in clock ticks since boot), 0 if it cannot be read. The command name in
- * field 2 can hold anything, so fields are counted from its last ')'. */
-static inline uint64_t tsf_start_ticks(pid_t pid)
+/* The process `pid`, started at `start_ticks` (field 22 of /proc/PID/stat, 0 if unknown), has not ended. A zombie has:
+ * a parent that never reaps, as the first process of many containers, would keep it for ever. Where /proc does not
+ * tell, the pid decides. The command name in field 2 can hold anything, so fields are counted from its last ')'. */
+static inline int tsf_process_lives(pid_t pid, uint64_t start_ticks)
 {
     char path[40], text[1024], *p, *digit = path + sizeof path - 1;
     uint64_t ticks = 0;
     unsigned long rest = (unsigned long)pid;
     ssize_t got;
-    int fd, field;
+    int fd, field, zombie;
 
+    if (pid <= 0 || kill(pid, 0) < 0)
+        return 0;
     *digit = 0;
     memcpy(digit -= 5, "/stat", 5);
     do
@@ -181,18 +185,22 @@ static inline uint64_t tsf_start_ticks(pid_t pid)
     memcpy(digit -= 6, "/proc/", 6);
     fd = open(digit, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return 0;
+        return 1;
     got = read(fd, text, sizeof text - 1);
     close(fd);
     if (got <= 0)
-        return 0;
+        return kill(pid, 0) == 0;
     text[got] = 0;
     p = strrchr(text, ')');
-    for (field = 2; p && field < 22; field++)
+    zombie = p && p[1] && (p[2] == 'Z' || p[2] == 'X');
+    for (field = 2; p && field < 22; field++) {
         p = strchr(p + 1, ' ');
+        if (p && field == 19 && atoi(p + 1) > 1)
+            zombie = 0; /* only its first thread has ended */
+    }
     for (p = p ? p + 1 : text + got; *p >= '0' && *p <= '9'; p++)
         ticks = ticks * 10 + (uint64_t)(*p - '0');
-    return ticks;
+    return !zombie && (!start_ticks || !ticks || ticks == start_ticks);
 }
 
 static inline uint64_t tsf_now_ns(clockid_t clock)

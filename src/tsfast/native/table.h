@@ -150,8 +150,9 @@ struct tsf_header {
     uint32_t slots;        /* 0: not chosen yet, TS_SLOTS of the next start counts */
     uint32_t max_finished; /* ended jobs kept */
     uint64_t intent[5];    /* a swap in progress: 1, id, its new order, id, its new order; else 0 */
+    uint64_t swap_token[2]; /* of the call that asked for the latest swap */
     uint32_t logdir_len;   /* 0: not set by --set_logdir */
-    char logdir[3000];
+    char logdir[2984];
     uint32_t check; /* tsf_check32 of slots to here, seed: 0 */
 };
 

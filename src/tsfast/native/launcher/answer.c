@@ -78,10 +78,14 @@ static void obey(struct answer *answer, const struct place *place, int connectio
         answer->exit_at_close = true;
         return;
     case TSF_FRAME_SEND_DESCRIPTORS:
+        answer->foreground = true;
         start_forwarding(&answer->forwarding);
         send_descriptors(connection);
         answer->forwarding.ready = true;
         forward_signals(&answer->forwarding, connection);
+        return;
+    case TSF_FRAME_PROGRESS: /* overwrites itself, so it may be repeated by another connection */
+        show(STDERR_FILENO, payload, frame->length);
         return;
     case TSF_FRAME_FOLLOW:
         begin_follow(answer, place, payload, frame->length);
@@ -98,6 +102,19 @@ static void obey(struct answer *answer, const struct place *place, int connectio
     }
 }
 
+static void show_text(struct answer *answer, const char *text, size_t size)
+{
+    size_t repeated = 0;
+
+    if (answer->text_fd == STDOUT_FILENO) {
+        repeated = size < answer->to_skip ? size : (size_t)answer->to_skip;
+        answer->to_skip -= repeated;
+        answer->shown += size - repeated;
+    }
+    show(answer->text_fd, text + repeated, size - repeated);
+    answer->printed = answer->printed || size > repeated;
+}
+
 /* False when the buffer holds no more that could be shown or obeyed. */
 static bool take_step(struct answer *answer, const struct place *place, int connection, char **words)
 {
@@ -108,8 +125,7 @@ static bool take_step(struct answer *answer, const struct place *place, int conn
     if (answer->text_left) {
         size_t size = ready < answer->text_left ? ready : answer->text_left;
 
-        show(answer->text_fd, at, size);
-        answer->printed = answer->printed || size;
+        show_text(answer, at, size);
         answer->text_left -= (uint32_t)size;
         answer->begin += size;
         return size > 0;
@@ -175,6 +191,7 @@ void take_answer(struct answer *answer, const struct place *place, int connectio
 {
     answer->begin = answer->end = 0;
     answer->text_left = 0;
+    answer->to_skip = answer->shown;
     answer->printed = answer->exit_at_close = answer->forwarding.ready = false;
     for (;;) {
         ssize_t got;

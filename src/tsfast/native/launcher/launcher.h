@@ -67,6 +67,9 @@ struct answer {
     uint32_t text_left; /* bytes of an OUT or ERR frame that have not come yet */
     int text_fd;
     bool printed;
+    bool foreground;  /* the job runs with our descriptors: a broken connection is made again whatever was printed */
+    uint64_t shown;   /* bytes of OUT frames, over all connections */
+    uint64_t to_skip; /* of them, those that this connection's answer repeats */
     bool exit_at_close;
     int32_t code;
     size_t begin, end; /* what is unread in `in` */

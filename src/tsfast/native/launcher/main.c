@@ -35,13 +35,14 @@ static void pause_ms(long ms)
     nanosleep(&time, NULL);
 }
 
-/* A text that was shown in part cannot be taken back, and the next answer may differ from it. */
+/* A text that was shown in part cannot be taken back, and the next answer may differ from it; a foreground job's begins
+ * with its id each time. */
 static void prepare_next_try(struct patience *patience, const struct place *place, const struct answer *answer)
 {
     struct timespec now;
     int shift;
 
-    if (answer->printed)
+    if (answer->printed && !answer->foreground)
         refuse(place->path, ": the connection to the server was lost in the middle of its answer");
     clock_gettime(CLOCK_MONOTONIC, &now);
     if (now.tv_sec - patience->last > CALM_SECONDS || answer->follow.offset != patience->offset)

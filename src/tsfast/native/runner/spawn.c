@@ -198,25 +198,38 @@ static int execute(struct job *job)
     return search_path(job, path);
 }
 
+/* The runner may be dead and its entry another job's by now: chdir can take as long as a file server likes. */
+static void write_only_if_claimed(const struct tsf_run *run, uint64_t gen)
+{
+    if (tsf_run_load(run) != tsf_run_word(gen, TSF_RUN_CLAIMED))
+        _exit(126);
+}
+
 static int child(void *arg)
 {
     struct birth *birth = arg;
     struct job *job = birth->job;
     struct tsf_run *run = birth->runner->entry;
-    uint64_t gen = job->assign.gen;
+    uint64_t gen = job->assign.gen, ticks;
+    uint32_t notes;
     int pid = setsid(), cause;
 
     set_descriptors(job);
     if (chdir(job->cwd) < 0) {
+        cause = errno;
+        write_only_if_claimed(run, gen);
         run->stage = TSF_STAGE_CHDIR;
-        run->cause = (uint16_t)errno;
-        complain("ts: cannot enter '", job->cwd, run->cause);
+        run->cause = (uint16_t)cause;
+        complain("ts: cannot enter '", job->cwd, cause);
         _exit(126);
     }
     umask(birth->runner->records.context.head->umask & 0777);
+    ticks = start_ticks();
+    notes = apply_resources(birth->runner); /* limits last: nothing is opened under them */
+    write_only_if_claimed(run, gen);
     run->pid = pid;
-    run->start_ticks = start_ticks();
-    run->notes = apply_resources(birth->runner); /* limits last: nothing is opened under them */
+    run->start_ticks = ticks;
+    run->notes = notes;
     tsf_fault("child-before-exec");
     /* The race for the right to run: a server that found the runner dead may have revoked the start and queued the job
      * again, and this process would run it a second time. */

@@ -1,0 +1,22 @@
+import pytest
+from fault.fault_harness import Queue
+
+
+@pytest.fixture(scope="session")
+def fault_points_work(tmp_path_factory):
+    """Without the fault points these tests would pass and show nothing."""
+    queue = Queue(tmp_path_factory.mktemp("probe"))
+    try:
+        queue.ts("true", fault="submit-committed:kill")
+        died = not (queue.folder / "fault").exists()
+    finally:
+        queue.close()
+    if not died:
+        pytest.fail("this build has no fault points: run `make test-debug`")
+
+
+@pytest.fixture
+def queue(tmp_path, fault_points_work):
+    queue = Queue(tmp_path)
+    yield queue
+    queue.close()
