@@ -22,7 +22,7 @@ def measure(options: Options) -> list[Figure]:
                 for name, program in peers(options):
                     with Queue(name, program, slots) as queue:
                         queue.run("-w", queue.run("true"))  # the start of the server is another question
-                        rates[name].append(count / queue.shell(loop(count, command)))
+                        rates[name].append(count / queue.shell(loop(count, slots, command)))
                 rates["floor"].append(floor(count, slots, command))
             series = {name: Stats.of(values) for name, values in rates.items()}
             goal = GOALS[job][slots] if job == "true" else None
@@ -31,11 +31,11 @@ def measure(options: Options) -> list[Figure]:
     return figures
 
 
-def loop(count: int, command: str) -> str:
-    """Wait for the last job, then for any that is still running beside it."""
+def loop(count: int, slots: int, command: str) -> str:
+    """Submit, then wait for the last jobs: one may still run beside each other slot."""
     return (
-        f'i=0; while [ $i -lt {count} ]; do j=$("$ts" {command}); i=$((i+1)); done; "$ts" -w $j; '
-        'k=0; while [ $k -lt 8 ]; do "$ts" -w $((j-k)); k=$((k+1)); done'
+        f'i=1; while [ $i -lt {count} ]; do "$ts" {command}; i=$((i+1)); done; j=$("$ts" {command}); '
+        f'k=0; while [ $k -lt {slots} ]; do "$ts" -w $((j-k)); k=$((k+1)); done'
     )
 
 

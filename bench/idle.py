@@ -42,5 +42,4 @@ def watch(pid: int, seconds: int) -> tuple[int, str]:
     done = subprocess.run(
         ["timeout", str(seconds), "strace", "-f", "-p", str(pid)], stderr=subprocess.PIPE, text=True, check=False
     )
-    lines = [line for line in done.stderr.splitlines() if not line.startswith("strace:")]
-    return max(0, len(lines) - 1), "strace -f"
+    return sum(") = " in line for line in done.stderr.splitlines()), "strace -f"

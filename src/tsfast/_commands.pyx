@@ -28,7 +28,7 @@ from tsfast._quote cimport Text, text_add, text_char, text_free, text_i64, text_
 from tsfast._replies cimport Replies
 from tsfast._row cimport Row, command_words, error_level, output_path, row_label, state_name
 from tsfast._spool cimport SUBMIT_FAILED, SUBMIT_OK, SUBMIT_UNKNOWN_ID, Spool, Submission, SubmitResult
-from tsfast._sys cimport CLOCK_REALTIME, SIGTERM, errno, tsf_now_ns
+from tsfast._sys cimport CLOCK_REALTIME, SIGTERM, close, errno, tsf_now_ns
 from tsfast._text cimport info
 from tsfast._waiters cimport (
     ROLE_FOLLOW, ROLE_FOLLOWING, ROLE_FOREGROUND, ROLE_NONE, ROLE_ROOM, ROLE_TELL, ROLE_WAIT, Waiters,

@@ -37,6 +37,7 @@ cdef enum JobState:
 cdef enum JobFlag:
     FLAG_BAD = 1          # ENDED: did not end well (error level other than 0, signal, skipped, lost)
     FLAG_WAITED = 2       # for the owner's use: somebody waits for its end
+    FLAG_VOLATILE = 4     # for the owner's use: to be forgotten as soon as it has ended
 
 cdef enum AddResult:
     ADD_REFUSED = -2      # nothing has changed: the id or the state makes no sense here (see each call)

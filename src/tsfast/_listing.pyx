@@ -53,8 +53,9 @@ cdef int list_rows(Text *text, Table table, Contexts contexts, const uint64_t *i
     cdef tsf_cold cold
     cdef const char *cwd
     cdef size_t i
+    table.start_rows()
     for i in range(n):
-        if table.read_row(ids[i], &row, &hot, &cold) < 0:
+        if table.next_row(ids[i], &row, &hot, &cold) < 0:
             if format != FORMAT_JSON:
                 text_u64(text, ids[i])
                 if format == FORMAT_TAB:

@@ -9,7 +9,8 @@ from libc.string cimport memcmp, memcpy, memset, strlen
 from tsfast._contexts cimport Context, Contexts
 from tsfast._idmap cimport idmap_del, idmap_free, idmap_get, idmap_put, not_there
 from tsfast._jobs cimport (
-    ADD_SKIPPED, FLAG_BAD, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING,
+    ADD_SKIPPED, FLAG_BAD, FLAG_VOLATILE, FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING,
+    JOB_STARTING,
     Job, Queue,
 )
 from tsfast._layout cimport (
@@ -113,10 +114,11 @@ cdef class Spool:
             self._forget_removed(id[0])
             set_errno(ENOMEM)
             return SUBMIT_FAILED
+        if job.flags & TSF_JOB_VOLATILE:
+            self.queue.get(id[0]).flags |= FLAG_VOLATILE
         self._remember(job.request.token, id[0])
         if added == ADD_SKIPPED:
             self._skips()
-            self.trim()
         return SUBMIT_OK
 
     cdef bint _skipped_from_birth(self, const Submission *job) noexcept nogil:
@@ -350,10 +352,10 @@ cdef class Spool:
 
     cdef void _settled(self, uint64_t id, const tsf_hot *hot) noexcept nogil:
         """The end stands in the table: tell those who wait, skip those who must not run, forget what is not kept."""
-        cdef tsf_cold cold
+        cdef bint is_volatile = self.queue.get(id).flags & FLAG_VOLATILE
         self.on_final(self.owner, id, hot)
         self._skips()
-        if self.table.read_cold(id, &cold) == 0 and cold.flags & TSF_JOB_VOLATILE:
+        if is_volatile:
             self._forget_soon(id)
 
     cdef void _skips(self) noexcept nogil:
@@ -600,6 +602,8 @@ cdef class Spool:
                 self.running_since.append((self.runners.run(entry).start_ns, id))
                 if hot.state == TSF_STARTING:
                     self.runners.await_start(entry)
+                if cold.flags & TSF_JOB_VOLATILE:
+                    job.flags |= FLAG_VOLATILE
                 return TSF_RUNNING
             shadow.id = id
             shadow.attempt = hot.attempt
@@ -626,6 +630,8 @@ cdef class Spool:
             raise MemoryError
         job = self.queue.get(id)
         job.attempt = hot.attempt
+        if cold.flags & TSF_JOB_VOLATILE:
+            job.flags |= FLAG_VOLATILE
         return hot.state
 
     cdef void _apply_intent(self, uint64_t id, tsf_hot *hot) noexcept nogil:

@@ -5,7 +5,7 @@ import os
 
 cimport cython
 from libc.stddef cimport size_t
-from libc.stdlib cimport calloc, free, realloc
+from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memset, strerror
 
 from tsfast._layout cimport (
@@ -19,6 +19,10 @@ from tsfast._sys cimport (
     set_errno,
 )
 from tsfast._row cimport Row
+
+
+cdef enum:
+    NO_GROUP = 0xffffffffffffffff
 
 
 class TableError(Exception):
@@ -71,6 +75,13 @@ cdef uint32_t settings_check(const tsf_header *header) noexcept nogil:
 cdef bint is_hole(const void *record, size_t size) noexcept nogil:
     # size is at least 1: all bytes are zero if the first one is and each equals its successor
     return (<const char *> record)[0] == 0 and memcmp(record, <const char *> record + 1, size - 1) == 0
+
+
+cdef bint is_sized(const tsf_cold *cold) noexcept nogil:
+    """The parts of the blob, as the record has their lengths, are the whole of it."""
+    return cold.blob_len <= BLOB_MAX and cold.blob_len == (
+        8 * (<uint64_t> cold.n_after + cold.n_after_ok) + cold.argv_len + cold.label_len + cold.prefix_len
+        + cold.cwd_len + cold.diff_len)
 
 
 @cython.final
@@ -133,6 +144,7 @@ cdef class Table:
             self._close(i)
         free(self.segments)
         free(self.blob)
+        free(self.ahead)
         if self.header_fd >= 0:
             close(self.header_fd)
         if self.dir_fd >= 0:
@@ -289,13 +301,10 @@ cdef class Table:
     cdef int read_row(self, uint64_t id, Row *row, tsf_hot *hot, tsf_cold *cold) noexcept nogil:
         cdef Segment *segment
         cdef char *grown
-        cdef uint64_t size
         if self.read_hot(id, hot) < 0 or self.read_cold(id, cold) < 0:
             return -1
         segment = self.segment(id >> TSF_SEGMENT_BITS)
-        size = (8 * (<uint64_t> cold.n_after + cold.n_after_ok) + cold.argv_len + cold.label_len + cold.prefix_len
-                + cold.cwd_len + cold.diff_len)
-        if size != cold.blob_len or size > BLOB_MAX:
+        if not is_sized(cold):
             set_errno(EIO)
             return -1
         if cold.blob_len + 1 > self.blob_room:
@@ -315,6 +324,71 @@ cdef class Table:
         row.cold = cold
         row.blob = self.blob
         return 0
+
+    cdef void start_rows(self) noexcept nogil:
+        if self.ahead == NULL:
+            self.ahead = <Ahead *> malloc(sizeof(Ahead))
+        if self.ahead != NULL:
+            self.ahead.next = 0
+            self.ahead.first = NO_GROUP
+
+    cdef int next_row(self, uint64_t id, Row *row, tsf_hot *hot, tsf_cold *cold) noexcept nogil:
+        # What does not fit, for whichever reason, is read alone, which tells the reason.
+        cdef uint64_t i = id & (GROUP - 1)
+        cdef const char *blob = NULL
+        if self._read_ahead(id):
+            hot[0] = self.ahead.hot[i]
+            cold[0] = self.ahead.cold[i]
+            if tsf_hot_check(hot, id) == hot.check and tsf_cold_check(cold, id) == cold.check and is_sized(cold):
+                blob = self._blob_ahead(id, cold)
+        if blob == NULL:
+            return self.read_row(id, row, hot, cold)
+        row.id = id
+        row.hot = hot
+        row.cold = cold
+        row.blob = blob
+        return 0
+
+    cdef bint _read_ahead(self, uint64_t id) noexcept nogil:
+        """Have the id's group in memory, if it seems worth it: this id follows the one before."""
+        cdef Ahead *ahead = self.ahead
+        cdef uint64_t first = id & ~<uint64_t> (GROUP - 1)
+        cdef bint follows
+        cdef Segment *segment
+        if ahead == NULL:
+            return False
+        follows = id == ahead.next
+        ahead.next = id + 1
+        if first == ahead.first:
+            return True
+        if not follows:
+            return False
+        segment = self.segment(id >> TSF_SEGMENT_BITS)
+        ahead.first = NO_GROUP
+        ahead.blob_size = 0
+        if segment == NULL or self.read_group(first, ahead.hot) < 0 or read_all(
+                segment.fd, ahead.cold, GROUP * sizeof(tsf_cold),
+                TSF_HOT_BYTES + (first & (TSF_SEGMENT_JOBS - 1)) * sizeof(tsf_cold)) < 0:
+            return False
+        ahead.first = first
+        return True
+
+    cdef const char *_blob_ahead(self, uint64_t id, const tsf_cold *cold) noexcept nogil:
+        """The job's blob, checked, among those that were read with it; NULL if it cannot be there."""
+        cdef Ahead *ahead = self.ahead
+        cdef ssize_t got
+        cdef const char *blob
+        if cold.blob_len > BLOB_AHEAD:
+            return NULL
+        if cold.blob_off < ahead.blob_off or cold.blob_off + cold.blob_len > ahead.blob_off + ahead.blob_size:
+            ahead.blob_size = 0
+            got = pread(self.segment(id >> TSF_SEGMENT_BITS).blob_fd, ahead.blob, BLOB_AHEAD, <off_t> cold.blob_off)
+            if got < <ssize_t> cold.blob_len:
+                return NULL
+            ahead.blob_off = cold.blob_off
+            ahead.blob_size = <size_t> got
+        blob = ahead.blob + (cold.blob_off - ahead.blob_off)
+        return blob if tsf_check32(blob, cold.blob_len, id) == cold.blob_check else NULL
 
     cdef int read_group(self, uint64_t first, tsf_hot *hot) noexcept nogil:
         cdef Segment *segment = self.segment(first >> TSF_SEGMENT_BITS)
