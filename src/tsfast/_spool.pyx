@@ -9,7 +9,7 @@ from libc.string cimport memcmp, memcpy, memset, strlen
 from tsfast._contexts cimport Context, Contexts
 from tsfast._idmap cimport idmap_del, idmap_free, idmap_get, idmap_put, not_there
 from tsfast._jobs cimport (
-    ADD_SKIPPED, FLAG_BAD, FLAG_VOLATILE, FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING,
+    ADD_SKIPPED, FLAG_BAD, FLAG_VOLATILE, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING,
     JOB_STARTING,
     Job, Queue,
 )
@@ -221,7 +221,7 @@ cdef class Spool:
         cdef uint32_t entry
         cdef uint64_t gen
         cdef int fds[3]
-        cdef int n_fds = 0, sent = -1, i, _try
+        cdef int n_fds = 0, sent = -1, _try
         if self.table.read_cold(id, &cold) < 0:
             memset(&outcome, 0, sizeof(outcome))
             outcome.stage = TSF_STAGE_RECORD
@@ -235,7 +235,7 @@ cdef class Spool:
                 self.queue.requeue(id)
                 self.remove(id)
                 return
-        for tries in range(8):
+        for _try in range(8):
             if self.runners.prepare(&entry, &gen) < 0:
                 break
             job.attempt += 1

@@ -35,7 +35,14 @@ ALLOWED: dict[str, set[str]] = {
     # composition
     "_listing": LEAVES | {"_grammar", "_text", "_table", "_contexts"},
     "_spool": LEAVES | {"_jobs", "_loop", "_table", "_contexts", "_runners"},
-    "_commands": LEAVES | {"_grammar", "_text", "_jobs", "_conns", "_listing", "_spool"},
+    # what is answered to clients: to one, about one job, about several, and which answer to what
+    "_replies": LEAVES | {"_conns"},
+    "_waiters": LEAVES | {"_conns"},
+    "_why": LEAVES | {"_text", "_jobs", "_spool"},
+    "_facts": LEAVES | {"_grammar", "_text", "_jobs", "_spool", "_why"},
+    "_many": LEAVES | {"_grammar", "_jobs", "_loop", "_conns", "_spool", "_replies", "_waiters", "_facts"},
+    "_commands": LEAVES
+    | {"_grammar", "_jobs", "_conns", "_listing", "_spool", "_replies", "_waiters", "_facts", "_many"},
     "_core": LEAVES | {"_loop", "_table", "_contexts", "_conns", "_runners", "_spool", "_commands"},
     # Python: on the way of the first call, then the command line
     "__init__": set(),
