@@ -60,7 +60,7 @@ demo: build
 
 test: $(VENV)/.ready
 	$(call install,-e '.[test]')
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest $(or $(TESTS),--ignore=tests/fault) # those need the debug build
 
 test-debug: debug
 	$(VENV)-debug/bin/python -m pytest $(TESTS)

@@ -3,35 +3,36 @@
 """See _commands.pxd."""
 cimport cython
 from libc.stddef cimport size_t
-from libc.stdlib cimport free, malloc, realloc
+from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset, strlen, strncmp
 
 from tsfast._conns cimport Conn, Conns
 from tsfast._facts cimport tell
 from tsfast._grammar cimport (
-    ACTION_CAT, ACTION_CLEAR, ACTION_COUNT_RUNNING, ACTION_FULL_COMMAND, ACTION_GET_LOGDIR, ACTION_HELP, ACTION_INFO,
-    ACTION_KILL, ACTION_KILL_ALL, ACTION_KILL_SERVER, ACTION_LABEL, ACTION_LAST_ID, ACTION_LIST, ACTION_OUTPUT,
-    ACTION_PID, ACTION_REMOVE, ACTION_SET_LOGDIR, ACTION_SLOTS, ACTION_STATE, ACTION_SUBMIT, ACTION_SWAP, ACTION_TAIL,
+    ACTION_CAT, ACTION_CLEAR, ACTION_COUNT_RUNNING, ACTION_GET_LOGDIR, ACTION_HELP, ACTION_INFO, ACTION_KILL,
+    ACTION_KILL_ALL, ACTION_KILL_SERVER, ACTION_LAST_ID, ACTION_LIST, ACTION_OUTPUT, ACTION_PID, ACTION_REMOVE,
+    ACTION_SET_LOGDIR, ACTION_SLOTS, ACTION_SUBMIT, ACTION_SWAP, ACTION_TAIL,
     ACTION_URGENT, ACTION_VERSION, ACTION_WAIT, ACTION_WAIT_ALL, Command, command_free, help_text, parse,
 )
-from tsfast._jobs cimport FLAG_SKIPPED, FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING, Job
+from tsfast._jobs cimport (
+    FLAG_SKIPPED, FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING, Job,
+)
 from tsfast._layout cimport (
-    TSF_EXIT_ERROR, TSF_FRAME_DESCRIPTORS, TSF_FRAME_ENDED, TSF_FRAME_ERR, TSF_FRAME_EXEC,
-    TSF_FRAME_EXIT, TSF_FRAME_EXIT_AT_CLOSE, TSF_FRAME_FOLLOW, TSF_FRAME_OUT, TSF_FRAME_REQUEST,
+    TSF_EXIT_ERROR, TSF_FRAME_DESCRIPTORS, TSF_FRAME_ENDED, TSF_FRAME_ERR,
+    TSF_FRAME_EXIT_AT_CLOSE, TSF_FRAME_FOLLOW, TSF_FRAME_OUT, TSF_FRAME_REQUEST,
     TSF_FRAME_SEND_DESCRIPTORS, TSF_FRAME_SIGNAL, TSF_JOB_FOREGROUND, TSF_JOB_NO_OUTPUT, TSF_REMOVED, TSF_SKIPPED,
     TSF_TTY_STDERR, TSF_TTY_STDOUT, tsf_code, tsf_cold, tsf_follow, tsf_hot, tsf_request,
 )
 from tsfast._limits cimport ANSWER_MAX, LIST_ROWS_MAX
 from tsfast._listing cimport list_head, list_rows, list_tail
 from tsfast._many cimport Many
-from tsfast._quote cimport Text, text_add, text_char, text_free, text_i64, text_str, text_u64
+from tsfast._quote cimport Text, text_add, text_char, text_str, text_u64
 from tsfast._replies cimport Replies
-from tsfast._row cimport Row, command_words, error_level, output_path, row_label, state_name
+from tsfast._row cimport Row, error_level, output_path
 from tsfast._spool cimport SUBMIT_FAILED, SUBMIT_OK, SUBMIT_UNKNOWN_ID, Spool, Submission, SubmitResult
-from tsfast._sys cimport CLOCK_REALTIME, SIGTERM, close, errno, tsf_now_ns
-
+from tsfast._sys cimport SIGTERM, close
 from tsfast._waiters cimport (
-    ROLE_FOLLOW, ROLE_FOLLOWING, ROLE_FOREGROUND, ROLE_NONE, ROLE_ROOM, ROLE_TELL, ROLE_WAIT, Waiters,
+    ROLE_FOLLOW, ROLE_FOLLOWING, ROLE_FOREGROUND, ROLE_NONE, ROLE_TELL, ROLE_WAIT, Waiters,
 )
 
 
@@ -464,7 +465,9 @@ cdef class Commands:
         done = self.spool.swap(command.id, command.id2, request.head.token)
         if done == -2:
             return self.reply.fail(conn, b"-U: only queued jobs can change places")
-        return self.reply.exit(conn, 0) if done == 0 else self.reply.fail_errno(conn, b"the job table could not be written")
+        if done < 0:
+            return self.reply.fail_errno(conn, b"the job table could not be written")
+        return self.reply.exit(conn, 0)
 
     cdef int _last_id(self, Conn *conn) noexcept nogil:
         if self.spool.table.header.committed == 0:
@@ -566,7 +569,9 @@ cdef class Commands:
         cdef int done = self.spool.remove(id)
         if done == -2:
             return self.reply.fail_job(conn, id, b"is running: end it with -k first")
-        return self.reply.exit(conn, 0) if done == 0 else self.reply.fail_errno(conn, b"the job table could not be written")
+        if done < 0:
+            return self.reply.fail_errno(conn, b"the job table could not be written")
+        return self.reply.exit(conn, 0)
 
     cdef int _kill(self, Conn *conn, Job *job) noexcept nogil:
         cdef int done = self.spool.signal(job.id, SIGTERM)
@@ -579,7 +584,9 @@ cdef class Commands:
         cdef int done = self.spool.urgent(id)
         if done == -2:
             return self.reply.fail_job(conn, id, b"is not queued")
-        return self.reply.exit(conn, 0) if done == 0 else self.reply.fail_errno(conn, b"the job table could not be written")
+        if done < 0:
+            return self.reply.fail_errno(conn, b"the job table could not be written")
+        return self.reply.exit(conn, 0)
 
     # ---- output ------------------------------------------------------------------------------------------------
     cdef int _output(self, Conn *conn, const Job *job, int action) noexcept nogil:

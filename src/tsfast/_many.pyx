@@ -5,7 +5,9 @@ cimport cython
 from libc.stdlib cimport free, malloc
 
 from tsfast._facts cimport tell
-from tsfast._grammar cimport ACTION_INFO, ACTION_KILL, ACTION_REMOVE, ACTION_URGENT, ACTION_WAIT, ACTION_WHY, Command, IdRange
+from tsfast._grammar cimport (
+    ACTION_INFO, ACTION_KILL, ACTION_REMOVE, ACTION_URGENT, ACTION_WAIT, ACTION_WHY, Command, IdRange,
+)
 from tsfast._jobs cimport FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_STARTING, Job
 from tsfast._layout cimport TSF_FINISHED, TSF_FRAME_PROGRESS, tsf_hot
 from tsfast._limits cimport PROGRESS_MS

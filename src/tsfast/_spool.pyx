@@ -9,14 +9,15 @@ from libc.string cimport memcmp, memcpy, memset, strlen
 from tsfast._contexts cimport Context, Contexts
 from tsfast._idmap cimport idmap_del, idmap_free, idmap_get, idmap_put, not_there
 from tsfast._jobs cimport (
-    ADD_SKIPPED, FLAG_BAD, FLAG_SKIPPED, FLAG_VOLATILE, FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING,
+    ADD_SKIPPED, FLAG_BAD, FLAG_SKIPPED, FLAG_VOLATILE, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING,
     JOB_STARTING,
     Job, Queue,
 )
 from tsfast._layout cimport (
-    TSF_FAILED, TSF_FINISHED, TSF_FORGOTTEN, TSF_JOB_FOREGROUND, TSF_JOB_VOLATILE, TSF_KILLED, TSF_LOST,
-    TSF_NONE, TSF_NOT_STARTABLE, TSF_QUEUED, TSF_REMOVED, TSF_RUNNING, TSF_SEGMENT_BITS, TSF_SKIPPED, TSF_STAGE_EXEC, TSF_STAGE_NONE,
-    TSF_STAGE_RECORD, TSF_STARTING, tsf_cold, tsf_fault, tsf_hot, tsf_hot_check, tsf_run, tsf_run_gen, tsf_run_load,
+    TSF_FAILED, TSF_FINISHED, TSF_FORGOTTEN, TSF_JOB_FOREGROUND, TSF_JOB_VOLATILE, TSF_KILLED, TSF_LOST, TSF_NONE,
+    TSF_NOT_STARTABLE, TSF_QUEUED, TSF_REMOVED, TSF_RUNNING, TSF_SEGMENT_BITS, TSF_SKIPPED, TSF_STAGE_EXEC,
+    TSF_STAGE_NONE, TSF_STAGE_RECORD, TSF_STARTING, tsf_cold, tsf_fault, tsf_hot, tsf_hot_check, tsf_run, tsf_run_gen,
+    tsf_run_load,
 )
 from tsfast._limits cimport BLOB_MAX, FOREGROUND_GRACE_MS, SPAWN_RETRY_MS, TOKENS_KEPT
 from tsfast._loop cimport Loop
@@ -221,7 +222,7 @@ cdef class Spool:
         cdef uint32_t entry
         cdef uint64_t gen
         cdef int fds[3]
-        cdef int n_fds = 0, sent = -1, i, _try
+        cdef int n_fds = 0, sent = -1, _try
         if self.table.read_cold(id, &cold) < 0:
             memset(&outcome, 0, sizeof(outcome))
             outcome.stage = TSF_STAGE_RECORD
@@ -235,7 +236,7 @@ cdef class Spool:
                 self.queue.requeue(id)
                 self.remove(id)
                 return
-        for tries in range(8):
+        for _try in range(8):
             if self.runners.prepare(&entry, &gen) < 0:
                 break
             job.attempt += 1

@@ -14,9 +14,9 @@ from tsfast._layout cimport (
 )
 from tsfast._limits cimport BLOB_MAX, READER_TRIES
 from tsfast._sys cimport (
-    AT_SYMLINK_NOFOLLOW, EINTR, EIO, ENOENT, ENOMEM, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, O_CLOEXEC, O_CREAT, O_NOFOLLOW, O_RDONLY,
-    O_RDWR, close, errno, fallocate, fstat, fstatat, ftruncate, off_t, openat, pread, pwrite, ssize_t, stat_t, unlinkat,
-    set_errno,
+    AT_SYMLINK_NOFOLLOW, EINTR, EIO, ENOENT, ENOMEM, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, O_CLOEXEC, O_CREAT,
+    O_NOFOLLOW, O_RDONLY, O_RDWR, close, errno, fallocate, fstat, fstatat, ftruncate, off_t, openat, pread, pwrite,
+    ssize_t, stat_t, unlinkat, set_errno,
 )
 from tsfast._row cimport Row
 

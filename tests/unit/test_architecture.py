@@ -35,6 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     # composition
     "_listing": LEAVES | {"_grammar", "_text", "_table", "_contexts"},
     "_spool": LEAVES | {"_jobs", "_loop", "_table", "_contexts", "_runners"},
+    # what is answered to clients: to one, about one job, about several, and which answer to what
     "_replies": LEAVES | {"_conns"},
     "_waiters": LEAVES | {"_conns"},
     "_why": LEAVES | {"_text", "_jobs", "_spool"},
@@ -52,7 +53,7 @@ ALLOWED: dict[str, set[str]] = {
 }
 
 # Pieces of a module that have files of their own.
-PIECES = {"_jobs_probe": "_jobs"}
+PIECES = {"_jobs_storage": "_jobs", "_jobs_probe": "_jobs"}
 
 FILES = sorted(path for suffix in ("pyx", "pxd", "pxi") for path in SOURCES.glob(f"_*.{suffix}"))
 
