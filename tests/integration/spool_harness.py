@@ -34,8 +34,10 @@ def alive(pid: int) -> bool:
 
 
 def sleeping(pid: int) -> bool:
-    """It waits in a system call: a client that has nothing to do but wait for its answer."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+    """It waits in a system call with a socket open: a client that has sent its request and waits for the answer."""
+    if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "S":
+        return False
+    return any(os.readlink(f"/proc/{pid}/fd/{fd}").startswith("socket:") for fd in os.listdir(f"/proc/{pid}/fd"))
 
 
 def cmdline(pid: int) -> bytes:

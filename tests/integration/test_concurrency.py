@@ -21,16 +21,11 @@ def in_parallel(queue: Queue, count: int) -> list[int]:
     """As many callers as there are jobs, started together: each waits for the end of one pipe."""
     start, go = os.pipe()
     children = [
-        queue.start(stdin=start, executable="/bin/sh", shell=False, *_waiting_shell())  # noqa: B026
-        for _ in range(count)
+        queue.start("-c", "read go; exec ts true </dev/null", stdin=start, executable="/bin/sh") for _ in range(count)
     ]
     os.close(start)
     os.close(go)
     return ids_of(children)
-
-
-def _waiting_shell() -> tuple[str, ...]:
-    return ("-c", "read go; exec ts true </dev/null")
 
 
 def test_racing_first_calls_get_one_server(queue: Queue) -> None:
@@ -88,7 +83,7 @@ def submit_many(queue: Queue, count: int) -> None:
 
 def test_list_that_the_server_leaves_to_its_caller(queue: Queue) -> None:
     """Beyond 2,000 rows the launcher runs the Python command line, which reads the table."""
-    blocker, gate = queue.blocker()
+    _, gate = queue.blocker()
     submit_many(queue, 2500)
     lines = queue.get().splitlines()
     assert len(lines) == 2502

@@ -97,7 +97,7 @@ def test_killed_while_jobs_are_added(queue: Queue) -> None:
         if before:
             os.kill(before[0], signal.SIGKILL)
             killed += 1
-            queue.wait_until(lambda: queue.servers() not in ([], before) or adder.poll() is not None)
+            queue.wait_until(lambda old=before: queue.servers() not in ([], old) or adder.poll() is not None)
     out, err = adder.communicate(timeout=60)
     assert err == b""
     ids = [int(line) for line in out.split()]
