@@ -94,12 +94,13 @@ def serve(socket: str, report: int) -> None:
             socket_path=socket,
             runner=os.path.join(os.path.dirname(os.path.abspath(__file__)), "native", "ts-run"),
             boot_id=boot_id(),
-            default_logdir=os.fsencode(os.environ.get("TMPDIR") or "/tmp"),
+            default_logdir=os.fsencode(os.path.abspath(os.environ.get("TMPDIR") or "/tmp")),
             version=version_line(),
             max_unfinished=number("TS_MAXCONN", 0, 0),
             fault=os.fsencode(os.environ.get("TSFAST_FAULT", "")),
         )
-        damaged = server.recover(number("TS_SLOTS", SLOTS_DEFAULT, 1), number("TS_MAXFINISHED", MAX_FINISHED_DEFAULT, 0))
+        slots = number("TS_SLOTS", SLOTS_DEFAULT, 1)
+        damaged = server.recover(slots, number("TS_MAXFINISHED", MAX_FINISHED_DEFAULT, 0))
         detach(log)
         server.listen()
     except (_core.TableError, ValueError) as error:

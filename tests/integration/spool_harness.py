@@ -201,9 +201,12 @@ class Queue:
             if not entry.isdigit() or int(entry) == os.getpid():
                 continue
             try:
-                known = mark in Path(f"/proc/{entry}/environ").read_bytes() or any(
-                    os.readlink(f"/proc/{entry}/fd/{fd}").startswith(str(self.directory))
-                    for fd in os.listdir(f"/proc/{entry}/fd")
+                known = mark in Path(f"/proc/{entry}/environ").read_bytes() or (
+                    Path(f"/proc/{entry}/comm").read_text() == "ts-run\n"
+                    and any(
+                        os.readlink(f"/proc/{entry}/fd/{fd}").startswith(str(self.directory))
+                        for fd in os.listdir(f"/proc/{entry}/fd")
+                    )
                 )
             except OSError:
                 continue

@@ -265,6 +265,12 @@ def test_logdir(queue: Queue) -> None:
     assert Path(queue.get("-o", queue.finish("true"))).parent == other
 
 
+def test_relative_log_directory_of_the_environment(queue: Queue) -> None:
+    job = queue.finish("true", env={"TMPDIR": "../out"})
+    assert queue.get("--get_logdir") == str(queue.out)
+    assert Path(queue.get("-o", job)).parent == queue.out
+
+
 def test_help_and_version_start_no_server(queue: Queue) -> None:
     for words in (["-h"], ["--help"], ["-V"], ["--version"]):
         done = queue.run(*words)
