@@ -77,7 +77,7 @@ cdef class Server:
         program. max_unfinished: TS_MAXCONN, 0 for no limit. Raises OSError, ValueError, TableError."""
         cdef sigset_t mask
         self.signals.fd = self.watch.fd = self.socket_dir = -1
-        self.watched = -1
+        self.watched = self.watched_directory = -1
         self.path = os.fsencode(socket_path)
         self.directory, self.name = os.path.split(self.path)
         self.path_text = self.path
@@ -168,8 +168,12 @@ cdef class Server:
         if self.watch.fd >= 0:
             if self.watched >= 0:
                 inotify_rm_watch(self.watch.fd, self.watched)
+            if self.watched_directory >= 0:
+                inotify_rm_watch(self.watch.fd, self.watched_directory)
             self.watched = inotify_add_watch(self.watch.fd, self.path_text,
                                              <uint32_t> (IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF))
+            # The socket in it does not hear of it when its directory is renamed.
+            self.watched_directory = inotify_add_watch(self.watch.fd, self.directory_text, <uint32_t> IN_MOVE_SELF)
         return self.conns.listen(sock)
 
     cdef bint _name_is_ours(self) noexcept nogil:
