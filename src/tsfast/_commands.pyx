@@ -360,6 +360,7 @@ cdef class Commands:
         if job.state == JOB_ENDED or job.state == JOB_SKIPPING:
             if self.spool.table.read_hot(id, &hot) < 0:
                 return self._fail_errno(conn, b"the job's record cannot be read")
+            self.spool.answered(id)
             return self._exit(conn, error_level(&hot))
         if self._wait_for(conn, id, ROLE_FOREGROUND) < 0:
             return self._fail_with(conn, b"the server is out of memory")

@@ -9,7 +9,7 @@ from libc.string cimport memcmp, memcpy, memset, strlen
 from tsfast._contexts cimport Context, Contexts
 from tsfast._idmap cimport idmap_del, idmap_free, idmap_get, idmap_put, not_there
 from tsfast._jobs cimport (
-    ADD_SKIPPED, FLAG_BAD, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING,
+    ADD_SKIPPED, FLAG_BAD, FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING,
     Job, Queue,
 )
 from tsfast._layout cimport (
@@ -348,11 +348,9 @@ cdef class Spool:
 
     cdef void _settled(self, uint64_t id, const tsf_hot *hot) noexcept nogil:
         """The end stands in the table: tell those who wait, skip those who must not run, forget what is not kept."""
-        cdef tsf_cold cold
         self.on_final(self.owner, id, hot)
         self._skips()
-        if self.table.read_cold(id, &cold) == 0 and cold.flags & TSF_JOB_VOLATILE:
-            self._forget_soon(id)
+        self._forget_volatile(id)
 
     cdef void _skips(self) noexcept nogil:
         cdef uint64_t id
@@ -364,6 +362,7 @@ cdef class Spool:
             self.next_end += 1
             self.table.write_hot(id, &hot)   # refused: a recovery computes it again from its dependency
             self.on_final(self.owner, id, &hot)
+            self._forget_volatile(id)
 
     # ---- FORGET ------------------------------------------------------------------------------------------------
     cdef int _forget(self, uint64_t id) noexcept nogil:
@@ -375,6 +374,16 @@ cdef class Spool:
             self.contexts.release(cold.ctx)
         self.queue.forget(id)
         return 0
+
+    cdef void _forget_volatile(self, uint64_t id) noexcept nogil:
+        cdef Job *job = self.queue.get(id)
+        if job != NULL and (job.flags & FLAG_WAITED or not self.in_grace):
+            self.answered(id)
+
+    cdef void answered(self, uint64_t id) noexcept nogil:
+        cdef tsf_cold cold
+        if self.table.read_cold(id, &cold) == 0 and cold.flags & TSF_JOB_VOLATILE:
+            self._forget_soon(id)
 
     cdef void _forget_soon(self, uint64_t id) noexcept nogil:
         cdef size_t room = 2 * self.volatile_room if self.volatile_room else 64
@@ -400,7 +409,7 @@ cdef class Spool:
 
     cdef void _trim(self) noexcept nogil:
         cdef Job *oldest
-        while self.queue.ended > self.table.header.max_finished:
+        while self.queue.ended > self.table.header.max_finished + self.kept_longer:
             oldest = self.queue.first_ended()
             if oldest == NULL or self._forget(oldest.id) < 0:
                 return
@@ -518,11 +527,13 @@ cdef class Spool:
             self._forget_removed(id)
         self._recover_tokens()
         self.contexts.sweep()
-        self._trim()
+        if self.queue.ended > self.table.header.max_finished:
+            self.kept_longer = self.queue.ended - self.table.header.max_finished
         for _start, id in sorted(self.running_since):
             self.queue.latest_start(id)
         self.running_since = []
-        if self.absent_callers:
+        if self.absent_callers or self.kept_longer:
+            self.in_grace = True
             self.loop.set_timer(self.grace_timer, FOREGROUND_GRACE_MS)
         return damaged
 
@@ -595,6 +606,8 @@ cdef class Spool:
                 job = self.queue.get(id)
                 job.attempt = hot.attempt
                 job.run = entry
+                if cold.flags & TSF_JOB_VOLATILE:
+                    self.absent_callers.append(id)
                 self.running_since.append((self.runners.run(entry).start_ns, id))
                 if hot.state == TSF_STARTING:
                     self.runners.await_start(entry)
@@ -675,3 +688,6 @@ cdef class Spool:
             if job != NULL and (job.state == JOB_ENDED or (job.state == JOB_BLOCKED and job.holds > 0)):
                 self.remove(id)
         self.absent_callers = []
+        self.kept_longer = 0
+        self.in_grace = False
+        self._trim()

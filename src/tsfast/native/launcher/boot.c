@@ -152,11 +152,12 @@ static pid_t spawn(char **command, char **environment, const struct forwarding *
     return child;
 }
 
-/* Returns once a server listens. */
+/* Returns once a server listens, or was killed before it could: then it is worth another try. */
 static void await_report(int pipe_end, pid_t child)
 {
     char report[2] = "";
     size_t size = 0;
+    int status = 0;
 
     while (size < sizeof(report)) {
         ssize_t got = read(pipe_end, report + size, sizeof(report) - size);
@@ -169,10 +170,12 @@ static void await_report(int pipe_end, pid_t child)
         if (report[0] == 'L')
             return;
     }
-    while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
         ;
     if (size == sizeof(report) && report[0] == 'X')
         leave((unsigned char)report[1]);
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+        return;
     refuse("the server could not be started (see its log)");
 }
 
