@@ -228,8 +228,10 @@ cdef class Commands:
             self._answer(conn)
         elif action == ACTION_SET_LOGDIR:
             self._set_logdir(conn, request, command)
+        elif action == ACTION_REMOVE and self._known(request.head):
+            self._exit(conn, 0)                 # the call is made again: the server died before its answer
         else:
-            self._job_action(conn, command)
+            self._job_action(conn, request, command)
 
     # ---- adding a job ------------------------------------------------------------------------------------------
     cdef bint _full(self) noexcept nogil:
@@ -392,7 +394,7 @@ cdef class Commands:
         if self.spool.signal(id, number) == -2:
             # Not started yet: whoever interrupts its caller wants it gone.
             self._stop_waiting(conn)
-            self.spool.remove(id)
+            self.spool.remove(id, NULL)
             self._exit(conn, 128 + number)
 
     cdef void _hung_up(self, Conn *conn) noexcept nogil:
@@ -403,7 +405,7 @@ cdef class Commands:
         elif role != ROLE_NONE:
             self._stop_waiting(conn)
         if role == ROLE_FOREGROUND and not self.stopping:
-            self.spool.remove(id)               # refused when it runs: then it runs on
+            self.spool.remove(id, NULL)         # refused when it runs: then it runs on
 
     # ---- waiting -----------------------------------------------------------------------------------------------
     cdef Conn *_first_waiting(self, uint64_t id) noexcept nogil:
@@ -588,7 +590,7 @@ cdef class Commands:
         cdef Job *job = self.spool.queue.first_running()
         return job if job != NULL else self.spool.queue.last_ended()
 
-    cdef int _job_action(self, Conn *conn, const Command *command) noexcept nogil:
+    cdef int _job_action(self, Conn *conn, const Request *request, const Command *command) noexcept nogil:
         cdef Job *job
         cdef int action = command.action
         cdef bint by_run = (action == ACTION_TAIL or action == ACTION_CAT or action == ACTION_PID
@@ -606,7 +608,7 @@ cdef class Commands:
         if action == ACTION_WAIT:
             return self._wait(conn, job)
         if action == ACTION_REMOVE:
-            return self._remove(conn, job)
+            return self._remove(conn, job, request.head.token)
         if action == ACTION_KILL:
             return self._kill(conn, job)
         if action == ACTION_URGENT:
@@ -623,9 +625,9 @@ cdef class Commands:
             return self._fail_with(conn, b"the server is out of memory")
         return 0
 
-    cdef int _remove(self, Conn *conn, Job *job) noexcept nogil:
+    cdef int _remove(self, Conn *conn, Job *job, const uint64_t *token) noexcept nogil:
         cdef uint64_t id = job.id
-        cdef int done = self.spool.remove(id)
+        cdef int done = self.spool.remove(id, token)
         if done == -2:
             return self._fail_job(conn, id, b"is running: end it with -k first")
         return self._exit(conn, 0) if done == 0 else self._fail_errno(conn, b"the job table could not be written")

@@ -48,6 +48,13 @@ cdef void grace_due(void *owner) noexcept nogil:
         (<Spool> owner)._give_up_callers()
 
 
+cdef const uint64_t *removed_token(const tsf_hot *hot) noexcept nogil:
+    """Token of the call that removed the job, of a record whose storage is still to be given back; else NULL."""
+    if hot.state == TSF_REMOVED or (hot.state == TSF_FORGOTTEN and hot.start_ns | hot.duration_ns):
+        return &hot.start_ns
+    return NULL
+
+
 @cython.final
 cdef class Spool:
     def __init__(self, Loop loop, Table table, Contexts contexts, Runners runners):
@@ -59,6 +66,7 @@ cdef class Spool:
         self.next_end = 1
         self.absent_callers = []
         self.running_since = []
+        self.removal_tokens = []
         self.backoff_timer = loop.new_timer(backoff_due, <void *> self)
         self.grace_timer = loop.new_timer(grace_due, <void *> self)
         runners.owner = <void *> self
@@ -69,7 +77,7 @@ cdef class Spool:
     def __dealloc__(self):
         idmap_free(&self.token_ids)
         free(self.scratch)
-        free(self.volatile_ended)
+        free(self.forgettable)
 
     # ---- SUBMIT ------------------------------------------------------------------------------------------------
     cdef SubmitResult submit(self, const Submission *job, uint64_t *id) noexcept nogil:
@@ -229,7 +237,7 @@ cdef class Spool:
             n_fds = self.take_descriptors(self.owner, id, fds)
             if n_fds == 0:                     # its caller left after it had been handed out once
                 self.queue.requeue(id)
-                self.remove(id)
+                self.remove(id, NULL)
                 return
         for tries in range(8):
             if self.runners.prepare(&entry, &gen) < 0:
@@ -386,25 +394,29 @@ cdef class Spool:
             self._forget_soon(id)
 
     cdef void _forget_soon(self, uint64_t id) noexcept nogil:
-        cdef size_t room = 2 * self.volatile_room if self.volatile_room else 64
+        cdef size_t room = 2 * self.forgettable_room if self.forgettable_room else 64
         cdef uint64_t *grown
-        if self.n_volatile_ended == self.volatile_room:
-            grown = <uint64_t *> realloc(self.volatile_ended, room * sizeof(uint64_t))
+        if self.n_forgettable == self.forgettable_room:
+            grown = <uint64_t *> realloc(self.forgettable, room * sizeof(uint64_t))
             if grown == NULL:
-                self._forget(id)
-                return
-            self.volatile_ended = grown
-            self.volatile_room = room
-        self.volatile_ended[self.n_volatile_ended] = id
-        self.n_volatile_ended += 1
+                return                         # the next recovery does it
+            self.forgettable = grown
+            self.forgettable_room = room
+        self.forgettable[self.n_forgettable] = id
+        self.n_forgettable += 1
 
     cdef void tidy(self) noexcept nogil:
+        cdef uint64_t id
         cdef Job *job
-        while self.n_volatile_ended:
-            self.n_volatile_ended -= 1
-            job = self.queue.get(self.volatile_ended[self.n_volatile_ended])
+        cdef tsf_hot hot
+        while self.n_forgettable:
+            self.n_forgettable -= 1
+            id = self.forgettable[self.n_forgettable]
+            job = self.queue.get(id)
             if job != NULL and job.state == JOB_ENDED:
-                self._forget(job.id)
+                self._forget(id)
+            elif job == NULL and self.table.read_hot(id, &hot) == 0 and removed_token(&hot) != NULL:
+                self._forget_removed(id)
         self._trim()
 
     cdef void _trim(self) noexcept nogil:
@@ -430,25 +442,32 @@ cdef class Spool:
         return 0
 
     # ---- changes to the queue ----------------------------------------------------------------------------------
-    cdef int remove(self, uint64_t id) noexcept nogil:
+    cdef int remove(self, uint64_t id, const uint64_t *token) noexcept nogil:
         cdef Job *job = self.queue.get(id)
         cdef tsf_hot hot
         if job == NULL or job.state == JOB_STARTING or job.state == JOB_RUNNING:
             return -2
-        if job.state == JOB_ENDED:
+        if job.state == JOB_ENDED and (token == NULL or token[0] == 0):
             return self._forget(id)
-        # First final, then its dependents, then forgotten: see _skipped_from_birth.
+        # First final, then its dependents, then forgotten: see _skipped_from_birth. The token stays until the answer is
+        # sent: the same call, made again because the server died before that, must not remove another job.
         memset(&hot, 0, sizeof(hot))
-        hot.state = TSF_REMOVED
+        hot.state = TSF_FORGOTTEN if job.state == JOB_ENDED else TSF_REMOVED
         hot.order = self.next_end
+        if token != NULL:
+            hot.start_ns = token[0]
+            hot.duration_ns = token[1]
         if self.table.write_hot(id, &hot) < 0:
             return -1
         tsf_fault(b"remove-recorded")
+        self._forget_soon(id)
+        if job.state == JOB_ENDED:
+            self.queue.forget(id)
+            return 0
         self.next_end += 1
         self.queue.remove(id)
         self.on_final(self.owner, id, &hot)
         self._skips()
-        self._forget_removed(id)
         return 0
 
     cdef void _forget_removed(self, uint64_t id) noexcept nogil:
@@ -556,7 +575,7 @@ cdef class Spool:
                 if hot.state == TSF_NONE and hot.check == 0:
                     continue                   # a hole
                 state = hot.state if tsf_hot_check(hot, id) == hot.check else <int> TSF_NONE
-                if state == TSF_FORGOTTEN:
+                if state == TSF_FORGOTTEN and removed_token(hot) == NULL:
                     continue
                 whole = self.table.read_cold(id, &cold) == 0
                 self.table.recovered(id)
@@ -565,6 +584,11 @@ cdef class Spool:
                 if not whole:
                     memset(&cold, 0, sizeof(cold))
                     cold.slots = 1
+                if state == TSF_FORGOTTEN or state == TSF_REMOVED:
+                    self.removal_tokens.append((hot.start_ns, hot.duration_ns, id))
+                if state == TSF_FORGOTTEN:
+                    removed.append(id)
+                    continue
                 if state == TSF_NONE or not whole:
                     damaged.append(id)
                 if state == TSF_NONE or (state == TSF_QUEUED and not whole):
@@ -672,11 +696,17 @@ cdef class Spool:
 
     cdef _recover_tokens(self):
         cdef tsf_cold cold
+        cdef uint64_t token[2]
         cdef uint64_t id = self.table.header.committed, low
         low = max(self.table.header.floor, id - TOKENS_KEPT if id > TOKENS_KEPT else 0)
         for id in range(low, self.table.header.committed):
             if self.table.read_cold(id, &cold) == 0:
                 self._remember(cold.token, id)
+        for first, second, removed in self.removal_tokens:
+            token[0] = first
+            token[1] = second
+            self._remember(token, removed)
+        self.removal_tokens = []
 
     cdef _give_up_callers(self):
         """Foreground jobs of before the restart whose callers have not come back: not started without their
@@ -686,7 +716,7 @@ cdef class Spool:
         for id in self.absent_callers:
             job = self.queue.get(id)
             if job != NULL and (job.state == JOB_ENDED or (job.state == JOB_BLOCKED and job.holds > 0)):
-                self.remove(id)
+                self.remove(id, NULL)
         self.absent_callers = []
         self.kept_longer = 0
         self.in_grace = False

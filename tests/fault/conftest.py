@@ -1,4 +1,5 @@
 import pytest
+
 from fault.fault_harness import Queue
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+
 from fault.fault_harness import PATIENCE, SOURCES, kill
 
 HOT_BYTES, HOT, COLD = 65536 * 64, 64, 128

@@ -5,6 +5,7 @@ import subprocess
 
 import psutil
 import pytest
+
 from fault.fault_harness import TS, kill
 
 
@@ -272,3 +273,20 @@ def test_repeated_submission_after_a_death_gets_the_same_id(queue):
     assert queue.job("two") == 1
     queue.wait(1)
     assert queue.started() == ["one", "two"]
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_repeated_removal_after_a_death_removes_no_other_job(queue, ended):
+    """`ts -r` without an id means the last one added, which is another one after the first try."""
+    queue.start("remove-recorded:kill")
+    for name in ("one", "two"):
+        queue.job(name, "true", "-N", 99)
+    if ended:
+        queue.wait(queue.job("three"))
+    else:
+        queue.job("three", "true", "-N", 99)
+    queue.ts("-r")
+    assert not (queue.folder / "fault").exists()
+    assert list(queue.jobs()) == [0, 1]
+    queue.kill_server()
+    assert list(queue.jobs()) == [0, 1]
