@@ -201,12 +201,14 @@ cdef class Commands:
             self.reply.answer(conn)
         elif action == ACTION_SET_LOGDIR:
             self._set_logdir(conn, request, command)
+        elif action == ACTION_REMOVE and self._known(request.head):
+            self.reply.exit(conn, 0)            # the call is made again: the server died before its answer
         elif action == ACTION_WAIT_ALL:
             self.many.wait_all(conn, request.head.tty & TSF_TTY_STDERR)
         elif command.n_ranges and not command.has_id:
-            self.many.perform(conn, command, request.head.tty & TSF_TTY_STDERR)
+            self.many.perform(conn, command, request.head)
         else:
-            self._job_action(conn, command)
+            self._job_action(conn, request, command)
 
     # ---- adding a job ------------------------------------------------------------------------------------------
     cdef bint _full(self) noexcept nogil:
@@ -309,6 +311,7 @@ cdef class Commands:
         if job.state == JOB_ENDED or job.state == JOB_SKIPPING:
             if self.spool.table.read_hot(id, &hot) < 0:
                 return self.reply.fail_errno(conn, b"the job's record cannot be read")
+            self.spool.answered(id)
             return self.reply.exit(conn, error_level(&hot))
         if self._wait_for(conn, id, ROLE_FOREGROUND) < 0:
             return self.reply.no_memory(conn)
@@ -340,7 +343,7 @@ cdef class Commands:
         if self.spool.signal(id, number) == -2:
             # Not started yet: whoever interrupts its caller wants it gone.
             self.waiters.remove(conn)
-            self.spool.remove(id)
+            self.spool.remove(id, NULL)
             self.reply.exit(conn, 128 + number)
 
     cdef void _hung_up(self, Conn *conn) noexcept nogil:
@@ -348,7 +351,7 @@ cdef class Commands:
         cdef int role = conn.role
         self.waiters.remove(conn)
         if role == ROLE_FOREGROUND and not self.stopping:
-            self.spool.remove(id)               # refused when it runs: then it runs on
+            self.spool.remove(id, NULL)         # refused when it runs: then it runs on
 
     # ---- waiting -----------------------------------------------------------------------------------------------
     cdef int _wait_for(self, Conn *conn, uint64_t id, int role) noexcept nogil:
@@ -515,7 +518,7 @@ cdef class Commands:
                 job = self.spool.queue.preceding(job)
         return job
 
-    cdef int _job_action(self, Conn *conn, const Command *command) noexcept nogil:
+    cdef int _job_action(self, Conn *conn, const Request *request, const Command *command) noexcept nogil:
         cdef Job *job
         cdef int action = command.action
         cdef bint by_run = (action == ACTION_TAIL or action == ACTION_CAT or action == ACTION_PID
@@ -533,7 +536,7 @@ cdef class Commands:
         if action == ACTION_WAIT:
             return self._wait(conn, job)
         if action == ACTION_REMOVE:
-            return self._remove(conn, job)
+            return self._remove(conn, job, request.head.token)
         if action == ACTION_KILL:
             return self._kill(conn, job)
         if action == ACTION_URGENT:
@@ -564,9 +567,9 @@ cdef class Commands:
             return self.reply.no_memory(conn)
         return 0
 
-    cdef int _remove(self, Conn *conn, Job *job) noexcept nogil:
+    cdef int _remove(self, Conn *conn, Job *job, const uint64_t *token) noexcept nogil:
         cdef uint64_t id = job.id
-        cdef int done = self.spool.remove(id)
+        cdef int done = self.spool.remove(id, token)
         if done == -2:
             return self.reply.fail_job(conn, id, b"is running: end it with -k first")
         if done < 0:

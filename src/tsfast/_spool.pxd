@@ -55,13 +55,16 @@ cdef class Spool:
     cdef bint backing_off             # the system refused a process: no starts until the timer
     cdef uint32_t revoked_in_row      # starts that no runner took, since the last that one did
     cdef int backoff_timer, grace_timer
+    cdef list removal_tokens          # recovery: (token, token, id) of jobs that were just being removed
     cdef list running_since           # recovery: (start time, id) of the running jobs
+    cdef bint in_grace                # after a restart: callers may still come back for what they wait for
+    cdef uint64_t kept_longer         # after a restart: so many more ended jobs are kept, whose callers may come back
     cdef list absent_callers          # after a restart: ids of foreground jobs whose callers may come back
     cdef uint64_t tokens[TOKENS_KEPT][3]      # ring: token, id + 1
     cdef IdMap token_ids              # mixed token -> place in the ring
     cdef uint64_t n_tokens
-    cdef uint64_t *volatile_ended     # owned: ids to be forgotten once their callers have the answer
-    cdef size_t n_volatile_ended, volatile_room
+    cdef uint64_t *forgettable        # owned: ids to be forgotten once their callers have the answer
+    cdef size_t n_forgettable, forgettable_room
     cdef char *scratch                # owned; a blob under construction
     cdef size_t scratch_room
     cdef void *owner
@@ -73,11 +76,12 @@ cdef class Spool:
     # Start what can start now.
     cdef void dispatch(self) noexcept nogil
     # The following: 0, or -1 with errno when the disk refused it (nothing changed), -2 when the job's state forbids it.
-    cdef int remove(self, uint64_t id) noexcept nogil
+    cdef int remove(self, uint64_t id, const uint64_t *token) noexcept nogil     # token: of the call, NULL: no call's
     cdef int urgent(self, uint64_t id) noexcept nogil
     cdef int swap(self, uint64_t a, uint64_t b, const uint64_t *token) noexcept nogil
     cdef int set_slots(self, uint32_t slots) noexcept nogil
     cdef int signal(self, uint64_t id, int number) noexcept nogil
+    cdef void answered(self, uint64_t id) noexcept nogil     # the caller of an ended foreground job has its answer
     cdef int clear(self) noexcept nogil
     cdef int drop_all(self) noexcept nogil        # -K
     # Forget what is not to be kept: ended -nf jobs, and the oldest ended ones beyond the number to be kept. Called when
@@ -102,6 +106,7 @@ cdef class Spool:
     cdef void _skips(self) noexcept nogil
     cdef int _forget(self, uint64_t id) noexcept nogil
     cdef void _forget_soon(self, uint64_t id) noexcept nogil
+    cdef void _forget_volatile(self, uint64_t id) noexcept nogil
     cdef void _forget_removed(self, uint64_t id) noexcept nogil
     cdef list _recover_jobs(self, list damaged, list removed)
     cdef _hold_damaged(self, uint64_t id, uint32_t slots)

@@ -9,8 +9,8 @@ from libc.string cimport memcmp, memcpy, memset, strlen
 from tsfast._contexts cimport Context, Contexts
 from tsfast._idmap cimport idmap_del, idmap_free, idmap_get, idmap_put, not_there
 from tsfast._jobs cimport (
-    ADD_SKIPPED, FLAG_BAD, FLAG_SKIPPED, FLAG_VOLATILE, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING,
-    JOB_STARTING,
+    ADD_SKIPPED, FLAG_BAD, FLAG_SKIPPED, FLAG_VOLATILE, FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING,
+    JOB_SKIPPING, JOB_STARTING,
     Job, Queue,
 )
 from tsfast._layout cimport (
@@ -50,6 +50,13 @@ cdef void grace_due(void *owner) noexcept nogil:
         (<Spool> owner)._give_up_callers()
 
 
+cdef const uint64_t *removed_token(const tsf_hot *hot) noexcept nogil:
+    """Token of the call that removed the job, of a record whose storage is still to be given back; else NULL."""
+    if hot.state == TSF_REMOVED or (hot.state == TSF_FORGOTTEN and hot.start_ns | hot.duration_ns):
+        return &hot.start_ns
+    return NULL
+
+
 @cython.final
 cdef class Spool:
     def __init__(self, Loop loop, Table table, Contexts contexts, Runners runners):
@@ -61,6 +68,7 @@ cdef class Spool:
         self.next_end = 1
         self.absent_callers = []
         self.running_since = []
+        self.removal_tokens = []
         self.backoff_timer = loop.new_timer(backoff_due, <void *> self)
         self.grace_timer = loop.new_timer(grace_due, <void *> self)
         runners.owner = <void *> self
@@ -71,7 +79,7 @@ cdef class Spool:
     def __dealloc__(self):
         idmap_free(&self.token_ids)
         free(self.scratch)
-        free(self.volatile_ended)
+        free(self.forgettable)
 
     # ---- SUBMIT ------------------------------------------------------------------------------------------------
     cdef SubmitResult submit(self, const Submission *job, uint64_t *id) noexcept nogil:
@@ -234,7 +242,7 @@ cdef class Spool:
             n_fds = self.take_descriptors(self.owner, id, fds)
             if n_fds == 0:                     # its caller left after it had been handed out once
                 self.queue.requeue(id)
-                self.remove(id)
+                self.remove(id, NULL)
                 return
         for _try in range(8):
             if self.runners.prepare(&entry, &gen) < 0:
@@ -353,11 +361,9 @@ cdef class Spool:
 
     cdef void _settled(self, uint64_t id, const tsf_hot *hot) noexcept nogil:
         """The end stands in the table: tell those who wait, skip those who must not run, forget what is not kept."""
-        cdef bint is_volatile = self.queue.get(id).flags & FLAG_VOLATILE
         self.on_final(self.owner, id, hot)
         self._skips()
-        if is_volatile:
-            self._forget_soon(id)
+        self._forget_volatile(id)
 
     cdef void _skips(self) noexcept nogil:
         cdef uint64_t id
@@ -370,6 +376,7 @@ cdef class Spool:
             self.table.write_hot(id, &hot)   # refused: a recovery computes it again from its dependency
             self.queue.get(id).flags |= FLAG_SKIPPED
             self.on_final(self.owner, id, &hot)
+            self._forget_volatile(id)
 
     # ---- FORGET ------------------------------------------------------------------------------------------------
     cdef int _forget(self, uint64_t id) noexcept nogil:
@@ -382,31 +389,45 @@ cdef class Spool:
         self.queue.forget(id)
         return 0
 
+    cdef void _forget_volatile(self, uint64_t id) noexcept nogil:
+        cdef Job *job = self.queue.get(id)
+        if job != NULL and (job.flags & FLAG_WAITED or not self.in_grace):
+            self.answered(id)
+
+    cdef void answered(self, uint64_t id) noexcept nogil:
+        cdef tsf_cold cold
+        if self.table.read_cold(id, &cold) == 0 and cold.flags & TSF_JOB_VOLATILE:
+            self._forget_soon(id)
+
     cdef void _forget_soon(self, uint64_t id) noexcept nogil:
-        cdef size_t room = 2 * self.volatile_room if self.volatile_room else 64
+        cdef size_t room = 2 * self.forgettable_room if self.forgettable_room else 64
         cdef uint64_t *grown
-        if self.n_volatile_ended == self.volatile_room:
-            grown = <uint64_t *> realloc(self.volatile_ended, room * sizeof(uint64_t))
+        if self.n_forgettable == self.forgettable_room:
+            grown = <uint64_t *> realloc(self.forgettable, room * sizeof(uint64_t))
             if grown == NULL:
-                self._forget(id)
-                return
-            self.volatile_ended = grown
-            self.volatile_room = room
-        self.volatile_ended[self.n_volatile_ended] = id
-        self.n_volatile_ended += 1
+                return                         # the next recovery does it
+            self.forgettable = grown
+            self.forgettable_room = room
+        self.forgettable[self.n_forgettable] = id
+        self.n_forgettable += 1
 
     cdef void tidy(self) noexcept nogil:
+        cdef uint64_t id
         cdef Job *job
-        while self.n_volatile_ended:
-            self.n_volatile_ended -= 1
-            job = self.queue.get(self.volatile_ended[self.n_volatile_ended])
+        cdef tsf_hot hot
+        while self.n_forgettable:
+            self.n_forgettable -= 1
+            id = self.forgettable[self.n_forgettable]
+            job = self.queue.get(id)
             if job != NULL and job.state == JOB_ENDED:
-                self._forget(job.id)
+                self._forget(id)
+            elif job == NULL and self.table.read_hot(id, &hot) == 0 and removed_token(&hot) != NULL:
+                self._forget_removed(id)
         self._trim()
 
     cdef void _trim(self) noexcept nogil:
         cdef Job *oldest
-        while self.queue.ended > self.table.header.max_finished:
+        while self.queue.ended > self.table.header.max_finished + self.kept_longer:
             oldest = self.queue.first_ended()
             if oldest == NULL or self._forget(oldest.id) < 0:
                 return
@@ -427,25 +448,32 @@ cdef class Spool:
         return 0
 
     # ---- changes to the queue ----------------------------------------------------------------------------------
-    cdef int remove(self, uint64_t id) noexcept nogil:
+    cdef int remove(self, uint64_t id, const uint64_t *token) noexcept nogil:
         cdef Job *job = self.queue.get(id)
         cdef tsf_hot hot
         if job == NULL or job.state == JOB_STARTING or job.state == JOB_RUNNING:
             return -2
-        if job.state == JOB_ENDED:
+        if job.state == JOB_ENDED and (token == NULL or token[0] == 0):
             return self._forget(id)
-        # First final, then its dependents, then forgotten: see _skipped_from_birth.
+        # First final, then its dependents, then forgotten: see _skipped_from_birth. The token stays until the answer is
+        # sent: the same call, made again because the server died before that, must not remove another job.
         memset(&hot, 0, sizeof(hot))
-        hot.state = TSF_REMOVED
+        hot.state = TSF_FORGOTTEN if job.state == JOB_ENDED else TSF_REMOVED
         hot.order = self.next_end
+        if token != NULL:
+            hot.start_ns = token[0]
+            hot.duration_ns = token[1]
         if self.table.write_hot(id, &hot) < 0:
             return -1
         tsf_fault(b"remove-recorded")
+        self._forget_soon(id)
+        if job.state == JOB_ENDED:
+            self.queue.forget(id)
+            return 0
         self.next_end += 1
         self.queue.remove(id)
         self.on_final(self.owner, id, &hot)
         self._skips()
-        self._forget_removed(id)
         return 0
 
     cdef void _forget_removed(self, uint64_t id) noexcept nogil:
@@ -524,11 +552,13 @@ cdef class Spool:
             self._forget_removed(id)
         self._recover_tokens()
         self.contexts.sweep()
-        self._trim()
+        if self.queue.ended > self.table.header.max_finished:
+            self.kept_longer = self.queue.ended - self.table.header.max_finished
         for _start, id in sorted(self.running_since):
             self.queue.latest_start(id)
         self.running_since = []
-        if self.absent_callers:
+        if self.absent_callers or self.kept_longer:
+            self.in_grace = True
             self.loop.set_timer(self.grace_timer, FOREGROUND_GRACE_MS)
         return damaged
 
@@ -554,7 +584,7 @@ cdef class Spool:
                 if hot.state == TSF_NONE and hot.check == 0:
                     continue                   # a hole
                 state = hot.state if tsf_hot_check(hot, id) == hot.check else <int> TSF_NONE
-                if state == TSF_FORGOTTEN:
+                if state == TSF_FORGOTTEN and removed_token(hot) == NULL:
                     continue
                 whole = self.table.read_cold(id, &cold) == 0
                 self.table.recovered(id)
@@ -563,6 +593,11 @@ cdef class Spool:
                 if not whole:
                     memset(&cold, 0, sizeof(cold))
                     cold.slots = 1
+                if state == TSF_FORGOTTEN or state == TSF_REMOVED:
+                    self.removal_tokens.append((hot.start_ns, hot.duration_ns, id))
+                if state == TSF_FORGOTTEN:
+                    removed.append(id)
+                    continue
                 if state == TSF_NONE or not whole:
                     damaged.append(id)
                 if state == TSF_NONE or (state == TSF_QUEUED and not whole):
@@ -604,6 +639,8 @@ cdef class Spool:
                 job = self.queue.get(id)
                 job.attempt = hot.attempt
                 job.run = entry
+                if cold.flags & TSF_JOB_VOLATILE:
+                    self.absent_callers.append(id)
                 self.running_since.append((self.runners.run(entry).start_ns, id))
                 if hot.state == TSF_STARTING:
                     self.runners.await_start(entry)
@@ -674,11 +711,17 @@ cdef class Spool:
 
     cdef _recover_tokens(self):
         cdef tsf_cold cold
+        cdef uint64_t token[2]
         cdef uint64_t id = self.table.header.committed, low
         low = max(self.table.header.floor, id - TOKENS_KEPT if id > TOKENS_KEPT else 0)
         for id in range(low, self.table.header.committed):
             if self.table.read_cold(id, &cold) == 0:
                 self._remember(cold.token, id)
+        for first, second, removed in self.removal_tokens:
+            token[0] = first
+            token[1] = second
+            self._remember(token, removed)
+        self.removal_tokens = []
 
     cdef _give_up_callers(self):
         """Foreground jobs of before the restart whose callers have not come back: not started without their
@@ -688,5 +731,8 @@ cdef class Spool:
         for id in self.absent_callers:
             job = self.queue.get(id)
             if job != NULL and (job.state == JOB_ENDED or (job.state == JOB_BLOCKED and job.holds > 0)):
-                self.remove(id)
+                self.remove(id, NULL)
         self.absent_callers = []
+        self.kept_longer = 0
+        self.in_grace = False
+        self._trim()

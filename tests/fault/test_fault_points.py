@@ -32,7 +32,7 @@ def scenario(queue):
     ids["big"] = queue.job("big", "true", "-N", 99)
     ids["removed"] = queue.job("removed", "true", "-N", 99)
     ids["late"] = queue.job("late", "true", "-N", 98)
-    queue.ts("-r", ids["removed"], code=None)
+    queue.ts("-r", ids["removed"])
     queue.ts("-U", f"{ids['big']}-{ids['late']}")
     ids["last"] = queue.job("last", "exit 200")
     return ids
