@@ -132,6 +132,7 @@ cdef class Server:
                 self.commands.admit_parked()
                 self.spool.dispatch()
                 self.conns.flush()
+                self.spool.trim()
                 if self.loop.turn(False) < 0:
                     break
             dropped = self.commands.last_caller != NULL

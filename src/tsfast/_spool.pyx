@@ -343,13 +343,13 @@ cdef class Spool:
         memcpy(hot.suffix, outcome.suffix, sizeof(hot.suffix))
 
     cdef void _settled(self, uint64_t id, const tsf_hot *hot) noexcept nogil:
-        """The end stands in the table: tell those who wait, skip those who must not run, forget what is not kept."""
+        """The end stands in the table: tell those who wait, skip those who must not run. The owner calls trim() once the
+        next job has been started: nobody waits for the old ones to be forgotten."""
         cdef bint is_volatile = self.queue.get(id).flags & FLAG_VOLATILE
         self.on_final(self.owner, id, hot)
         self._skips()
         if is_volatile:
             self._forget(id)
-        self.trim()
 
     cdef void _skips(self) noexcept nogil:
         cdef uint64_t id
