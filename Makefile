@@ -9,9 +9,10 @@ CC_FILES = $(wildcard src/tsfast/native/*.[ch] src/tsfast/native/*/*.[ch])
 STUBBED = $(patsubst src/tsfast/%.pyi,tsfast.%,$(wildcard src/tsfast/_*.pyi))
 CYTHON_OWN = tsfast\._\w+\.__pyx_capi__
 TESTS ?=
+BENCH ?=
 
 .DEFAULT_GOAL := build
-.PHONY: demo build debug test test-debug lint format typecheck bench wheel clean distclean
+.PHONY: demo build debug test test-debug lint format typecheck bench bench-quick wheel clean distclean
 
 # Installs in place with the given extras. The compilers' output is shown when they fail; else only which compiler the
 # native programs got.
@@ -77,9 +78,14 @@ typecheck: $(VENV)/.ready
 	$(BIN)/mypy
 	$(if $(STUBBED),$(BIN)/stubtest --ignore-unused-allowlist --allowlist <(echo '$(CYTHON_OWN)') $(STUBBED))
 
+# Side by side with tsp, if that is installed. Figures, not tests: nothing fails on a slow machine.
 bench: $(VENV)/.ready
-	$(call install,[test])
-	$(BIN)/python -m pytest -o python_files='bench_*.py' --benchmark-only bench
+	$(call install,)
+	$(BIN)/python bench/run.py $(BENCH)
+
+bench-quick: $(VENV)/.ready
+	$(call install,)
+	$(BIN)/python bench/run.py --quick $(BENCH)
 
 wheel: $(VENV)/.ready
 	rm -rf build/lib.* build/bdist.* # setuptools would ship what is no longer in src

@@ -17,7 +17,7 @@ def measure(options: Options) -> list[Figure]:
         for slots in (1, 2, 8):
             if options.quick and slots == 2:
                 continue
-            rates: dict[str, list[float]] = {name: [] for name, _ in peers(options)} | {"floor": []}
+            rates: dict[str, list[float]] = {name: [] for name, _ in [*peers(options), ("floor", "")]}
             for _ in range(options.size(5, 2)):
                 for name, program in peers(options):
                     with Queue(name, program, slots) as queue:
