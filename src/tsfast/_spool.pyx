@@ -9,7 +9,8 @@ from libc.string cimport memcpy, memset, strlen
 from tsfast._contexts cimport Context, Contexts
 from tsfast._idmap cimport idmap_del, idmap_free, idmap_get, idmap_put, not_there
 from tsfast._jobs cimport (
-    ADD_SKIPPED, FLAG_BAD, FLAG_VOLATILE, FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING,
+    ADD_SKIPPED, FLAG_BAD, FLAG_VOLATILE, FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY,
+    JOB_RUNNING, JOB_SKIPPING, JOB_STARTING,
     Job, Queue,
 )
 from tsfast._layout cimport (
@@ -343,8 +344,8 @@ cdef class Spool:
         memcpy(hot.suffix, outcome.suffix, sizeof(hot.suffix))
 
     cdef void _settled(self, uint64_t id, const tsf_hot *hot) noexcept nogil:
-        """The end stands in the table: tell those who wait, skip those who must not run. The owner calls trim() once the
-        next job has been started: nobody waits for the old ones to be forgotten."""
+        """The end stands in the table: tell those who wait, skip those who must not run. The owner calls trim() once
+        the next job has been started: nobody waits for the old ones to be forgotten."""
         cdef bint is_volatile = self.queue.get(id).flags & FLAG_VOLATILE
         self.on_final(self.owner, id, hot)
         self._skips()
