@@ -416,12 +416,19 @@ cdef class Commands:
     # ---- actions on the queue ----------------------------------------------------------------------------------
     cdef int _list(self, Conn *conn, const Request *request, const Command *command) noexcept nogil:
         cdef uint64_t ids[LIST_ROWS_MAX]
+        cdef uint64_t live[LIST_ROWS_MAX]
         cdef uint32_t columns = request.head.columns if request.head.tty & TSF_TTY_STDOUT else 0
-        cdef size_t n
+        cdef size_t n, n_live, i
         cdef Job *job
         if self.spool.queue.known > LIST_ROWS_MAX:
             return self.reply.elsewhere(conn)
-        n = self.spool.queue.live(ids, LIST_ROWS_MAX)
+        n_live = self.spool.queue.live(live, LIST_ROWS_MAX)
+        n = 0
+        for i in range(2 * n_live):            # those that run, then those that wait
+            job = self.spool.queue.get(live[i % n_live])
+            if (job.state == JOB_STARTING or job.state == JOB_RUNNING) == (i < n_live):
+                ids[n] = job.id
+                n += 1
         job = self.spool.queue.first_ended()
         while job != NULL:
             ids[n] = job.id

@@ -22,18 +22,19 @@ from tsfast._text cimport json_row, list_header, list_row, tab_row
 cdef enum:
     ROWS_AT_ONCE = 1024
 
-# What a list is sorted by: those who have not ended by their place in the queue, then the others by that of their end.
+# What a list is sorted by: running jobs and then queued ones by their place in the queue, then the others by that of
+# their end.
 cdef struct Place:
     uint64_t id
     uint64_t order
-    int ended
+    int part                 # 0: running, 1: queued, 2: ended
 
 
 cdef int by_place(const void *a, const void *b) noexcept nogil:
     cdef const Place *one = <const Place *> a
     cdef const Place *two = <const Place *> b
-    if one.ended != two.ended:
-        return one.ended - two.ended
+    if one.part != two.part:
+        return one.part - two.part
     if one.order != two.order:
         return -1 if one.order < two.order else 1
     return -1 if one.id < two.id else 1
@@ -126,8 +127,8 @@ cdef class _Places:
             return
         place.id = id
         place.order = hot.order
-        place.ended = hot.state >= TSF_FINISHED
-        self.running += hot.state == TSF_STARTING or hot.state == TSF_RUNNING
+        place.part = 2 if hot.state >= TSF_FINISHED else hot.state == TSF_QUEUED
+        self.running += place.part == 0
         self.n += 1
 
 

@@ -395,8 +395,8 @@ cdef class Spool:
             self.answered(id)
 
     cdef void answered(self, uint64_t id) noexcept nogil:
-        cdef tsf_cold cold
-        if self.table.read_cold(id, &cold) == 0 and cold.flags & TSF_JOB_VOLATILE:
+        cdef Job *job = self.queue.get(id)
+        if job != NULL and job.flags & FLAG_VOLATILE:
             self._forget_soon(id)
 
     cdef void _forget_soon(self, uint64_t id) noexcept nogil:
