@@ -30,6 +30,7 @@ from tsfast._sys cimport (
     CLOCK_REALTIME, O_CLOEXEC, O_DIRECTORY, O_RDONLY, SIGTERM, close, errno, open_, tsf_now_ns,
 )
 from tsfast._text cimport info
+from tsfast._tokens cimport tokens_find
 
 
 # ---- handlers of the layers below: owner is the Commands object ------------------------------------------------
@@ -238,7 +239,7 @@ cdef class Commands:
         return self.max_unfinished and self.spool.queue.known - self.spool.queue.ended >= self.max_unfinished
 
     cdef bint _known(self, const tsf_request *head) noexcept nogil:
-        return self.spool._token_id(head.token) != 0
+        return tokens_find(&self.spool.tokens, head.token) != 0
 
     cdef int _park(self, Conn *conn, const char *payload, uint32_t size) noexcept nogil:
         conn.parked = <char *> malloc(size)

@@ -38,7 +38,7 @@ ALLOWED: dict[str, set[str]] = {
 }
 
 # Pieces of a module that have files of their own: inline functions, included code.
-PIECES = {"_heap": "_jobs", "_slab": "_jobs", "_jobs_probe": "_jobs"}
+PIECES = {"_heap": "_jobs", "_slab": "_jobs", "_jobs_probe": "_jobs", "_tokens": "_spool"}
 
 FILES = sorted(path for suffix in ("pyx", "pxd", "pxi") for path in SOURCES.glob(f"_*.{suffix}"))
 
