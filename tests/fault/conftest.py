@@ -1,12 +1,13 @@
 import os
 
 import pytest
+
 from fault.fault_harness import Queue
 
 
 @pytest.fixture(scope="session")
 def fault_points_work(tmp_path_factory):
-    """Without the fault points these tests would pass and show nothing. `make test-debug` says that they must be there."""
+    """Without the points these tests would pass and show nothing. `make test-debug` says that they must be there."""
     if not os.environ.get("TSFAST_DEBUG"):
         pytest.skip("needs the debug build: make test-debug")
     queue = Queue(tmp_path_factory.mktemp("probe"))
