@@ -1,5 +1,6 @@
 # What CI calls, and what one types. The environment is .venv, the package is installed there in place (editable), and
-# each target builds first what has changed.
+# each target builds first what has changed. The debug build has an environment of its own, .venv-debug, and is copied
+# there: compiled modules in src belong to the normal build.
 
 SHELL := /bin/bash
 PYTHON ?= $(shell pyenv which python3 2>/dev/null || command -v python3)
@@ -11,13 +12,13 @@ CYTHON_OWN = tsfast\._\w+\.__pyx_capi__
 TESTS ?=
 
 .DEFAULT_GOAL := build
-.PHONY: demo build debug test test-debug lint format typecheck bench wheel clean distclean
+.PHONY: demo build installed debug test test-debug lint format typecheck bench wheel clean distclean
 
-# Installs in place with the given extras. The compilers' output is shown when they fail; else only which compiler the
+# $(call install,WHAT) is pip install WHAT. The compilers' output is shown when they fail; else only which compiler the
 # native programs got.
 define install
 	@mkdir -p build
-	@$(BIN)/python -m pip install -v --no-build-isolation -e '.$(1)' >build/install.log 2>&1 || { \
+	@$(BIN)/python -m pip install -v --no-build-isolation $(1) >build/install.log 2>&1 || { \
 		if grep -q 'running build_ext' build/install.log; then \
 			sed -n '/running build_ext/,/Traceback\|subprocess-exited/p' build/install.log | \
 				grep -vE '^ *(copying|building|\S*(gcc|cc) ) ?'; \
@@ -42,10 +43,13 @@ $(VENV)/.linters: $(VENV)/.ready
 	@touch $@
 
 build: $(VENV)/.ready
-	$(call install,)
+	$(call install,-e .)
+
+installed: $(VENV)/.ready
+	$(call install,'.[test]')
 
 debug: # fault points and asserts; with TSFAST_SANITIZE=1 the sanitizers too
-	TSFAST_DEBUG=1 $(MAKE) build
+	TSFAST_DEBUG=1 $(MAKE) VENV=$(VENV)-debug installed
 
 # A queue of its own in a temporary directory: one job, its list, its output.
 demo: build
@@ -55,11 +59,11 @@ demo: build
 	ts -w $$id && ts -l && ts -c $$id
 
 test: $(VENV)/.ready
-	$(call install,[test])
-	$(BIN)/python -m pytest $(TESTS)
+	$(call install,-e '.[test]')
+	$(BIN)/python -m pytest $(or $(TESTS),--ignore=tests/fault) # those need the debug build
 
-test-debug:
-	TSFAST_DEBUG=1 $(MAKE) test
+test-debug: debug
+	$(VENV)-debug/bin/python -m pytest $(TESTS)
 
 lint: $(VENV)/.linters
 	$(BIN)/ruff check .
@@ -73,12 +77,12 @@ format: $(VENV)/.linters
 	$(BIN)/clang-format -i $(CC_FILES)
 
 typecheck: $(VENV)/.ready
-	$(call install,[dev])
+	$(call install,-e '.[dev]')
 	$(BIN)/mypy
 	$(if $(STUBBED),$(BIN)/stubtest --ignore-unused-allowlist --allowlist <(echo '$(CYTHON_OWN)') $(STUBBED))
 
 bench: $(VENV)/.ready
-	$(call install,[test])
+	$(call install,-e '.[test]')
 	$(BIN)/python -m pytest -o python_files='bench_*.py' --benchmark-only bench
 
 wheel: $(VENV)/.ready
@@ -91,4 +95,4 @@ clean:
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VENV)-debug

@@ -3,20 +3,14 @@ from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from tsfast._conns cimport Conn, Conns
 from tsfast._grammar cimport Command
-from tsfast._idmap cimport IdMap
 from tsfast._jobs cimport Job
 from tsfast._layout cimport tsf_hot, tsf_request
 from tsfast._quote cimport Text
+from tsfast._many cimport Many
+from tsfast._replies cimport Replies
 from tsfast._row cimport Row
 from tsfast._spool cimport Spool
-
-cdef enum Role:
-    ROLE_NONE = 0
-    ROLE_WAIT = 1              # -w: until the job ends
-    ROLE_FOREGROUND = 2        # -f: likewise, and the job has its descriptors
-    ROLE_FOLLOW = 3            # -c, -t of a job that is being started: until its output file has a name
-    ROLE_FOLLOWING = 4         # -c, -t: the caller follows the file until the job ends
-    ROLE_ROOM = 5              # its request waits for room in the queue (TS_MAXCONN)
+from tsfast._waiters cimport Waiters
 
 # A request whose parts have been checked; pointers into the frame's payload.
 cdef struct Request:
@@ -29,12 +23,11 @@ cdef struct Request:
 cdef class Commands:
     cdef Conns conns
     cdef Spool spool
-    cdef Text text                    # scratch for answers
+    cdef Replies reply
+    cdef Waiters waiters
+    cdef Many many
     cdef const char **words           # owned: argv of the request at hand
     cdef size_t words_room
-    cdef IdMap waiting                # job -> first Conn of those that wait for it
-    cdef Conn *parked_first           # requests that wait for room, oldest first
-    cdef Conn *parked_last
     cdef uint64_t max_unfinished      # TS_MAXCONN, 0: no limit
     cdef bytes default_logdir, version
     cdef const char *default_logdir_text
@@ -46,18 +39,10 @@ cdef class Commands:
     cdef void admit_parked(self) noexcept nogil
 
     # private
-    cdef int _exit(self, Conn *conn, int32_t code) noexcept nogil
-    cdef int _fail(self, Conn *conn) noexcept nogil
-    cdef int _fail_with(self, Conn *conn, const char *message) noexcept nogil
-    cdef int _fail_job(self, Conn *conn, uint64_t id, const char *what) noexcept nogil
-    cdef int _fail_errno(self, Conn *conn, const char *what) noexcept nogil
-    cdef int _answer(self, Conn *conn) noexcept nogil
     cdef int _request(self, Conn *conn, char *payload, uint32_t size) noexcept nogil
     cdef void _perform(self, Conn *conn, const Request *request, Command *command) noexcept nogil
     cdef bint _full(self) noexcept nogil
     cdef bint _known(self, const tsf_request *head) noexcept nogil
-    cdef int _park(self, Conn *conn, const char *payload, uint32_t size) noexcept nogil
-    cdef void _unpark(self, Conn *conn) noexcept nogil
     cdef void _logdir(self, Text *text) noexcept nogil
     cdef int _submit(self, Conn *conn, const Request *request, Command *command) noexcept nogil
     cdef int _one_more(self, Command *command, uint64_t id) noexcept nogil
@@ -66,9 +51,7 @@ cdef class Commands:
     cdef int _give_descriptors(self, uint64_t id, int *fds) noexcept nogil
     cdef void _foreground_signal(self, Conn *conn, int32_t number) noexcept nogil
     cdef void _hung_up(self, Conn *conn) noexcept nogil
-    cdef Conn *_first_waiting(self, uint64_t id) noexcept nogil
     cdef int _wait_for(self, Conn *conn, uint64_t id, int role) noexcept nogil
-    cdef void _stop_waiting(self, Conn *conn) noexcept nogil
     cdef void _job_started(self, uint64_t id) noexcept nogil
     cdef void _job_final(self, uint64_t id, const tsf_hot *hot) noexcept nogil
     cdef int _list(self, Conn *conn, const Request *request, const Command *command) noexcept nogil
@@ -86,6 +69,6 @@ cdef class Commands:
     cdef int _kill(self, Conn *conn, Job *job) noexcept nogil
     cdef int _urgent(self, Conn *conn, Job *job) noexcept nogil
     cdef int _tell(self, Conn *conn, const Job *job, int action) noexcept nogil
-    cdef int _output(self, Conn *conn, const Job *job, const Row *row, int action) noexcept nogil
+    cdef int _output(self, Conn *conn, const Job *job, int action) noexcept nogil
     cdef void _follow(self, Conn *conn, const Row *row, int32_t lines) noexcept nogil
     cdef int _send_follow(self, Conn *conn, uint64_t id, int32_t lines) noexcept nogil

@@ -3,33 +3,37 @@
 """See _commands.pxd."""
 cimport cython
 from libc.stddef cimport size_t
-from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcpy, memset, strerror, strlen
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcpy, memset, strlen, strncmp
 
 from tsfast._conns cimport Conn, Conns
+from tsfast._facts cimport tell
 from tsfast._grammar cimport (
-    ACTION_CAT, ACTION_CLEAR, ACTION_COUNT_RUNNING, ACTION_FULL_COMMAND, ACTION_GET_LOGDIR, ACTION_HELP, ACTION_INFO,
-    ACTION_KILL, ACTION_KILL_ALL, ACTION_KILL_SERVER, ACTION_LABEL, ACTION_LAST_ID, ACTION_LIST, ACTION_OUTPUT,
-    ACTION_PID, ACTION_REMOVE, ACTION_SET_LOGDIR, ACTION_SLOTS, ACTION_STATE, ACTION_SUBMIT, ACTION_SWAP, ACTION_TAIL,
-    ACTION_URGENT, ACTION_VERSION, ACTION_WAIT, Command, command_free, help_text, parse,
+    ACTION_CAT, ACTION_CLEAR, ACTION_COUNT_RUNNING, ACTION_GET_LOGDIR, ACTION_HELP, ACTION_INFO, ACTION_KILL,
+    ACTION_KILL_ALL, ACTION_KILL_SERVER, ACTION_LAST_ID, ACTION_LIST, ACTION_OUTPUT, ACTION_PID, ACTION_REMOVE,
+    ACTION_SET_LOGDIR, ACTION_SLOTS, ACTION_SUBMIT, ACTION_SWAP, ACTION_TAIL,
+    ACTION_URGENT, ACTION_VERSION, ACTION_WAIT, ACTION_WAIT_ALL, Command, command_free, help_text, parse,
 )
-from tsfast._idmap cimport idmap_del, idmap_free, idmap_get, idmap_put, not_there
-from tsfast._jobs cimport FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING, Job
+from tsfast._jobs cimport (
+    FLAG_SKIPPED, FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING, Job,
+)
 from tsfast._layout cimport (
-    TSF_EXIT_ERROR, TSF_FINISHED, TSF_FRAME_DESCRIPTORS, TSF_FRAME_ENDED, TSF_FRAME_ERR, TSF_FRAME_EXEC,
-    TSF_FRAME_EXIT, TSF_FRAME_EXIT_AT_CLOSE, TSF_FRAME_FOLLOW, TSF_FRAME_OUT, TSF_FRAME_REQUEST,
+    TSF_EXIT_ERROR, TSF_FRAME_DESCRIPTORS, TSF_FRAME_ENDED, TSF_FRAME_ERR,
+    TSF_FRAME_EXIT_AT_CLOSE, TSF_FRAME_FOLLOW, TSF_FRAME_OUT, TSF_FRAME_REQUEST,
     TSF_FRAME_SEND_DESCRIPTORS, TSF_FRAME_SIGNAL, TSF_JOB_FOREGROUND, TSF_JOB_NO_OUTPUT, TSF_REMOVED, TSF_SKIPPED,
-    TSF_TTY_STDOUT, tsf_code, tsf_cold, tsf_follow, tsf_hot, tsf_request,
+    TSF_TTY_STDERR, TSF_TTY_STDOUT, tsf_code, tsf_cold, tsf_follow, tsf_hot, tsf_request,
 )
 from tsfast._limits cimport ANSWER_MAX, LIST_ROWS_MAX
 from tsfast._listing cimport list_head, list_rows, list_tail
-from tsfast._quote cimport Text, text_add, text_char, text_free, text_i64, text_str, text_u64
-from tsfast._row cimport Row, command_words, error_level, output_path, row_label, state_name
-from tsfast._spool cimport SUBMIT_FAILED, SUBMIT_KNOWN, SUBMIT_OK, SUBMIT_UNKNOWN_ID, Spool, Submission, SubmitResult
-from tsfast._sys cimport (
-    CLOCK_REALTIME, O_CLOEXEC, O_DIRECTORY, O_RDONLY, SIGTERM, close, errno, open_, tsf_now_ns,
+from tsfast._many cimport Many
+from tsfast._quote cimport Text, text_add, text_char, text_str, text_u64
+from tsfast._replies cimport Replies
+from tsfast._row cimport Row, error_level, output_path
+from tsfast._spool cimport SUBMIT_FAILED, SUBMIT_OK, SUBMIT_UNKNOWN_ID, Spool, Submission, SubmitResult
+from tsfast._sys cimport SIGTERM, close
+from tsfast._waiters cimport (
+    ROLE_FOLLOW, ROLE_FOLLOWING, ROLE_FOREGROUND, ROLE_NONE, ROLE_TELL, ROLE_WAIT, Waiters,
 )
-from tsfast._text cimport info
 from tsfast._tokens cimport tokens_find
 
 
@@ -78,12 +82,26 @@ cdef bint strings_fit(const char *data, size_t size, size_t count) noexcept nogi
     return found == count and (size == 0 or data[size - 1] == 0)
 
 
+cdef bint has_variable(const Request *request, const char *name) noexcept nogil:
+    """`name` ends in `=`."""
+    cdef const char *p = request.env
+    cdef size_t size = strlen(name)
+    while p < request.env + request.head.env_len:
+        if strncmp(p, name, size) == 0:
+            return True
+        p += strlen(p) + 1
+    return False
+
+
 @cython.final
 cdef class Commands:
     def __init__(self, Conns conns, Spool spool, bytes default_logdir not None, bytes version not None,
                  uint64_t max_unfinished):
         self.conns = conns
+        self.reply = Replies(conns)
+        self.waiters = Waiters()
         self.spool = spool
+        self.many = Many(spool.loop, self.reply, self.waiters, spool)
         self.default_logdir = default_logdir
         self.version = version
         self.default_logdir_text = self.default_logdir
@@ -98,53 +116,7 @@ cdef class Commands:
         spool.take_descriptors = give_descriptors
 
     def __dealloc__(self):
-        text_free(&self.text)
         free(self.words)
-        idmap_free(&self.waiting)
-
-    # ---- answers -----------------------------------------------------------------------------------------------
-    cdef int _exit(self, Conn *conn, int32_t code) noexcept nogil:
-        self.conns.send_code(conn, TSF_FRAME_EXIT, code)
-        self.conns.finish(conn)
-        return 0
-
-    cdef int _fail(self, Conn *conn) noexcept nogil:
-        """self.text is what is wrong."""
-        text_char(&self.text, c'\n')
-        self.conns.send(conn, TSF_FRAME_ERR, self.text.data, self.text.size)
-        return self._exit(conn, TSF_EXIT_ERROR)
-
-    cdef int _fail_with(self, Conn *conn, const char *message) noexcept nogil:
-        self.text.size = 0
-        text_str(&self.text, b"ts: ")
-        text_str(&self.text, message)
-        return self._fail(conn)
-
-    cdef int _fail_job(self, Conn *conn, uint64_t id, const char *what) noexcept nogil:
-        self.text.size = 0
-        text_str(&self.text, b"ts: job ")
-        text_u64(&self.text, id)
-        text_char(&self.text, c' ')
-        text_str(&self.text, what)
-        return self._fail(conn)
-
-    cdef int _fail_errno(self, Conn *conn, const char *what) noexcept nogil:
-        cdef const char *reason = strerror(errno)
-        self.text.size = 0
-        text_str(&self.text, b"ts: ")
-        text_str(&self.text, what)
-        text_str(&self.text, b": ")
-        text_str(&self.text, reason)
-        return self._fail(conn)
-
-    cdef int _answer(self, Conn *conn) noexcept nogil:
-        """self.text is the answer, exit code 0."""
-        if self.text.failed:
-            self.text.failed = False
-            return self._fail_with(conn, b"the server is out of memory")
-        if self.text.size:
-            self.conns.send(conn, TSF_FRAME_OUT, self.text.data, self.text.size)
-        return self._exit(conn, 0)
 
     # ---- requests ----------------------------------------------------------------------------------------------
     cdef int _request(self, Conn *conn, char *payload, uint32_t size) noexcept nogil:
@@ -162,13 +134,14 @@ cdef class Commands:
         request.cwd = request.argv_bytes + head.argv_len
         request.env = request.cwd + head.cwd_len
         request.affinity = request.env + head.env_len
-        if (not strings_fit(request.argv_bytes, head.argv_len, head.argc) or not strings_fit(request.cwd, head.cwd_len, 1)
+        if (not strings_fit(request.argv_bytes, head.argv_len, head.argc)
+                or not strings_fit(request.cwd, head.cwd_len, 1)
                 or not strings_fit(request.env, head.env_len, head.env_count)):
             return -1
         if head.argc + 1 > self.words_room:
             grown = <const char **> realloc(<void *> self.words, (<size_t> head.argc + 1) * sizeof(char *))
             if grown == NULL:
-                return self._fail_with(conn, b"the server is out of memory")
+                return self.reply.no_memory(conn)
             self.words = grown
             self.words_room = <size_t> head.argc + 1
         p = request.argv_bytes
@@ -177,12 +150,12 @@ cdef class Commands:
             p += strlen(p) + 1
         self.words[head.argc] = NULL
         if parse(self.words, <int> head.argc, &command) < 0:
-            return self._fail_with(conn, command.error)
+            return self.reply.fail(conn, command.error)
         if command.action == ACTION_SUBMIT and self._full() and not self._known(head):
             if command.no_block:
-                self._exit(conn, 2)
-            elif self._park(conn, payload, size) < 0:
-                self._fail_with(conn, b"the server is out of memory")
+                self.reply.exit(conn, 2)
+            elif self.waiters.park(conn, payload, size) < 0:
+                self.reply.no_memory(conn)
         else:
             self._perform(conn, &request, &command)
         command_free(&command)
@@ -195,20 +168,20 @@ cdef class Commands:
         elif action == ACTION_LIST:
             self._list(conn, request, command)
         elif action == ACTION_HELP:
-            self.text.size = 0
-            text_str(&self.text, help_text())
-            self._answer(conn)
+            self.reply.text.size = 0
+            text_str(&self.reply.text, help_text())
+            self.reply.answer(conn)
         elif action == ACTION_VERSION:
-            self.text.size = 0
-            text_str(&self.text, self.version_text)
-            self._answer(conn)
+            self.reply.text.size = 0
+            text_str(&self.reply.text, self.version_text)
+            self.reply.answer(conn)
         elif action == ACTION_SLOTS:
             self._slots(conn, command)
         elif action == ACTION_CLEAR:
             if self.spool.clear() < 0:
-                self._fail_errno(conn, b"the job table could not be written")
+                self.reply.fail_errno(conn, b"the job table could not be written")
             else:
-                self._exit(conn, 0)
+                self.reply.exit(conn, 0)
         elif action == ACTION_KILL_SERVER:
             self._kill_server(conn)
         elif action == ACTION_KILL_ALL:
@@ -216,21 +189,25 @@ cdef class Commands:
         elif action == ACTION_SWAP:
             self._swap(conn, request, command)
         elif action == ACTION_COUNT_RUNNING:
-            self.text.size = 0
-            text_u64(&self.text, self.spool.queue.starting + self.spool.queue.running)
-            text_char(&self.text, c'\n')
-            self._answer(conn)
+            self.reply.text.size = 0
+            text_u64(&self.reply.text, self.spool.queue.starting + self.spool.queue.running)
+            text_char(&self.reply.text, c'\n')
+            self.reply.answer(conn)
         elif action == ACTION_LAST_ID:
             self._last_id(conn)
         elif action == ACTION_GET_LOGDIR:
-            self.text.size = 0
-            self._logdir(&self.text)
-            text_char(&self.text, c'\n')
-            self._answer(conn)
+            self.reply.text.size = 0
+            self._logdir(&self.reply.text)
+            text_char(&self.reply.text, c'\n')
+            self.reply.answer(conn)
         elif action == ACTION_SET_LOGDIR:
             self._set_logdir(conn, request, command)
         elif action == ACTION_REMOVE and self._known(request.head):
-            self._exit(conn, 0)                 # the call is made again: the server died before its answer
+            self.reply.exit(conn, 0)            # the call is made again: the server died before its answer
+        elif action == ACTION_WAIT_ALL:
+            self.many.wait_all(conn, request.head.tty & TSF_TTY_STDERR)
+        elif command.n_ranges and not command.has_id:
+            self.many.perform(conn, command, request.head)
         else:
             self._job_action(conn, request, command)
 
@@ -241,39 +218,12 @@ cdef class Commands:
     cdef bint _known(self, const tsf_request *head) noexcept nogil:
         return tokens_find(&self.spool.tokens, head.token) != 0
 
-    cdef int _park(self, Conn *conn, const char *payload, uint32_t size) noexcept nogil:
-        conn.parked = <char *> malloc(size)
-        if conn.parked == NULL:
-            return -1
-        memcpy(conn.parked, payload, size)
-        conn.parked_size = size
-        conn.role = ROLE_ROOM
-        conn.next_waiting = NULL
-        conn.prev_waiting = self.parked_last
-        if self.parked_last != NULL:
-            self.parked_last.next_waiting = conn
-        else:
-            self.parked_first = conn
-        self.parked_last = conn
-        return 0
-
-    cdef void _unpark(self, Conn *conn) noexcept nogil:
-        if conn.prev_waiting != NULL:
-            conn.prev_waiting.next_waiting = conn.next_waiting
-        else:
-            self.parked_first = conn.next_waiting
-        if conn.next_waiting != NULL:
-            conn.next_waiting.prev_waiting = conn.prev_waiting
-        else:
-            self.parked_last = conn.prev_waiting
-        conn.role = ROLE_NONE
-
     cdef void admit_parked(self) noexcept nogil:
         cdef Conn *conn
         cdef char *payload
-        while self.parked_first != NULL and not self._full():
-            conn = self.parked_first
-            self._unpark(conn)
+        while self.waiters.parked_first != NULL and not self._full():
+            conn = self.waiters.parked_first
+            self.waiters.remove(conn)
             payload = conn.parked
             conn.parked = NULL
             self._request(conn, payload, conn.parked_size)
@@ -291,7 +241,7 @@ cdef class Commands:
         cdef uint64_t id = 0
         cdef Job *last = self.spool.queue.last_added()
         if request.head.cwd_len <= 1:
-            return self._fail_with(conn, b"the working directory is gone or cannot be read")
+            return self.reply.fail(conn, b"the working directory is gone or cannot be read")
         memset(&job, 0, sizeof(job))
         job.request = request.head
         job.cwd = request.cwd
@@ -305,45 +255,44 @@ cdef class Commands:
         job.flags = command.flags
         job.holds = 1 if command.flags & TSF_JOB_FOREGROUND else 0     # until its descriptors are here
         if not command.flags & TSF_JOB_NO_OUTPUT:
-            self.text.size = 0
-            self._logdir(&self.text)
-            text_char(&self.text, c'/')
+            self.reply.text.size = 0
+            self._logdir(&self.reply.text)
+            text_char(&self.reply.text, c'/')
             if command.name != NULL:
-                text_str(&self.text, command.name)
+                text_str(&self.reply.text, command.name)
             else:
-                text_str(&self.text, b"ts-out")
-            text_char(&self.text, 0)
-            if self.text.failed:
-                self.text.failed = False
-                return self._fail_with(conn, b"the server is out of memory")
-            job.prefix = self.text.data
+                text_str(&self.reply.text, b"ts-out")
+            text_char(&self.reply.text, 0)
+            if self.reply.text.failed:
+                return self.reply.no_memory(conn)
+            job.prefix = self.reply.text.data
         if command.after_last and last != NULL and self._one_more(command, last.id) < 0:
-            return self._fail_with(conn, b"the server is out of memory")
+            return self.reply.no_memory(conn)
         job.after = command.after
         job.n_after = command.n_after
         job.after_ok = command.after_ok
         job.n_after_ok = command.n_after_ok
         result = self.spool.submit(&job, &id)
         if result == SUBMIT_UNKNOWN_ID:
-            return self._fail_job(conn, self.spool.bad_id, b"does not exist, so nothing can wait for it")
+            return self.reply.fail_job(conn, self.spool.bad_id, b"does not exist, so nothing can wait for it")
         if result == SUBMIT_FAILED:
-            return self._fail_errno(conn, b"the job could not be recorded")
-        self.text.size = 0
+            return self.reply.fail_errno(conn, b"the job could not be recorded")
+        self.reply.text.size = 0
         if command.slots > self.spool.queue.max_slots and result == SUBMIT_OK:
-            text_str(&self.text, b"ts: warning: the job needs ")
-            text_u64(&self.text, command.slots)
-            text_str(&self.text, b" slots and the queue has ")
-            text_u64(&self.text, self.spool.queue.max_slots)
-            text_str(&self.text, b"; it waits until -S raises them\n")
-            self.conns.send(conn, TSF_FRAME_ERR, self.text.data, self.text.size)
-            self.text.size = 0
+            text_str(&self.reply.text, b"ts: warning: the job needs ")
+            text_u64(&self.reply.text, command.slots)
+            text_str(&self.reply.text, b" slots and the queue has ")
+            text_u64(&self.reply.text, self.spool.queue.max_slots)
+            text_str(&self.reply.text, b"; it waits until -S raises them\n")
+            self.conns.send(conn, TSF_FRAME_ERR, self.reply.text.data, self.reply.text.size)
+            self.reply.text.size = 0
         if not command.flags & TSF_JOB_NO_OUTPUT:
-            text_u64(&self.text, id)
-            text_char(&self.text, c'\n')
-            self.conns.send(conn, TSF_FRAME_OUT, self.text.data, self.text.size)
+            text_u64(&self.reply.text, id)
+            text_char(&self.reply.text, c'\n')
+            self.conns.send(conn, TSF_FRAME_OUT, self.reply.text.data, self.reply.text.size)
         if command.flags & TSF_JOB_FOREGROUND:
             return self._foreground(conn, id)
-        return self._exit(conn, 0)
+        return self.reply.exit(conn, 0)
 
     cdef int _one_more(self, Command *command, uint64_t id) noexcept nogil:
         cdef uint64_t *grown = <uint64_t *> realloc(command.after, (command.n_after + 1) * sizeof(uint64_t))
@@ -359,14 +308,14 @@ cdef class Commands:
         cdef Job *job = self.spool.queue.get(id)
         cdef tsf_hot hot
         if job == NULL:
-            return self._fail_job(conn, id, b"has ended and is no longer known")
+            return self.reply.fail_job(conn, id, b"has ended and is no longer known")
         if job.state == JOB_ENDED or job.state == JOB_SKIPPING:
             if self.spool.table.read_hot(id, &hot) < 0:
-                return self._fail_errno(conn, b"the job's record cannot be read")
+                return self.reply.fail_errno(conn, b"the job's record cannot be read")
             self.spool.answered(id)
-            return self._exit(conn, error_level(&hot))
+            return self.reply.exit(conn, error_level(&hot))
         if self._wait_for(conn, id, ROLE_FOREGROUND) < 0:
-            return self._fail_with(conn, b"the server is out of memory")
+            return self.reply.no_memory(conn)
         self.conns.send(conn, TSF_FRAME_SEND_DESCRIPTORS, NULL, 0)
         return 0
 
@@ -380,7 +329,7 @@ cdef class Commands:
         return 0
 
     cdef int _give_descriptors(self, uint64_t id, int *fds) noexcept nogil:
-        cdef Conn *conn = self._first_waiting(id)
+        cdef Conn *conn = self.waiters.first(id)
         while conn != NULL and not (conn.role == ROLE_FOREGROUND and conn.n_fds == 3):
             conn = conn.next_waiting
         if conn == NULL:
@@ -394,51 +343,23 @@ cdef class Commands:
             return
         if self.spool.signal(id, number) == -2:
             # Not started yet: whoever interrupts its caller wants it gone.
-            self._stop_waiting(conn)
+            self.waiters.remove(conn)
             self.spool.remove(id, NULL)
-            self._exit(conn, 128 + number)
+            self.reply.exit(conn, 128 + number)
 
     cdef void _hung_up(self, Conn *conn) noexcept nogil:
         cdef uint64_t id = conn.job
         cdef int role = conn.role
-        if role == ROLE_ROOM:
-            self._unpark(conn)
-        elif role != ROLE_NONE:
-            self._stop_waiting(conn)
+        self.waiters.remove(conn)
         if role == ROLE_FOREGROUND and not self.stopping:
             self.spool.remove(id, NULL)         # refused when it runs: then it runs on
 
     # ---- waiting -----------------------------------------------------------------------------------------------
-    cdef Conn *_first_waiting(self, uint64_t id) noexcept nogil:
-        cdef uint64_t first = idmap_get(&self.waiting, id)
-        return NULL if first == not_there() else <Conn *> <size_t> first
-
     cdef int _wait_for(self, Conn *conn, uint64_t id, int role) noexcept nogil:
-        cdef Conn *first = self._first_waiting(id)
         cdef Job *job = self.spool.queue.get(id)
-        if idmap_put(&self.waiting, id, <uint64_t> <size_t> conn) < 0:
-            return -1
-        conn.job = id
-        conn.role = role
-        conn.prev_waiting = NULL
-        conn.next_waiting = first
-        if first != NULL:
-            first.prev_waiting = conn
         if job != NULL:
             job.flags |= FLAG_WAITED
-        return 0
-
-    cdef void _stop_waiting(self, Conn *conn) noexcept nogil:
-        if conn.prev_waiting != NULL:
-            conn.prev_waiting.next_waiting = conn.next_waiting
-        elif conn.next_waiting != NULL:
-            idmap_put(&self.waiting, conn.job, <uint64_t> <size_t> conn.next_waiting)    # replaces: needs no memory
-        else:
-            idmap_del(&self.waiting, conn.job)
-        if conn.next_waiting != NULL:
-            conn.next_waiting.prev_waiting = conn.prev_waiting
-        conn.prev_waiting = conn.next_waiting = NULL
-        conn.role = ROLE_NONE
+        return self.waiters.add(conn, id, role)
 
     cdef void _job_started(self, uint64_t id) noexcept nogil:
         cdef Job *job = self.spool.queue.get(id)
@@ -446,7 +367,7 @@ cdef class Commands:
         cdef Conn *following
         if job == NULL or not job.flags & FLAG_WAITED:
             return
-        conn = self._first_waiting(id)
+        conn = self.waiters.first(id)
         while conn != NULL:
             following = conn.next_waiting
             if conn.role == ROLE_FOREGROUND:
@@ -454,27 +375,33 @@ cdef class Commands:
             if conn.role == ROLE_FOLLOW:
                 conn.role = ROLE_FOLLOWING
                 if self._send_follow(conn, id, <int32_t> conn.source.tag) < 0:
-                    self._stop_waiting(conn)
-                    self._exit(conn, TSF_EXIT_ERROR)
+                    self.waiters.remove(conn)
+                    self.reply.exit(conn, TSF_EXIT_ERROR)
+            elif conn.role == ROLE_TELL:
+                self.waiters.remove(conn)
+                self._tell(conn, job, <int> conn.source.tag)
             conn = following
 
     cdef void _job_final(self, uint64_t id, const tsf_hot *hot) noexcept nogil:
-        cdef Conn *conn = self._first_waiting(id)
+        cdef Conn *conn = self.waiters.first(id)
         cdef int32_t level = error_level(hot)
         cdef int role
+        self.many.ended(id, hot)
         while conn != NULL:
             role = conn.role
-            self._stop_waiting(conn)
+            self.waiters.remove(conn)
             if role == ROLE_FOLLOW and self._send_follow(conn, id, <int32_t> conn.source.tag) == 0:
                 role = ROLE_FOLLOWING
             if hot.state == TSF_REMOVED:
-                self._fail_job(conn, id, b"was removed")
+                self.reply.fail_job(conn, id, b"was removed")
+            elif role == ROLE_TELL:
+                self._tell(conn, self.spool.queue.get(id), <int> conn.source.tag)
             elif role == ROLE_FOLLOWING:
                 self.conns.send_code(conn, TSF_FRAME_ENDED, level)
                 self.conns.finish(conn)
             else:
-                self._exit(conn, level)
-            conn = self._first_waiting(id)
+                self.reply.exit(conn, level)
+            conn = self.waiters.first(id)
 
     cdef void answer_all(self, const char *why) noexcept nogil:
         cdef Conn *conn = self.conns.all
@@ -482,12 +409,9 @@ cdef class Commands:
         self.stopping = True
         while conn != NULL:
             following = conn.next
-            if conn.role == ROLE_ROOM:
-                self._unpark(conn)
-                self._fail_with(conn, why)
-            elif conn.role != ROLE_NONE:
-                self._stop_waiting(conn)
-                self._fail_with(conn, why)
+            if conn.role != ROLE_NONE:
+                self.waiters.remove(conn)
+                self.reply.fail(conn, why)
             conn = following
 
     # ---- actions on the queue ----------------------------------------------------------------------------------
@@ -497,39 +421,35 @@ cdef class Commands:
         cdef size_t n
         cdef Job *job
         if self.spool.queue.known > LIST_ROWS_MAX:
-            self.conns.send(conn, TSF_FRAME_EXEC, NULL, 0)
-            self.conns.finish(conn)
-            return 0
+            return self.reply.elsewhere(conn)
         n = self.spool.queue.live(ids, LIST_ROWS_MAX)
         job = self.spool.queue.first_ended()
         while job != NULL:
             ids[n] = job.id
             n += 1
             job = self.spool.queue.following(job)
-        self.text.size = 0
-        list_head(&self.text, command.format, self.spool.queue.starting + self.spool.queue.running,
+        self.reply.text.size = 0
+        list_head(&self.reply.text, command.format, self.spool.queue.starting + self.spool.queue.running,
                   self.spool.queue.max_slots)
-        if list_rows(&self.text, self.spool.table, self.spool.contexts, ids, n, command.format, columns, True,
+        if list_rows(&self.reply.text, self.spool.table, self.spool.contexts, ids, n, command.format, columns, True,
                      ANSWER_MAX) < 0:
-            self.conns.send(conn, TSF_FRAME_EXEC, NULL, 0)
-            self.conns.finish(conn)
-            return 0
-        list_tail(&self.text, command.format)
-        return self._answer(conn)
+            return self.reply.elsewhere(conn)
+        list_tail(&self.reply.text, command.format)
+        return self.reply.answer(conn)
 
     cdef int _slots(self, Conn *conn, const Command *command) noexcept nogil:
         if command.has_number:
             if self.spool.set_slots(command.number) < 0:
-                return self._fail_errno(conn, b"the number of slots could not be recorded")
-            return self._exit(conn, 0)
-        self.text.size = 0
-        text_u64(&self.text, self.spool.queue.max_slots)
-        text_char(&self.text, c'\n')
-        return self._answer(conn)
+                return self.reply.fail_errno(conn, b"the number of slots could not be recorded")
+            return self.reply.exit(conn, 0)
+        self.reply.text.size = 0
+        text_u64(&self.reply.text, self.spool.queue.max_slots)
+        text_char(&self.reply.text, c'\n')
+        return self.reply.answer(conn)
 
     cdef int _kill_server(self, Conn *conn) noexcept nogil:
         if self.spool.drop_all() < 0:
-            return self._fail_errno(conn, b"the end of the queue could not be recorded")
+            return self.reply.fail_errno(conn, b"the end of the queue could not be recorded")
         self.answer_all(b"the queue was ended by -K")
         self.conns.send_code(conn, TSF_FRAME_EXIT_AT_CLOSE, 0)
         self.last_caller = conn
@@ -540,7 +460,7 @@ cdef class Commands:
         while job != NULL:
             self.spool.signal(job.id, SIGTERM)
             job = self.spool.queue.following(job)
-        return self._exit(conn, 0)
+        return self.reply.exit(conn, 0)
 
     cdef int _swap(self, Conn *conn, const Request *request, const Command *command) noexcept nogil:
         cdef int done
@@ -548,48 +468,56 @@ cdef class Commands:
             return 0
         done = self.spool.swap(command.id, command.id2, request.head.token)
         if done == -2:
-            return self._fail_with(conn, b"-U: only queued jobs can change places")
-        return self._exit(conn, 0) if done == 0 else self._fail_errno(conn, b"the job table could not be written")
+            return self.reply.fail(conn, b"-U: only queued jobs can change places")
+        if done < 0:
+            return self.reply.fail_errno(conn, b"the job table could not be written")
+        return self.reply.exit(conn, 0)
 
     cdef int _last_id(self, Conn *conn) noexcept nogil:
         if self.spool.table.header.committed == 0:
-            return self._fail_with(conn, b"no job was added yet")
-        self.text.size = 0
-        text_u64(&self.text, self.spool.table.header.committed - 1)
-        text_char(&self.text, c'\n')
-        return self._answer(conn)
+            return self.reply.fail(conn, b"no job was added yet")
+        self.reply.text.size = 0
+        text_u64(&self.reply.text, self.spool.table.header.committed - 1)
+        text_char(&self.reply.text, c'\n')
+        return self.reply.answer(conn)
 
     cdef int _set_logdir(self, Conn *conn, const Request *request, const Command *command) noexcept nogil:
         cdef size_t length
-        self.text.size = 0
+        # Whether it is a writable directory is looked at by the caller's side: the server waits on nobody's path.
+        if not has_variable(request, b"TSFAST_LOGDIR_CHECKED="):
+            return self.reply.elsewhere(conn)
+        self.reply.text.size = 0
         if command.text[0] != c'/':
-            text_str(&self.text, request.cwd)
-            text_char(&self.text, c'/')
-        text_str(&self.text, command.text)
-        length = self.text.size
-        text_char(&self.text, 0)
-        if self.text.failed or length >= sizeof(self.spool.table.header.logdir):
-            self.text.failed = False
-            return self._fail_with(conn, b"--set_logdir: the path is too long")
-        # Whether it is a writable directory was looked at by the caller's side (the server waits on nobody's path).
-        memcpy(self.spool.table.header.logdir, self.text.data, length)
+            text_str(&self.reply.text, request.cwd)
+            text_char(&self.reply.text, c'/')
+        text_str(&self.reply.text, command.text)
+        length = self.reply.text.size
+        text_char(&self.reply.text, 0)
+        if self.reply.text.failed or length >= sizeof(self.spool.table.header.logdir):
+            self.reply.text.failed = False
+            return self.reply.fail(conn, b"--set_logdir: the path is too long")
+        memcpy(self.spool.table.header.logdir, self.reply.text.data, length)
         self.spool.table.header.logdir_len = <uint32_t> length
         if self.spool.table.save_settings() < 0:
-            return self._fail_errno(conn, b"--set_logdir: it could not be recorded")
-        return self._exit(conn, 0)
+            return self.reply.fail_errno(conn, b"--set_logdir: it could not be recorded")
+        return self.reply.exit(conn, 0)
 
     # ---- actions on one job ------------------------------------------------------------------------------------
     cdef Job *_find(self, Conn *conn, uint64_t id) noexcept nogil:
         cdef Job *job = self.spool.queue.get(id)
         if job == NULL and id >= self.spool.table.header.committed:
-            self._fail_job(conn, id, b"does not exist")
+            self.reply.fail_job(conn, id, b"does not exist")
         elif job == NULL:
-            self._fail_job(conn, id, b"is no longer known")
+            self.reply.fail_job(conn, id, b"is no longer known")
         return job
 
     cdef Job *_last_run(self) noexcept nogil:
         cdef Job *job = self.spool.queue.first_running()
-        return job if job != NULL else self.spool.queue.last_ended()
+        if job == NULL:
+            job = self.spool.queue.last_ended()
+            while job != NULL and job.flags & FLAG_SKIPPED:
+                job = self.spool.queue.preceding(job)
+        return job
 
     cdef int _job_action(self, Conn *conn, const Request *request, const Command *command) noexcept nogil:
         cdef Job *job
@@ -604,8 +532,8 @@ cdef class Commands:
             job = self._last_run() if by_run else self.spool.queue.last_added()
             if job == NULL:
                 if by_run:
-                    return self._fail_with(conn, b"no job has run yet")
-                return self._fail_with(conn, b"there is no job")
+                    return self.reply.fail(conn, b"no job has run yet")
+                return self.reply.fail(conn, b"there is no job")
         if action == ACTION_WAIT:
             return self._wait(conn, job)
         if action == ACTION_REMOVE:
@@ -616,105 +544,99 @@ cdef class Commands:
             return self._urgent(conn, job)
         return self._tell(conn, job, action)
 
+    cdef int _tell(self, Conn *conn, const Job *job, int action) noexcept nogil:
+        cdef const char *wrong
+        if job.state == JOB_STARTING and (action == ACTION_PID or action == ACTION_OUTPUT):
+            # Whoever asks right after adding it means the one that it is about to have.
+            conn.source.tag = <uint64_t> action
+            if self._wait_for(conn, job.id, ROLE_TELL) < 0:
+                return self.reply.no_memory(conn)
+            return 0
+        if action == ACTION_TAIL or action == ACTION_CAT or action == ACTION_OUTPUT:
+            return self._output(conn, job, action)
+        self.reply.text.size = 0
+        wrong = tell(&self.reply.text, self.spool, job, action)
+        return self.reply.answer(conn) if wrong == NULL else self.reply.fail_job(conn, job.id, wrong)
+
     cdef int _wait(self, Conn *conn, Job *job) noexcept nogil:
         cdef tsf_hot hot
         if job.state == JOB_ENDED:
             if self.spool.table.read_hot(job.id, &hot) < 0:
-                return self._fail_errno(conn, b"the job's record cannot be read")
-            return self._exit(conn, error_level(&hot))
+                return self.reply.fail_errno(conn, b"the job's record cannot be read")
+            return self.reply.exit(conn, error_level(&hot))
         if self._wait_for(conn, job.id, ROLE_WAIT) < 0:
-            return self._fail_with(conn, b"the server is out of memory")
+            return self.reply.no_memory(conn)
         return 0
 
     cdef int _remove(self, Conn *conn, Job *job, const uint64_t *token) noexcept nogil:
         cdef uint64_t id = job.id
         cdef int done = self.spool.remove(id, token)
         if done == -2:
-            return self._fail_job(conn, id, b"is running: end it with -k first")
-        return self._exit(conn, 0) if done == 0 else self._fail_errno(conn, b"the job table could not be written")
+            return self.reply.fail_job(conn, id, b"is running: end it with -k first")
+        if done < 0:
+            return self.reply.fail_errno(conn, b"the job table could not be written")
+        return self.reply.exit(conn, 0)
 
     cdef int _kill(self, Conn *conn, Job *job) noexcept nogil:
         cdef int done = self.spool.signal(job.id, SIGTERM)
         if done == -2:
-            return self._fail_job(conn, job.id, b"is not running")
-        return self._exit(conn, 0) if done == 0 else self._fail_job(conn, job.id, b"has just ended")
+            return self.reply.fail_job(conn, job.id, b"is not running")
+        return self.reply.exit(conn, 0) if done == 0 else self.reply.fail_job(conn, job.id, b"has just ended")
 
     cdef int _urgent(self, Conn *conn, Job *job) noexcept nogil:
         cdef uint64_t id = job.id
         cdef int done = self.spool.urgent(id)
         if done == -2:
-            return self._fail_job(conn, id, b"is not queued")
-        return self._exit(conn, 0) if done == 0 else self._fail_errno(conn, b"the job table could not be written")
+            return self.reply.fail_job(conn, id, b"is not queued")
+        if done < 0:
+            return self.reply.fail_errno(conn, b"the job table could not be written")
+        return self.reply.exit(conn, 0)
 
-    cdef int _tell(self, Conn *conn, const Job *job, int action) noexcept nogil:
-        """Facts of a job, from its record."""
+    # ---- output ------------------------------------------------------------------------------------------------
+    cdef int _output(self, Conn *conn, const Job *job, int action) noexcept nogil:
         cdef Row row
         cdef tsf_hot hot
         cdef tsf_cold cold
-        cdef const char *cwd
-        if self.spool.table.read_row(job.id, &row, &hot, &cold) < 0:
-            return self._fail_errno(conn, b"the job's record cannot be read")
-        self.text.size = 0
-        if action == ACTION_STATE:
-            text_str(&self.text, state_name(hot.state))
-            text_char(&self.text, c'\n')
-        elif action == ACTION_LABEL:
-            text_add(&self.text, row_label(&row), cold.label_len)
-            text_char(&self.text, c'\n')
-        elif action == ACTION_FULL_COMMAND:
-            command_words(&self.text, &row)
-            text_char(&self.text, c'\n')
-        elif action == ACTION_INFO:
-            cwd = self.spool.contexts.directory(cold.ctx) if cold.cwd_len == 0 else NULL
-            info(&self.text, &row, cwd, strlen(cwd) if cwd != NULL else 0, tsf_now_ns(CLOCK_REALTIME))
-        elif job.state == JOB_BLOCKED or job.state == JOB_READY:
-            return self._fail_job(conn, job.id, b"has not started yet")
-        elif action == ACTION_PID:
-            if hot.pid == 0:
-                return self._fail_job(conn, job.id, b"has no process")
-            text_i64(&self.text, hot.pid)
-            text_char(&self.text, c'\n')
-        else:
-            return self._output(conn, job, &row, action)
-        return self._answer(conn)
-
-    # ---- output ------------------------------------------------------------------------------------------------
-    cdef int _output(self, Conn *conn, const Job *job, const Row *row, int action) noexcept nogil:
         cdef bint ended = job.state == JOB_ENDED
         cdef int32_t lines = 10 if action == ACTION_TAIL else -1
-        if row.hot.state == TSF_SKIPPED:
-            return self._fail_job(conn, job.id, b"was skipped: it has no output")
-        if row.cold.flags & TSF_JOB_NO_OUTPUT:
-            return self._fail_job(conn, job.id, b"was added with -n: its output is not stored")
-        if ended and row.hot.suffix[0] == 0:
-            return self._fail_job(conn, job.id, b"has no output file: see -i")
-        if row.hot.suffix[0] == 0:
+        if job.state == JOB_BLOCKED or job.state == JOB_READY:
+            return self.reply.fail_job(conn, job.id, b"has not started yet")
+        if self.spool.table.read_row(job.id, &row, &hot, &cold) < 0:
+            return self.reply.fail_errno(conn, b"the job's record cannot be read")
+        if hot.state == TSF_SKIPPED:
+            return self.reply.fail_job(conn, job.id, b"was skipped: it has no output")
+        if cold.flags & TSF_JOB_NO_OUTPUT:
+            return self.reply.fail_job(conn, job.id, b"was added with -n: its output is not stored")
+        if ended and hot.suffix[0] == 0:
+            return self.reply.fail_job(conn, job.id, b"has no output file: see -i")
+        if hot.suffix[0] == 0:
+            if action == ACTION_OUTPUT:
+                return self.reply.fail_job(conn, job.id, b"runs, but the name of its output could not be recorded")
             # It is being started; its output has no name yet.
             conn.source.tag = <uint64_t> <uint32_t> lines
-            if action == ACTION_OUTPUT:
-                return self._fail_job(conn, job.id, b"is being started: its output has no name yet")
             if self._wait_for(conn, job.id, ROLE_FOLLOW) < 0:
-                return self._fail_with(conn, b"the server is out of memory")
+                return self.reply.no_memory(conn)
             return 0
         if action == ACTION_OUTPUT:
-            output_path(&self.text, row)
-            text_char(&self.text, c'\n')
-            return self._answer(conn)
+            self.reply.text.size = 0
+            output_path(&self.reply.text, &row)
+            text_char(&self.reply.text, c'\n')
+            return self.reply.answer(conn)
         if not ended and self._wait_for(conn, job.id, ROLE_FOLLOWING) < 0:
-            return self._fail_with(conn, b"the server is out of memory")
-        self._follow(conn, row, lines)
+            return self.reply.no_memory(conn)
+        self._follow(conn, &row, lines)
         if ended:
-            self.conns.send_code(conn, TSF_FRAME_ENDED, error_level(row.hot))
+            self.conns.send_code(conn, TSF_FRAME_ENDED, error_level(&hot))
             self.conns.finish(conn)
         return 0
 
     cdef void _follow(self, Conn *conn, const Row *row, int32_t lines) noexcept nogil:
         cdef tsf_follow follow
         follow.lines = lines
-        self.text.size = 0
-        text_add(&self.text, <const char *> &follow, sizeof(follow))
-        output_path(&self.text, row)
-        self.conns.send(conn, TSF_FRAME_FOLLOW, self.text.data, self.text.size)
+        self.reply.text.size = 0
+        text_add(&self.reply.text, <const char *> &follow, sizeof(follow))
+        output_path(&self.reply.text, row)
+        self.conns.send(conn, TSF_FRAME_FOLLOW, self.reply.text.data, self.reply.text.size)
 
     cdef int _send_follow(self, Conn *conn, uint64_t id, int32_t lines) noexcept nogil:
         cdef Row row

@@ -5,11 +5,12 @@ end of the loop's turn; what a client does not take at once is kept for it, and 
 """
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
+from tsfast._limits cimport READ_CHUNK
 from tsfast._loop cimport Loop, Source
 
 cdef struct Conn:
     Source source
-    char *input           # owned
+    char *input           # owned; the beginning of a frame whose rest has not come yet
     size_t input_size, input_room
     char *output          # owned
     size_t output_size, output_sent, output_room
@@ -28,6 +29,7 @@ cdef struct Conn:
     Conn *next_waiting
     char *parked          # owned: a request that waits for room in the queue
     uint32_t parked_size
+    void *group           # of _waiters: the jobs that it waits for together
 
 # A whole frame; `payload` is valid for the call. Returns 0, or -1 to close the connection.
 ctypedef int (*FrameHandler)(void *owner, Conn *conn, uint32_t type, char *payload, uint32_t size) noexcept nogil
@@ -43,6 +45,7 @@ cdef class Conns:
     cdef void *owner
     cdef FrameHandler on_frame
     cdef CloseHandler on_close
+    cdef char chunk[READ_CHUNK]   # what was just received; most requests are whole in it and are never copied
 
     cdef int listen(self, int sock) noexcept nogil                # takes over a listening socket
     # Append a frame to the answer. Never blocks, never fails visibly (`failed` closes the connection later).
@@ -54,8 +57,9 @@ cdef class Conns:
 
     # private
     cdef void _accept(self) noexcept nogil
-    cdef void _read(self, Conn *conn) noexcept nogil
-    cdef void _frames(self, Conn *conn) noexcept nogil
+    cdef int _read(self, Conn *conn) noexcept nogil
+    cdef int _frames(self, Conn *conn, char *data, size_t size) noexcept nogil
+    cdef int _keep(self, Conn *conn, const char *rest, size_t size) noexcept nogil
     cdef void _mark(self, Conn *conn) noexcept nogil
-    cdef void _write(self, Conn *conn) noexcept nogil
+    cdef bint _write(self, Conn *conn) noexcept nogil
     cdef void _drop(self, Conn *conn) noexcept nogil

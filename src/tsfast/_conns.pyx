@@ -3,7 +3,7 @@
 """See _conns.pxd."""
 cimport cython
 from libc.stddef cimport size_t
-from libc.stdlib cimport calloc, free, realloc
+from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memmove
 
 from tsfast._layout cimport TSF_EXIT_ERROR, TSF_FRAME_EXIT, TSF_FRAME_MAX, TSF_WIRE_VERSION, tsf_code, tsf_frame
@@ -15,7 +15,6 @@ from tsfast._sys cimport (
 )
 
 cdef enum:
-    ACCEPTS_PER_TURN = 256
     OUTPUT_KEPT = 65536        # output buffers up to this size are kept for the next answer
 
 
@@ -25,10 +24,8 @@ cdef void accept_ready(void *owner, Source *source, uint32_t events) noexcept no
 
 cdef void conn_ready(void *owner, Source *source, uint32_t events) noexcept nogil:
     cdef Conn *conn = <Conn *> source          # its first member
-    if events & EPOLLOUT:
-        (<Conns> owner)._write(conn)
-        if not source.events:
-            return
+    if events & EPOLLOUT and not (<Conns> owner)._write(conn):
+        return
     if events & (EPOLLIN | EPOLLHUP | EPOLLERR):
         (<Conns> owner)._read(conn)
 
@@ -57,55 +54,58 @@ cdef class Conns:
         return self.loop.watch(&self.listening, EPOLLIN)
 
     cdef void _accept(self) noexcept nogil:
+        """One caller a turn: to learn that there is no other one costs as much as the next turn's epoll_wait, which
+        tells it as well, and this caller's answer goes out the sooner."""
         cdef Conn *conn
         cdef int64_t peer
-        cdef int i, fd
-        for i in range(ACCEPTS_PER_TURN):
-            fd = accept4(self.listening.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)
-            if fd < 0:
-                if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
-                    # Stop asking, or epoll would report the waiting callers for ever; close() asks again.
-                    self.loop.remove(&self.listening)
-                    self.full = True
-                return
-            peer = tsf_peer_uid(fd)
-            if peer != <int64_t> self.uid and peer != 0:
-                close(fd)
-                continue
-            conn = <Conn *> calloc(1, sizeof(Conn))
-            if conn == NULL:
-                close(fd)
-                continue
-            conn.source.fd = fd
-            conn.source.handler = conn_ready
-            conn.source.owner = <void *> self
-            if self.loop.watch(&conn.source, EPOLLIN) < 0:
-                close(fd)
-                free(conn)
-                continue
-            conn.next = self.all
-            if self.all != NULL:
-                self.all.prev = conn
-            self.all = conn
-            # A caller sends its request right after connecting: mostly it is here already.
-            self._read(conn)
+        cdef int fd = accept4(self.listening.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)
+        if fd < 0:
+            if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
+                # Stop asking, or epoll would report the waiting callers for ever; close() asks again.
+                self.loop.remove(&self.listening)
+                self.full = True
+            return
+        peer = tsf_peer_uid(fd)
+        if peer != <int64_t> self.uid and peer != 0:
+            close(fd)
+            return
+        conn = <Conn *> calloc(1, sizeof(Conn))
+        if conn == NULL:
+            close(fd)
+            return
+        conn.source.fd = fd
+        conn.source.handler = conn_ready
+        conn.source.owner = <void *> self
+        conn.next = self.all
+        if self.all != NULL:
+            self.all.prev = conn
+        self.all = conn
+        # A caller sends its request right after connecting: mostly it is here already, and the answer ends the
+        # connection before epoll would have to know of it.
+        if self._read(conn) == 0 and not conn.closing and self.loop.watch(&conn.source, EPOLLIN) < 0:
+            self.close(conn)
 
     # ---- input -------------------------------------------------------------------------------------------------
-    cdef void _read(self, Conn *conn) noexcept nogil:
-        cdef char *grown
+    cdef int _read(self, Conn *conn) noexcept nogil:
+        """Take what has come. -1: the connection is closed and gone."""
+        cdef char *buffer = self.chunk
+        cdef size_t room = sizeof(self.chunk)
         cdef ssize_t got
-        cdef size_t room
         cdef int fds[3]
         cdef int n_fds = 0, i
-        if conn.input_room - conn.input_size < <size_t> READ_CHUNK // 2:
-            room = conn.input_room * 2 if conn.input_room else READ_CHUNK
-            grown = <char *> realloc(conn.input, room)
-            if grown == NULL:
-                self.close(conn)
-                return
-            conn.input = grown
-            conn.input_room = room
-        got = tsf_recv_fds(conn.source.fd, conn.input + conn.input_size, conn.input_room - conn.input_size, fds, &n_fds)
+        if conn.input_size:
+            # The rest of a frame whose beginning came earlier.
+            if conn.input_room - conn.input_size < <size_t> READ_CHUNK // 2:
+                room = conn.input_room * 2
+                buffer = <char *> realloc(conn.input, room)
+                if buffer == NULL:
+                    self.close(conn)
+                    return -1
+                conn.input = buffer
+                conn.input_room = room
+            buffer = conn.input + conn.input_size
+            room = conn.input_room - conn.input_size
+        got = tsf_recv_fds(conn.source.fd, buffer, room, fds, &n_fds)
         if n_fds:
             for i in range(conn.n_fds):
                 close(conn.fds[i])
@@ -113,48 +113,62 @@ cdef class Conns:
                 conn.fds[i] = fds[i]
             conn.n_fds = n_fds
         if got < 0 and errno == EAGAIN:
-            return
+            return 0
         if got <= 0:
             self.close(conn)
-            return
+            return -1
         if conn.closing:
-            return
-        conn.input_size += <size_t> got
-        self._frames(conn)
+            return 0
+        if conn.input_size:
+            conn.input_size += <size_t> got
+            return self._frames(conn, conn.input, conn.input_size)
+        return self._frames(conn, self.chunk, <size_t> got)
 
-    cdef void _frames(self, Conn *conn) noexcept nogil:
+    cdef int _frames(self, Conn *conn, char *data, size_t size) noexcept nogil:
+        """Hand on the whole frames in `data`, which is conn.input or the common buffer, and keep the rest."""
         cdef const tsf_frame *frame
         cdef size_t at = 0
-        while conn.input_size - at >= sizeof(tsf_frame):
-            frame = <const tsf_frame *> (conn.input + at)
+        while size - at >= sizeof(tsf_frame):
+            frame = <const tsf_frame *> (data + at)
             if frame.version != TSF_WIRE_VERSION:
                 # Any frame of ours tells the caller which version we speak.
                 self.send_code(conn, TSF_FRAME_EXIT, TSF_EXIT_ERROR)
                 self.finish(conn)
-                return
+                return 0
             if frame.length > TSF_FRAME_MAX:
                 self.close(conn)
-                return
-            if conn.input_size - at - sizeof(tsf_frame) < frame.length:
+                return -1
+            if size - at - sizeof(tsf_frame) < frame.length:
                 break
-            if self.on_frame(self.owner, conn, frame.type, conn.input + at + sizeof(tsf_frame),
-                             frame.length) < 0:
+            if self.on_frame(self.owner, conn, frame.type, data + at + sizeof(tsf_frame), frame.length) < 0:
                 self.close(conn)
-                return
+                return -1
             if conn.closing:
-                return
+                return 0
             at += sizeof(tsf_frame) + frame.length
-        if at:
-            memmove(conn.input, conn.input + at, conn.input_size - at)
-            conn.input_size -= at
-        if conn.input_size == 0:
+        return self._keep(conn, data + at, size - at)
+
+    cdef int _keep(self, Conn *conn, const char *rest, size_t size) noexcept nogil:
+        cdef size_t room
+        if size == 0:
             # Thousands of waiting callers should cost no more than their sockets.
             free(conn.input)
             conn.input = NULL
-            conn.input_room = 0
+            conn.input_room = conn.input_size = 0
+            return 0
+        if conn.input == NULL:
+            room = 2 * <size_t> READ_CHUNK
+            conn.input = <char *> malloc(room)
+            if conn.input == NULL:
+                self.close(conn)
+                return -1
+            conn.input_room = room
+        memmove(conn.input, rest, size)
+        conn.input_size = size
+        return 0
 
     # ---- output ------------------------------------------------------------------------------------------------
-    cdef void send(self, Conn *conn, uint32_t type, const void *data, size_t size) noexcept nogil:
+    cdef void send(self, Conn *conn, uint32_t type, const void *data, size_t size) noexcept nogil:  # no-cython-lint
         cdef tsf_frame frame
         cdef size_t part, room
         cdef char *grown
@@ -206,11 +220,12 @@ cdef class Conns:
             conn.dirty = False
             self._write(conn)
 
-    cdef void _write(self, Conn *conn) noexcept nogil:
+    cdef bint _write(self, Conn *conn) noexcept nogil:
+        """Send what the client takes; False if the connection was closed."""
         cdef ssize_t sent
         if conn.failed:
             self.close(conn)
-            return
+            return False
         while conn.output_sent < conn.output_size:
             sent = send(conn.source.fd, conn.output + conn.output_sent, conn.output_size - conn.output_sent,
                         MSG_DONTWAIT | MSG_NOSIGNAL)
@@ -219,7 +234,8 @@ cdef class Conns:
                     continue
                 if errno != EAGAIN or self.loop.watch(&conn.source, EPOLLIN | EPOLLOUT) < 0:
                     self.close(conn)
-                return
+                    return False
+                return True
             conn.output_sent += <size_t> sent
         conn.output_sent = conn.output_size = 0
         if conn.output_room > <size_t> OUTPUT_KEPT:
@@ -228,9 +244,11 @@ cdef class Conns:
             conn.output_room = 0
         if conn.closing or self.loop.watch(&conn.source, EPOLLIN) < 0:
             self.close(conn)
+            return False
+        return True
 
     # ---- end ---------------------------------------------------------------------------------------------------
-    cdef void close(self, Conn *conn) noexcept nogil:
+    cdef void close(self, Conn *conn) noexcept nogil:  # no-cython-lint
         self.on_close(self.owner, conn)
         self._drop(conn)
         if self.full and self.listening.fd >= 0 and self.loop.watch(&self.listening, EPOLLIN) == 0:

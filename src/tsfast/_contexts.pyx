@@ -9,7 +9,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memchr, memcmp, memcpy, memset, strcmp, strlen, strncmp
 
 from tsfast._idmap cimport idmap_del, idmap_free, idmap_get, idmap_put, not_there
-from tsfast._layout cimport TSF_CTX_MAGIC, TSF_LIMITS, tsf_check32, tsf_ctx, tsf_hash64, tsf_request
+from tsfast._layout cimport TSF_CTX_MAGIC, tsf_check32, tsf_ctx, tsf_hash64, tsf_request
 from tsfast._sys cimport (
     EEXIST, EIO, ENOMEM, O_CLOEXEC, O_CREAT, O_EXCL, O_NOFOLLOW, O_RDONLY, O_WRONLY, close, errno, fstat, openat,
     read, ssize_t, stat_t, unlinkat, write,
@@ -101,9 +101,9 @@ cdef long difference(Base *base, const char *env, uint32_t count, char *diff) no
     cdef size_t size, name, length = 0
     cdef const char *candidate
     cdef long entry
-    cdef uint32_t i, n = header(base).env_count, matched = 0
+    cdef uint32_t i, _i, n = header(base).env_count, matched = 0
     memset(base.seen, 0, n)
-    for i in range(count):
+    for _i in range(count):
         size = strlen(env)
         name = name_length(env, size)
         if name == size:

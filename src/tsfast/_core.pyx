@@ -22,7 +22,7 @@ from tsfast._sys cimport (
     statfs_t, tsf_answers, tsf_listen, unlinkat,
 )
 from tsfast._table cimport Table
-from tsfast._table import TableError as TableError
+from tsfast._table import TableError as TableError  # no-cython-lint
 
 
 def filesystem_type(int fd) -> int:
@@ -77,7 +77,7 @@ cdef class Server:
         program. max_unfinished: TS_MAXCONN, 0 for no limit. Raises OSError, ValueError, TableError."""
         cdef sigset_t mask
         self.signals.fd = self.watch.fd = self.socket_dir = -1
-        self.watched = -1
+        self.watched = self.watched_directory = -1
         self.path = os.fsencode(socket_path)
         self.directory, self.name = os.path.split(self.path)
         self.path_text = self.path
@@ -119,6 +119,11 @@ cdef class Server:
         """Take up the queue where it was left; see Spool.recover."""
         return self.spool.recover(slots, max_finished)
 
+    @property
+    def truncated(self) -> int:
+        """Segments of the table that were found cut off; the jobs in the missing part are gone."""
+        return self.spool.table.truncated
+
     def listen(self):
         """Be there for callers, under the socket's name. Raises OSError."""
         if self._bind() < 0:
@@ -130,6 +135,7 @@ cdef class Server:
         with nogil:
             while not self.terminated and self.commands.last_caller == NULL:
                 self.commands.admit_parked()
+                self.conns.flush()             # before jobs are started: a new runner takes a tenth of a millisecond
                 self.spool.dispatch()
                 self.conns.flush()
                 self.spool.tidy()
@@ -162,8 +168,12 @@ cdef class Server:
         if self.watch.fd >= 0:
             if self.watched >= 0:
                 inotify_rm_watch(self.watch.fd, self.watched)
+            if self.watched_directory >= 0:
+                inotify_rm_watch(self.watch.fd, self.watched_directory)
             self.watched = inotify_add_watch(self.watch.fd, self.path_text,
                                              <uint32_t> (IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF))
+            # The socket in it does not hear of it when its directory is renamed.
+            self.watched_directory = inotify_add_watch(self.watch.fd, self.directory_text, <uint32_t> IN_MOVE_SELF)
         return self.conns.listen(sock)
 
     cdef bint _name_is_ours(self) noexcept nogil:

@@ -16,9 +16,11 @@ cdef enum ActionKind:
     ACTION_STATE             # -s
     ACTION_REMOVE            # -r
     ACTION_WAIT              # -w
+    ACTION_WAIT_ALL          # --wait-all
     ACTION_KILL              # -k
     ACTION_KILL_ALL          # -T
     ACTION_URGENT            # -u
+    ACTION_WHY               # --why
     ACTION_SWAP              # -U id-id: id, id2
     ACTION_CLEAR             # -C
     ACTION_KILL_SERVER       # -K
@@ -36,11 +38,16 @@ cdef enum ListFormat:
     FORMAT_JSON
     FORMAT_TAB
 
+cdef struct IdRange:
+    uint64_t first, last     # first <= last
+
 cdef struct Command:
     int action               # ActionKind
     int format               # ListFormat, of ACTION_LIST
-    bint has_id
+    bint has_id              # exactly one id
     uint64_t id, id2
+    IdRange *ranges          # -s -i -w -u -r -k: the ids as given, malloc'ed, freed by command_free
+    size_t n_ranges
     bint has_number
     uint32_t number
     const char *text

@@ -17,6 +17,7 @@ class Parsed(TypedDict):
     after: list[int]
     after_ok: list[int]
     words: int
+    ranges: list[tuple[int, int]]
 
 @type_check_only
 class OptionRow(TypedDict):

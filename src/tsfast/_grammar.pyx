@@ -20,7 +20,7 @@ cdef enum:
     MAX_NAME = 200
     MAX_SLOTS = 1000000
     SHOWN = 60                # bytes of a wrong value that an error repeats
-    OPTIONS = 46
+    OPTIONS = 48
 
 cdef enum Takes:
     NOTHING
@@ -44,6 +44,7 @@ cdef enum Does:
 cdef enum Kind:               # of the argument
     NO_KIND
     ID
+    ID_SET                    # 3,7-12
     IDS
     ID_PAIR
     COUNT                     # 1..MAX_SLOTS
@@ -95,8 +96,10 @@ cdef Option[OPTIONS] TABLE = [
     Option(c"l", b"", NOTHING, NO_KIND, ACTION_LIST, LOOKING, b"", b"list of the jobs, as without any option"),
     Option(c"M", b"serialize", VALUE_UNLESS_LAST, FORMAT, ACTION_LIST, LOOKING, b"[FMT]",
            b"list of the jobs as default, json or tab"),
-    Option(c"s", b"", VALUE_UNLESS_LAST, ID, ACTION_STATE, LOOKING, b"[ID]", b"state of the job"),
-    Option(c"i", b"", VALUE_UNLESS_LAST, ID, ACTION_INFO, LOOKING, b"[ID]", b"all that is known of the job *"),
+    Option(c"s", b"", VALUE_UNLESS_LAST, ID_SET, ACTION_STATE, LOOKING, b"[IDS]", b"state of the job"),
+    Option(c"i", b"", VALUE_UNLESS_LAST, ID_SET, ACTION_INFO, LOOKING, b"[IDS]", b"all that is known of the job *"),
+    Option(0, b"why", VALUE_UNLESS_LAST, ID_SET, ACTION_WHY, LOOKING, b"[IDS]",
+           b"what it waits for, or why it ended so"),
     Option(c"F", b"full_cmd", VALUE_UNLESS_LAST, ID, ACTION_FULL_COMMAND, LOOKING, b"[ID]", b"its whole command"),
     Option(c"a", b"get_label", VALUE_UNLESS_LAST, ID, ACTION_LABEL, LOOKING, b"[ID]", b"its label"),
     Option(c"o", b"", VALUE_UNLESS_LAST, ID, ACTION_OUTPUT, LOOKING, b"[ID]", b"path of its output file *"),
@@ -108,13 +111,15 @@ cdef Option[OPTIONS] TABLE = [
            b"last lines of its output, and on until it ends *"),
     Option(c"c", b"", VALUE_UNLESS_LAST, ID, ACTION_CAT, FOLLOWING, b"[ID]",
            b"all of its output, and on until it ends *"),
-    Option(c"w", b"", VALUE_UNLESS_LAST, ID, ACTION_WAIT, FOLLOWING, b"[ID]", b"wait until it has ended"),
+    Option(c"w", b"", VALUE_UNLESS_LAST, ID_SET, ACTION_WAIT, FOLLOWING, b"[IDS]", b"wait until they have ended"),
+    Option(0, b"wait-all", NOTHING, NO_KIND, ACTION_WAIT_ALL, FOLLOWING, b"",
+           b"wait for all that is queued or runs now"),
 
     Option(c"S", b"", VALUE_UNLESS_LAST, COUNT, ACTION_SLOTS, CHANGING, b"[NUM]", b"show or set the number of slots"),
-    Option(c"u", b"", VALUE_UNLESS_LAST, ID, ACTION_URGENT, CHANGING, b"[ID]", b"start this one next"),
+    Option(c"u", b"", VALUE_UNLESS_LAST, ID_SET, ACTION_URGENT, CHANGING, b"[IDS]", b"start this one next"),
     Option(c"U", b"", VALUE, ID_PAIR, ACTION_SWAP, CHANGING, b"ID-ID", b"swap two queued jobs"),
-    Option(c"r", b"", VALUE_UNLESS_LAST, ID, ACTION_REMOVE, CHANGING, b"[ID]", b"remove a job that does not run"),
-    Option(c"k", b"", VALUE_UNLESS_LAST, ID, ACTION_KILL, CHANGING, b"[ID]", b"send SIGTERM to a running job *"),
+    Option(c"r", b"", VALUE_UNLESS_LAST, ID_SET, ACTION_REMOVE, CHANGING, b"[IDS]", b"remove a job that does not run"),
+    Option(c"k", b"", VALUE_UNLESS_LAST, ID_SET, ACTION_KILL, CHANGING, b"[IDS]", b"send SIGTERM to a running job *"),
     Option(c"T", b"", NOTHING, NO_KIND, ACTION_KILL_ALL, CHANGING, b"", b"send SIGTERM to all running jobs"),
     Option(c"C", b"", NOTHING, NO_KIND, ACTION_CLEAR, CHANGING, b"", b"forget the jobs that have ended"),
     Option(0, b"get_logdir", NOTHING, NO_KIND, ACTION_GET_LOGDIR, CHANGING, b"", b"where new output files go"),
@@ -233,6 +238,43 @@ cdef int read_ids(Command *command, const Option *option, const char *value, uin
         word = end + 1
 
 
+cdef int read_id_set(Command *command, const Option *option, const char *value) noexcept nogil:
+    """`3,7-12`: ranges of ids, a single one being a range too. More than one id: has_id stays False."""
+    cdef size_t more = 1, size, head
+    cdef const char *end
+    cdef const char *dash
+    cdef const char *word = strchr(value, c",")
+    cdef IdRange *ranges
+    while word != NULL:
+        more += 1
+        word = strchr(word + 1, c",")
+    free(command.ranges)
+    command.n_ranges = 0
+    command.ranges = ranges = <IdRange *>malloc(more * sizeof(IdRange))
+    if ranges == NULL:
+        return option_error(command, option, "has more ids than there is memory for", b"")
+    word = value
+    while True:
+        end = strchr(word, c",")
+        size = strlen(word) if end == NULL else <size_t>(end - word)
+        dash = strchr(word, c"-")
+        head = size if dash == NULL or <size_t>(dash - word) >= size else <size_t>(dash - word)
+        if not read_number(word, head, MAX_ID, &ranges.first):
+            return wrong_value(command, option, word, size, "is no job id (whole numbers like 3 or 3,7-12 are needed)")
+        ranges.last = ranges.first
+        if head < size and (not read_number(word + head + 1, size - head - 1, MAX_ID, &ranges.last)
+                            or ranges.last < ranges.first):
+            return wrong_value(command, option, word, size, "is no range of job ids (like 7-12)")
+        ranges += 1
+        command.n_ranges += 1
+        if end == NULL:
+            break
+        word = end + 1
+    command.id = command.ranges[0].first
+    command.has_id = command.n_ranges == 1 and command.ranges[0].last == command.id
+    return 0
+
+
 cdef int read_pair(Command *command, const Option *option, const char *value) noexcept nogil:
     cdef const char *dash = strchr(value, c"-")
     if dash == NULL or not read_number(value, <size_t>(dash - value), MAX_ID, &command.id) \
@@ -256,6 +298,8 @@ cdef int read_value(Command *command, const Option *option, const char *value) n
         if not read_number(value, size, MAX_ID, &command.id):
             return wrong_value(command, option, value, size, "is no job id (a whole number, 0 or more)")
         command.has_id = True
+    elif option.kind == ID_SET:
+        return read_id_set(command, option, value)
     elif option.kind == IDS:
         if option.does == SET_AFTER:
             return read_ids(command, option, value, &command.after, &command.n_after)
@@ -322,6 +366,7 @@ cdef int apply(Parser *parser, Command *command, const Option *option, const cha
         command.action = option.does
         command.has_id = command.has_number = False
         command.id = command.id2 = 0
+        command.n_ranges = 0
         command.number = 0
         command.text = NULL
         if option.kind == FORMAT:
@@ -445,6 +490,9 @@ cdef int parse(const char *const *argv, int argc, Command *command) noexcept nog
 cdef void command_free(Command *command) noexcept nogil:
     free(command.after)
     free(command.after_ok)
+    free(command.ranges)
+    command.ranges = NULL
+    command.n_ranges = 0
     command.after = command.after_ok = NULL
     command.n_after = command.n_after_ok = 0
 
@@ -531,6 +579,7 @@ cdef dict _as_dict(const Command *command):
         "after": [command.after[i] for i in range(command.n_after)],
         "after_ok": [command.after_ok[i] for i in range(command.n_after_ok)],
         "words": command.words,
+        "ranges": [(command.ranges[i].first, command.ranges[i].last) for i in range(command.n_ranges)],
     }
 
 
@@ -564,10 +613,10 @@ def parse_words(list words not None):
 ACTIONS = {
     "list": ACTION_LIST, "submit": ACTION_SUBMIT, "slots": ACTION_SLOTS, "tail": ACTION_TAIL, "cat": ACTION_CAT,
     "pid": ACTION_PID, "output": ACTION_OUTPUT, "info": ACTION_INFO, "state": ACTION_STATE, "remove": ACTION_REMOVE,
-    "wait": ACTION_WAIT, "kill": ACTION_KILL, "kill_all": ACTION_KILL_ALL, "urgent": ACTION_URGENT,
-    "swap": ACTION_SWAP, "clear": ACTION_CLEAR, "kill_server": ACTION_KILL_SERVER,
+    "wait": ACTION_WAIT, "wait_all": ACTION_WAIT_ALL, "kill": ACTION_KILL, "kill_all": ACTION_KILL_ALL,
+    "urgent": ACTION_URGENT, "swap": ACTION_SWAP, "clear": ACTION_CLEAR, "kill_server": ACTION_KILL_SERVER,
     "count_running": ACTION_COUNT_RUNNING, "last_id": ACTION_LAST_ID, "label": ACTION_LABEL,
-    "full_command": ACTION_FULL_COMMAND, "get_logdir": ACTION_GET_LOGDIR, "set_logdir": ACTION_SET_LOGDIR,
-    "help": ACTION_HELP, "version": ACTION_VERSION,
+    "full_command": ACTION_FULL_COMMAND, "why": ACTION_WHY, "get_logdir": ACTION_GET_LOGDIR,
+    "set_logdir": ACTION_SET_LOGDIR, "help": ACTION_HELP, "version": ACTION_VERSION,
 }
 FORMATS = {"default": FORMAT_DEFAULT, "json": FORMAT_JSON, "tab": FORMAT_TAB}

@@ -1,4 +1,4 @@
-"""A small hash map uint64 -> uint64: open addressing, linear probing, deletion by shifting back. Inline leaf helpers."""
+"""A small hash map uint64 -> uint64: open addressing, linear probing, deletion by shifting back. Inline helpers."""
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 

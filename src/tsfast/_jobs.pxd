@@ -37,6 +37,8 @@ cdef enum JobState:
 cdef enum JobFlag:
     FLAG_BAD = 1          # ENDED: did not end well (error level other than 0, signal, skipped, lost)
     FLAG_WAITED = 2       # for the owner's use: somebody waits for its end
+    FLAG_VOLATILE = 4     # for the owner's use: to be forgotten as soon as it has ended
+    FLAG_SKIPPED = 8      # for the owner's use: ENDED without having run
 
 cdef enum AddResult:
     ADD_REFUSED = -2      # nothing has changed: the id or the state makes no sense here (see each call)
@@ -125,6 +127,7 @@ cdef class Queue:
     cdef Job *first_ended(self) noexcept nogil                    # oldest ended
     cdef Job *last_ended(self) noexcept nogil
     cdef Job *following(self, Job *job) noexcept nogil            # in the running or the ended list; NULL at its end
+    cdef Job *preceding(self, Job *job) noexcept nogil            # likewise, the other way
     # Ids of all jobs that have not ended (BLOCKED, READY, STARTING, RUNNING) in queue order; returns how many were
     # written: the first `room` of them.
     cdef size_t live(self, uint64_t *ids, size_t room) noexcept nogil

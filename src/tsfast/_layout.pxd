@@ -206,6 +206,7 @@ cdef extern from "native/wire.h" nogil:
         TSF_FRAME_FOLLOW
         TSF_FRAME_ENDED
         TSF_FRAME_EXEC
+        TSF_FRAME_PROGRESS
 
     cdef struct tsf_frame:
         uint32_t version

@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: auto_pickle=False
 """See _listing.pxd."""
-from tsfast._table import TableError as TableError
+from tsfast._table import TableError as TableError  # no-cython-lint
 
 from libc.stddef cimport size_t
 from libc.stdlib cimport free, qsort, realloc
@@ -10,7 +10,8 @@ from libc.string cimport strlen
 from tsfast._contexts cimport Contexts
 from tsfast._grammar cimport FORMAT_DEFAULT, FORMAT_JSON, FORMAT_TAB
 from tsfast._layout cimport (
-    TSF_FINISHED, TSF_QUEUED, TSF_RUNNING, TSF_SKIPPED, TSF_STARTING, tsf_cold, tsf_hot, tsf_hot_check,
+    TSF_FINISHED, TSF_NONE, TSF_QUEUED, TSF_RUNNING, TSF_SEGMENT_BITS, TSF_SKIPPED, TSF_STARTING, tsf_cold, tsf_hot,
+    tsf_hot_check,
 )
 from tsfast._quote cimport Text, text_add, text_char, text_free, text_str, text_u64
 from tsfast._row cimport Row
@@ -53,8 +54,9 @@ cdef int list_rows(Text *text, Table table, Contexts contexts, const uint64_t *i
     cdef tsf_cold cold
     cdef const char *cwd
     cdef size_t i
+    table.start_rows()
     for i in range(n):
-        if table.read_row(ids[i], &row, &hot, &cold) < 0:
+        if table.next_row(ids[i], &row, &hot, &cold) < 0:
             if format != FORMAT_JSON:
                 text_u64(text, ids[i])
                 if format == FORMAT_TAB:
@@ -104,6 +106,9 @@ cdef class _Places:
                     with gil:
                         raise MemoryError
                 self.places = grown
+            if not table.has_segment(first >> TSF_SEGMENT_BITS):
+                first = ((first >> TSF_SEGMENT_BITS) + 1) << TSF_SEGMENT_BITS
+                continue
             if table.read_group(first, group) == 0:
                 for i in range(GROUP):
                     self._add(table, first + i, &group[i])
@@ -111,9 +116,11 @@ cdef class _Places:
         qsort(self.places, self.n, sizeof(Place), by_place)
         return 0
 
-    cdef void _add(self, Table table, uint64_t id, const tsf_hot *hot) noexcept nogil:
+    cdef void _add(self, Table table, uint64_t id, tsf_hot *hot) noexcept nogil:
         cdef Place *place = &self.places[self.n]
-        if id < table.header.floor or id >= table.header.committed or tsf_hot_check(hot, id) != hot.check:
+        if id < table.header.floor or id >= table.header.committed or hot.state == TSF_NONE:
+            return
+        if tsf_hot_check(hot, id) != hot.check and table.read_hot(id, hot) < 0:
             return
         if hot.state < TSF_QUEUED or hot.state > TSF_SKIPPED:
             return

@@ -18,7 +18,7 @@ from tsfast._layout cimport (
 from tsfast._limits cimport ADOPTED_POLL_MS, RECORD_RETRY_MS
 from tsfast._loop cimport Loop, Source
 from tsfast._sys cimport (
-    AF_UNIX, CLOCK_REALTIME, EAGAIN, ECHILD, EINTR, EPOLLIN, F_DUPFD_CLOEXEC, MAP_FAILED, MAP_SHARED,
+    AF_UNIX, CLOCK_REALTIME, EAGAIN, EINTR, EPOLLIN, F_DUPFD_CLOEXEC, MAP_FAILED, MAP_SHARED,
     MSG_DONTWAIT, O_CLOEXEC, O_CREAT, O_NOFOLLOW, O_PATH, O_RDWR, PROT_READ, PROT_WRITE, SOCK_CLOEXEC, SOCK_SEQPACKET,
     WNOHANG, close, errno, fallocate, fcntl, kill, mmap, munmap, open_, openat, pid_t, recv, rusage, socketpair,
     ssize_t, tsf_lock_holder, tsf_now_ns, tsf_pidfd_open, tsf_pidfd_signal, tsf_send_fds, tsf_spawn_runner,

@@ -9,13 +9,15 @@ from libc.string cimport memcmp, memcpy, memset, strlen
 from tsfast._contexts cimport Context, Contexts
 from tsfast._idmap cimport idmap_free
 from tsfast._jobs cimport (
-    ADD_SKIPPED, FLAG_BAD, FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING,
+    ADD_SKIPPED, FLAG_BAD, FLAG_SKIPPED, FLAG_VOLATILE, FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING,
+    JOB_SKIPPING, JOB_STARTING,
     Job, Queue,
 )
 from tsfast._layout cimport (
-    TSF_FAILED, TSF_FINISHED, TSF_FORGOTTEN, TSF_JOB_FOREGROUND, TSF_JOB_VOLATILE, TSF_KILLED, TSF_LOST,
-    TSF_NONE, TSF_NOT_STARTABLE, TSF_QUEUED, TSF_REMOVED, TSF_RUNNING, TSF_SKIPPED, TSF_STAGE_EXEC, TSF_STAGE_NONE,
-    TSF_STAGE_RECORD, TSF_STARTING, tsf_cold, tsf_fault, tsf_hot, tsf_hot_check, tsf_run, tsf_run_gen, tsf_run_load,
+    TSF_FAILED, TSF_FINISHED, TSF_FORGOTTEN, TSF_JOB_FOREGROUND, TSF_JOB_VOLATILE, TSF_KILLED, TSF_LOST, TSF_NONE,
+    TSF_NOT_STARTABLE, TSF_QUEUED, TSF_REMOVED, TSF_RUNNING, TSF_SEGMENT_BITS, TSF_SKIPPED, TSF_STAGE_EXEC,
+    TSF_STAGE_NONE, TSF_STAGE_RECORD, TSF_STARTING, tsf_cold, tsf_fault, tsf_hot, tsf_hot_check, tsf_run, tsf_run_gen,
+    tsf_run_load,
 )
 from tsfast._limits cimport BLOB_MAX, FOREGROUND_GRACE_MS, SPAWN_RETRY_MS, TOKENS_KEPT
 from tsfast._loop cimport Loop
@@ -24,7 +26,7 @@ from tsfast._runners cimport (
 )
 from tsfast._sys cimport CLOCK_REALTIME, ENOMEM, errno, tsf_now_ns, set_errno
 from tsfast._table cimport GROUP, Table
-from tsfast._text cimport Row
+from tsfast._row cimport Row
 from tsfast._tokens cimport tokens_find, tokens_remember
 
 
@@ -112,6 +114,7 @@ cdef class Spool:
         tsf_fault(b"submit-written")
         if self.table.commit(id[0] + 1) < 0:
             error = errno
+            self.table.withdraw(id[0])
             self.contexts.release(context.name)
             set_errno(error)
             return SUBMIT_FAILED
@@ -121,6 +124,8 @@ cdef class Spool:
             self._forget_removed(id[0])
             set_errno(ENOMEM)
             return SUBMIT_FAILED
+        if job.flags & TSF_JOB_VOLATILE:
+            self.queue.get(id[0]).flags |= FLAG_VOLATILE
         tokens_remember(&self.tokens, job.request.token, id[0])
         if added == ADD_SKIPPED:
             self._skips()
@@ -347,6 +352,7 @@ cdef class Spool:
             hot.order = self.next_end
             self.next_end += 1
             self.table.write_hot(id, &hot)   # refused: a recovery computes it again from its dependency
+            self.queue.get(id).flags |= FLAG_SKIPPED
             self.on_final(self.owner, id, &hot)
             self._forget_volatile(id)
 
@@ -542,6 +548,9 @@ cdef class Spool:
         cdef bint whole
         queued = []
         while first < self.table.header.committed:
+            if not self.table.has_segment(first >> TSF_SEGMENT_BITS):
+                first = ((first >> TSF_SEGMENT_BITS) + 1) << TSF_SEGMENT_BITS
+                continue
             if self.table.read_group(first, group) < 0:
                 raise OSError(errno, "cannot read the job table")
             for i in range(GROUP):
@@ -612,6 +621,8 @@ cdef class Spool:
                 self.running_since.append((self.runners.run(entry).start_ns, id))
                 if hot.state == TSF_STARTING:
                     self.runners.await_start(entry)
+                if cold.flags & TSF_JOB_VOLATILE:
+                    job.flags |= FLAG_VOLATILE
                 return TSF_RUNNING
             shadow.id = id
             shadow.attempt = hot.attempt
@@ -638,6 +649,10 @@ cdef class Spool:
             raise MemoryError
         job = self.queue.get(id)
         job.attempt = hot.attempt
+        if cold.flags & TSF_JOB_VOLATILE:
+            job.flags |= FLAG_VOLATILE
+        if hot.state == TSF_SKIPPED:
+            job.flags |= FLAG_SKIPPED
         return hot.state
 
     cdef void _apply_intent(self, uint64_t id, tsf_hot *hot) noexcept nogil:

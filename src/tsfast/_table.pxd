@@ -7,11 +7,12 @@ with writable=False and see the same records.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from tsfast._layout cimport tsf_cold, tsf_header, tsf_hot
-from tsfast._text cimport Row
+from tsfast._row cimport Row
 
 cdef enum:
     GROUP = 64                # ids whose storage is given back together
     GROUPS = 1024             # groups of a segment
+    BLOB_AHEAD = 65536
 
 cdef struct Segment:
     int fd
@@ -20,6 +21,16 @@ cdef struct Segment:
     uint32_t live             # ids of this segment that are not forgotten
     uint8_t group[GROUPS]     # likewise, of each group
 
+# What a list has read ahead of the row that it is at.
+cdef struct Ahead:
+    uint64_t next             # the id after that of the last row
+    uint64_t first            # of the group in `hot` and `cold`; UINT64_MAX: none
+    tsf_hot hot[GROUP]
+    tsf_cold cold[GROUP]
+    uint64_t blob_off         # what is in `blob`, of the segment of that group
+    size_t blob_size
+    char blob[BLOB_AHEAD]
+
 cdef class Table:
     cdef readonly int dir_fd          # owned
     cdef int header_fd
@@ -27,20 +38,27 @@ cdef class Table:
     cdef tsf_header header            # as on disk; change the settings through save_settings
     cdef Segment **segments           # owned; [number - first_segment], NULL where not open
     cdef uint64_t first_segment, n_segments
+    cdef readonly uint64_t truncated  # segments that somebody cut off; what was missing reads as forgotten
     cdef char *blob                   # owned; of the last read_row
     cdef size_t blob_room
+    cdef Ahead *ahead                 # owned; NULL until a list is read
 
     # All functions: 0, or -1 with errno (EIO: the record's checksum does not fit; ENOENT: a hole).
     # Make the jobs first .. first+n-1 stand in the table, not yet committed. cold[i].blob_off counts from the start of
     # `blobs` and is moved to its place in the file; the checks are filled in. The ids must be of one segment.
     cdef int put(self, uint64_t first, uint32_t n, tsf_hot *hot, tsf_cold *cold, const char *blobs,
                  size_t size) noexcept nogil
+    cdef void withdraw(self, uint64_t id) noexcept nogil          # one that put() wrote will not be committed
     cdef int commit(self, uint64_t next_id) noexcept nogil        # the jobs below next_id exist from here on
     cdef int write_hot(self, uint64_t id, tsf_hot *hot) noexcept nogil
     cdef int read_hot(self, uint64_t id, tsf_hot *hot) noexcept nogil
     cdef int read_cold(self, uint64_t id, tsf_cold *cold) noexcept nogil
     # All of a job, the blob checked; valid until the next read_row.
     cdef int read_row(self, uint64_t id, Row *row, tsf_hot *hot, tsf_cold *cold) noexcept nogil
+    # The same for many rows in a row: rows whose ids follow each other are read together. What stands in the table must
+    # not change between start_rows() and the last next_row(), or the rows can be those of before.
+    cdef void start_rows(self) noexcept nogil
+    cdef int next_row(self, uint64_t id, Row *row, tsf_hot *hot, tsf_cold *cold) noexcept nogil
     # The hot records of one group, unchecked; zeros where there is nothing.
     cdef int read_group(self, uint64_t first, tsf_hot *hot) noexcept nogil
     cdef void recovered(self, uint64_t id) noexcept nogil         # recovery: this id is not forgotten
@@ -49,11 +67,14 @@ cdef class Table:
     cdef int save_settings(self) noexcept nogil
     cdef int refresh(self) noexcept nogil                         # readers: the header as it is now
     cdef Segment *segment(self, uint64_t number) noexcept nogil
+    cdef bint has_segment(self, uint64_t number) noexcept nogil   # False: nothing of its ids is left
 
     # private
     cdef _create(self)
     cdef void _close(self, uint64_t index) noexcept nogil
     cdef int _open(self, uint64_t number, Segment *segment) noexcept nogil
     cdef void _unlink(self, uint64_t number) noexcept nogil
+    cdef bint _read_ahead(self, uint64_t id) noexcept nogil
+    cdef const char *_blob_ahead(self, uint64_t id, const tsf_cold *cold) noexcept nogil
     cdef void _wipe(self, Segment *segment, uint64_t id) noexcept nogil
     cdef void _punch(self, Segment *segment, uint64_t first) noexcept nogil

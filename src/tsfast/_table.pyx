@@ -5,20 +5,24 @@ import os
 
 cimport cython
 from libc.stddef cimport size_t
-from libc.stdlib cimport calloc, free, realloc
+from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memset, strerror
 
 from tsfast._layout cimport (
     TSF_COLD_BYTES, TSF_FORGOTTEN, TSF_HOT_BYTES, TSF_SEGMENT_BITS, TSF_SEGMENT_JOBS, TSF_TABLE_FORMAT,
     TSF_TABLE_MAGIC, tsf_check32, tsf_cold, tsf_cold_check, tsf_header, tsf_hot, tsf_hot_check,
 )
-from tsfast._limits cimport BLOB_MAX
+from tsfast._limits cimport BLOB_MAX, READER_TRIES
 from tsfast._sys cimport (
-    EINTR, EIO, ENOENT, ENOMEM, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, O_CLOEXEC, O_CREAT, O_NOFOLLOW, O_RDONLY,
-    O_RDWR, close, errno, fallocate, fstat, ftruncate, off_t, openat, pread, pwrite, ssize_t, stat_t, unlinkat,
-    set_errno,
+    AT_SYMLINK_NOFOLLOW, EINTR, EIO, ENOENT, ENOMEM, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, O_CLOEXEC, O_CREAT,
+    O_NOFOLLOW, O_RDONLY, O_RDWR, close, errno, fallocate, fstat, fstatat, ftruncate, off_t, openat, pread, pwrite,
+    ssize_t, stat_t, unlinkat, set_errno,
 )
-from tsfast._text cimport Row
+from tsfast._row cimport Row
+
+
+cdef enum:
+    NO_GROUP = 0xffffffffffffffff
 
 
 class TableError(Exception):
@@ -71,6 +75,13 @@ cdef uint32_t settings_check(const tsf_header *header) noexcept nogil:
 cdef bint is_hole(const void *record, size_t size) noexcept nogil:
     # size is at least 1: all bytes are zero if the first one is and each equals its successor
     return (<const char *> record)[0] == 0 and memcmp(record, <const char *> record + 1, size - 1) == 0
+
+
+cdef bint is_sized(const tsf_cold *cold) noexcept nogil:
+    """The parts of the blob, as the record has their lengths, are the whole of it."""
+    return cold.blob_len <= BLOB_MAX and cold.blob_len == (
+        8 * (<uint64_t> cold.n_after + cold.n_after_ok) + cold.argv_len + cold.label_len + cold.prefix_len
+        + cold.cwd_len + cold.diff_len)
 
 
 @cython.final
@@ -133,6 +144,7 @@ cdef class Table:
             self._close(i)
         free(self.segments)
         free(self.blob)
+        free(self.ahead)
         if self.header_fd >= 0:
             close(self.header_fd)
         if self.dir_fd >= 0:
@@ -206,6 +218,8 @@ cdef class Table:
         if segment.fd < 0 or fstat(segment.fd, &st) < 0:
             return -1
         if self.writable and <uint64_t> st.st_size < TSF_HOT_BYTES + TSF_COLD_BYTES:
+            if st.st_size > 0 or (number << TSF_SEGMENT_BITS) < self.header.committed:
+                self.truncated += 1            # it was whole from its first job on: somebody cut it
             if ftruncate(segment.fd, <off_t> (TSF_HOT_BYTES + TSF_COLD_BYTES)) < 0:
                 return -1
         snprintf(name, sizeof(name), b"blob.%08llx", <unsigned long long> number)
@@ -214,6 +228,12 @@ cdef class Table:
             return -1
         segment.blob_size = (<uint64_t> st.st_size + 7) & ~(<uint64_t> 7)
         return 0
+
+    cdef bint has_segment(self, uint64_t number) noexcept nogil:
+        cdef char name[32]
+        cdef stat_t st
+        snprintf(name, sizeof(name), b"seg.%08llx", <unsigned long long> number)
+        return fstatat(self.dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0
 
     cdef void _unlink(self, uint64_t number) noexcept nogil:
         cdef char name[32]
@@ -251,6 +271,11 @@ cdef class Table:
             segment.live += 1
             segment.group[(id & (TSF_SEGMENT_JOBS - 1)) // GROUP] += 1
 
+    cdef void withdraw(self, uint64_t id) noexcept nogil:
+        cdef Segment *segment = self.segment(id >> TSF_SEGMENT_BITS)
+        segment.live -= 1
+        segment.group[(id & (TSF_SEGMENT_JOBS - 1)) // GROUP] -= 1
+
     cdef int write_hot(self, uint64_t id, tsf_hot *hot) noexcept nogil:
         cdef Segment *segment = self.segment(id >> TSF_SEGMENT_BITS)
         if segment == NULL:
@@ -260,14 +285,17 @@ cdef class Table:
 
     cdef int read_hot(self, uint64_t id, tsf_hot *hot) noexcept nogil:
         cdef Segment *segment = self.segment(id >> TSF_SEGMENT_BITS)
+        cdef int tries = 1 if self.writable else READER_TRIES
         if segment == NULL:
             return -1
-        if read_all(segment.fd, hot, sizeof(tsf_hot), (id & (TSF_SEGMENT_JOBS - 1)) * sizeof(tsf_hot)) < 0:
-            return -1
-        if tsf_hot_check(hot, id) != hot.check:
-            set_errno(ENOENT if is_hole(hot, sizeof(tsf_hot)) else EIO)
-            return -1
-        return 0
+        while tries:
+            tries -= 1
+            if read_all(segment.fd, hot, sizeof(tsf_hot), (id & (TSF_SEGMENT_JOBS - 1)) * sizeof(tsf_hot)) < 0:
+                return -1
+            if tsf_hot_check(hot, id) == hot.check:
+                return 0
+        set_errno(ENOENT if is_hole(hot, sizeof(tsf_hot)) else EIO)
+        return -1
 
     cdef int read_cold(self, uint64_t id, tsf_cold *cold) noexcept nogil:
         cdef Segment *segment = self.segment(id >> TSF_SEGMENT_BITS)
@@ -284,13 +312,10 @@ cdef class Table:
     cdef int read_row(self, uint64_t id, Row *row, tsf_hot *hot, tsf_cold *cold) noexcept nogil:
         cdef Segment *segment
         cdef char *grown
-        cdef uint64_t size
         if self.read_hot(id, hot) < 0 or self.read_cold(id, cold) < 0:
             return -1
         segment = self.segment(id >> TSF_SEGMENT_BITS)
-        size = (8 * (<uint64_t> cold.n_after + cold.n_after_ok) + cold.argv_len + cold.label_len + cold.prefix_len
-                + cold.cwd_len + cold.diff_len)
-        if size != cold.blob_len or size > BLOB_MAX:
+        if not is_sized(cold):
             set_errno(EIO)
             return -1
         if cold.blob_len + 1 > self.blob_room:
@@ -310,6 +335,71 @@ cdef class Table:
         row.cold = cold
         row.blob = self.blob
         return 0
+
+    cdef void start_rows(self) noexcept nogil:
+        if self.ahead == NULL:
+            self.ahead = <Ahead *> malloc(sizeof(Ahead))
+        if self.ahead != NULL:
+            self.ahead.next = 0
+            self.ahead.first = NO_GROUP
+
+    cdef int next_row(self, uint64_t id, Row *row, tsf_hot *hot, tsf_cold *cold) noexcept nogil:
+        # What does not fit, for whichever reason, is read alone, which tells the reason.
+        cdef uint64_t i = id & (GROUP - 1)
+        cdef const char *blob = NULL
+        if self._read_ahead(id):
+            hot[0] = self.ahead.hot[i]
+            cold[0] = self.ahead.cold[i]
+            if tsf_hot_check(hot, id) == hot.check and tsf_cold_check(cold, id) == cold.check and is_sized(cold):
+                blob = self._blob_ahead(id, cold)
+        if blob == NULL:
+            return self.read_row(id, row, hot, cold)
+        row.id = id
+        row.hot = hot
+        row.cold = cold
+        row.blob = blob
+        return 0
+
+    cdef bint _read_ahead(self, uint64_t id) noexcept nogil:
+        """Have the id's group in memory, if it seems worth it: this id follows the one before."""
+        cdef Ahead *ahead = self.ahead
+        cdef uint64_t first = id & ~<uint64_t> (GROUP - 1)
+        cdef bint follows
+        cdef Segment *segment
+        if ahead == NULL:
+            return False
+        follows = id == ahead.next
+        ahead.next = id + 1
+        if first == ahead.first:
+            return True
+        if not follows:
+            return False
+        segment = self.segment(id >> TSF_SEGMENT_BITS)
+        ahead.first = NO_GROUP
+        ahead.blob_size = 0
+        if segment == NULL or self.read_group(first, ahead.hot) < 0 or read_all(
+                segment.fd, ahead.cold, GROUP * sizeof(tsf_cold),
+                TSF_HOT_BYTES + (first & (TSF_SEGMENT_JOBS - 1)) * sizeof(tsf_cold)) < 0:
+            return False
+        ahead.first = first
+        return True
+
+    cdef const char *_blob_ahead(self, uint64_t id, const tsf_cold *cold) noexcept nogil:
+        """The job's blob, checked, among those that were read with it; NULL if it cannot be there."""
+        cdef Ahead *ahead = self.ahead
+        cdef ssize_t got
+        cdef const char *blob
+        if cold.blob_len > BLOB_AHEAD:
+            return NULL
+        if cold.blob_off < ahead.blob_off or cold.blob_off + cold.blob_len > ahead.blob_off + ahead.blob_size:
+            ahead.blob_size = 0
+            got = pread(self.segment(id >> TSF_SEGMENT_BITS).blob_fd, ahead.blob, BLOB_AHEAD, <off_t> cold.blob_off)
+            if got < <ssize_t> cold.blob_len:
+                return NULL
+            ahead.blob_off = cold.blob_off
+            ahead.blob_size = <size_t> got
+        blob = ahead.blob + (cold.blob_off - ahead.blob_off)
+        return blob if tsf_check32(blob, cold.blob_len, id) == cold.blob_check else NULL
 
     cdef int read_group(self, uint64_t first, tsf_hot *hot) noexcept nogil:
         cdef Segment *segment = self.segment(first >> TSF_SEGMENT_BITS)

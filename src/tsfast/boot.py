@@ -63,7 +63,7 @@ def drop(socket: str) -> None:
     if place is None:
         return
     directory = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    if not lock(directory, socket):
+    if not lock(directory, socket, place):
         raise BootError("a server is just starting: try again")
     try:
         _core.drop_queue(directory)
@@ -82,7 +82,7 @@ def serve(socket: str, report: int) -> None:
         os.write(2, f"ts: warning: {warning}\n".encode("utf-8", "surrogateescape"))
     check_name(socket)
     directory = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    if not lock(directory, socket):
+    if not lock(directory, socket, place):
         os.write(report, b"L")
         os._exit(0)
     os.umask(0o077)
@@ -94,17 +94,20 @@ def serve(socket: str, report: int) -> None:
             socket_path=socket,
             runner=os.path.join(os.path.dirname(os.path.abspath(__file__)), "native", "ts-run"),
             boot_id=boot_id(),
-            default_logdir=os.fsencode(os.environ.get("TMPDIR") or "/tmp"),
+            default_logdir=os.fsencode(os.path.abspath(os.environ.get("TMPDIR") or "/tmp")),
             version=version_line(),
             max_unfinished=number("TS_MAXCONN", 0, 0),
             fault=os.fsencode(os.environ.get("TSFAST_FAULT", "")),
         )
-        damaged = server.recover(number("TS_SLOTS", SLOTS_DEFAULT, 1), number("TS_MAXFINISHED", MAX_FINISHED_DEFAULT, 0))
+        slots = number("TS_SLOTS", SLOTS_DEFAULT, 1)
+        damaged = server.recover(slots, number("TS_MAXFINISHED", MAX_FINISHED_DEFAULT, 0))
         detach(log)
         server.listen()
     except (_core.TableError, ValueError) as error:
         raise BootError(f"{error} ({place})") from None
     note(f"serving {socket}, pid {os.getpid()}, tsfast {__version__}")
+    if server.truncated:
+        note(f"{server.truncated} segment files of the job table were cut off; jobs in the missing part are gone")
     for job in damaged:
         note(f"job {job}: its record is damaged; it is not run")
     os.write(report, b"L")
@@ -158,7 +161,7 @@ def check_name(socket: str) -> None:
         raise BootError(f"{socket} is there and is no socket: set TS_SOCKET to another path")
 
 
-def lock(directory: int, socket: str) -> bool:
+def lock(directory: int, socket: str, place: str) -> bool:
     """Take the lock that makes this the only server of the state directory. False if a server answers instead.
     Raises BootError when neither happens for a while."""
     import fcntl
@@ -179,7 +182,7 @@ def lock(directory: int, socket: str) -> bool:
                 os.close(fd)
                 return False
             if time.monotonic() > patience:
-                raise BootError("another server holds the queue but does not answer; see its log in the state directory")
+                raise BootError(f"another server holds the queue but does not answer; see {place}/log")
             time.sleep(0.005)  # one that ends, or one that is just starting
     finally:
         os.close(socket_dir)
@@ -237,14 +240,14 @@ def detach(log: int) -> None:
                 resource.setrlimit(getattr(resource, name), (hard, hard))
             except (ValueError, OSError):
                 pass  # not known to this kernel
-    for change in (
-        lambda: os.setpriority(os.PRIO_PROCESS, 0, 0),
-        lambda: os.sched_setaffinity(0, range(1024)),
-    ):
-        try:
-            change()
-        except (OSError, ValueError):
-            pass  # not allowed: jobs then get a note that it could not be applied
+    try:  # what is not allowed here: jobs get a note that it could not be applied
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
+    except OSError:
+        pass
+    try:
+        os.sched_setaffinity(0, range(1024))
+    except (OSError, ValueError):
+        pass
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     os.dup2(null, 0)
     os.dup2(null, 1)

@@ -27,6 +27,11 @@ def main() -> int:
 
         if (code := listing.run(parsed["format"])) is not None:
             return code
+    if parsed["action"] == _grammar.ACTIONS["set_logdir"]:
+        from tsfast.cli import logdir
+
+        if (code := logdir.check(parsed["text"])) != 0:
+            return code
     return launch(words)
 
 

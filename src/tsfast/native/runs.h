@@ -94,7 +94,8 @@ static inline uint64_t tsf_run_check(const struct tsf_run *run)
 
 /* ---- messages between the server and a runner: one SOCK_SEQPACKET pair, one struct a packet ---- */
 
-#define TSF_RUN_SIGNAL 40 /* tells a runner to look at its entry's command; a number, as SIGRTMIN differs between C libraries */
+/* Tells a runner to look at its entry's command; a number, as SIGRTMIN differs between C libraries. */
+#define TSF_RUN_SIGNAL 40
 #define TSF_RUNNER_SOCKET 3     /* descriptors that a runner is born with */
 #define TSF_RUNNER_STATE_DIR 4
 #define TSF_RUNNER_IDLE_MS 5000

@@ -100,7 +100,7 @@ static inline ssize_t tsf_send_fds(int sock, const void *data, size_t size, cons
  * must be above 4). vfork: the time does not depend on the size of the server, and the child touches only its own
  * locals. Returns the pid, or -1 with errno. */
 static __attribute__((noinline, unused)) pid_t tsf_spawn_runner(int program, int sock, int state_dir, uint32_t entry,
-                                                        const char *fault)
+                                                                const char *fault)
 {
     char number[12], variable[512] = "";
     char *argv[3], *envp[2];
@@ -113,7 +113,7 @@ static __attribute__((noinline, unused)) pid_t tsf_spawn_runner(int program, int
     do
         *--digit = (char)('0' + entry % 10);
     while (entry /= 10);
-    argv[0] = (char *)(uintptr_t) "ts-run";
+    argv[0] = (char *)(uintptr_t)"ts-run";
     argv[1] = digit;
     argv[2] = NULL;
     envp[0] = envp[1] = NULL;

@@ -6,6 +6,7 @@
  *   REQUEST            ->
  *                      <-  OUT, ERR          text for stdout and stderr, any number
  *                      <-  SEND_DESCRIPTORS  (-f) then the client sends DESCRIPTORS; later SIGNAL as often as it likes
+ *                      <-  PROGRESS          (-w on a terminal) how far it is, any number
  *                      <-  FOLLOW            (-c, -t) show this file as it grows
  *                      <-  ENDED             after FOLLOW: show the rest of the file, exit with code
  *                      <-  EXIT              exit with code
@@ -37,7 +38,8 @@ enum tsf_frame_type {
     TSF_FRAME_SEND_DESCRIPTORS = 20,
     TSF_FRAME_FOLLOW = 21, /* struct tsf_follow, then the path, no NUL */
     TSF_FRAME_ENDED = 22,  /* struct tsf_code */
-    TSF_FRAME_EXEC = 23
+    TSF_FRAME_EXEC = 23,
+    TSF_FRAME_PROGRESS = 24 /* text for a terminal on stderr that takes the place of the one before */
 };
 
 struct tsf_frame {

@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+
 from unit.native_launcher.launcher_harness import DEADLINE, Installation, Queue
 
 SOURCES = Path(__file__).parents[3] / "src" / "tsfast" / "native" / "launcher"

@@ -11,6 +11,7 @@ import threading
 from functools import partial
 
 import pytest
+
 from unit.native_launcher.launcher_harness import (
     DEADLINE,
     ENDED,

@@ -6,6 +6,7 @@ import struct
 import subprocess
 
 import pytest
+
 from unit.native_launcher.launcher_harness import (
     DEADLINE,
     ENDED,

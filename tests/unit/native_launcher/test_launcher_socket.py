@@ -7,6 +7,7 @@ import sys
 import textwrap
 
 import pytest
+
 from unit.native_launcher.launcher_harness import ANOTHER_USER, EXIT, Queue, code, ended, frame
 
 

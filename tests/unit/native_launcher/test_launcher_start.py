@@ -6,6 +6,7 @@ import stat
 import sys
 
 import pytest
+
 from unit.native_launcher.launcher_harness import ended
 
 

@@ -84,6 +84,9 @@ static void obey(struct answer *answer, const struct place *place, int connectio
         answer->forwarding.ready = true;
         forward_signals(&answer->forwarding, connection);
         return;
+    case TSF_FRAME_PROGRESS: /* overwrites itself, so it may be repeated by another connection */
+        show(STDERR_FILENO, payload, frame->length);
+        return;
     case TSF_FRAME_FOLLOW:
         begin_follow(answer, place, payload, frame->length);
         return;

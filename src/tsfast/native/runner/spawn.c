@@ -18,6 +18,7 @@
 #include "runner.h"
 
 #define PATH_SIZE 4096
+#define TICK_NS 10000000 /* USER_HZ is 100 wherever this runs */
 #define AFFINITY_SIZE 1024 /* 8,192 processors, the most that Linux can be built for */
 
 struct birth {
@@ -55,7 +56,7 @@ static void set_descriptors(const struct job *job)
     dup2(err >= 0 ? err : 1, 2);
 }
 
-static uint64_t start_ticks(void)
+static uint64_t shown_start_ticks(void)
 {
     char text[1024], *p;
     int fd = openat(AT_FDCWD, "/proc/self/stat", O_RDONLY | O_CLOEXEC);
@@ -75,6 +76,23 @@ static uint64_t start_ticks(void)
     for (p++; *p >= '0' && *p <= '9'; p++)
         ticks = ticks * 10 + (uint64_t)(*p - '0');
     return ticks;
+}
+
+/* The kernel notes at a process's birth what CLOCK_BOOTTIME shows, and tells it in hundredths of a second. If the clock
+ * is in the same hundredth before the birth and now, that is the one, and /proc need not be asked: three system calls
+ * less in a job's set-up. A runner's first job tries whether that holds here. */
+static uint64_t start_ticks(uint64_t before_ns)
+{
+    static enum { NOT_TRIED, HOLDS, DOES_NOT_HOLD } rule;
+    uint64_t ticks = now_ns(CLOCK_BOOTTIME) / TICK_NS, shown;
+    int certain = before_ns / TICK_NS == ticks;
+
+    if (certain && rule == HOLDS)
+        return ticks;
+    shown = shown_start_ticks();
+    if (certain && rule == NOT_TRIED)
+        rule = shown == ticks ? HOLDS : DOES_NOT_HOLD;
+    return shown;
 }
 
 /* Setting a mask, even the same one, makes it a request of the user's that outlives changes of the cpuset: so compare
@@ -224,7 +242,7 @@ static int child(void *arg)
         _exit(126);
     }
     umask(birth->runner->records.context.head->umask & 0777);
-    ticks = start_ticks();
+    ticks = start_ticks(job->start_boot_ns);
     notes = apply_resources(birth->runner); /* limits last: nothing is opened under them */
     write_only_if_claimed(run, gen);
     run->pid = pid;

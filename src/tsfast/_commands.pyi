@@ -1,0 +1,10 @@
+from typing import final
+
+from tsfast._conns import Conns
+from tsfast._spool import Spool
+
+@final
+class Commands:
+    def __init__(
+        self, conns: Conns, spool: Spool, default_logdir: bytes, version: bytes, max_unfinished: int
+    ) -> None: ...

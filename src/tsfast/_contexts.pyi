@@ -1,0 +1,6 @@
+from typing import final
+
+@final
+class Contexts:
+    def __init__(self, state_dir: int) -> None: ...
+    def sweep(self, all: bool = False) -> None: ...

@@ -1,0 +1,27 @@
+from typing import final
+
+from tsfast._table import TableError as TableError
+
+def answers(directory: int, name: bytes) -> bool: ...
+def drop_queue(state_dir: int) -> None: ...
+def filesystem_type(fd: int) -> int: ...
+
+@final
+class Server:
+    def __init__(
+        self,
+        *,
+        state_dir: int,
+        socket_path: str,
+        runner: str,
+        boot_id: str,
+        default_logdir: bytes,
+        version: bytes,
+        max_unfinished: int,
+        fault: bytes,
+    ) -> None: ...
+    @property
+    def truncated(self) -> int: ...
+    def recover(self, slots: int, max_finished: int) -> list[int]: ...
+    def listen(self) -> None: ...
+    def run(self) -> bool: ...

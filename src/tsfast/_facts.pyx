@@ -1,0 +1,45 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# cython: auto_pickle=False
+"""See _facts.pxd."""
+from libc.string cimport strlen
+
+from tsfast._grammar cimport ACTION_FULL_COMMAND, ACTION_INFO, ACTION_LABEL, ACTION_STATE, ACTION_WHY
+from tsfast._jobs cimport JOB_BLOCKED, JOB_READY, Job
+from tsfast._layout cimport tsf_cold, tsf_hot
+from tsfast._quote cimport Text, text_add, text_char, text_i64, text_str
+from tsfast._row cimport Row, command_words, row_label, state_name
+from tsfast._spool cimport Spool
+from tsfast._sys cimport CLOCK_REALTIME, tsf_now_ns
+from tsfast._text cimport info
+from tsfast._why cimport why
+
+
+cdef const char *tell(Text *text, Spool spool, const Job *job, int action) noexcept nogil:
+    cdef Row row
+    cdef tsf_hot hot
+    cdef tsf_cold cold
+    cdef const char *cwd = NULL
+    if action == ACTION_WHY:
+        why(text, spool, job)
+        return NULL
+    if spool.table.read_row(job.id, &row, &hot, &cold) < 0:
+        return b"has a record that cannot be read"
+    if action == ACTION_INFO:
+        if cold.cwd_len == 0:
+            cwd = spool.contexts.directory(cold.ctx)
+        info(text, &row, cwd, strlen(cwd) if cwd != NULL else 0, tsf_now_ns(CLOCK_REALTIME))
+        return NULL
+    if action == ACTION_STATE:
+        text_str(text, state_name(hot.state))
+    elif action == ACTION_LABEL:
+        text_add(text, row_label(&row), cold.label_len)
+    elif action == ACTION_FULL_COMMAND:
+        command_words(text, &row)
+    elif job.state == JOB_BLOCKED or job.state == JOB_READY:
+        return b"has not started yet"
+    elif hot.pid == 0:
+        return b"has no process"
+    else:
+        text_i64(text, hot.pid)
+    text_char(text, c'\n')
+    return NULL

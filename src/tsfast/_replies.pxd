@@ -1,0 +1,21 @@
+"""Answers to a client in the forms that all actions share: text and exit code 0, or one line on stderr and 255."""
+from libc.stdint cimport int32_t, uint32_t, uint64_t
+
+from tsfast._conns cimport Conn, Conns
+from tsfast._quote cimport Text
+
+cdef class Replies:
+    cdef Conns conns
+    cdef Text text                    # the answer under construction
+
+    # All return 0, as frame handlers do, and close the connection once the answer is sent.
+    cdef int exit(self, Conn *conn, int32_t code) noexcept nogil
+    cdef int answer(self, Conn *conn) noexcept nogil                              # self.text on stdout, exit code 0
+    cdef int fail(self, Conn *conn, const char *message) noexcept nogil           # `ts: message`
+    cdef int fail_job(self, Conn *conn, uint64_t id, const char *what) noexcept nogil     # `ts: job 5 what`
+    cdef int fail_errno(self, Conn *conn, const char *what) noexcept nogil        # `ts: what: strerror(errno)`
+    cdef int no_memory(self, Conn *conn) noexcept nogil
+    cdef int elsewhere(self, Conn *conn) noexcept nogil                           # the Python command line does it
+
+    # private
+    cdef int _error_line(self, Conn *conn) noexcept nogil

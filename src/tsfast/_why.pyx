@@ -1,0 +1,148 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# cython: auto_pickle=False
+"""See _why.pxd."""
+from libc.stdint cimport uint32_t, uint64_t
+
+from tsfast._jobs cimport (
+    FLAG_BAD, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING, Job,
+)
+from tsfast._layout cimport TSF_SKIPPED, tsf_cold, tsf_hot
+from tsfast._quote cimport Text, text_char, text_i64, text_str, text_u64
+from tsfast._row cimport Row, error_level, row_after, row_after_ok
+from tsfast._spool cimport Spool
+from tsfast._text cimport info_status
+
+cdef enum:
+    NAMED = 10           # jobs that a line names; the others are counted
+
+
+cdef void a_number(Text *text, uint64_t count, const char *one, const char *more) noexcept nogil:
+    text_u64(text, count)
+    text_char(text, c' ')
+    text_str(text, one if count == 1 else more)
+
+
+cdef void job_line(Text *text, const char *before, uint64_t id, const char *after) noexcept nogil:
+    text_str(text, before)
+    text_u64(text, id)
+    text_str(text, after)
+
+
+cdef const char *state_words(const Job *job) noexcept nogil:
+    if job.state == JOB_RUNNING or job.state == JOB_STARTING:
+        return b" (running)\n"
+    return b" (queued)\n"
+
+
+cdef void dependencies(Text *text, Spool spool, const Row *row) noexcept nogil:
+    cdef uint32_t i, total = row.cold.n_after + row.cold.n_after_ok, left = 0
+    cdef uint64_t id
+    cdef Job *other
+    for i in range(total):
+        id = row_after(row, i) if i < row.cold.n_after else row_after_ok(row, i - row.cold.n_after)
+        other = spool.queue.get(id)
+        if other == NULL or other.state == JOB_ENDED:
+            continue
+        left += 1
+        if left > NAMED:
+            continue
+        text_str(text, b"it waits for the end of job " if i < row.cold.n_after
+                 else b"it waits for the good end of job ")
+        text_u64(text, id)
+        text_str(text, state_words(other))
+    if left > NAMED:
+        text_str(text, b"and for ")
+        a_number(text, left - NAMED, b"other job\n", b"other jobs\n")
+
+
+cdef void before_it(Text *text, Spool spool, const Job *job) noexcept nogil:
+    """How many jobs come first."""
+    cdef uint64_t id = ~(<uint64_t> 0), ahead = 0
+    cdef Job *other
+    while spool.queue.next_id(id, &id):
+        other = spool.queue.get(id)
+        ahead += other.state == JOB_READY and other.order < job.order and 0 < other.slots <= spool.queue.max_slots
+    if ahead:
+        text_str(text, b"before it in the queue: ")
+        a_number(text, ahead, b"job\n", b"jobs\n")
+
+
+cdef void slots(Text *text, Spool spool, const Job *job) noexcept nogil:
+    cdef Job *other = spool.queue.first_running()
+    cdef uint32_t named = 0
+    cdef uint64_t used = spool.queue.used_slots
+    if job.slots > spool.queue.max_slots:
+        text_str(text, b"it needs ")
+        a_number(text, job.slots, b"slot", b"slots")
+        text_str(text, b" and the queue has ")
+        text_u64(text, spool.queue.max_slots)
+        text_str(text, b": raise them with -S\n")
+        return
+    text_str(text, b"it needs ")
+    a_number(text, job.slots, b"slot", b"slots")
+    text_str(text, b"; of ")
+    text_u64(text, spool.queue.max_slots)
+    text_str(text, b" there are ")
+    text_u64(text, spool.queue.max_slots - used if used < spool.queue.max_slots else 0)
+    text_str(text, b" free\n")
+    while other != NULL and named < NAMED:
+        if other.slots:
+            named += 1
+            job_line(text, b"job ", other.id, b" has ")
+            a_number(text, other.slots, b"slot\n", b"slots\n")
+        other = spool.queue.following(other)
+    if other != NULL:
+        text_str(text, b"and others\n")
+    before_it(text, spool, job)
+    if spool.backing_off:
+        text_str(text, b"the system refused to start a process a moment ago; it is tried again shortly\n")
+
+
+cdef void skipped(Text *text, Spool spool, const Row *row) noexcept nogil:
+    cdef uint32_t i
+    cdef uint64_t id
+    cdef Job *other
+    cdef tsf_hot hot
+    for i in range(row.cold.n_after_ok):
+        id = row_after_ok(row, i)
+        other = spool.queue.get(id)
+        if other == NULL:
+            job_line(text, b"job ", id, b" of its -W is no longer known, which counts as a bad end\n")
+        elif other.state == JOB_SKIPPING or (other.state == JOB_ENDED and other.flags & FLAG_BAD):
+            if spool.table.read_hot(id, &hot) < 0:
+                continue
+            if hot.state == TSF_SKIPPED:
+                job_line(text, b"job ", id, b" of its -W was skipped itself\n")
+                continue
+            job_line(text, b"job ", id, b" of its -W ended with error level ")
+            text_i64(text, error_level(&hot))
+            text_char(text, c'\n')
+
+
+cdef void why(Text *text, Spool spool, const Job *job) noexcept nogil:
+    cdef Row row
+    cdef tsf_hot hot
+    cdef tsf_cold cold
+    job_line(text, b"Job ", job.id, b" ")
+    if spool.table.read_row(job.id, &row, &hot, &cold) < 0:
+        text_str(text, b"has a record that cannot be read; it is not started\n")
+        return
+    if job.state == JOB_BLOCKED:
+        text_str(text, b"is queued:\n")
+        dependencies(text, spool, &row)
+        if job.holds:
+            text_str(text, b"it waits for its caller (-f)\n")
+    elif job.state == JOB_READY:
+        text_str(text, b"is queued:\n")
+        slots(text, spool, job)
+    elif job.state == JOB_STARTING or job.state == JOB_RUNNING:
+        text_str(text, b"is running")
+        if hot.pid:
+            text_str(text, b", pid ")
+            text_i64(text, hot.pid)
+        text_char(text, c'\n')
+    else:
+        text_str(text, b"has ended:\n")
+        info_status(text, &row)
+        if hot.state == TSF_SKIPPED:
+            skipped(text, spool, &row)

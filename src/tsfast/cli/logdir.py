@@ -1,0 +1,17 @@
+"""`--set_logdir`: the directory is looked at here, by the caller, so that the server never waits on somebody's path."""
+
+import os
+
+
+def check(path: bytes | None) -> int:
+    """0 if output files can be made in `path`, and the launcher may go on; else 255, with one line on stderr."""
+    path = path or b""
+    if not os.path.isdir(path):
+        why = "is no directory"
+    elif not os.access(path, os.W_OK | os.X_OK):
+        why = "is not writable"
+    else:
+        os.environ["TSFAST_LOGDIR_CHECKED"] = "1"
+        return 0
+    os.write(2, b"ts: --set_logdir: '" + path[:200] + b"' " + why.encode() + b"\n")
+    return 255

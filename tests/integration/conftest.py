@@ -1,0 +1,37 @@
+"""The queue fixture: each test has its own directory, socket, table and server."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from integration.spool_harness import Queue
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    outcome = yield
+    report = outcome.get_result()
+    queue = getattr(item, "funcargs", {}).get("queue")
+    if report.failed and queue is not None:
+        report.sections.append(("server log", queue.log()))
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Iterator[Queue]:
+    queue = Queue(tmp_path)
+    yield queue
+    log = queue.log()
+    left = queue.end()
+    assert not left, f"processes are left: {left}\n{log}"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 KiB of its own (needs root)."""
+    path = tmp_path / "small"
+    path.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k,mode=0777", "small", path], check=True)
+    yield path
+    subprocess.run(["umount", "-l", path], check=True)
