@@ -34,6 +34,7 @@ from tsfast._sys cimport SIGTERM, close
 from tsfast._waiters cimport (
     ROLE_FOLLOW, ROLE_FOLLOWING, ROLE_FOREGROUND, ROLE_NONE, ROLE_TELL, ROLE_WAIT, Waiters,
 )
+from tsfast._tokens cimport tokens_find
 
 
 # ---- handlers of the layers below: owner is the Commands object ------------------------------------------------
@@ -215,7 +216,7 @@ cdef class Commands:
         return self.max_unfinished and self.spool.queue.known - self.spool.queue.ended >= self.max_unfinished
 
     cdef bint _known(self, const tsf_request *head) noexcept nogil:
-        return self.spool._token_id(head.token) != 0
+        return tokens_find(&self.spool.tokens, head.token) != 0
 
     cdef void admit_parked(self) noexcept nogil:
         cdef Conn *conn

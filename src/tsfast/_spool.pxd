@@ -6,14 +6,13 @@ job's start or end sets the handlers.
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from tsfast._contexts cimport Contexts
-from tsfast._idmap cimport IdMap
 from tsfast._jobs cimport Job, Queue
 from tsfast._contexts cimport Context
 from tsfast._layout cimport tsf_cold, tsf_hot, tsf_request, tsf_run
-from tsfast._limits cimport TOKENS_KEPT
 from tsfast._loop cimport Loop
 from tsfast._runners cimport Outcome, Runners
 from tsfast._table cimport Table
+from tsfast._tokens cimport Tokens
 
 # A job to be queued. All pointers are borrowed for the call.
 cdef struct Submission:
@@ -60,9 +59,7 @@ cdef class Spool:
     cdef bint in_grace                # after a restart: callers may still come back for what they wait for
     cdef uint64_t kept_longer         # after a restart: so many more ended jobs are kept, whose callers may come back
     cdef list absent_callers          # after a restart: ids of foreground jobs whose callers may come back
-    cdef uint64_t tokens[TOKENS_KEPT][3]      # ring: token, id + 1
-    cdef IdMap token_ids              # mixed token -> place in the ring
-    cdef uint64_t n_tokens
+    cdef Tokens tokens                # of the newest submissions, and after a restart of the newest removals
     cdef uint64_t *forgettable        # owned: ids to be forgotten once their callers have the answer
     cdef size_t n_forgettable, forgettable_room
     cdef char *scratch                # owned; a blob under construction
@@ -92,8 +89,6 @@ cdef class Spool:
     cdef void _trim(self) noexcept nogil
     cdef bint _skipped_from_birth(self, const Submission *job) noexcept nogil
     cdef int _cold(self, const Submission *job, const Context *context, tsf_cold *cold) noexcept nogil
-    cdef uint64_t _token_id(self, const uint64_t *token) noexcept nogil
-    cdef void _remember(self, const uint64_t *token, uint64_t id) noexcept nogil
     cdef void _start(self, uint64_t id) noexcept nogil
     cdef void _not_taken(self, uint64_t id) noexcept nogil
     cdef void _back_off(self) noexcept nogil

@@ -7,7 +7,7 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memcpy, memset, strlen
 
 from tsfast._contexts cimport Context, Contexts
-from tsfast._idmap cimport idmap_del, idmap_free, idmap_get, idmap_put, not_there
+from tsfast._idmap cimport idmap_free
 from tsfast._jobs cimport (
     ADD_SKIPPED, FLAG_BAD, FLAG_SKIPPED, FLAG_VOLATILE, FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING,
     JOB_SKIPPING, JOB_STARTING,
@@ -27,6 +27,7 @@ from tsfast._runners cimport (
 from tsfast._sys cimport CLOCK_REALTIME, ENOMEM, errno, tsf_now_ns, set_errno
 from tsfast._table cimport GROUP, Table
 from tsfast._row cimport Row
+from tsfast._tokens cimport tokens_find, tokens_remember
 
 
 cdef void run_started(void *owner, uint64_t job, const tsf_run *run) noexcept nogil:
@@ -77,7 +78,7 @@ cdef class Spool:
         runners.on_revoked = run_revoked
 
     def __dealloc__(self):
-        idmap_free(&self.token_ids)
+        idmap_free(&self.tokens.places)
         free(self.scratch)
         free(self.forgettable)
 
@@ -86,7 +87,7 @@ cdef class Spool:
         cdef Context context
         cdef tsf_hot hot
         cdef tsf_cold cold
-        cdef uint64_t known = self._token_id(job.request.token)
+        cdef uint64_t known = tokens_find(&self.tokens, job.request.token)
         cdef bint skipped
         cdef int added, error
         cdef size_t i
@@ -125,7 +126,7 @@ cdef class Spool:
             return SUBMIT_FAILED
         if job.flags & TSF_JOB_VOLATILE:
             self.queue.get(id[0]).flags |= FLAG_VOLATILE
-        self._remember(job.request.token, id[0])
+        tokens_remember(&self.tokens, job.request.token, id[0])
         if added == ADD_SKIPPED:
             self._skips()
         return SUBMIT_OK
@@ -192,29 +193,6 @@ cdef class Spool:
         p += context.cwd_len
         memcpy(p, context.diff, context.diff_len)
         return 0
-
-    # ---- tokens: a repeated submission gets the id that it got before -------------------------------------------
-    cdef uint64_t _token_id(self, const uint64_t *token) noexcept nogil:
-        cdef uint64_t place
-        if token[0] == 0 and token[1] == 0:
-            return 0
-        place = idmap_get(&self.token_ids, token[0] ^ token[1])
-        if place == not_there() or self.tokens[place][0] != token[0] or self.tokens[place][1] != token[1]:
-            return 0
-        return self.tokens[place][2]
-
-    cdef void _remember(self, const uint64_t *token, uint64_t id) noexcept nogil:
-        cdef uint64_t place = self.n_tokens & (TOKENS_KEPT - 1)
-        cdef uint64_t *old = self.tokens[place]
-        if token[0] == 0 and token[1] == 0:
-            return
-        if self.n_tokens >= TOKENS_KEPT and idmap_get(&self.token_ids, old[0] ^ old[1]) == place:
-            idmap_del(&self.token_ids, old[0] ^ old[1])
-        self.n_tokens += 1
-        old[0] = token[0]
-        old[1] = token[1]
-        old[2] = id + 1
-        idmap_put(&self.token_ids, token[0] ^ token[1], place)
 
     # ---- START -------------------------------------------------------------------------------------------------
     cdef void dispatch(self) noexcept nogil:
@@ -556,7 +534,6 @@ cdef class Spool:
             self.kept_longer = self.queue.ended - self.table.header.max_finished
         for _start, id in sorted(self.running_since):
             self.queue.latest_start(id)
-        self.running_since = []
         if self.absent_callers or self.kept_longer:
             self.in_grace = True
             self.loop.set_timer(self.grace_timer, FOREGROUND_GRACE_MS)
@@ -716,12 +693,10 @@ cdef class Spool:
         low = max(self.table.header.floor, id - TOKENS_KEPT if id > TOKENS_KEPT else 0)
         for id in range(low, self.table.header.committed):
             if self.table.read_cold(id, &cold) == 0:
-                self._remember(cold.token, id)
+                tokens_remember(&self.tokens, cold.token, id)
         for first, second, removed in self.removal_tokens:
-            token[0] = first
-            token[1] = second
-            self._remember(token, removed)
-        self.removal_tokens = []
+            token[0], token[1] = first, second
+            tokens_remember(&self.tokens, token, removed)
 
     cdef _give_up_callers(self):
         """Foreground jobs of before the restart whose callers have not come back: not started without their
