@@ -12,6 +12,7 @@ from tsfast._conns cimport Conns
 from tsfast._contexts cimport Contexts
 from tsfast._limits cimport LISTEN_BACKLOG, REBIND_RETRY_MS
 from tsfast._loop cimport Loop, Source
+from tsfast._recovery cimport Recovery
 from tsfast._runners cimport Runners
 from tsfast._spool cimport Spool
 from tsfast._sys cimport (
@@ -116,8 +117,8 @@ cdef class Server:
                 close(fd)
 
     def recover(self, slots: int, max_finished: int) -> list[int]:
-        """Take up the queue where it was left; see Spool.recover."""
-        return self.spool.recover(slots, max_finished)
+        """Take up the queue where it was left; see Recovery.run."""
+        return Recovery(self.spool).run(slots, max_finished)
 
     @property
     def truncated(self) -> int:

@@ -35,6 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     # composition
     "_listing": LEAVES | {"_grammar", "_text", "_table", "_contexts"},
     "_spool": LEAVES | {"_jobs", "_loop", "_table", "_contexts", "_runners"},
+    "_recovery": LEAVES | {"_jobs", "_table", "_contexts", "_runners", "_spool"},
     # what is answered to clients: to one, about one job, about several, and which answer to what
     "_replies": LEAVES | {"_conns"},
     "_waiters": LEAVES | {"_conns"},
@@ -43,7 +44,7 @@ ALLOWED: dict[str, set[str]] = {
     "_many": LEAVES | {"_grammar", "_jobs", "_loop", "_conns", "_spool", "_replies", "_waiters", "_facts"},
     "_commands": LEAVES
     | {"_grammar", "_jobs", "_conns", "_listing", "_spool", "_replies", "_waiters", "_facts", "_many"},
-    "_core": LEAVES | {"_loop", "_table", "_contexts", "_conns", "_runners", "_spool", "_commands"},
+    "_core": LEAVES | {"_loop", "_table", "_contexts", "_conns", "_runners", "_spool", "_recovery", "_commands"},
     # Python: on the way of the first call, then the command line
     "__init__": set(),
     "state": {"_core"},
