@@ -128,7 +128,7 @@ SCENARIOS: dict[str, tuple[Step, ...]] = {
         rows(),
     ),
     "-k reaches the whole group": (
-        call(*shell('sh -c \'read x < "$0"\' "$0"; echo no'), "@/gate.a"),
+        call(*shell('sh -c \': > "$0.up"; read x < "$0"\' "$0"; echo no'), "@/gate.a"),
         until(0, "running"),
         call("-k"),
         call("-w"),
@@ -335,7 +335,7 @@ SCENARIOS: dict[str, tuple[Step, ...]] = {
         end("second"),
     ),
     "-c that follows": (
-        call(*shell('echo one; read x < "$0"; echo two; exit 6'), "@/gate.a"),
+        call(*shell('echo one; : > "$0.up"; read x < "$0"; echo two; exit 6'), "@/gate.a"),
         until(0, "running"),
         start("reader", "-c", 0),
         open_gate("a"),
@@ -344,7 +344,7 @@ SCENARIOS: dict[str, tuple[Step, ...]] = {
     "-t shows ten lines": (call("seq", 30), call("-w"), call("-t")),
     "-t of few lines": (call("printf", r"a\nb\nc"), call("-w"), call("-t", 0)),
     "-t that follows": (
-        call(*shell('seq 12; read x < "$0"; echo two; exit 6'), "@/gate.a"),
+        call(*shell('seq 12; : > "$0.up"; read x < "$0"; echo two; exit 6'), "@/gate.a"),
         until(0, "running"),
         start("reader", "-c"),
         open_gate("a"),

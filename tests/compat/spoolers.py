@@ -19,7 +19,8 @@ TSP = Path("/usr/bin/tsp")
 TSP_VERSION = "1.0.1"
 
 ROW = re.compile(
-    r"(?P<id>\d+) +(?P<state>queued|running|finished|skipped) +(?P<output>\(file\)|\(no output\)|\(\.\.\.\)|stdout|/\S+) +"
+    r"(?P<id>\d+) +(?P<state>queued|running|finished|skipped) +"
+    r"(?P<output>\((?:file|no output|\.\.\.)\)|stdout|/\S+) +"
     r"(?:(?P<level>-?\d+) +)?(?:[\d.]+(?:/[\d.]+/[\d.]+|[smhd]) )? *(?P<command>.*)"
 )
 HEADER = re.compile(r"ID +State +Output +E-Level +Time\S* +Command \[run=(\d+)/(\d+)\]")
@@ -67,6 +68,11 @@ class Spooler(Queue):
                 return 0
 
         return int(wait_until(writer, f"{self.name}: a job waits behind gate {name}")) - 1
+
+    def is_up(self, job: int) -> bool:
+        """A job behind a gate has come so far; -o answers, and a signal will reach it."""
+        command = next(row[4] for row in self.table()[1] if row[0] == job)
+        return Path(self.expand(command.split()[-1]) + ".up").exists() and self.run("-o", job).returncode == 0
 
     def let_end(self, name: str, code: int) -> None:
         descriptor = self._open_gate(name)
@@ -134,4 +140,4 @@ class Theirs(Spooler):
 
 def gate(name: str) -> Sequence[str]:
     """The words of a job that runs until `open_gate(name, code)`."""
-    return ("sh", "-c", 'read code < "$0"; exit $code', f"@/gate.{name}")
+    return ("sh", "-c", ': > "$0.up"; read code < "$0"; exit $code', f"@/gate.{name}")

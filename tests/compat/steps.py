@@ -96,6 +96,8 @@ def _until(spooler: Spooler, job: int, state: str) -> object:
     wait_until(
         lambda: any(row[:2] == (job, state) for row in spooler.table()[1]), f"{spooler.name}: job {job} is {state}"
     )
+    if state == "running":
+        wait_until(lambda: spooler.is_up(job), f"{spooler.name}: job {job} is up")
     return state
 
 

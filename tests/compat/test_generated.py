@@ -115,6 +115,8 @@ class Pair:
     def kill(self, number: int) -> None:
         job = self.pick(number, "running")
         if job is not None:
+            for spooler in self.both:
+                wait_until(lambda spooler=spooler: spooler.is_up(job))
             self.call("-k", job)
             self.call("-w", job)
 
