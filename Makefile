@@ -12,7 +12,7 @@ CYTHON_OWN = tsfast\._\w+\.__pyx_capi__
 TESTS ?=
 
 .DEFAULT_GOAL := build
-.PHONY: demo build installed debug test test-debug lint format typecheck bench wheel clean distclean
+.PHONY: demo share build installed debug test test-debug lint format typecheck bench wheel clean distclean
 
 # $(call install,WHAT) is pip install WHAT. The compilers' output is shown when they fail; else only which compiler the
 # native programs got.
@@ -80,6 +80,10 @@ typecheck: $(VENV)/.ready
 	$(call install,-e '.[dev]')
 	$(BIN)/mypy
 	$(if $(STUBBED),$(BIN)/stubtest --ignore-unused-allowlist --allowlist <(echo '$(CYTHON_OWN)') $(STUBBED))
+
+share: build # manual page, completions and the table of differences
+	$(BIN)/python share/build.py
+	PYTHONPATH=tests $(BIN)/python tests/compat/differences.py >docs/differences.md
 
 bench: $(VENV)/.ready
 	$(call install,-e '.[test]')
