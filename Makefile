@@ -13,7 +13,7 @@ TESTS ?=
 BENCH ?=
 
 .DEFAULT_GOAL := build
-.PHONY: demo build installed debug test test-debug lint format typecheck bench bench-quick wheel clean distclean
+.PHONY: demo share build installed debug test test-debug lint format typecheck bench bench-quick wheel clean distclean
 
 # $(call install,WHAT) is pip install WHAT. The compilers' output is shown when they fail; else only which compiler the
 # native programs got.
@@ -83,6 +83,10 @@ typecheck: $(VENV)/.ready
 	$(call install,-e '.[dev]')
 	$(BIN)/mypy
 	$(if $(STUBBED),$(BIN)/stubtest --ignore-unused-allowlist --allowlist <(echo '$(CYTHON_OWN)') $(STUBBED))
+
+share: build # manual page, completions and the table of differences
+	$(BIN)/python share/build.py
+	PYTHONPATH=tests $(BIN)/python tests/compat/differences.py >docs/differences.md
 
 # Side by side with tsp, if that is installed. Figures, not tests: nothing fails on a slow machine.
 # Measured is the package as users install it, in an environment of its own.

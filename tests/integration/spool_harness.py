@@ -66,6 +66,8 @@ class Gate:
 
 
 class Queue:
+    program = BIN / "ts"
+
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.out = directory / "out"
@@ -103,7 +105,7 @@ class Queue:
         data = stdin.encode() if isinstance(stdin, str) else stdin
         source = {"input": data} if data is not None else {"stdin": subprocess.DEVNULL}
         done = subprocess.run(
-            [BIN / "ts", *map(os.fsencode, map(str, words))],
+            [self.program, *map(os.fsencode, map(str, words))],
             env=self.env(env),
             capture_output=True,
             timeout=timeout,
@@ -115,7 +117,7 @@ class Queue:
     def start(self, *words: object, env: dict[str, str | None] | None = None, **options: object):
         """A call of ts that goes on while the test does; ended with the queue."""
         child = subprocess.Popen(
-            [BIN / "ts", *map(str, words)],
+            [self.program, *map(str, words)],
             env=self.env(env),
             bufsize=0,
             **{

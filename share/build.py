@@ -1,0 +1,134 @@
+"""Writes the manual page and the completions of bash, zsh and fish from the one option table and share/templates.
+
+`python share/build.py` after a change of either; a test compares what lies here with what would be written. They are
+kept in the repository since the table is compiled: a wheel can be built without running what it contains.
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tsfast._grammar import options
+
+HERE = Path(__file__).parent
+NAMES = ("ts", "tsp", "tsfast")
+
+
+def rows() -> list[dict]:
+    return [row for row in options() if row["supported"]]
+
+
+def spellings(row: dict) -> list[str]:
+    letter = [f"-{row['letter']}"] if row["letter"] else []
+    return letter + ([f"--{row['name']}"] if row["name"] else [])
+
+
+def completes(row: dict) -> str:
+    """What its argument is, in one word of the templates; nothing: it takes none."""
+    operand = row["operand"].strip("[]")
+    known = {"ID": "job", "IDS": "jobs", "ID,...": "jobs", "ID-ID": "jobs", "FMT": "format", "PATH": "directory"}
+    return known.get(operand, "text") if operand else ""
+
+
+def template(name: str, **values: str) -> str:
+    text = (HERE / "templates" / name).read_text()
+    for key, value in values.items():
+        text = text.replace(f"@{key}@", value)
+    return text
+
+
+# ---- the manual page ----
+
+
+def roff(text: str) -> str:
+    text = text.replace("\\", "\\e").replace("-", "\\-")
+    return f"\\&{text}" if text[:1] in ("'", ".") else text
+
+
+def manual_options(actions: bool) -> str:
+    lines: list[str] = []
+    group = ""
+    for row in rows():
+        if row["action"] != actions:
+            continue
+        if actions and row["group"] != group:
+            group = row["group"]
+            lines.append(f".SS {group}")
+        names = [f"\\fB{roff(name)}\\fR" for name in spellings(row)]
+        operand = f" \\fI{roff(row['operand'])}\\fR" if row["operand"] else ""
+        text = row["help"]
+        last_run = text.endswith(" *")
+        text = text.removesuffix(" *")
+        lines += [".TP", ", ".join(names) + operand, roff(text[:1].upper() + text[1:]) + "."]
+        if row["optional"] and "ID" in row["operand"]:
+            lines.append(f"Without an id: the job {'run' if last_run else 'added'} last.")
+    return "\n".join(lines)
+
+
+def manual() -> str:
+    return template("ts.1", OPTIONS=manual_options(False), ACTIONS=manual_options(True))
+
+
+# ---- completions ----
+
+
+def bash() -> str:
+    kinds: dict[str, list[str]] = {"": [], "job": [], "jobs": [], "format": [], "directory": [], "text": []}
+    for row in rows():
+        kinds[completes(row)] += spellings(row)
+    letters = "".join(row["letter"] for row in rows() if not row["operand"])
+    cases = [f"        {' | '.join(names)}) echo {kind} ;;" for kind, names in kinds.items() if kind and names]
+    words = " ".join(name for row in rows() for name in spellings(row))
+    return template("ts.bash", CASES="\n".join(cases), LETTERS=letters, OPTIONS=words)
+
+
+def zsh() -> str:
+    def quoted(text: str) -> str:
+        return text.replace("[", "\\[").replace("]", "\\]").replace(":", "\\:").replace("'", "'\\''")
+
+    actions = {"job": ":job:_ts_jobs", "jobs": ":jobs:_ts_job_list", "format": ":format:(default json tab)",
+               "directory": ":directory:_directories", "text": ":value: ", "": ""}  # fmt: skip
+    lines = []
+    for row in rows():
+        action = actions[completes(row)]
+        for name in spellings(row):
+            # `+`: the argument follows in this word or the next, `=`: likewise for long names
+            joined = "" if not action else "=" if name.startswith("--") else "+"
+            lines.append(f"    '{name}{joined}[{quoted(row['help'].removesuffix(' *'))}]{action}'")
+    return template("ts.zsh", OPTIONS=" \\\n".join(lines))
+
+
+def fish() -> str:
+    actions = {"job": " -x -a '(__ts_jobs)'", "jobs": " -x -a '(__ts_job_list)'",
+               "format": " -x -a 'default json tab'", "directory": " -x -a '(__fish_complete_directories)'",
+               "text": " -x", "": ""}  # fmt: skip
+    lines = []
+    for row in rows():
+        names = (f" -s {row['letter']}" if row["letter"] else "") + (f" -l {row['name']}" if row["name"] else "")
+        text = row["help"].removesuffix(" *").replace("'", "\\'")
+        lines.append(f"complete -c ts -n __ts_in_options{names}{actions[completes(row)]} -d '{text}'")
+    with_argument = " ".join(name for row in rows() if row["operand"] for name in spellings(row))
+    return template("ts.fish", OPTIONS="\n".join(lines), WITH_ARGUMENT=with_argument)
+
+
+FILES: dict[str, Callable[[], str]] = {
+    "man/man1/ts.1": manual,
+    "bash-completion/completions/ts": bash,
+    "zsh/site-functions/_ts": zsh,
+    "fish/vendor_completions.d/ts.fish": fish,
+    **{f"man/man1/{name}.1": lambda: ".so man1/ts.1\n" for name in NAMES[1:]},
+    **{f"bash-completion/completions/{name}": lambda: '. "${BASH_SOURCE[0]%/*}/ts"\n' for name in NAMES[1:]},
+    **{f"fish/vendor_completions.d/{name}.fish": lambda name=name: f"complete -c {name} -w ts\n" for name in NAMES[1:]},
+}
+
+
+def main() -> int:
+    for name, make in FILES.items():
+        path = HERE / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(make())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+# Completion of ts for fish. Written by share/build.py.
+
+function __ts_jobs --description 'ids of the jobs, with their states, labels and commands'
+    set -l program (commandline -opc)[1]
+    command $program -M tab 2>/dev/null | while read -l -d \t id state output level time unit after label line
+        test -n "$label"; and set label "[$label]"
+        printf '%s\t%s %s%s\n' $id $state "$label" "$line"
+    end
+end
+
+function __ts_job_list --description 'the same, as the end of a list'
+    set -l before (string match -r '^.*[,-]' -- (commandline -ct))
+    for job in (__ts_jobs)
+        echo "$before$job"
+    end
+end
+
+function __ts_in_options --description 'no word of a command is there yet'
+    set -l words (commandline -opc)[2..-1]
+    set -l with_argument -O -D -W -L -N -M --serialize -s -i --why -F --full_cmd -a --get_label -o -p -t -c -w -S -u -U -r -k --set_logdir
+    while set -q words[1]
+        if test "$words[1]" = --
+            return 1
+        else if contains -- $words[1] $with_argument
+            set -e words[1]
+        else if not string match -q -- '-?*' $words[1]
+            return 1
+        end
+        set -e words[1]
+    end
+    return 0
+end
+
+complete -c ts -x -a '(__fish_complete_subcommand -- -O -D -W -L -N -M --serialize -s -i --why -F --full_cmd -a --get_label -o -p -t -c -w -S -u -U -r -k --set_logdir)'
+complete -c ts -n __ts_in_options -s n -d 'do not store the output, print no id'
+complete -c ts -n __ts_in_options -s f -d 'stay in the foreground (-nf: with this terminal)'
+complete -c ts -n __ts_in_options -s E -d 'store stderr apart, in a second file (.e)'
+complete -c ts -n __ts_in_options -s O -x -d 'call the output file NAME.XXXXXX'
+complete -c ts -n __ts_in_options -s d -d 'run it after the job added last'
+complete -c ts -n __ts_in_options -s D -x -a '(__ts_job_list)' -d 'run it after these, however they end'
+complete -c ts -n __ts_in_options -s W -x -a '(__ts_job_list)' -d 'run it only if all of these end well'
+complete -c ts -n __ts_in_options -s L -x -d 'label shown in the list'
+complete -c ts -n __ts_in_options -s N -x -d 'slots that it takes (1)'
+complete -c ts -n __ts_in_options -s B -d 'exit with 2 at once if the queue is full'
+complete -c ts -n __ts_in_options -s l -d 'list of the jobs, as without any option'
+complete -c ts -n __ts_in_options -s M -l serialize -x -a 'default json tab' -d 'list of the jobs as default, json or tab'
+complete -c ts -n __ts_in_options -s s -x -a '(__ts_job_list)' -d 'state of the job'
+complete -c ts -n __ts_in_options -s i -x -a '(__ts_job_list)' -d 'all that is known of the job'
+complete -c ts -n __ts_in_options -l why -x -a '(__ts_job_list)' -d 'what it waits for, or why it ended so'
+complete -c ts -n __ts_in_options -s F -l full_cmd -x -a '(__ts_jobs)' -d 'its whole command'
+complete -c ts -n __ts_in_options -s a -l get_label -x -a '(__ts_jobs)' -d 'its label'
+complete -c ts -n __ts_in_options -s o -x -a '(__ts_jobs)' -d 'path of its output file'
+complete -c ts -n __ts_in_options -s p -x -a '(__ts_jobs)' -d 'its process id'
+complete -c ts -n __ts_in_options -s q -l last_queue_id -d 'id of the job added last'
+complete -c ts -n __ts_in_options -s R -l count_running -d 'how many jobs run'
+complete -c ts -n __ts_in_options -s t -x -a '(__ts_jobs)' -d 'last lines of its output, and on until it ends'
+complete -c ts -n __ts_in_options -s c -x -a '(__ts_jobs)' -d 'all of its output, and on until it ends'
+complete -c ts -n __ts_in_options -s w -x -a '(__ts_job_list)' -d 'wait until they have ended'
+complete -c ts -n __ts_in_options -l wait-all -d 'wait for all that is queued or runs now'
+complete -c ts -n __ts_in_options -s S -x -d 'show or set the number of slots'
+complete -c ts -n __ts_in_options -s u -x -a '(__ts_job_list)' -d 'start this one next'
+complete -c ts -n __ts_in_options -s U -x -a '(__ts_job_list)' -d 'swap two queued jobs'
+complete -c ts -n __ts_in_options -s r -x -a '(__ts_job_list)' -d 'remove a job that does not run'
+complete -c ts -n __ts_in_options -s k -x -a '(__ts_job_list)' -d 'send SIGTERM to a running job'
+complete -c ts -n __ts_in_options -s T -d 'send SIGTERM to all running jobs'
+complete -c ts -n __ts_in_options -s C -d 'forget the jobs that have ended'
+complete -c ts -n __ts_in_options -l get_logdir -d 'where new output files go'
+complete -c ts -n __ts_in_options -l set_logdir -x -a '(__fish_complete_directories)' -d 'let them go there'
+complete -c ts -n __ts_in_options -s K -d 'end the server; drops what is queued'
+complete -c ts -n __ts_in_options -s h -l help -d 'this text'
+complete -c ts -n __ts_in_options -s V -l version -d 'the version'

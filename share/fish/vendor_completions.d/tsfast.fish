@@ -1,0 +1,1 @@
+complete -c tsfast -w ts

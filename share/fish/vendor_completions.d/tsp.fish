@@ -1,0 +1,1 @@
+complete -c tsp -w ts

@@ -1,0 +1,109 @@
+"""Completion in real shells: keys are pressed in a terminal (bash, zsh), or the shell is asked (fish)."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from integration.spool_harness import Queue
+from integration.terminal import Terminal
+
+SHARE = Path(__file__).parents[2] / "share"
+BASH = f". {SHARE}/bash-completion/completions/ts"
+ZSH = f"fpath=({SHARE}/zsh/site-functions $fpath); autoload -U compinit; compinit -u -D"
+
+
+@pytest.fixture
+def three_jobs(queue: Queue) -> Queue:
+    queue.finish("-L", "alpha", "echo", "one")
+    queue.finish("false")
+    queue.finish("-L", "last", "seq", "3")
+    return queue
+
+
+@pytest.fixture(params=["bash", "zsh"])
+def shell(request: pytest.FixtureRequest, three_jobs: Queue, tmp_path: Path) -> Iterator[Terminal]:
+    words = ["bash", "--norc", "--noprofile"] if request.param == "bash" else ["zsh", "-f"]
+    environment = {**three_jobs.environment, "PS1": "$ ", "ZDOTDIR": str(tmp_path)}
+    with Terminal(tmp_path / "terminal", words, environment, three_jobs.work) as terminal:
+        terminal.type(BASH if request.param == "bash" else ZSH, "Enter")
+        terminal.type("echo re''ady", "Enter")
+        terminal.wait_for("\nready\n")
+        terminal.press("C-l")
+        # bash lists at the second Tab, where zsh would begin to insert
+        terminal.show_keys = ("Tab", "Tab") if request.param == "bash" else ("Tab",)
+        yield terminal
+
+
+def test_long_option(shell: Terminal) -> None:
+    shell.type("ts --set_l", "Tab")
+    shell.wait_for("ts --set_logdir")
+
+
+def test_format(shell: Terminal) -> None:
+    shell.type("ts -M j", "Tab")
+    shell.wait_for("ts -M json")
+
+
+def test_ids_with_labels(shell: Terminal) -> None:
+    shell.type("ts -w ", *shell.show_keys)
+    assert "seq 3" in shell.wait_for("alpha")
+
+
+def test_ids_of_a_list(shell: Terminal) -> None:
+    shell.type("ts -W 1,0,", *shell.show_keys)
+    assert "seq 3" in shell.wait_for("alpha")
+
+
+def test_the_only_id(shell: Terminal, three_jobs: Queue) -> None:
+    three_jobs.get("-C")
+    three_jobs.finish("true")
+    shell.type("ts -W ", "Tab")
+    shell.wait_for("ts -W 3")
+
+
+def test_directory(shell: Terminal, three_jobs: Queue) -> None:
+    (three_jobs.work / "somewhere").mkdir()
+    shell.type("ts --set_logdir some", "Tab")
+    shell.wait_for("ts --set_logdir somewhere")
+
+
+def test_command_and_its_arguments(shell: Terminal, three_jobs: Queue) -> None:
+    (three_jobs.work / "some-file").touch()
+    program = three_jobs.work / "some-program"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    shell.type("ts -n -L x ./some-p", "Tab")
+    shell.wait_for("x ./some-program")
+    shell.type("some-f", "Tab")
+    shell.wait_for("some-program some-file")
+
+
+def asked(queue: Queue, line: str) -> list[str]:
+    script = f"source {SHARE}/fish/vendor_completions.d/ts.fish; complete -C '{line}'"
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", script],
+        env={**queue.environment, "XDG_CONFIG_HOME": str(queue.directory), "TERM": os.environ.get("TERM", "xterm")},
+        cwd=queue.work,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+def test_fish(three_jobs: Queue) -> None:
+    assert asked(three_jobs, "ts --set_l") == ["--set_logdir\tlet them go there"]
+    assert [line.split("\t")[0] for line in asked(three_jobs, "ts -M ")] == ["default", "json", "tab"]
+    assert asked(three_jobs, "ts -w ") == [
+        "0\tfinished [alpha]echo one",
+        "1\tfinished false",
+        "2\tfinished [last]seq 3",
+    ]
+    assert asked(three_jobs, "ts -W 0,2") == ["0,2\tfinished [last]seq 3"]
+    assert any(line.startswith("-L") for line in asked(three_jobs, "ts -"))
+    (three_jobs.work / "some-file").touch()
+    assert asked(three_jobs, "ts -L x cat some-") == ["some-file"]

@@ -1,0 +1,96 @@
+"""The manual page and the completions: complete, as the option table would have them now, and installed."""
+
+import importlib.metadata
+import importlib.util
+import json
+import subprocess
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tsfast._grammar import options
+
+SHARE = Path(__file__).parents[2] / "share"
+
+
+def load() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("share_build", SHARE / "build.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+BUILD = load()
+ROWS = [row for row in options() if row["supported"]]
+
+
+@pytest.mark.parametrize("name", BUILD.FILES)
+def test_file_is_up_to_date(name: str) -> None:
+    """`make share` writes them."""
+    assert (SHARE / name).read_text() == BUILD.FILES[name]()
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row["letter"] or row["name"])
+def test_option_is_in_help_manual_and_completions(row: dict) -> None:
+    assert row["help"]
+    manual = BUILD.manual()
+    for spelling in BUILD.spellings(row):
+        assert f"\\fB{BUILD.roff(spelling)}\\fR" in manual
+        assert spelling in BUILD.bash().split("compgen -W '-n ")[1].split("'")[0].split() or spelling == "-n"
+        assert f"    '{spelling}" in BUILD.zsh()
+    lines = BUILD.fish().splitlines()
+    for kind, name in (("-s", row["letter"]), ("-l", row["name"])):
+        assert not name or any(line.startswith("complete") and f" {kind} {name} " in line for line in lines)
+
+
+def test_arguments_of_options_are_known() -> None:
+    """A new kind of operand needs a decision: what completes it?"""
+    operands = {row["operand"].strip("[]") for row in ROWS}
+    assert operands <= {"", "ID", "IDS", "ID,...", "ID-ID", "FMT", "PATH", "TEXT", "NAME", "NUM"}
+
+
+def test_manual_is_well_formed() -> None:
+    done = subprocess.run(
+        ["mandoc", "-T", "lint", "-W", "warning", SHARE / "man/man1/ts.1"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_manual_reads_well() -> None:
+    page = subprocess.run(
+        ["mandoc", "-T", "ascii", "-O", "width=80", SHARE / "man/man1/ts.1"], capture_output=True, text=True, check=True
+    ).stdout
+    assert "@" not in page
+    assert max(map(len, (line.replace("\b", "") for line in page.splitlines()))) <= 160  # overstruck
+
+
+@pytest.mark.parametrize("shell, name", [
+    ("bash", "bash-completion/completions/ts"),
+    ("zsh", "zsh/site-functions/_ts"),
+    ("fish", "fish/vendor_completions.d/ts.fish"),
+])  # fmt: skip
+def test_syntax(shell: str, name: str) -> None:
+    done = subprocess.run([shell, "-n", SHARE / name], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_all_of_it_goes_into_a_wheel() -> None:
+    project = tomllib.loads((SHARE.parent / "pyproject.toml").read_text())
+    wanted = {
+        f"{directory}/{path.name}"
+        for directory, patterns in project["tool"]["setuptools"]["data-files"].items()
+        for pattern in patterns
+        for path in SHARE.parent.glob(pattern)
+    }
+    assert wanted == {f"share/{name}" for name in BUILD.FILES}
+
+
+def test_all_of_it_is_installed() -> None:
+    distribution = importlib.metadata.distribution("tsfast-spooler")
+    origin = json.loads(distribution.read_text("direct_url.json") or "{}")
+    if origin.get("dir_info", {}).get("editable"):
+        return  # setuptools leaves data files out of editable installs
+    installed = {str(file).partition("share/")[2] for file in distribution.files if "share/" in str(file)}
+    assert set(BUILD.FILES) <= installed
