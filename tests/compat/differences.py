@@ -210,16 +210,6 @@ DIFFERENCES = [
         (255, None),
         (0, None),
     ),
-    Difference(
-        "-u and running jobs",
-        "the list after `-u`, while a job runs",
-        "the running job stays first",
-        "the urgent one is listed before it",
-        "the list is in the order of starting anew",
-        (call(*A), until(0, "running"), call("true"), call("echo"), call("-u"), rows()),
-        ((1, 1), [running(0, "a"), (2, "queued", "(file)", "", "echo"), (1, "queued", "(file)", "", "true")]),
-        ((1, 1), [(2, "queued", "(file)", "", "echo"), running(0, "a"), (1, "queued", "(file)", "", "true")]),
-    ),
     # ---- the list ----
     Difference(
         "quoting",
