@@ -38,6 +38,9 @@ cdef enum JobFlag:
     FLAG_BAD = 1          # ENDED: did not end well (error level other than 0, signal, skipped, lost)
     FLAG_WAITED = 2       # for the owner's use: somebody waits for its end
     FLAG_VOLATILE = 4     # for the owner's use: to be forgotten as soon as it has ended
+    FLAG_HOOKED = 8       # for the owner's use: something is to run when it has ended
+    FLAG_DUE = 16         # for the owner's use: it has ended and that has not been started yet
+    FLAG_FORGET = 32      # for the owner's use: to be forgotten once that was started
 
 cdef enum AddResult:
     ADD_REFUSED = -2      # nothing has changed: the id or the state makes no sense here (see each call)

@@ -30,17 +30,21 @@ ALLOWED: dict[str, set[str]] = {
     # effects: files, clients, runners; each knows nothing of the others, and no queue
     "_table": LEAVES,
     "_contexts": LEAVES,
+    "_environ": LEAVES | {"_grammar"},
     "_conns": LEAVES | {"_loop"},
     "_runners": LEAVES | {"_loop"},
     # composition
     "_listing": LEAVES | {"_grammar", "_text", "_table", "_contexts"},
-    "_spool": LEAVES | {"_jobs", "_loop", "_table", "_contexts", "_runners"},
-    "_commands": LEAVES | {"_grammar", "_text", "_jobs", "_conns", "_listing", "_spool"},
+    "_hooks": LEAVES | {"_loop", "_text", "_table", "_contexts"},
+    "_spool": LEAVES | {"_jobs", "_loop", "_table", "_contexts", "_runners", "_hooks"},
+    "_commands": LEAVES | {"_grammar", "_text", "_jobs", "_conns", "_environ", "_listing", "_spool"},
     "_core": LEAVES | {"_loop", "_table", "_contexts", "_conns", "_runners", "_spool", "_commands"},
     # Python: on the way of the first call, then the command line
     "__init__": set(),
     "state": {"_core"},
-    "boot": {"_core", "_grammar", "state"},
+    "mail": set(),
+    "savelist": {"_listing"},
+    "boot": {"_core", "_environ", "_grammar", "savelist", "state"},
     "cli": {"boot", "state", "_grammar", "_listing"},
     "__main__": {"cli"},
 }
