@@ -10,9 +10,10 @@ CC_FILES = $(wildcard src/tsfast/native/*.[ch] src/tsfast/native/*/*.[ch])
 STUBBED = $(patsubst src/tsfast/%.pyi,tsfast.%,$(wildcard src/tsfast/_*.pyi))
 CYTHON_OWN = tsfast\._\w+\.__pyx_capi__
 TESTS ?=
+BENCH ?=
 
 .DEFAULT_GOAL := build
-.PHONY: demo build installed debug test test-debug lint format typecheck bench wheel clean distclean
+.PHONY: demo build installed debug test test-debug lint format typecheck bench bench-quick wheel clean distclean
 
 # $(call install,WHAT) is pip install WHAT. The compilers' output is shown when they fail; else only which compiler the
 # native programs got.
@@ -58,9 +59,11 @@ demo: build
 	id=$$(ts sh -c 'echo "hello from job $$TS_JOBID"') && \
 	ts -w $$id && ts -l && ts -c $$id
 
+# The fault tests need the debug build, the others are for the normal one. TESTS: only these, on the normal one.
 test: $(VENV)/.ready
+	$(if $(TESTS),,$(MAKE) test-debug TESTS=tests/fault)
 	$(call install,-e '.[test]')
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest $(or $(TESTS),--ignore=tests/fault)
 
 test-debug: debug
 	$(VENV)-debug/bin/python -m pytest $(TESTS)
@@ -81,9 +84,11 @@ typecheck: $(VENV)/.ready
 	$(BIN)/mypy
 	$(if $(STUBBED),$(BIN)/stubtest --ignore-unused-allowlist --allowlist <(echo '$(CYTHON_OWN)') $(STUBBED))
 
-bench: $(VENV)/.ready
-	$(call install,-e '.[test]')
-	$(BIN)/python -m pytest -o python_files='bench_*.py' --benchmark-only bench
+# Side by side with tsp, if that is installed. Figures, not tests: nothing fails on a slow machine.
+# Measured is the package as users install it, in an environment of its own.
+bench bench-quick:
+	$(MAKE) VENV=$(VENV)-bench installed
+	$(VENV)-bench/bin/python bench/run.py $(if $(filter bench-quick,$@),--quick) $(BENCH)
 
 wheel: $(VENV)/.ready
 	rm -rf build/lib.* build/bdist.* # setuptools would ship what is no longer in src
@@ -95,4 +100,4 @@ clean:
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean
-	rm -rf $(VENV) $(VENV)-debug
+	rm -rf $(VENV) $(VENV)-debug $(VENV)-bench

@@ -32,7 +32,7 @@ VERSION = re.search(r'^__version__ = "(.+)"', (PACKAGE / "__init__.py").read_tex
 DEBUG = os.environ.get("TSFAST_DEBUG", "") not in ("", "0")
 SANITIZE = os.environ.get("TSFAST_SANITIZE", "") not in ("", "0")
 
-OPTIMISE = ["-O1", "-g", "-UNDEBUG", "-DTSFAST_FAULTS"] if DEBUG else ["-O2"]
+OPTIMISE = ["-O1", "-g", "-UNDEBUG", "-DTSFAST_FAULTS"] if DEBUG else ["-O2", "-g0"]
 WARNINGS = ["-Wall", "-Wextra", *([] if SANITIZE else ["-Werror"])]  # sanitizers make gcc guess wrongly
 GENERATED = ["-Wno-sign-compare"]  # Cython's temporaries for range(), len() and enum values are signed
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]

@@ -12,13 +12,13 @@ GOALS = {"true": {1: 2.0, 2: 2.0, 8: 2.0}, "noop": {1: 4.5, 2: 3.5, 8: 3.5}}
 
 def measure(options: Options) -> list[Figure]:
     figures = []
-    count = options.size(800, 250)
+    count = options.size(800, 200)
     for job, command in (("true", "/bin/true"), ("noop", helper("noop", static=True))):
         for slots in (1, 2, 8):
             if options.quick and slots == 2:
                 continue
-            rates: dict[str, list[float]] = {name: [] for name, _ in peers(options)} | {"floor": []}
-            for _ in range(options.size(5, 2)):
+            rates: dict[str, list[float]] = {name: [] for name, _ in [*peers(options), ("floor", "")]}
+            for _ in range(5):
                 for name, program in peers(options):
                     with Queue(name, program, slots) as queue:
                         queue.run("-w", queue.run("true"))  # the start of the server is another question

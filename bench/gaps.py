@@ -11,7 +11,7 @@ def measure(options: Options) -> list[Figure]:
     jobs = options.size(300, 100)
     for queued, goal in ((10, 0.3), (options.size(600, 300), 0.3)):
         gaps: dict[str, list[float]] = {name: [] for name, _ in peers(options)}
-        for _ in range(options.size(5, 2)):
+        for _ in range(5):
             for name, program in peers(options):
                 with Queue(name, program) as queue:
                     gaps[name] += run(queue, stamp, min(jobs, queued), queued)

@@ -8,7 +8,7 @@ TSP_MOST = 900  # with about 1,000 queued tsp lets its callers wait
 def measure(options: Options) -> list[Figure]:
     count = options.size(900, 300)
     rates: dict[str, list[float]] = {name: [] for name, _ in peers(options)}
-    for _ in range(options.size(5, 3)):
+    for _ in range(5):
         for name, program in peers(options):
             with Queue(name, program) as queue:
                 queue.block()

@@ -3,37 +3,40 @@
 """See _commands.pxd."""
 cimport cython
 from libc.stddef cimport size_t
-from libc.stdlib cimport free, malloc, realloc
+from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset, strlen, strncmp
 
 from tsfast._conns cimport Conn, Conns
 from tsfast._environ cimport default_logdir, environ_action
 from tsfast._facts cimport tell
 from tsfast._grammar cimport (
-    ACTION_CAT, ACTION_CLEAR, ACTION_COUNT_RUNNING, ACTION_FULL_COMMAND, ACTION_GETENV, ACTION_GET_LOGDIR, ACTION_HELP, ACTION_INFO,
-    ACTION_KILL, ACTION_KILL_ALL, ACTION_KILL_SERVER, ACTION_LABEL, ACTION_LAST_ID, ACTION_LIST, ACTION_OUTPUT,
-    ACTION_PID, ACTION_REMOVE, ACTION_SETENV, ACTION_SET_LOGDIR, ACTION_SLOTS, ACTION_STATE, ACTION_SUBMIT, ACTION_SWAP, ACTION_TAIL,
-    ACTION_UNSETENV, ACTION_URGENT, ACTION_VERSION, ACTION_WAIT, ACTION_WAIT_ALL, Command, command_free, help_text, parse,
+    ACTION_CAT, ACTION_CLEAR, ACTION_COUNT_RUNNING, ACTION_GETENV, ACTION_GET_LOGDIR, ACTION_HELP, ACTION_INFO,
+    ACTION_KILL, ACTION_KILL_ALL, ACTION_KILL_SERVER, ACTION_LAST_ID, ACTION_LIST, ACTION_OUTPUT, ACTION_PID,
+    ACTION_REMOVE, ACTION_SETENV, ACTION_SET_LOGDIR, ACTION_SLOTS, ACTION_SUBMIT, ACTION_SWAP, ACTION_TAIL,
+    ACTION_UNSETENV, ACTION_URGENT, ACTION_VERSION, ACTION_WAIT, ACTION_WAIT_ALL, Command, command_free, help_text,
+    parse,
 )
-from tsfast._jobs cimport FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING, Job
+from tsfast._jobs cimport (
+    FLAG_SKIPPED, FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING, Job,
+)
 from tsfast._layout cimport (
-    TSF_EXIT_ERROR, TSF_FRAME_DESCRIPTORS, TSF_FRAME_ENDED, TSF_FRAME_ERR, TSF_FRAME_EXEC,
-    TSF_FRAME_EXIT, TSF_FRAME_EXIT_AT_CLOSE, TSF_FRAME_FOLLOW, TSF_FRAME_OUT, TSF_FRAME_REQUEST,
-    TSF_FRAME_SEND_DESCRIPTORS, TSF_FRAME_SIGNAL, TSF_JOB_FOREGROUND, TSF_JOB_HOOK, TSF_JOB_NO_OUTPUT, TSF_REMOVED, TSF_SKIPPED,
+    TSF_EXIT_ERROR, TSF_FRAME_DESCRIPTORS, TSF_FRAME_ENDED, TSF_FRAME_ERR,
+    TSF_FRAME_EXIT_AT_CLOSE, TSF_FRAME_FOLLOW, TSF_FRAME_OUT, TSF_FRAME_REQUEST, TSF_FRAME_SEND_DESCRIPTORS,
+    TSF_FRAME_SIGNAL, TSF_JOB_FOREGROUND, TSF_JOB_HOOK, TSF_JOB_NO_OUTPUT, TSF_REMOVED, TSF_SKIPPED,
     TSF_TTY_STDERR, TSF_TTY_STDOUT, tsf_code, tsf_cold, tsf_follow, tsf_hot, tsf_request,
 )
 from tsfast._limits cimport ANSWER_MAX, LIST_ROWS_MAX
 from tsfast._listing cimport list_head, list_rows, list_tail
 from tsfast._many cimport Many
-from tsfast._quote cimport Text, text_add, text_char, text_free, text_i64, text_str, text_u64
+from tsfast._quote cimport Text, text_add, text_char, text_str, text_u64
 from tsfast._replies cimport Replies
-from tsfast._row cimport Row, command_words, error_level, output_path, row_label, state_name
+from tsfast._row cimport Row, error_level, output_path
 from tsfast._spool cimport SUBMIT_FAILED, SUBMIT_OK, SUBMIT_UNKNOWN_ID, Spool, Submission, SubmitResult
-from tsfast._sys cimport CLOCK_REALTIME, SIGTERM, close, errno, tsf_now_ns
-from tsfast._text cimport info
+from tsfast._sys cimport SIGTERM, close
 from tsfast._waiters cimport (
-    ROLE_FOLLOW, ROLE_FOLLOWING, ROLE_FOREGROUND, ROLE_NONE, ROLE_ROOM, ROLE_TELL, ROLE_WAIT, Waiters,
+    ROLE_FOLLOW, ROLE_FOLLOWING, ROLE_FOREGROUND, ROLE_NONE, ROLE_TELL, ROLE_WAIT, Waiters,
 )
+from tsfast._tokens cimport tokens_find
 
 
 # ---- handlers of the layers below: owner is the Commands object ------------------------------------------------
@@ -204,19 +207,21 @@ cdef class Commands:
                 self.reply.fail_errno(conn, b"the server's environment could not be changed")
             else:
                 self.reply.answer(conn)
+        elif action == ACTION_REMOVE and self._known(request.head):
+            self.reply.exit(conn, 0)            # the call is made again: the server died before its answer
         elif action == ACTION_WAIT_ALL:
             self.many.wait_all(conn, request.head.tty & TSF_TTY_STDERR)
         elif command.n_ranges and not command.has_id:
-            self.many.perform(conn, command, request.head.tty & TSF_TTY_STDERR)
+            self.many.perform(conn, command, request.head)
         else:
-            self._job_action(conn, command)
+            self._job_action(conn, request, command)
 
     # ---- adding a job ------------------------------------------------------------------------------------------
     cdef bint _full(self) noexcept nogil:
         return self.max_unfinished and self.spool.queue.known - self.spool.queue.ended >= self.max_unfinished
 
     cdef bint _known(self, const tsf_request *head) noexcept nogil:
-        return self.spool._token_id(head.token) != 0
+        return tokens_find(&self.spool.tokens, head.token) != 0
 
     cdef void admit_parked(self) noexcept nogil:
         cdef Conn *conn
@@ -233,6 +238,8 @@ cdef class Commands:
         if self.spool.table.header.logdir_len:
             text_add(text, self.spool.table.header.logdir, self.spool.table.header.logdir_len)
         else:
+            if default_logdir()[0] != c'/':
+                text_char(text, c'/')           # where its server is
             text_str(text, default_logdir())
 
     cdef int _submit(self, Conn *conn, const Request *request, Command *command) noexcept nogil:
@@ -318,6 +325,7 @@ cdef class Commands:
         if job.state == JOB_ENDED or job.state == JOB_SKIPPING:
             if self.spool.table.read_hot(id, &hot) < 0:
                 return self.reply.fail_errno(conn, b"the job's record cannot be read")
+            self.spool.answered(id)
             return self.reply.exit(conn, error_level(&hot))
         if self._wait_for(conn, id, ROLE_FOREGROUND) < 0:
             return self.reply.no_memory(conn)
@@ -349,7 +357,7 @@ cdef class Commands:
         if self.spool.signal(id, number) == -2:
             # Not started yet: whoever interrupts its caller wants it gone.
             self.waiters.remove(conn)
-            self.spool.remove(id)
+            self.spool.remove(id, NULL)
             self.reply.exit(conn, 128 + number)
 
     cdef void _hung_up(self, Conn *conn) noexcept nogil:
@@ -357,7 +365,7 @@ cdef class Commands:
         cdef int role = conn.role
         self.waiters.remove(conn)
         if role == ROLE_FOREGROUND and not self.stopping:
-            self.spool.remove(id)               # refused when it runs: then it runs on
+            self.spool.remove(id, NULL)         # refused when it runs: then it runs on
 
     # ---- waiting -----------------------------------------------------------------------------------------------
     cdef int _wait_for(self, Conn *conn, uint64_t id, int role) noexcept nogil:
@@ -422,12 +430,19 @@ cdef class Commands:
     # ---- actions on the queue ----------------------------------------------------------------------------------
     cdef int _list(self, Conn *conn, const Request *request, const Command *command) noexcept nogil:
         cdef uint64_t ids[LIST_ROWS_MAX]
+        cdef uint64_t live[LIST_ROWS_MAX]
         cdef uint32_t columns = request.head.columns if request.head.tty & TSF_TTY_STDOUT else 0
-        cdef size_t n
+        cdef size_t n, n_live, i
         cdef Job *job
         if self.spool.queue.known > LIST_ROWS_MAX:
             return self.reply.elsewhere(conn)
-        n = self.spool.queue.live(ids, LIST_ROWS_MAX)
+        n_live = self.spool.queue.live(live, LIST_ROWS_MAX)
+        n = 0
+        for i in range(2 * n_live):            # those that run, then those that wait
+            job = self.spool.queue.get(live[i % n_live])
+            if (job.state == JOB_STARTING or job.state == JOB_RUNNING) == (i < n_live):
+                ids[n] = job.id
+                n += 1
         job = self.spool.queue.first_ended()
         while job != NULL:
             ids[n] = job.id
@@ -474,7 +489,9 @@ cdef class Commands:
         done = self.spool.swap(command.id, command.id2, request.head.token)
         if done == -2:
             return self.reply.fail(conn, b"-U: only queued jobs can change places")
-        return self.reply.exit(conn, 0) if done == 0 else self.reply.fail_errno(conn, b"the job table could not be written")
+        if done < 0:
+            return self.reply.fail_errno(conn, b"the job table could not be written")
+        return self.reply.exit(conn, 0)
 
     cdef int _last_id(self, Conn *conn) noexcept nogil:
         if self.spool.table.header.committed == 0:
@@ -516,9 +533,13 @@ cdef class Commands:
 
     cdef Job *_last_run(self) noexcept nogil:
         cdef Job *job = self.spool.queue.first_running()
-        return job if job != NULL else self.spool.queue.last_ended()
+        if job == NULL:
+            job = self.spool.queue.last_ended()
+            while job != NULL and job.flags & FLAG_SKIPPED:
+                job = self.spool.queue.preceding(job)
+        return job
 
-    cdef int _job_action(self, Conn *conn, const Command *command) noexcept nogil:
+    cdef int _job_action(self, Conn *conn, const Request *request, const Command *command) noexcept nogil:
         cdef Job *job
         cdef int action = command.action
         cdef bint by_run = (action == ACTION_TAIL or action == ACTION_CAT or action == ACTION_PID
@@ -536,7 +557,7 @@ cdef class Commands:
         if action == ACTION_WAIT:
             return self._wait(conn, job)
         if action == ACTION_REMOVE:
-            return self._remove(conn, job)
+            return self._remove(conn, job, request.head.token)
         if action == ACTION_KILL:
             return self._kill(conn, job)
         if action == ACTION_URGENT:
@@ -567,12 +588,14 @@ cdef class Commands:
             return self.reply.no_memory(conn)
         return 0
 
-    cdef int _remove(self, Conn *conn, Job *job) noexcept nogil:
+    cdef int _remove(self, Conn *conn, Job *job, const uint64_t *token) noexcept nogil:
         cdef uint64_t id = job.id
-        cdef int done = self.spool.remove(id)
+        cdef int done = self.spool.remove(id, token)
         if done == -2:
             return self.reply.fail_job(conn, id, b"is running: end it with -k first")
-        return self.reply.exit(conn, 0) if done == 0 else self.reply.fail_errno(conn, b"the job table could not be written")
+        if done < 0:
+            return self.reply.fail_errno(conn, b"the job table could not be written")
+        return self.reply.exit(conn, 0)
 
     cdef int _kill(self, Conn *conn, Job *job) noexcept nogil:
         cdef int done = self.spool.signal(job.id, SIGTERM)
@@ -585,7 +608,9 @@ cdef class Commands:
         cdef int done = self.spool.urgent(id)
         if done == -2:
             return self.reply.fail_job(conn, id, b"is not queued")
-        return self.reply.exit(conn, 0) if done == 0 else self.reply.fail_errno(conn, b"the job table could not be written")
+        if done < 0:
+            return self.reply.fail_errno(conn, b"the job table could not be written")
+        return self.reply.exit(conn, 0)
 
     # ---- output ------------------------------------------------------------------------------------------------
     cdef int _output(self, Conn *conn, const Job *job, int action) noexcept nogil:

@@ -13,7 +13,7 @@ cdef class Server:
     cdef Commands commands
     cdef Source signals               # SIGCHLD, SIGTERM
     cdef Source watch                 # inotify on the socket's name
-    cdef int watched, rebind_timer
+    cdef int watched, watched_directory, rebind_timer
     cdef int socket_dir
     cdef bytes directory, name, path
     cdef const char *directory_text

@@ -12,6 +12,7 @@ from tsfast._conns cimport Conns
 from tsfast._contexts cimport Contexts
 from tsfast._limits cimport LISTEN_BACKLOG, REBIND_RETRY_MS
 from tsfast._loop cimport Loop, Source
+from tsfast._recovery cimport Recovery
 from tsfast._runners cimport Runners
 from tsfast._spool cimport Spool
 from tsfast._sys cimport (
@@ -77,7 +78,7 @@ cdef class Server:
         program. max_unfinished: TS_MAXCONN, 0 for no limit. Raises OSError, ValueError, TableError."""
         cdef sigset_t mask
         self.signals.fd = self.watch.fd = self.socket_dir = -1
-        self.watched = -1
+        self.watched = self.watched_directory = -1
         self.path = os.fsencode(socket_path)
         self.directory, self.name = os.path.split(self.path)
         self.path_text = self.path
@@ -116,8 +117,13 @@ cdef class Server:
                 close(fd)
 
     def recover(self, slots: int, max_finished: int) -> list[int]:
-        """Take up the queue where it was left; see Spool.recover."""
-        return self.spool.recover(slots, max_finished)
+        """Take up the queue where it was left; see Recovery.run."""
+        return Recovery(self.spool).run(slots, max_finished)
+
+    @property
+    def truncated(self) -> int:
+        """Segments of the table that were found cut off; the jobs in the missing part are gone."""
+        return self.spool.table.truncated
 
     def listen(self):
         """Be there for callers, under the socket's name. Raises OSError."""
@@ -130,6 +136,7 @@ cdef class Server:
         with nogil:
             while not self.terminated and self.commands.last_caller == NULL:
                 self.commands.admit_parked()
+                self.conns.flush()             # before jobs are started: a new runner takes a tenth of a millisecond
                 self.spool.dispatch()
                 self.conns.flush()
                 self.spool.tidy()
@@ -162,8 +169,12 @@ cdef class Server:
         if self.watch.fd >= 0:
             if self.watched >= 0:
                 inotify_rm_watch(self.watch.fd, self.watched)
+            if self.watched_directory >= 0:
+                inotify_rm_watch(self.watch.fd, self.watched_directory)
             self.watched = inotify_add_watch(self.watch.fd, self.path_text,
                                              <uint32_t> (IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF))
+            # The socket in it does not hear of it when its directory is renamed.
+            self.watched_directory = inotify_add_watch(self.watch.fd, self.directory_text, <uint32_t> IN_MOVE_SELF)
         return self.conns.listen(sock)
 
     cdef bint _name_is_ours(self) noexcept nogil:

@@ -120,7 +120,8 @@ cdef Option[OPTIONS] TABLE = [
     Option(c"c", b"", VALUE_UNLESS_LAST, ID, ACTION_CAT, FOLLOWING, b"[ID]",
            b"all of its output, and on until it ends *"),
     Option(c"w", b"", VALUE_UNLESS_LAST, ID_SET, ACTION_WAIT, FOLLOWING, b"[IDS]", b"wait until they have ended"),
-    Option(0, b"wait-all", NOTHING, NO_KIND, ACTION_WAIT_ALL, FOLLOWING, b"", b"wait for all that is queued or runs now"),
+    Option(0, b"wait-all", NOTHING, NO_KIND, ACTION_WAIT_ALL, FOLLOWING, b"",
+           b"wait for all that is queued or runs now"),
 
     Option(c"S", b"", VALUE_UNLESS_LAST, COUNT, ACTION_SLOTS, CHANGING, b"[NUM]", b"show or set the number of slots"),
     Option(c"u", b"", VALUE_UNLESS_LAST, ID_SET, ACTION_URGENT, CHANGING, b"[IDS]", b"start this one next"),
@@ -643,11 +644,11 @@ def parse_words(list words not None):
 ACTIONS = {
     "list": ACTION_LIST, "submit": ACTION_SUBMIT, "slots": ACTION_SLOTS, "tail": ACTION_TAIL, "cat": ACTION_CAT,
     "pid": ACTION_PID, "output": ACTION_OUTPUT, "info": ACTION_INFO, "state": ACTION_STATE, "remove": ACTION_REMOVE,
-    "wait": ACTION_WAIT, "wait_all": ACTION_WAIT_ALL, "kill": ACTION_KILL, "kill_all": ACTION_KILL_ALL, "urgent": ACTION_URGENT,
-    "swap": ACTION_SWAP, "clear": ACTION_CLEAR, "kill_server": ACTION_KILL_SERVER,
+    "wait": ACTION_WAIT, "wait_all": ACTION_WAIT_ALL, "kill": ACTION_KILL, "kill_all": ACTION_KILL_ALL,
+    "urgent": ACTION_URGENT, "swap": ACTION_SWAP, "clear": ACTION_CLEAR, "kill_server": ACTION_KILL_SERVER,
     "count_running": ACTION_COUNT_RUNNING, "last_id": ACTION_LAST_ID, "label": ACTION_LABEL,
-    "full_command": ACTION_FULL_COMMAND, "why": ACTION_WHY, "get_logdir": ACTION_GET_LOGDIR, "set_logdir": ACTION_SET_LOGDIR,
-    "getenv": ACTION_GETENV, "setenv": ACTION_SETENV, "unsetenv": ACTION_UNSETENV,
+    "full_command": ACTION_FULL_COMMAND, "why": ACTION_WHY, "get_logdir": ACTION_GET_LOGDIR,
+    "set_logdir": ACTION_SET_LOGDIR, "getenv": ACTION_GETENV, "setenv": ACTION_SETENV, "unsetenv": ACTION_UNSETENV,
     "help": ACTION_HELP, "version": ACTION_VERSION,
 }
 FORMATS = {"default": FORMAT_DEFAULT, "json": FORMAT_JSON, "tab": FORMAT_TAB}

@@ -38,9 +38,10 @@ cdef enum JobFlag:
     FLAG_BAD = 1          # ENDED: did not end well (error level other than 0, signal, skipped, lost)
     FLAG_WAITED = 2       # for the owner's use: somebody waits for its end
     FLAG_VOLATILE = 4     # for the owner's use: to be forgotten as soon as it has ended
-    FLAG_HOOKED = 8       # for the owner's use: something is to run when it has ended
-    FLAG_DUE = 16         # for the owner's use: it has ended and that has not been started yet
-    FLAG_FORGET = 32      # for the owner's use: to be forgotten once that was started
+    FLAG_SKIPPED = 8      # for the owner's use: ENDED without having run
+    FLAG_HOOKED = 16      # for the owner's use: something is to run when it has ended
+    FLAG_DUE = 32         # for the owner's use: it has ended and that has not been started yet
+    FLAG_FORGET = 64      # for the owner's use: to be forgotten once that was started
 
 cdef enum AddResult:
     ADD_REFUSED = -2      # nothing has changed: the id or the state makes no sense here (see each call)
@@ -129,6 +130,7 @@ cdef class Queue:
     cdef Job *first_ended(self) noexcept nogil                    # oldest ended
     cdef Job *last_ended(self) noexcept nogil
     cdef Job *following(self, Job *job) noexcept nogil            # in the running or the ended list; NULL at its end
+    cdef Job *preceding(self, Job *job) noexcept nogil            # likewise, the other way
     # Ids of all jobs that have not ended (BLOCKED, READY, STARTING, RUNNING) in queue order; returns how many were
     # written: the first `room` of them.
     cdef size_t live(self, uint64_t *ids, size_t room) noexcept nogil

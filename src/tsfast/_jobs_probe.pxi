@@ -7,6 +7,12 @@ def _check(condition, text, *values):
         raise AssertionError(text % values)
 
 
+cdef bytes _ids(ids):
+    from array import array  # not on the way of a server's start
+
+    return array("Q", ids).tobytes()
+
+
 cdef inline Job *job_of(Queue q, uint32_t i):
     return job_at(q.chunks, i)
 
@@ -206,16 +212,16 @@ cdef class QueueProbe:
         return left
 
     def add(self, uint64_t id, uint32_t slots=1, after=(), after_ok=(), uint32_t holds=0):
-        cdef bytes a = array("Q", after).tobytes()
-        cdef bytes b = array("Q", after_ok).tobytes()
+        cdef bytes a = _ids(after)
+        cdef bytes b = _ids(after_ok)
         return checked(self.queue.add(id, slots, ids_in(a), len(after), ids_in(b), len(after_ok), holds))
 
     def restore(self, uint64_t id, uint32_t slots, uint64_t order, str state, bint bad=False):
         checked(self.queue.restore(id, slots, order, <JobState> <int> _NUMBERS[state], bad))
 
     def link(self, uint64_t id, after=(), after_ok=(), uint32_t holds=0):
-        cdef bytes a = array("Q", after).tobytes()
-        cdef bytes b = array("Q", after_ok).tobytes()
+        cdef bytes a = _ids(after)
+        cdef bytes b = _ids(after_ok)
         return checked(self.queue.link(id, ids_in(a), len(after), ids_in(b), len(after_ok), holds))
 
     def latest_start(self, uint64_t id):

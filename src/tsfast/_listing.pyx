@@ -10,8 +10,8 @@ from libc.string cimport strlen
 from tsfast._contexts cimport Contexts
 from tsfast._grammar cimport FORMAT_DEFAULT, FORMAT_JSON, FORMAT_TAB
 from tsfast._layout cimport (
-    TSF_FINISHED, TSF_JOB_MAIL, TSF_JOB_NO_OUTPUT, TSF_JOB_SPLIT_STDERR, TSF_QUEUED, TSF_RUNNING, TSF_SKIPPED,
-    TSF_STARTING, tsf_cold, tsf_hot, tsf_hot_check,
+    TSF_FINISHED, TSF_JOB_MAIL, TSF_JOB_NO_OUTPUT, TSF_JOB_SPLIT_STDERR, TSF_NONE, TSF_QUEUED, TSF_SEGMENT_BITS,
+    TSF_SKIPPED, tsf_cold, tsf_hot, tsf_hot_check,
 )
 from tsfast._quote cimport Text, text_add, text_char, text_free, text_str, text_u64
 from tsfast._row cimport Row, row_after, row_after_ok, row_argv, row_cwd, row_label, row_prefix
@@ -22,18 +22,19 @@ from tsfast._text cimport json_row, list_header, list_row, tab_row
 cdef enum:
     ROWS_AT_ONCE = 1024
 
-# What a list is sorted by: those who have not ended by their place in the queue, then the others by that of their end.
+# What a list is sorted by: running jobs and then queued ones by their place in the queue, then the others by that of
+# their end.
 cdef struct Place:
     uint64_t id
     uint64_t order
-    int ended
+    int part                 # 0: running, 1: queued, 2: ended
 
 
 cdef int by_place(const void *a, const void *b) noexcept nogil:
     cdef const Place *one = <const Place *> a
     cdef const Place *two = <const Place *> b
-    if one.ended != two.ended:
-        return one.ended - two.ended
+    if one.part != two.part:
+        return one.part - two.part
     if one.order != two.order:
         return -1 if one.order < two.order else 1
     return -1 if one.id < two.id else 1
@@ -106,6 +107,9 @@ cdef class _Places:
                     with gil:
                         raise MemoryError
                 self.places = grown
+            if not table.has_segment(first >> TSF_SEGMENT_BITS):
+                first = ((first >> TSF_SEGMENT_BITS) + 1) << TSF_SEGMENT_BITS
+                continue
             if table.read_group(first, group) == 0:
                 for i in range(GROUP):
                     self._add(table, first + i, &group[i])
@@ -113,16 +117,18 @@ cdef class _Places:
         qsort(self.places, self.n, sizeof(Place), by_place)
         return 0
 
-    cdef void _add(self, Table table, uint64_t id, const tsf_hot *hot) noexcept nogil:
+    cdef void _add(self, Table table, uint64_t id, tsf_hot *hot) noexcept nogil:
         cdef Place *place = &self.places[self.n]
-        if id < table.header.floor or id >= table.header.committed or tsf_hot_check(hot, id) != hot.check:
+        if id < table.header.floor or id >= table.header.committed or hot.state == TSF_NONE:
+            return
+        if tsf_hot_check(hot, id) != hot.check and table.read_hot(id, hot) < 0:
             return
         if hot.state < TSF_QUEUED or hot.state > TSF_SKIPPED:
             return
         place.id = id
         place.order = hot.order
-        place.ended = hot.state >= TSF_FINISHED
-        self.running += hot.state == TSF_STARTING or hot.state == TSF_RUNNING
+        place.part = 2 if hot.state >= TSF_FINISHED else hot.state == TSF_QUEUED
+        self.running += place.part == 0
         self.n += 1
 
 
@@ -193,7 +199,7 @@ def live_jobs(int dir_fd):
     jobs = []
     places.read(table)
     for i in range(places.n):
-        if places.places[i].ended:
+        if places.places[i].part == 2:
             break
         if table.read_row(places.places[i].id, &row, &hot, &cold) == 0:
             jobs.append(_as_dict(&row, contexts.directory(cold.ctx)))

@@ -6,7 +6,7 @@ from libc.stdint cimport int32_t, uint64_t
 
 from tsfast._conns cimport Conn
 from tsfast._grammar cimport Command, IdRange
-from tsfast._layout cimport tsf_hot
+from tsfast._layout cimport tsf_hot, tsf_request
 from tsfast._loop cimport Loop
 from tsfast._replies cimport Replies
 from tsfast._spool cimport Spool
@@ -26,8 +26,8 @@ cdef class Many:
     cdef Spool spool
     cdef int timer                    # of the progress lines
 
+    cdef int perform(self, Conn *conn, const Command *command, const tsf_request *head) noexcept nogil
     # `progress`: the caller has a terminal on stderr.
-    cdef int perform(self, Conn *conn, const Command *command, bint progress) noexcept nogil
     cdef int wait_all(self, Conn *conn, bint progress) noexcept nogil
     # A job has ended: groups that wait for it count it, and answer when it was their last.
     cdef void ended(self, uint64_t id, const tsf_hot *hot) noexcept nogil
@@ -40,6 +40,6 @@ cdef class Many:
     cdef void _show_progress(self) noexcept nogil
     cdef void _progress_line(self, const Group *group, uint64_t now) noexcept nogil
     cdef int _tell(self, Conn *conn, const Command *command) noexcept nogil
-    cdef int _remove(self, Conn *conn, const Command *command) noexcept nogil
+    cdef int _remove(self, Conn *conn, const Command *command, uint64_t total, const uint64_t *token) noexcept nogil
     cdef int _kill(self, Conn *conn, const Command *command) noexcept nogil
     cdef int _urgent(self, Conn *conn, const Command *command, uint64_t total) noexcept nogil

@@ -5,9 +5,11 @@ cimport cython
 from libc.stdlib cimport free, malloc
 
 from tsfast._facts cimport tell
-from tsfast._grammar cimport ACTION_INFO, ACTION_KILL, ACTION_REMOVE, ACTION_URGENT, ACTION_WAIT, ACTION_WHY, Command, IdRange
+from tsfast._grammar cimport (
+    ACTION_INFO, ACTION_KILL, ACTION_REMOVE, ACTION_URGENT, ACTION_WAIT, ACTION_WHY, Command, IdRange,
+)
 from tsfast._jobs cimport FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_STARTING, Job
-from tsfast._layout cimport TSF_FINISHED, TSF_FRAME_PROGRESS, tsf_hot
+from tsfast._layout cimport TSF_FINISHED, TSF_FRAME_PROGRESS, TSF_TTY_STDERR, tsf_hot, tsf_request
 from tsfast._limits cimport PROGRESS_MS
 from tsfast._loop cimport Loop
 from tsfast._quote cimport text_char, text_str, text_u64
@@ -38,14 +40,14 @@ cdef class Many:
         self.spool = spool
         self.timer = loop.new_timer(progress_due, <void *> self)
 
-    cdef int perform(self, Conn *conn, const Command *command, bint progress) noexcept nogil:
+    cdef int perform(self, Conn *conn, const Command *command, const tsf_request *head) noexcept nogil:
         cdef uint64_t total = self._check(conn, command)
         if total == 0:
             return 0
         if command.action == ACTION_WAIT:
-            return self._wait(conn, command.ranges, command.n_ranges, total, progress)
+            return self._wait(conn, command.ranges, command.n_ranges, total, head.tty & TSF_TTY_STDERR)
         if command.action == ACTION_REMOVE:
-            return self._remove(conn, command)
+            return self._remove(conn, command, total, head.token)
         if command.action == ACTION_KILL:
             return self._kill(conn, command)
         if command.action == ACTION_URGENT:
@@ -206,19 +208,23 @@ cdef class Many:
             first = False
         return self.reply.answer(conn)
 
-    cdef int _remove(self, Conn *conn, const Command *command) noexcept nogil:
+    cdef int _remove(self, Conn *conn, const Command *command, uint64_t total, const uint64_t *token) noexcept nogil:
+        """The last one removed carries the token: with it the whole call is done (see Spool.remove)."""
         cdef Cursor cursor
-        cdef uint64_t id
+        cdef uint64_t id, last = 0
         cdef Job *job
         begin(&cursor, command.ranges, command.n_ranges)
         while self._next(&cursor, &id):
             job = self.spool.queue.get(id)
             if job.state == JOB_STARTING or job.state == JOB_RUNNING:
                 return self.reply.fail_job(conn, id, b"is running: end it with -k first; nothing was removed")
+            last = id
         begin(&cursor, command.ranges, command.n_ranges)
         while self._next(&cursor, &id):
-            if self.spool.remove(id) == -1:
+            if id != last and self.spool.remove(id, NULL) == -1:
                 return self.reply.fail_errno(conn, b"the job table could not be written")
+        if self.spool.remove(last, token) == -1:
+            return self.reply.fail_errno(conn, b"the job table could not be written")
         return self.reply.exit(conn, 0)
 
     cdef int _kill(self, Conn *conn, const Command *command) noexcept nogil:

@@ -7,14 +7,13 @@ from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from tsfast._contexts cimport Contexts
 from tsfast._hooks cimport Hooks
-from tsfast._idmap cimport IdMap
 from tsfast._jobs cimport Job, Queue
 from tsfast._contexts cimport Context
 from tsfast._layout cimport tsf_cold, tsf_hot, tsf_request, tsf_run
-from tsfast._limits cimport TOKENS_KEPT
 from tsfast._loop cimport Loop
 from tsfast._runners cimport Outcome, Runners
 from tsfast._table cimport Table
+from tsfast._tokens cimport Tokens
 
 # A job to be queued. All pointers are borrowed for the call.
 cdef struct Submission:
@@ -58,13 +57,12 @@ cdef class Spool:
     cdef bint backing_off             # the system refused a process: no starts until the timer
     cdef uint32_t revoked_in_row      # starts that no runner took, since the last that one did
     cdef int backoff_timer, grace_timer
-    cdef list running_since           # recovery: (start time, id) of the running jobs
+    cdef bint in_grace                # after a restart: callers may still come back for what they wait for
+    cdef uint64_t kept_longer         # after a restart: so many more ended jobs are kept, whose callers may come back
     cdef list absent_callers          # after a restart: ids of foreground jobs whose callers may come back
-    cdef uint64_t tokens[TOKENS_KEPT][3]      # ring: token, id + 1
-    cdef IdMap token_ids              # mixed token -> place in the ring
-    cdef uint64_t n_tokens
-    cdef uint64_t *volatile_ended     # owned: ids to be forgotten once their callers have the answer
-    cdef size_t n_volatile_ended, volatile_room
+    cdef Tokens tokens                # of the newest submissions, and after a restart of the newest removals
+    cdef uint64_t *forgettable        # owned: ids to be forgotten once their callers have the answer
+    cdef size_t n_forgettable, forgettable_room
     cdef char *scratch                # owned; a blob under construction
     cdef size_t scratch_room
     cdef void *owner
@@ -76,11 +74,12 @@ cdef class Spool:
     # Start what can start now, jobs and hooks.
     cdef void dispatch(self) noexcept nogil
     # The following: 0, or -1 with errno when the disk refused it (nothing changed), -2 when the job's state forbids it.
-    cdef int remove(self, uint64_t id) noexcept nogil
+    cdef int remove(self, uint64_t id, const uint64_t *token) noexcept nogil     # token: of the call, NULL: no call's
     cdef int urgent(self, uint64_t id) noexcept nogil
     cdef int swap(self, uint64_t a, uint64_t b, const uint64_t *token) noexcept nogil
     cdef int set_slots(self, uint32_t slots) noexcept nogil
     cdef int signal(self, uint64_t id, int number) noexcept nogil
+    cdef void answered(self, uint64_t id) noexcept nogil     # the caller of an ended foreground job has its answer
     cdef int clear(self) noexcept nogil
     cdef int drop_all(self) noexcept nogil        # -K
     # Forget what is not to be kept: ended -nf jobs, and the oldest ended ones beyond the number to be kept. Called when
@@ -92,26 +91,26 @@ cdef class Spool:
     cdef int _forget_oldest(self, uint64_t n) noexcept nogil
     cdef bint _skipped_from_birth(self, const Submission *job) noexcept nogil
     cdef int _cold(self, const Submission *job, const Context *context, tsf_cold *cold) noexcept nogil
-    cdef uint64_t _token_id(self, const uint64_t *token) noexcept nogil
-    cdef void _remember(self, const uint64_t *token, uint64_t id) noexcept nogil
     cdef void _start(self, uint64_t id) noexcept nogil
     cdef void _not_taken(self, uint64_t id) noexcept nogil
     cdef void _back_off(self) noexcept nogil
     cdef void _revoked(self, uint64_t id) noexcept nogil
-    cdef int _write_queued(self, const Job *job) noexcept nogil
+    cdef int write_queued(self, const Job *job) noexcept nogil
     cdef void _started(self, uint64_t id, const tsf_run *run) noexcept nogil
     cdef int _ended(self, uint64_t id, const Outcome *outcome) noexcept nogil
-    cdef void _final(self, tsf_hot *hot, const Job *job, const Outcome *outcome) noexcept nogil
+    cdef void final_record(self, tsf_hot *hot, const Job *job, const Outcome *outcome) noexcept nogil
     cdef void _settled(self, uint64_t id, const tsf_hot *hot) noexcept nogil
-    cdef void _skips(self) noexcept nogil
+    cdef void skip_dependents(self) noexcept nogil
     cdef void _hook_begun(self, uint64_t id, uint8_t left) noexcept nogil
     cdef int _forget(self, uint64_t id) noexcept nogil
     cdef void _forget_soon(self, uint64_t id) noexcept nogil
-    cdef void _forget_removed(self, uint64_t id) noexcept nogil
-    cdef list _recover_jobs(self, list damaged, list removed)
-    cdef _hold_damaged(self, uint64_t id, uint32_t slots)
-    cdef int _recover_job(self, uint64_t id, tsf_hot *hot, const tsf_cold *cold) except -1
-    cdef void _apply_intent(self, uint64_t id, tsf_hot *hot) noexcept nogil
-    cdef _recover_dependencies(self, list queued, list damaged)
-    cdef _recover_tokens(self)
+    cdef void _forget_volatile(self, uint64_t id) noexcept nogil
+    cdef void forget_removed(self, uint64_t id) noexcept nogil
     cdef _give_up_callers(self)
+
+# What is kept in memory of how a job was submitted.
+cdef uint8_t job_flags(const tsf_cold *cold) noexcept nogil
+# What is to run when it has ended (enum tsf_due).
+cdef uint8_t due_at_end(const tsf_cold *cold) noexcept nogil
+# Token of the call that removed the job, of a record whose storage is still to be given back; else NULL.
+cdef const uint64_t *removed_token(const tsf_hot *hot) noexcept nogil

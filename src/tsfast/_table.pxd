@@ -38,6 +38,7 @@ cdef class Table:
     cdef tsf_header header            # as on disk; change the settings through save_settings
     cdef Segment **segments           # owned; [number - first_segment], NULL where not open
     cdef uint64_t first_segment, n_segments
+    cdef readonly uint64_t truncated  # segments that somebody cut off; what was missing reads as forgotten
     cdef char *blob                   # owned; of the last read_row
     cdef size_t blob_room
     cdef Ahead *ahead                 # owned; NULL until a list is read
@@ -66,6 +67,7 @@ cdef class Table:
     cdef int save_settings(self) noexcept nogil
     cdef int refresh(self) noexcept nogil                         # readers: the header as it is now
     cdef Segment *segment(self, uint64_t number) noexcept nogil
+    cdef bint has_segment(self, uint64_t number) noexcept nogil   # False: nothing of its ids is left
 
     # private
     cdef _create(self)

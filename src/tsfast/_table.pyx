@@ -12,11 +12,11 @@ from tsfast._layout cimport (
     TSF_COLD_BYTES, TSF_FORGOTTEN, TSF_HOT_BYTES, TSF_SEGMENT_BITS, TSF_SEGMENT_JOBS, TSF_TABLE_FORMAT,
     TSF_TABLE_MAGIC, tsf_check32, tsf_cold, tsf_cold_check, tsf_header, tsf_hot, tsf_hot_check,
 )
-from tsfast._limits cimport BLOB_MAX
+from tsfast._limits cimport BLOB_MAX, READER_TRIES
 from tsfast._sys cimport (
-    EINTR, EIO, ENOENT, ENOMEM, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, O_CLOEXEC, O_CREAT, O_NOFOLLOW, O_RDONLY,
-    O_RDWR, close, errno, fallocate, fstat, ftruncate, off_t, openat, pread, pwrite, ssize_t, stat_t, unlinkat,
-    set_errno,
+    AT_SYMLINK_NOFOLLOW, EINTR, EIO, ENOENT, ENOMEM, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, O_CLOEXEC, O_CREAT,
+    O_NOFOLLOW, O_RDONLY, O_RDWR, close, errno, fallocate, fstat, fstatat, ftruncate, off_t, openat, pread, pwrite,
+    ssize_t, stat_t, unlinkat, set_errno,
 )
 from tsfast._row cimport Row
 
@@ -218,6 +218,8 @@ cdef class Table:
         if segment.fd < 0 or fstat(segment.fd, &st) < 0:
             return -1
         if self.writable and <uint64_t> st.st_size < TSF_HOT_BYTES + TSF_COLD_BYTES:
+            if st.st_size > 0 or (number << TSF_SEGMENT_BITS) < self.header.committed:
+                self.truncated += 1            # it was whole from its first job on: somebody cut it
             if ftruncate(segment.fd, <off_t> (TSF_HOT_BYTES + TSF_COLD_BYTES)) < 0:
                 return -1
         snprintf(name, sizeof(name), b"blob.%08llx", <unsigned long long> number)
@@ -226,6 +228,12 @@ cdef class Table:
             return -1
         segment.blob_size = (<uint64_t> st.st_size + 7) & ~(<uint64_t> 7)
         return 0
+
+    cdef bint has_segment(self, uint64_t number) noexcept nogil:
+        cdef char name[32]
+        cdef stat_t st
+        snprintf(name, sizeof(name), b"seg.%08llx", <unsigned long long> number)
+        return fstatat(self.dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0
 
     cdef void _unlink(self, uint64_t number) noexcept nogil:
         cdef char name[32]
@@ -277,14 +285,17 @@ cdef class Table:
 
     cdef int read_hot(self, uint64_t id, tsf_hot *hot) noexcept nogil:
         cdef Segment *segment = self.segment(id >> TSF_SEGMENT_BITS)
+        cdef int tries = 1 if self.writable else READER_TRIES
         if segment == NULL:
             return -1
-        if read_all(segment.fd, hot, sizeof(tsf_hot), (id & (TSF_SEGMENT_JOBS - 1)) * sizeof(tsf_hot)) < 0:
-            return -1
-        if tsf_hot_check(hot, id) != hot.check:
-            set_errno(ENOENT if is_hole(hot, sizeof(tsf_hot)) else EIO)
-            return -1
-        return 0
+        while tries:
+            tries -= 1
+            if read_all(segment.fd, hot, sizeof(tsf_hot), (id & (TSF_SEGMENT_JOBS - 1)) * sizeof(tsf_hot)) < 0:
+                return -1
+            if tsf_hot_check(hot, id) == hot.check:
+                return 0
+        set_errno(ENOENT if is_hole(hot, sizeof(tsf_hot)) else EIO)
+        return -1
 
     cdef int read_cold(self, uint64_t id, tsf_cold *cold) noexcept nogil:
         cdef Segment *segment = self.segment(id >> TSF_SEGMENT_BITS)

@@ -6,7 +6,6 @@ the time zone of the process.
 """
 from libc.stdint cimport uint32_t, uint64_t
 
-from tsfast._layout cimport tsf_hot
 from tsfast._quote cimport (
     Text,
     text_add,
@@ -35,7 +34,7 @@ from tsfast._row cimport (
 )
 
 # `Exit status: ...`, why a job ended as it did; nothing before its end.
-cdef void info_status(Text *text, const tsf_hot *hot) noexcept nogil
+cdef void info_status(Text *text, const Row *row) noexcept nogil
 cdef void list_header(Text *text, uint64_t running, uint32_t slots) noexcept nogil
 # columns: width to cut the line to, 0: never cut. now_ns: CLOCK_REALTIME, for the time of running jobs.
 cdef void list_row(Text *text, const Row *row, uint32_t columns, uint64_t now_ns) noexcept nogil

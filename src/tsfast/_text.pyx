@@ -33,6 +33,7 @@ from tsfast._row cimport (
     row_dependencies,
     row_env_text,
     row_ids,
+    row_prefix,
     row_words,
     suffix_length,
     time_taken,
@@ -326,7 +327,8 @@ cdef void add_error(Text *text, int error) noexcept nogil:
     text_str(text, error_text(error, room, sizeof(room)))
 
 
-cdef void info_status(Text *text, const tsf_hot *hot) noexcept nogil:
+cdef void info_status(Text *text, const Row *row) noexcept nogil:
+    cdef const tsf_hot *hot = row.hot
     if hot.state == TSF_SKIPPED:
         text_str(text, b"Exit status: skipped: a job of -W ended badly\n")
     elif hot.state == TSF_LOST:
@@ -334,6 +336,10 @@ cdef void info_status(Text *text, const tsf_hot *hot) noexcept nogil:
     elif hot.state == TSF_NOT_STARTABLE:
         text_str(text, b"Exit status: not started: ")
         text_str(text, stage_text(hot.stage))
+        if hot.stage == TSF_STAGE_OUTPUT:
+            text_char(text, c" ")
+            text_oneline(text, row_prefix(row), row.cold.prefix_len)
+            text_str(text, b".XXXXXX")
         if hot.cause:
             text_str(text, b": ")
             add_error(text, hot.cause)
@@ -419,7 +425,7 @@ cdef void info(Text *text, const Row *row, const char *cwd, size_t cwd_len, uint
     cdef Text path
     cdef uint64_t taken = 0
     info_environment(text, row_env_text(row), row.cold.env_text_len)
-    info_status(text, hot)
+    info_status(text, row)
     text_str(text, b"Command: ")
     row_dependencies(text, row, 0)
     command_words(text, row)

@@ -143,6 +143,6 @@ cdef void why(Text *text, Spool spool, const Job *job) noexcept nogil:
         text_char(text, c'\n')
     else:
         text_str(text, b"has ended:\n")
-        info_status(text, &hot)
+        info_status(text, &row)
         if hot.state == TSF_SKIPPED:
             skipped(text, spool, &row)

@@ -63,7 +63,7 @@ def drop(socket: str) -> None:
     if place is None:
         return
     directory = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    if not lock(directory, socket):
+    if not lock(directory, socket, place):
         raise BootError("a server is just starting: try again")
     try:
         _core.drop_queue(directory)
@@ -82,12 +82,14 @@ def serve(socket: str, report: int) -> None:
         os.write(2, f"ts: warning: {warning}\n".encode("utf-8", "surrogateescape"))
     check_name(socket)
     directory = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    if not lock(directory, socket):
+    if not lock(directory, socket, place):
         os.write(report, b"L")
         os._exit(0)
     os.umask(0o077)
     state.pin(socket, place)
     log = open_log(directory)
+    if os.environ.get("TMPDIR"):
+        os.environ["TMPDIR"] = os.path.abspath(os.environ["TMPDIR"])  # the server's directory will be another one
     try:
         server = _core.Server(
             state_dir=directory,
@@ -98,14 +100,15 @@ def serve(socket: str, report: int) -> None:
             max_unfinished=number("TS_MAXCONN", 0, 0),
             fault=os.fsencode(os.environ.get("TSFAST_FAULT", "")),
         )
-        damaged = server.recover(
-            number("TS_SLOTS", SLOTS_DEFAULT, 1), number("TS_MAXFINISHED", MAX_FINISHED_DEFAULT, 0)
-        )
+        slots = number("TS_SLOTS", SLOTS_DEFAULT, 1)
+        damaged = server.recover(slots, number("TS_MAXFINISHED", MAX_FINISHED_DEFAULT, 0))
         detach(log)
         server.listen()
     except (_core.TableError, ValueError) as error:
         raise BootError(f"{error} ({place})") from None
     note(f"serving {socket}, pid {os.getpid()}, tsfast {__version__}")
+    if server.truncated:
+        note(f"{server.truncated} segment files of the job table were cut off; jobs in the missing part are gone")
     for job in damaged:
         note(f"job {job}: its record is damaged; it is not run")
     os.write(report, b"L")
@@ -123,7 +126,7 @@ def save_list(path: bytes, directory: int) -> None:
 
     try:
         savelist.append(path, directory)
-    except (OSError, _core.TableError) as error:
+    except Exception as error:  # the server ends all the same
         note(f"the list could not be saved in {os.fsdecode(path)}: {error}")
 
 
@@ -171,7 +174,7 @@ def check_name(socket: str) -> None:
         raise BootError(f"{socket} is there and is no socket: set TS_SOCKET to another path")
 
 
-def lock(directory: int, socket: str) -> bool:
+def lock(directory: int, socket: str, place: str) -> bool:
     """Take the lock that makes this the only server of the state directory. False if a server answers instead.
     Raises BootError when neither happens for a while."""
     import fcntl
@@ -192,9 +195,7 @@ def lock(directory: int, socket: str) -> bool:
                 os.close(fd)
                 return False
             if time.monotonic() > patience:
-                raise BootError(
-                    "another server holds the queue but does not answer; see its log in the state directory"
-                )
+                raise BootError(f"another server holds the queue but does not answer; see {place}/log")
             time.sleep(0.005)  # one that ends, or one that is just starting
     finally:
         os.close(socket_dir)

@@ -26,7 +26,6 @@ def append(path: bytes, directory: int) -> None:
 
 def script(jobs: "list[LiveJob]") -> bytes:
     """One line a job, in the order of the list; a job that others wait for comes before them."""
-    jobs = sorted(jobs, key=lambda job: not job["running"])  # an urgent one has a smaller place than those that run
     by_id = {job["id"]: job for job in jobs}
     written: set[int] = set()
     lines = [f"# jobs of tsfast, {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode()]

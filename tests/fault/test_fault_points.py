@@ -1,6 +1,7 @@
 """A death at each named point: whoever calls next finds a queue in which nothing was lost and nothing ran twice."""
 
 import pytest
+
 from fault.fault_harness import FINAL, fault_points, kill
 
 SERVER_POINTS = [
@@ -31,7 +32,7 @@ def scenario(queue):
     ids["big"] = queue.job("big", "true", "-N", 99)
     ids["removed"] = queue.job("removed", "true", "-N", 99)
     ids["late"] = queue.job("late", "true", "-N", 98)
-    queue.ts("-r", ids["removed"], code=None)
+    queue.ts("-r", ids["removed"])
     queue.ts("-U", f"{ids['big']}-{ids['late']}")
     ids["last"] = queue.job("last", "exit 200")
     return ids
@@ -55,7 +56,7 @@ def check_books(queue, ids, *, lost=()):
     order = [job for job in jobs if job in (ids["big"], ids["late"])]
     assert order == [ids["late"], ids["big"]], "they had changed places"
     assert sorted(queue.started()) == sorted(["first", "seven", "after", "last", "long"]), queue.report()
-    assert set(job["State"] for job in jobs.values()) <= FINAL | {"queued"}
+    assert {job["State"] for job in jobs.values()} <= FINAL | {"queued"}
 
 
 @pytest.mark.parametrize("point", [name for name in SERVER_POINTS if name != "recover-recorded"])

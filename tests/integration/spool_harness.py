@@ -1,5 +1,6 @@
 """A queue of its own for each test: directory, environment, calls of `ts`, and waiting for what should come."""
 
+import contextlib
 import json
 import os
 import signal
@@ -9,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-DEADLINE_S = 20.0
+DEADLINE_S = 10.0
 POLL_S = 0.004
 LOG_SHOWN = 3000
 BIN = Path(sys.executable).parent
@@ -33,8 +34,22 @@ def alive(pid: int) -> bool:
 
 
 def sleeping(pid: int) -> bool:
-    """It waits in a system call: a client that has nothing to do but wait for its answer."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+    """It waits in a system call with a socket open: a client that has sent its request and waits for the answer."""
+    if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "S":
+        return False
+    return any(os.readlink(f"/proc/{pid}/fd/{fd}").startswith("socket:") for fd in os.listdir(f"/proc/{pid}/fd"))
+
+
+def cmdline(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
+def kill(pid: int, number: int = signal.SIGKILL) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 class Gate:
@@ -186,9 +201,12 @@ class Queue:
             if not entry.isdigit() or int(entry) == os.getpid():
                 continue
             try:
-                known = mark in Path(f"/proc/{entry}/environ").read_bytes() or any(
-                    os.readlink(f"/proc/{entry}/fd/{fd}").startswith(str(self.directory))
-                    for fd in os.listdir(f"/proc/{entry}/fd")
+                known = mark in Path(f"/proc/{entry}/environ").read_bytes() or (
+                    Path(f"/proc/{entry}/comm").read_text() == "ts-run\n"
+                    and any(
+                        os.readlink(f"/proc/{entry}/fd/{fd}").startswith(str(self.directory))
+                        for fd in os.listdir(f"/proc/{entry}/fd")
+                    )
                 )
             except OSError:
                 continue
@@ -197,16 +215,8 @@ class Queue:
         return found
 
     def servers(self) -> list[int]:
-        """Pids of the processes that hold the lock of this queue."""
-        found = []
-        for pid in self.processes():
-            try:
-                fds = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
-            except OSError:
-                continue
-            if str(self.state_dir / "lock") in fds:
-                found.append(pid)
-        return found
+        """Pids of the servers of this queue, and of those that are about to become one."""
+        return [pid for pid in self.processes() if any(mark in cmdline(pid) for mark in (b"tsfast.boot", b"--boot"))]
 
     def server_pid(self) -> int:
         (pid,) = self.servers()
@@ -222,27 +232,26 @@ class Queue:
         path = self.state_dir / "log"
         return path.read_bytes()[-LOG_SHOWN:].decode("utf-8", "replace") if path.exists() else ""
 
-    def end(self) -> list[int]:
-        """End everything; what is left of the queue's processes after a while (nothing, if all is well)."""
+    def end(self) -> list[bytes]:
+        """End everything; command lines of what is left of the queue's processes (nothing, if all is well)."""
         for child in self.children:
             if child.poll() is None:
                 child.kill()
-            child.communicate()
-        servers = self.servers()
-        for pid in servers:
-            os.kill(pid, signal.SIGKILL)
+            child.wait()
+            for stream in (child.stdin, child.stdout, child.stderr):
+                if stream is not None:
+                    stream.close()
+        for pid in self.servers():
+            kill(pid)
         deadline = time.monotonic() + DEADLINE_S
         while (left := self.processes()) and time.monotonic() < deadline:
             for pid in left:
                 if self._is_job(pid):
-                    try:
-                        os.kill(pid, signal.SIGKILL)
-                    except ProcessLookupError:
-                        pass
+                    kill(pid)
             time.sleep(POLL_S)
-        names = [Path(f"/proc/{pid}/cmdline").read_bytes() if alive(pid) else b"" for pid in left]
+        names = [cmdline(pid) for pid in left]
         for pid in left:
-            os.kill(pid, signal.SIGKILL)
+            kill(pid)
         return names
 
     def _is_job(self, pid: int) -> bool:

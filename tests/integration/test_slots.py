@@ -115,3 +115,9 @@ def test_slots_survive_the_server(queue: Queue) -> None:
     queue.get("-S", "7")
     queue.kill_server()
     assert queue.get("-S", env={"TS_SLOTS": "2"}) == "7"
+
+
+def test_a_new_queue_takes_the_slots_of_its_environment(queue: Queue) -> None:
+    queue.get("-S", "7")
+    queue.get("-K")
+    assert queue.get("-S", env={"TS_SLOTS": "2"}) == "2"

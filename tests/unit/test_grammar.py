@@ -26,6 +26,7 @@ NOTHING_SET = {
     "after": [],
     "after_ok": [],
     "words": 0,
+    "ranges": [],
 }
 
 WITH_OPTIONAL_ID = {
@@ -33,14 +34,16 @@ WITH_OPTIONAL_ID = {
     "c": "cat",
     "p": "pid",
     "o": "output",
+    "a": "label",
+    "F": "full_command",
+}
+WITH_OPTIONAL_IDS = {
     "i": "info",
     "s": "state",
     "r": "remove",
     "w": "wait",
     "k": "kill",
     "u": "urgent",
-    "a": "label",
-    "F": "full_command",
 }
 WITHOUT_ARGUMENT = {
     "l": "list",
@@ -65,6 +68,8 @@ LONG = {
     "getenv": "getenv",
     "setenv": "setenv",
     "unsetenv": "unsetenv",
+    "wait-all": "wait_all",
+    "why": "why",
 }
 UNSUPPORTED_LONG = {
     "gpus",
@@ -108,7 +113,12 @@ def test_nothing_is_the_list():
 
 def test_the_table_is_complete():
     rows = _grammar.options()
-    assert {row["letter"] for row in rows} - {""} == {*WITH_OPTIONAL_ID, *WITHOUT_ARGUMENT, *"MSUnfEBdDWLNOzmgG"}
+    assert {row["letter"] for row in rows} - {""} == {
+        *WITH_OPTIONAL_ID,
+        *WITH_OPTIONAL_IDS,
+        *WITHOUT_ARGUMENT,
+        *"MSUnfEBdDWLNOzmgG",
+    }
     assert {row["name"] for row in rows} - {""} == {*LONG, *UNSUPPORTED_LONG}
     letters = [row["letter"] for row in rows if row["letter"]]
     names = [row["name"] for row in rows if row["name"]]
@@ -131,17 +141,39 @@ def test_actions_with_an_optional_id(letter, action):
         assert error(f"-{letter}", wrong) == f"-{letter}: '{wrong}' is no job id (a whole number, 0 or more)"
 
 
+@pytest.mark.parametrize(("letter", "action"), WITH_OPTIONAL_IDS.items())
+def test_actions_with_optional_ids(letter, action):
+    expect([f"-{letter}"], action=ACTIONS[action])
+    expect([f"-{letter}", "5"], action=ACTIONS[action], id=5, ranges=[(5, 5)])
+    expect([f"-{letter}", "5-5"], action=ACTIONS[action], id=5, ranges=[(5, 5)])
+    expect([f"-{letter}3,7-12"], action=ACTIONS[action], ranges=[(3, 3), (7, 12)])
+    expect([f"-{letter}", "9,0-3,9"], action=ACTIONS[action], ranges=[(9, 9), (0, 3), (9, 9)])
+    expect([f"-{letter}", f"0-{2**63 - 1}"], action=ACTIONS[action], ranges=[(0, 2**63 - 1)])
+    for wrong in ("", "x", "-1", "+1", "1 ", str(2**63), "3,,4", "3,", ",3", "3,x"):
+        assert "is no job id (whole numbers like 3 or 3,7-12 are needed)" in error(f"-{letter}", wrong)
+    for wrong in ("5-3", "3-", "3-x", "1-2-3"):
+        assert error(f"-{letter}", wrong) == f"-{letter}: '{wrong}' is no range of job ids (like 7-12)"
+    # the last one given counts
+    expect([f"-{letter}", "1,2", f"-{letter}", "3"], action=ACTIONS[action], id=3, ranges=[(3, 3)])
+
+
 @pytest.mark.parametrize(("name", "action"), LONG.items())
 def test_long_names(name, action):
     if name == "set_logdir":
         expect([f"--{name}", "/x"], action=ACTIONS[action], text=b"/x")
         expect([f"--{name}=/x=y"], action=ACTIONS[action], text=b"/x=y")
+    elif name.endswith("env"):
+        value = "A=b" if name == "setenv" else "A"
+        expect([f"--{name}", value], action=ACTIONS[action], text=value.encode())
+        return
     else:
         expect([f"--{name}"], action=ACTIONS[action])
     if name in ("get_label", "full_cmd"):
         expect([f"--{name}", "7"], action=ACTIONS[action], id=7)
         expect([f"--{name}=7"], action=ACTIONS[action], id=7)
         assert "''" in error(f"--{name}=")
+    elif name == "why":
+        expect(["--why", "7"], action=ACTIONS[action], id=7, ranges=[(7, 7)])
     elif name not in ("set_logdir", "serialize"):
         assert "takes no argument" in error(f"--{name}=7")
 
@@ -235,7 +267,7 @@ def test_clusters():
 
 def test_the_last_action_wins():
     expect(["-s", "1", "-q"], action=ACTIONS["last_id"])
-    expect(["-S", "3", "-k", "4"], action=ACTIONS["kill"], id=4)
+    expect(["-S", "3", "-k", "4"], action=ACTIONS["kill"], id=4, ranges=[(4, 4)])
     expect(["-U", "1-2", "-l"])
     expect(["--set_logdir", "/", "-T"], action=ACTIONS["kill_all"])
     expect(["-M", "json", "-l"], format=FORMATS["json"])
@@ -253,7 +285,7 @@ def test_words_after_an_action():
 
 def test_options_of_a_submission_without_command():
     expect(["-n"], flags=NO_OUTPUT)
-    expect(["-L", "x", "-s", "1"], label=b"x", action=ACTIONS["state"], id=1)
+    expect(["-L", "x", "-s", "1"], label=b"x", action=ACTIONS["state"], id=1, ranges=[(1, 1)])
 
 
 @pytest.mark.parametrize("letter", "DWLNOU")
@@ -325,7 +357,7 @@ def test_labels_and_names():
 
 
 def test_errors_are_short_and_harmless():
-    assert error("-k", "x" * 60) == f"-k: '{'x' * 60}' is no job id (a whole number, 0 or more)"
+    assert error("-p", "x" * 60) == f"-p: '{'x' * 60}' is no job id (a whole number, 0 or more)"
     assert f"'{'x' * 57}...'" not in error("-k", "x" * 60)
     assert f"'{'x' * 60}...'" in error("-k", "x" * 61)
     assert "'???[31m?'" in error("-k", b"\n\x7f\x1b[31m\x9b")
@@ -339,7 +371,7 @@ def test_help():
     text = _grammar.help_bytes().decode()
     lines = text.splitlines()
     assert text.isascii() and text.endswith("\n")
-    assert len(lines) <= 48
+    assert len(lines) <= 52
     assert max(map(len, lines)) <= 80
     for row in _grammar.options():
         assert (row["help"] in text) == row["supported"]

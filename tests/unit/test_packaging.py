@@ -57,7 +57,7 @@ def test_compiled_module_has_contract_and_stub(module: str) -> None:
 
 
 def test_files_are_short() -> None:
-    suffixes = {".py", ".pyx", ".pxd", ".pyi", ".c", ".h"}
+    suffixes = {".py", ".pyx", ".pxd", ".pxi", ".pyi", ".c", ".h"}
     files = [path for folder in ("src", "tests") for path in (ROOT / folder).rglob("*") if path.suffix in suffixes]
     lengths = {str(path.relative_to(ROOT)): path.read_bytes().count(b"\n") for path in files}
     assert {name: lines for name, lines in lengths.items() if lines > LONGEST_FILE} == {}

@@ -152,11 +152,12 @@ static pid_t spawn(char **command, char **environment, const struct forwarding *
     return child;
 }
 
-/* Returns once a server listens. */
-static void await_report(int pipe_end, pid_t child)
+/* Returns once a server listens, or was killed before it did: then the call tries again. */
+static void await_report(const struct place *place, int pipe_end, pid_t child)
 {
-    char report[2] = "";
+    char report[2] = "", log[PATH_MAX];
     size_t size = 0;
+    int status = 0;
 
     while (size < sizeof(report)) {
         ssize_t got = read(pipe_end, report + size, sizeof(report) - size);
@@ -169,11 +170,13 @@ static void await_report(int pipe_end, pid_t child)
         if (report[0] == 'L')
             return;
     }
-    while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
         ;
     if (size == sizeof(report) && report[0] == 'X')
         leave((unsigned char)report[1]);
-    refuse("the server could not be started (see its log)");
+    if (WIFSIGNALED(status) && (WTERMSIG(status) == SIGKILL || WTERMSIG(status) == SIGTERM))
+        return;
+    refuse("the server could not be started (see ", server_log(place, log), ")");
 }
 
 static void run_boot(const struct place *place, char **words, const struct forwarding *forwarding)
@@ -194,7 +197,7 @@ static void run_boot(const struct place *place, char **words, const struct forwa
     environment = environment_with(variable);
     child = spawn(command, environment, forwarding);
     close(ends[1]);
-    await_report(ends[0], child);
+    await_report(place, ends[0], child);
     close(ends[0]);
     free(command);
     free(environment);

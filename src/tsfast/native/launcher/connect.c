@@ -154,3 +154,23 @@ int connect_to_server(struct place *place)
     examine_failure(place, cause);
     return -1;
 }
+
+/* The path of the server's log, from the pointer to its state directory that stands beside the socket. */
+const char *server_log(const struct place *place, char path[PATH_MAX])
+{
+    char pointer[PATH_MAX], directory[PATH_MAX];
+    ssize_t size = -1;
+    int file = -1;
+
+    if (join(pointer, sizeof(pointer), place->path, ".state", (char *)NULL))
+        file = open(pointer, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (file >= 0) {
+        size = read(file, directory, sizeof(directory) - 1);
+        close(file);
+    }
+    if (size <= 1 || directory[0] != '/')
+        return "its log";
+    directory[size] = '\0';
+    directory[strcspn(directory, "\n")] = '\0';
+    return join(path, PATH_MAX, directory, "/log", (char *)NULL) ? path : "its log";
+}

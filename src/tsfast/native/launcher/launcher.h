@@ -101,6 +101,7 @@ void send_request(const struct request *request, int connection);
 void find_place(struct place *place);
 int connect_to_server(struct place *place);
 bool directory_exists(struct place *place);
+const char *server_log(const struct place *place, char path[PATH_MAX]);
 
 /* boot.c */
 int start_server(struct place *place, char **words, const struct forwarding *forwarding);

@@ -40,6 +40,7 @@ static void pause_ms(long ms)
 static void prepare_next_try(struct patience *patience, const struct place *place, const struct answer *answer)
 {
     struct timespec now;
+    char log[PATH_MAX];
     int shift;
 
     if (answer->printed && !answer->foreground)
@@ -50,7 +51,7 @@ static void prepare_next_try(struct patience *patience, const struct place *plac
     patience->last = now.tv_sec;
     patience->offset = answer->follow.offset;
     if (++patience->tries > TRIES)
-        refuse(place->path, ": the server breaks off every connection (see its log)");
+        refuse(place->path, ": the server breaks off every connection (see ", server_log(place, log), ")");
     shift = patience->tries - QUICK_TRIES;
     if (shift >= 0)
         pause_ms(shift < 7 ? 1L << shift : LONGEST_PAUSE_MS);

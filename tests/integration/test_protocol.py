@@ -1,0 +1,202 @@
+"""Callers that break the rules of the wire: their connection is closed, and nobody else notices."""
+
+import contextlib
+import os
+import signal
+import socket
+import struct
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from integration.spool_harness import Queue, sleeping
+
+VERSION, REQUEST, FRAME_MAX = 0x74730001, 1, 8 << 20
+
+
+def frame(kind: int, payload: bytes = b"", version: int = VERSION, length: int | None = None) -> bytes:
+    return struct.pack("=IIII", version, kind, len(payload) if length is None else length, 0) + payload
+
+
+def request(*words: str, cwd: str = "/", token: int = 0, env: tuple[str, ...] = ()) -> bytes:
+    argv, variables = (b"".join(text.encode() + b"\0" for text in texts) for texts in (words, env))
+    place = cwd.encode() + b"\0"
+    head = struct.pack(
+        "=2Q7IiII32Q", token, token, len(words), len(argv), len(place), len(env), len(variables), 0, 0o22, 0, 0, 0,
+        *[(1 << 64) - 1] * 32,
+    )  # fmt: skip
+    return frame(REQUEST, head + argv + place + variables)
+
+
+@pytest.fixture
+def client(queue: Queue) -> Iterator[socket.socket]:
+    queue.get("-l")
+    with connect(queue) as client:
+        yield client
+
+
+def connect(queue: Queue) -> socket.socket:
+    client = socket.socket(socket.AF_UNIX)
+    client.settimeout(20)
+    client.connect(str(queue.socket))
+    return client
+
+
+def drained(client: socket.socket) -> bytes:
+    data = b""
+    try:
+        while got := client.recv(65536):
+            data += got
+    except ConnectionResetError:
+        pass
+    return data
+
+
+def send(client: socket.socket, data: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # closed at the first wrong byte
+        client.sendall(data)
+
+
+def test_request_of_our_own(queue: Queue, client: socket.socket) -> None:
+    client.sendall(request("-S"))
+    assert b"1\n" in drained(client)
+
+
+def test_request_byte_by_byte(queue: Queue, client: socket.socket) -> None:
+    for byte in request("-L", "slow", "true"):
+        client.sendall(bytes([byte]))
+    assert b"0\n" in drained(client)
+    assert queue.get("-a", 0) == "slow"
+
+
+def test_same_token_is_the_same_job(queue: Queue) -> None:
+    queue.get("-l")
+    answers = set()
+    for _ in range(3):
+        with connect(queue) as client:
+            client.sendall(request("true", token=77))
+            answers.add(drained(client))
+    assert len(answers) == 1
+    assert queue.ids() == [0]
+    queue.kill_server()
+    queue.get("-l")
+    with connect(queue) as client:
+        client.sendall(request("true", token=77))
+        answers.add(drained(client))
+    assert len(answers) == 1 and queue.ids() == [0]
+
+
+def test_half_a_frame_blocks_nobody(queue: Queue, client: socket.socket) -> None:
+    whole = request("true")
+    client.sendall(whole[: len(whole) // 2])
+    assert queue.wait(queue.submit("true")) == 0
+    client.sendall(whole[len(whole) // 2 :])
+    assert b"1\n" in drained(client)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\0" * 3,
+        b"\0" * 16,
+        b"\0" * 100_000,
+        b"\xff" * 64,
+        b"GET / HTTP/1.0\r\n\r\n",
+        frame(REQUEST, length=FRAME_MAX + 1),
+        frame(REQUEST, length=0xFFFFFFFF),
+        frame(REQUEST),
+        frame(REQUEST, b"x" * 56),
+        frame(REQUEST, b"\xff" * 1000),
+        frame(2),
+        frame(3, b"\0\0\0\0"),
+        frame(99, b"x"),
+        request("true")[:-1] + b"x",
+    ],
+    ids=lambda data: f"{data[:20]!r}",
+)
+def test_garbage(queue: Queue, client: socket.socket, data: bytes) -> None:
+    send(client, data)
+    client.shutdown(socket.SHUT_WR)
+    drained(client)
+    assert queue.wait(queue.submit("true")) == 0
+    assert queue.ids() == [0]
+
+
+def test_random_changes_of_a_request(queue: Queue) -> None:
+    """Each byte of the head in turn is turned over."""
+    queue.get("-S", "50")
+    server = queue.server_pid()
+    good = request("-L", "label", "true", env=("A=b",))
+    for place in range(16 + 56):
+        with connect(queue) as client:
+            send(client, good[:place] + bytes([good[place] ^ 0xFF]) + good[place + 1 :])
+            client.shutdown(socket.SHUT_WR)
+            drained(client)
+    assert queue.server_pid() == server
+    assert queue.wait(queue.submit("true")) == 0
+
+
+def test_reader_that_never_reads(queue: Queue, client: socket.socket) -> None:
+    """A list of many megabytes to somebody who does not take it; others go on, and its end is no trouble."""
+    queue.blocker()
+    for _ in range(30):
+        queue.submit("echo", "x" * 100_000)
+    client.sendall(request("-l"))
+    assert queue.get("-S") == "1"
+    lazy = subprocess.Popen(
+        [queue.environment["PATH"].split(":")[0] + "/ts"], env=queue.env(), stdout=subprocess.PIPE, bufsize=0
+    )
+    queue.children.append(lazy)
+    assert lazy.stdout.read(4) == b"ID  "
+    queue.wait_until(lambda: sleeping(lazy.pid))
+    assert queue.state(0) == "running"
+    lazy.stdout.close()
+    assert lazy.wait(20) in (-signal.SIGPIPE, 141)
+    assert queue.state(0) == "running"
+    assert len(queue.log()) < 1000
+
+
+def test_client_killed_in_the_middle_of_its_message(queue: Queue) -> None:
+    queue.get("-l")
+    for size in (1, 15, 16, 17, 100, 300):
+        with connect(queue) as client:
+            client.sendall(request("true", env=("X=" + "y" * 1000,))[:size])
+    switches = idle_switches(queue)
+    assert queue.ids() == []
+    assert switches < 20
+
+
+def idle_switches(queue: Queue) -> int:
+    """Times that the server was woken while nobody asked it anything (50 looks at /proc long)."""
+    status = Path(f"/proc/{queue.server_pid()}/status")
+
+    def switches() -> int:
+        return sum(int(line.split()[1]) for line in status.read_text().splitlines() if "ctxt_switches" in line)
+
+    before = switches()
+    for _ in range(50):
+        queue.processes()
+    return switches() - before
+
+
+def test_many_idle_connections(queue: Queue) -> None:
+    queue.get("-l")
+    clients = [connect(queue) for _ in range(500)]
+    assert queue.wait(queue.submit("true")) == 0
+    for client in clients:
+        client.close()
+    assert queue.wait(queue.submit("true")) == 0
+    descriptors = f"/proc/{queue.server_pid()}/fd"
+    queue.wait_until(lambda: len(os.listdir(descriptors)) < 40)
+
+
+def test_idle_server_sleeps(queue: Queue) -> None:
+    """With a running job, a queued one, a waiting client and an open connection: no timer, no poll."""
+    job, _ = queue.blocker()
+    queue.submit("-D", job, "true")
+    waiter = queue.start("-w", job)
+    with connect(queue):
+        queue.wait_until(lambda: sleeping(waiter.pid) and sleeping(queue.server_pid()))
+        assert idle_switches(queue) <= 1
