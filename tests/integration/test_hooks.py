@@ -148,6 +148,23 @@ def test_foreground_job_is_forgotten_after_its_hook(queue: Queue, hook: str) -> 
     wait_until(lambda: queue.ids() == [])
 
 
+def test_job_that_is_not_kept_has_its_hook(queue: Queue, hook: str) -> None:
+    queue.environment["TS_MAXFINISHED"] = "0"
+    jobs = [queue.submit("true", env={"TS_ONFINISH": hook}) for _ in range(30)]
+    for job in jobs:
+        assert called(queue, job)["args"][1] == "0"
+    wait_until(lambda: queue.ids() == [])
+
+
+def test_removed_after_its_end(queue: Queue, hook: str) -> None:
+    """-r of an ended job does not take the record away from under its hook."""
+    job = queue.submit("true", env={"TS_ONFINISH": hook})
+    queue.wait(job)
+    queue.run("-r", job)
+    assert called(queue, job)["args"][:2] == [str(job), "0"]
+    wait_until(lambda: queue.ids() == [])
+
+
 def test_long_command(queue: Queue, hook: str) -> None:
     job = queue.submit("true", "x" * 130_000, "y" * 100_000, env={"TS_ONFINISH": hook})
     assert called(queue, job)["args"][3].startswith("true xxxx")
