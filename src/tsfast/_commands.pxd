@@ -29,8 +29,7 @@ cdef class Commands:
     cdef const char **words           # owned: argv of the request at hand
     cdef size_t words_room
     cdef uint64_t max_unfinished      # TS_MAXCONN, 0: no limit
-    cdef bytes default_logdir, version
-    cdef const char *default_logdir_text
+    cdef bytes version
     cdef const char *version_text
     cdef bint stopping                # -K or SIGTERM
     cdef Conn *last_caller            # of -K: hears of the end by the end of its connection

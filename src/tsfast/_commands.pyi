@@ -5,6 +5,4 @@ from tsfast._spool import Spool
 
 @final
 class Commands:
-    def __init__(
-        self, conns: Conns, spool: Spool, default_logdir: bytes, version: bytes, max_unfinished: int
-    ) -> None: ...
+    def __init__(self, conns: Conns, spool: Spool, version: bytes, max_unfinished: int) -> None: ...

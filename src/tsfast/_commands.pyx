@@ -7,20 +7,22 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset, strlen, strncmp
 
 from tsfast._conns cimport Conn, Conns
+from tsfast._environ cimport default_logdir, environ_action
 from tsfast._facts cimport tell
 from tsfast._grammar cimport (
-    ACTION_CAT, ACTION_CLEAR, ACTION_COUNT_RUNNING, ACTION_GET_LOGDIR, ACTION_HELP, ACTION_INFO, ACTION_KILL,
-    ACTION_KILL_ALL, ACTION_KILL_SERVER, ACTION_LAST_ID, ACTION_LIST, ACTION_OUTPUT, ACTION_PID, ACTION_REMOVE,
-    ACTION_SET_LOGDIR, ACTION_SLOTS, ACTION_SUBMIT, ACTION_SWAP, ACTION_TAIL,
-    ACTION_URGENT, ACTION_VERSION, ACTION_WAIT, ACTION_WAIT_ALL, Command, command_free, help_text, parse,
+    ACTION_CAT, ACTION_CLEAR, ACTION_COUNT_RUNNING, ACTION_GETENV, ACTION_GET_LOGDIR, ACTION_HELP, ACTION_INFO,
+    ACTION_KILL, ACTION_KILL_ALL, ACTION_KILL_SERVER, ACTION_LAST_ID, ACTION_LIST, ACTION_OUTPUT, ACTION_PID,
+    ACTION_REMOVE, ACTION_SETENV, ACTION_SET_LOGDIR, ACTION_SLOTS, ACTION_SUBMIT, ACTION_SWAP, ACTION_TAIL,
+    ACTION_UNSETENV, ACTION_URGENT, ACTION_VERSION, ACTION_WAIT, ACTION_WAIT_ALL, Command, command_free, help_text,
+    parse,
 )
 from tsfast._jobs cimport (
     FLAG_SKIPPED, FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING, Job,
 )
 from tsfast._layout cimport (
     TSF_EXIT_ERROR, TSF_FRAME_DESCRIPTORS, TSF_FRAME_ENDED, TSF_FRAME_ERR,
-    TSF_FRAME_EXIT_AT_CLOSE, TSF_FRAME_FOLLOW, TSF_FRAME_OUT, TSF_FRAME_REQUEST,
-    TSF_FRAME_SEND_DESCRIPTORS, TSF_FRAME_SIGNAL, TSF_JOB_FOREGROUND, TSF_JOB_NO_OUTPUT, TSF_REMOVED, TSF_SKIPPED,
+    TSF_FRAME_EXIT_AT_CLOSE, TSF_FRAME_FOLLOW, TSF_FRAME_OUT, TSF_FRAME_REQUEST, TSF_FRAME_SEND_DESCRIPTORS,
+    TSF_FRAME_SIGNAL, TSF_JOB_FOREGROUND, TSF_JOB_HOOK, TSF_JOB_NO_OUTPUT, TSF_REMOVED, TSF_SKIPPED,
     TSF_TTY_STDERR, TSF_TTY_STDOUT, tsf_code, tsf_cold, tsf_follow, tsf_hot, tsf_request,
 )
 from tsfast._limits cimport ANSWER_MAX, LIST_ROWS_MAX
@@ -82,29 +84,26 @@ cdef bint strings_fit(const char *data, size_t size, size_t count) noexcept nogi
     return found == count and (size == 0 or data[size - 1] == 0)
 
 
-cdef bint has_variable(const Request *request, const char *name) noexcept nogil:
-    """`name` ends in `=`."""
+cdef const char *variable(const Request *request, const char *name) noexcept nogil:
+    """The value in the caller's environment, NULL if it is not there or empty. `name` ends in `=`."""
     cdef const char *p = request.env
     cdef size_t size = strlen(name)
     while p < request.env + request.head.env_len:
         if strncmp(p, name, size) == 0:
-            return True
+            return p + size if p[size] else NULL
         p += strlen(p) + 1
-    return False
+    return NULL
 
 
 @cython.final
 cdef class Commands:
-    def __init__(self, Conns conns, Spool spool, bytes default_logdir not None, bytes version not None,
-                 uint64_t max_unfinished):
+    def __init__(self, Conns conns, Spool spool, bytes version not None, uint64_t max_unfinished):
         self.conns = conns
         self.reply = Replies(conns)
         self.waiters = Waiters()
         self.spool = spool
         self.many = Many(spool.loop, self.reply, self.waiters, spool)
-        self.default_logdir = default_logdir
         self.version = version
-        self.default_logdir_text = self.default_logdir
         self.version_text = self.version
         self.max_unfinished = max_unfinished
         conns.owner = <void *> self
@@ -202,6 +201,12 @@ cdef class Commands:
             self.reply.answer(conn)
         elif action == ACTION_SET_LOGDIR:
             self._set_logdir(conn, request, command)
+        elif action == ACTION_GETENV or action == ACTION_SETENV or action == ACTION_UNSETENV:
+            self.reply.text.size = 0
+            if environ_action(&self.reply.text, command) < 0:
+                self.reply.fail_errno(conn, b"the server's environment could not be changed")
+            else:
+                self.reply.answer(conn)
         elif action == ACTION_REMOVE and self._known(request.head):
             self.reply.exit(conn, 0)            # the call is made again: the server died before its answer
         elif action == ACTION_WAIT_ALL:
@@ -233,7 +238,9 @@ cdef class Commands:
         if self.spool.table.header.logdir_len:
             text_add(text, self.spool.table.header.logdir, self.spool.table.header.logdir_len)
         else:
-            text_str(text, self.default_logdir_text)
+            if default_logdir()[0] != c'/':
+                text_char(text, c'/')           # where its server is
+            text_str(text, default_logdir())
 
     cdef int _submit(self, Conn *conn, const Request *request, Command *command) noexcept nogil:
         cdef Submission job
@@ -242,6 +249,11 @@ cdef class Commands:
         cdef Job *last = self.spool.queue.last_added()
         if request.head.cwd_len <= 1:
             return self.reply.fail(conn, b"the working directory is gone or cannot be read")
+        # The command of TS_ENV is run by the caller's side, which then comes back with what it printed.
+        if command.env_text == NULL and variable(request, b"TS_ENV=") != NULL:
+            return self.reply.elsewhere(conn)
+        if variable(request, b"TS_ONFINISH=") != NULL:
+            command.flags |= TSF_JOB_HOOK
         memset(&job, 0, sizeof(job))
         job.request = request.head
         job.cwd = request.cwd
@@ -251,6 +263,7 @@ cdef class Commands:
         job.argc = request.head.argc - <uint32_t> command.words
         job.argv_len = <uint32_t> (request.argv_bytes + request.head.argv_len - job.argv)
         job.label = command.label
+        job.env_text = command.env_text
         job.slots = command.slots
         job.flags = command.flags
         job.holds = 1 if command.flags & TSF_JOB_FOREGROUND else 0     # until its descriptors are here
@@ -491,7 +504,7 @@ cdef class Commands:
     cdef int _set_logdir(self, Conn *conn, const Request *request, const Command *command) noexcept nogil:
         cdef size_t length
         # Whether it is a writable directory is looked at by the caller's side: the server waits on nobody's path.
-        if not has_variable(request, b"TSFAST_LOGDIR_CHECKED="):
+        if variable(request, b"TSFAST_LOGDIR_CHECKED=") == NULL:
             return self.reply.elsewhere(conn)
         self.reply.text.size = 0
         if command.text[0] != c'/':

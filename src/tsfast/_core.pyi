@@ -15,7 +15,6 @@ class Server:
         socket_path: str,
         runner: str,
         boot_id: str,
-        default_logdir: bytes,
         version: bytes,
         max_unfinished: int,
         fault: bytes,

@@ -71,7 +71,7 @@ cdef void rebind_due(void *owner) noexcept nogil:
 @cython.final
 cdef class Server:
     def __init__(self, *, int state_dir, str socket_path not None, str runner not None, str boot_id not None,
-                 bytes default_logdir not None, bytes version not None, uint64_t max_unfinished, bytes fault not None):
+                 bytes version not None, uint64_t max_unfinished, bytes fault not None):
         """Open everything of a queue; the caller holds the lock of its state directory.
 
         state_dir: descriptor of the state directory, taken over. socket_path: absolute. runner: path of the runner
@@ -97,7 +97,7 @@ cdef class Server:
         contexts = Contexts(state_dir)
         runners = Runners(self.loop, state_dir, runner, boot_id, fault)
         self.spool = Spool(self.loop, Table(state_dir, True), contexts, runners)
-        self.commands = Commands(self.conns, self.spool, default_logdir, version, max_unfinished)
+        self.commands = Commands(self.conns, self.spool, version, max_unfinished)
         self.rebind_timer = self.loop.new_timer(rebind_due, <void *> self)
         self.signals.fd = signalfd(-1, &mask, SFD_NONBLOCK | SFD_CLOEXEC)
         self.signals.handler = signal_came

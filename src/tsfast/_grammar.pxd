@@ -30,6 +30,9 @@ cdef enum ActionKind:
     ACTION_FULL_COMMAND      # -F
     ACTION_GET_LOGDIR
     ACTION_SET_LOGDIR        # text
+    ACTION_GETENV            # text: a name
+    ACTION_SETENV            # text: NAME=VALUE
+    ACTION_UNSETENV          # text: a name
     ACTION_HELP
     ACTION_VERSION
 
@@ -58,6 +61,7 @@ cdef struct Command:
     uint32_t slots           # -N, default 1
     const char *label        # NULL if none
     const char *name         # -O, NULL if none
+    const char *env_text     # what the command of TS_ENV printed, NULL: it was not run
     uint64_t *after          # -D ids, malloc'ed, freed by command_free
     size_t n_after
     uint64_t *after_ok       # -W ids

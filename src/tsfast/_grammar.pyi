@@ -14,6 +14,7 @@ class Parsed(TypedDict):
     slots: int
     label: bytes | None
     name: bytes | None
+    env_text: bytes | None
     after: list[int]
     after_ok: list[int]
     words: int

@@ -13,14 +13,17 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memset, strchr, strlen, strncmp
 
-from tsfast._layout cimport TSF_JOB_FOREGROUND, TSF_JOB_NO_OUTPUT, TSF_JOB_SPLIT_STDERR, TSF_JOB_VOLATILE
+from tsfast._layout cimport (
+    TSF_JOB_FOREGROUND, TSF_JOB_MAIL, TSF_JOB_NO_OUTPUT, TSF_JOB_SPLIT_STDERR, TSF_JOB_VOLATILE,
+)
+from tsfast._limits cimport ENV_TEXT_MAX
 
 cdef enum:
     MAX_LABEL = 65536
     MAX_NAME = 200
     MAX_SLOTS = 1000000
     SHOWN = 60                # bytes of a wrong value that an error repeats
-    OPTIONS = 48
+    OPTIONS = 49
 
 cdef enum Takes:
     NOTHING
@@ -40,6 +43,8 @@ cdef enum Does:
     SET_LABEL
     SET_NAME
     SET_SLOTS
+    SET_MAIL
+    SET_ENV_TEXT
 
 cdef enum Kind:               # of the argument
     NO_KIND
@@ -53,6 +58,9 @@ cdef enum Kind:               # of the argument
     LABEL
     NAME
     PATH
+    VARIABLE                  # a name without =
+    ASSIGNMENT                # NAME=VALUE
+    ENV_TEXT
 
 cdef enum Group:              # as the help shows them
     QUEUEING
@@ -60,7 +68,7 @@ cdef enum Group:              # as the help shows them
     FOLLOWING
     CHANGING
     ABOUT
-    GROUPS
+    HIDDEN                    # for tsfast itself
 
 cdef struct Option:
     char letter               # 0: it has none
@@ -82,7 +90,7 @@ cdef Option[OPTIONS] TABLE = [
     Option(c"z", b"", NOTHING, NO_KIND, UNSUPPORTED, QUEUEING, b"", b"compress the stored output"),
     Option(c"E", b"", NOTHING, NO_KIND, SET_SPLIT_STDERR, QUEUEING, b"", b"store stderr apart, in a second file (.e)"),
     Option(c"O", b"", VALUE, NAME, SET_NAME, QUEUEING, b"NAME", b"call the output file NAME.XXXXXX"),
-    Option(c"m", b"", NOTHING, NO_KIND, UNSUPPORTED, QUEUEING, b"", b"mail the result"),
+    Option(c"m", b"", NOTHING, NO_KIND, SET_MAIL, QUEUEING, b"", b"mail the result"),
     Option(c"d", b"", NOTHING, NO_KIND, SET_AFTER_LAST, QUEUEING, b"", b"run it after the job added last"),
     Option(c"D", b"", VALUE, IDS, SET_AFTER, QUEUEING, b"ID,...", b"run it after these, however they end"),
     Option(c"W", b"", VALUE, IDS, SET_AFTER_OK, QUEUEING, b"ID,...", b"run it only if all of these end well"),
@@ -124,9 +132,9 @@ cdef Option[OPTIONS] TABLE = [
     Option(c"C", b"", NOTHING, NO_KIND, ACTION_CLEAR, CHANGING, b"", b"forget the jobs that have ended"),
     Option(0, b"get_logdir", NOTHING, NO_KIND, ACTION_GET_LOGDIR, CHANGING, b"", b"where new output files go"),
     Option(0, b"set_logdir", VALUE, PATH, ACTION_SET_LOGDIR, CHANGING, b"PATH", b"let them go there"),
-    Option(0, b"getenv", VALUE, NO_KIND, UNSUPPORTED, CHANGING, b"VAR", b"show a variable of the server"),
-    Option(0, b"setenv", VALUE, NO_KIND, UNSUPPORTED, CHANGING, b"VAR=VAL", b"set a variable of the server"),
-    Option(0, b"unsetenv", VALUE, NO_KIND, UNSUPPORTED, CHANGING, b"VAR", b"unset a variable of the server"),
+    Option(0, b"getenv", VALUE, VARIABLE, ACTION_GETENV, CHANGING, b"VAR", b"show a variable of the server"),
+    Option(0, b"setenv", VALUE, ASSIGNMENT, ACTION_SETENV, CHANGING, b"VAR=VAL", b"set a variable of the server"),
+    Option(0, b"unsetenv", VALUE, VARIABLE, ACTION_UNSETENV, CHANGING, b"VAR", b"unset a variable of the server"),
     Option(0, b"get_gpu_free_perc", NOTHING, NO_KIND, UNSUPPORTED, CHANGING, b"", b"free memory that makes a GPU free"),
     Option(0, b"set_gpu_free_perc", VALUE, NO_KIND, UNSUPPORTED, CHANGING, b"NUM", b"set it, in percent"),
     Option(0, b"get_gpu_wait", NOTHING, NO_KIND, UNSUPPORTED, CHANGING, b"", b"pause after the start of a GPU job"),
@@ -135,6 +143,7 @@ cdef Option[OPTIONS] TABLE = [
 
     Option(c"h", b"help", NOTHING, NO_KIND, ACTION_HELP, ABOUT, b"", b"this text"),
     Option(c"V", b"version", NOTHING, NO_KIND, ACTION_VERSION, ABOUT, b"", b"the version"),
+    Option(0, b"text_of_ts_env", VALUE, ENV_TEXT, SET_ENV_TEXT, HIDDEN, b"TEXT", b""),
 ]
 
 
@@ -336,6 +345,18 @@ cdef int read_value(Command *command, const Option *option, const char *value) n
         if size == 0:
             return wrong_value(command, option, value, size, "is no directory")
         command.text = value
+    elif option.kind == VARIABLE:
+        if size == 0 or strchr(value, c"=") != NULL:
+            return wrong_value(command, option, value, size, "is no name of a variable")
+        command.text = value
+    elif option.kind == ASSIGNMENT:
+        if value[0] == c"=" or strchr(value, c"=") == NULL:
+            return wrong_value(command, option, value, size, "is no assignment (like NAME=VALUE)")
+        command.text = value
+    elif option.kind == ENV_TEXT:
+        if size > ENV_TEXT_MAX:
+            return wrong_value(command, option, value, size, "is too long (at most 65536 bytes)")
+        command.env_text = value
     return 0
 
 
@@ -377,6 +398,8 @@ cdef int apply(Parser *parser, Command *command, const Option *option, const cha
         command.flags |= TSF_JOB_FOREGROUND
     elif option.does == SET_SPLIT_STDERR:
         command.flags |= TSF_JOB_SPLIT_STDERR
+    elif option.does == SET_MAIL:
+        command.flags |= TSF_JOB_MAIL
     elif option.does == SET_NO_BLOCK:
         command.no_block = True
     elif option.does == SET_AFTER_LAST:
@@ -419,6 +442,8 @@ cdef int parse_long(Parser *parser, Command *command, const char *word) noexcept
     cdef size_t used
     cdef char[SHOWN + 4] given
     for i in range(OPTIONS):
+        if TABLE[i].group == HIDDEN and strlen(TABLE[i].name) != size:
+            continue
         if size and strncmp(TABLE[i].name, word, size) == 0:
             option = &TABLE[i]
             candidates += 1
@@ -446,6 +471,9 @@ cdef int parse_words_after_options(Parser *parser, Command *command) noexcept no
     if parser.at >= parser.argc:
         return 0
     if parser.action == NULL:
+        if command.flags & TSF_JOB_MAIL and command.flags & TSF_JOB_NO_OUTPUT:
+            snprintf(command.error, sizeof(command.error), "-m mails the output, and -n stores none")
+            return -1
         command.action = ACTION_SUBMIT
         command.words = parser.at
         if command.flags & TSF_JOB_FOREGROUND and command.flags & TSF_JOB_NO_OUTPUT:
@@ -512,6 +540,8 @@ def options():
     """The rows of the table, for completions and the manual page."""
     rows = []
     for option in TABLE:
+        if option.group == HIDDEN:
+            continue
         rows.append({
             "letter": chr(option.letter) if option.letter else "",
             "name": option.name.decode(),
@@ -576,6 +606,7 @@ cdef dict _as_dict(const Command *command):
         "slots": command.slots,
         "label": None if command.label == NULL else <bytes>command.label,
         "name": None if command.name == NULL else <bytes>command.name,
+        "env_text": None if command.env_text == NULL else <bytes>command.env_text,
         "after": [command.after[i] for i in range(command.n_after)],
         "after_ok": [command.after_ok[i] for i in range(command.n_after_ok)],
         "words": command.words,
@@ -617,6 +648,7 @@ ACTIONS = {
     "urgent": ACTION_URGENT, "swap": ACTION_SWAP, "clear": ACTION_CLEAR, "kill_server": ACTION_KILL_SERVER,
     "count_running": ACTION_COUNT_RUNNING, "last_id": ACTION_LAST_ID, "label": ACTION_LABEL,
     "full_command": ACTION_FULL_COMMAND, "why": ACTION_WHY, "get_logdir": ACTION_GET_LOGDIR,
-    "set_logdir": ACTION_SET_LOGDIR, "help": ACTION_HELP, "version": ACTION_VERSION,
+    "set_logdir": ACTION_SET_LOGDIR, "getenv": ACTION_GETENV, "setenv": ACTION_SETENV, "unsetenv": ACTION_UNSETENV,
+    "help": ACTION_HELP, "version": ACTION_VERSION,
 }
 FORMATS = {"default": FORMAT_DEFAULT, "json": FORMAT_JSON, "tab": FORMAT_TAB}

@@ -39,6 +39,9 @@ cdef enum JobFlag:
     FLAG_WAITED = 2       # for the owner's use: somebody waits for its end
     FLAG_VOLATILE = 4     # for the owner's use: to be forgotten as soon as it has ended
     FLAG_SKIPPED = 8      # for the owner's use: ENDED without having run
+    FLAG_HOOKED = 16      # for the owner's use: something is to run when it has ended
+    FLAG_DUE = 32         # for the owner's use: it has ended and that has not been started yet
+    FLAG_FORGET = 64      # for the owner's use: to be forgotten once that was started
 
 cdef enum AddResult:
     ADD_REFUSED = -2      # nothing has changed: the id or the state makes no sense here (see each call)

@@ -40,6 +40,10 @@ cdef extern from "native/table.h" nogil:
         TSF_NOTE_NICE
         TSF_NOTE_AFFINITY
 
+    cdef enum tsf_due:
+        TSF_DUE_HOOK
+        TSF_DUE_MAIL
+
     cdef enum tsf_stage:
         TSF_STAGE_NONE
         TSF_STAGE_RECORD
@@ -53,6 +57,8 @@ cdef extern from "native/table.h" nogil:
         TSF_JOB_FOREGROUND
         TSF_JOB_VOLATILE
         TSF_JOB_SPLIT_STDERR
+        TSF_JOB_HOOK
+        TSF_JOB_MAIL
 
     cdef struct tsf_hot:
         uint8_t state
@@ -92,6 +98,7 @@ cdef extern from "native/table.h" nogil:
         uint32_t prefix_len
         uint32_t cwd_len
         uint32_t diff_len
+        uint32_t env_text_len
         uint32_t check
 
     cdef struct tsf_ctx:

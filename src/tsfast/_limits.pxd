@@ -2,7 +2,7 @@
 
 cdef enum:
     EVENTS_PER_TURN = 256          # epoll events taken in one turn of the loop
-    TIMERS_MAX = 8                 # timers of the loop
+    TIMERS_MAX = 16                # timers of the loop
     LISTEN_BACKLOG = 4096
     READ_CHUNK = 65536             # one recv
     ANSWER_MAX = 8 << 20           # longest list that the server writes itself; longer ones go through the table
@@ -18,4 +18,8 @@ cdef enum:
     RECORD_RETRY_MS = 1000         # after the disk refused an outcome
     REBIND_RETRY_MS = 1000         # after the socket's name could not be restored
     ADOPTED_POLL_MS = 50           # how often adopted runners are looked at where the kernel has no pidfd
+    HOOKS_MAX = 16                 # programs of TS_ONFINISH and mails that run at once
+    HOOK_RETRY_MS = 1000           # after one died before it was executed, or the system refused a process
+    HOOK_WORD_MAX = 120000         # bytes of one argument of theirs; the kernel takes 128 KiB
+    ENV_TEXT_MAX = 65536           # what is kept of the output of TS_ENV's command
     FOREGROUND_GRACE_MS = 10000    # after a restart, how long a queued -f job waits for its caller to come back

@@ -10,10 +10,11 @@ from libc.string cimport strlen
 from tsfast._contexts cimport Contexts
 from tsfast._grammar cimport FORMAT_DEFAULT, FORMAT_JSON, FORMAT_TAB
 from tsfast._layout cimport (
-    TSF_FINISHED, TSF_NONE, TSF_QUEUED, TSF_SEGMENT_BITS, TSF_SKIPPED, tsf_cold, tsf_hot, tsf_hot_check,
+    TSF_FINISHED, TSF_JOB_MAIL, TSF_JOB_NO_OUTPUT, TSF_JOB_SPLIT_STDERR, TSF_NONE, TSF_QUEUED, TSF_SEGMENT_BITS,
+    TSF_SKIPPED, tsf_cold, tsf_hot, tsf_hot_check,
 )
 from tsfast._quote cimport Text, text_add, text_char, text_free, text_str, text_u64
-from tsfast._row cimport Row
+from tsfast._row cimport Row, row_after, row_after_ok, row_argv, row_cwd, row_label, row_prefix
 from tsfast._sys cimport CLOCK_REALTIME, tsf_now_ns
 from tsfast._table cimport GROUP, Table
 from tsfast._text cimport json_row, list_header, list_row, tab_row
@@ -163,3 +164,43 @@ def write_list(int dir_fd, int format, uint32_t columns, write):
                 return
     finally:
         text_free(&text)
+
+
+cdef dict _as_dict(const Row *row, const char *base_cwd):
+    cdef size_t i
+    cdef const tsf_cold *cold = row.cold
+    return {
+        "id": row.id,
+        "running": row.hot.state != TSF_QUEUED,
+        "argv": row_argv(row)[:cold.argv_len].split(b"\0")[:cold.argc],
+        "label": row_label(row)[:cold.label_len],
+        "prefix": row_prefix(row)[:cold.prefix_len],
+        "cwd": row_cwd(row)[:cold.cwd_len] if cold.cwd_len else (b"/" if base_cwd == NULL else <bytes> base_cwd),
+        "after": [row_after(row, i) for i in range(cold.n_after)],
+        "after_ok": [row_after_ok(row, i) for i in range(cold.n_after_ok)],
+        "slots": cold.slots,
+        "no_output": bool(cold.flags & TSF_JOB_NO_OUTPUT),
+        "split_stderr": bool(cold.flags & TSF_JOB_SPLIT_STDERR),
+        "mail": bool(cold.flags & TSF_JOB_MAIL),
+    }
+
+
+def live_jobs(int dir_fd):
+    """The jobs of the table in the state directory `dir_fd` (taken over) that have not ended, in the order of the
+    list, with all that it takes to queue them again. Those whose record is damaged are left out. Raises OSError,
+    TableError."""
+    cdef Table table = Table(dir_fd, False)
+    cdef Contexts contexts = Contexts(dir_fd)
+    cdef _Places places = _Places()
+    cdef Row row
+    cdef tsf_hot hot
+    cdef tsf_cold cold
+    cdef size_t i
+    jobs = []
+    places.read(table)
+    for i in range(places.n):
+        if places.places[i].part == 2:
+            break
+        if table.read_row(places.places[i].id, &row, &hot, &cold) == 0:
+            jobs.append(_as_dict(&row, contexts.directory(cold.ctx)))
+    return jobs

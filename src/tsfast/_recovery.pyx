@@ -4,15 +4,16 @@
 cimport cython
 from libc.string cimport memset
 
-from tsfast._jobs cimport FLAG_SKIPPED, FLAG_VOLATILE, JOB_ENDED, JOB_READY, JOB_RUNNING, Job
+from tsfast._jobs cimport FLAG_DUE, FLAG_SKIPPED, JOB_ENDED, JOB_READY, JOB_RUNNING, Job
 from tsfast._layout cimport (
-    TSF_FINISHED, TSF_FORGOTTEN, TSF_JOB_FOREGROUND, TSF_JOB_VOLATILE, TSF_NONE, TSF_QUEUED, TSF_REMOVED, TSF_RUNNING,
-    TSF_SEGMENT_BITS, TSF_SKIPPED, TSF_STARTING, tsf_cold, tsf_fault, tsf_hot, tsf_hot_check,
+    TSF_DUE_HOOK, TSF_DUE_MAIL, TSF_FINISHED, TSF_FORGOTTEN, TSF_JOB_FOREGROUND, TSF_JOB_VOLATILE, TSF_NONE,
+    TSF_QUEUED, TSF_REMOVED, TSF_RUNNING, TSF_SEGMENT_BITS, TSF_SKIPPED, TSF_STARTING, tsf_cold, tsf_fault, tsf_hot,
+    tsf_hot_check,
 )
 from tsfast._limits cimport FOREGROUND_GRACE_MS, TOKENS_KEPT
 from tsfast._row cimport Row
 from tsfast._runners cimport Outcome, VERDICT_NO_MEMORY, VERDICT_QUEUED, VERDICT_RUNNING, Verdict
-from tsfast._spool cimport Spool, removed_token
+from tsfast._spool cimport Spool, due_at_end, job_flags, removed_token
 from tsfast._sys cimport errno
 from tsfast._table cimport GROUP
 from tsfast._tokens cimport tokens_remember
@@ -142,8 +143,7 @@ cdef class Recovery:
                 self.running_since.append((self.runners.run(entry).start_ns, id))
                 if hot.state == TSF_STARTING:
                     self.runners.await_start(entry)
-                if cold.flags & TSF_JOB_VOLATILE:
-                    job.flags |= FLAG_VOLATILE
+                job.flags |= job_flags(cold)
                 return TSF_RUNNING
             shadow.id = id
             shadow.attempt = hot.attempt
@@ -154,6 +154,7 @@ cdef class Recovery:
                     raise OSError(errno, "cannot write the job table")
             else:
                 self.spool.final_record(hot, &shadow, &outcome)
+                hot.notes |= due_at_end(cold)
                 hot.order = self.spool.next_end
                 if self.table.write_hot(id, hot) < 0:
                     raise OSError(errno, "cannot write the job table")
@@ -170,8 +171,10 @@ cdef class Recovery:
             raise MemoryError
         job = self.queue.get(id)
         job.attempt = hot.attempt
-        if cold.flags & TSF_JOB_VOLATILE:
-            job.flags |= FLAG_VOLATILE
+        job.flags |= job_flags(cold)
+        if hot.notes & (TSF_DUE_HOOK | TSF_DUE_MAIL):
+            job.flags |= FLAG_DUE
+            self.spool.hooks.add(id, hot.notes & (TSF_DUE_HOOK | TSF_DUE_MAIL))
         if hot.state == TSF_SKIPPED:
             job.flags |= FLAG_SKIPPED
         return hot.state

@@ -20,6 +20,7 @@ cdef const char *row_label(const Row *row) noexcept nogil
 cdef const char *row_prefix(const Row *row) noexcept nogil
 cdef const char *row_cwd(const Row *row) noexcept nogil
 cdef const char *row_diff(const Row *row) noexcept nogil
+cdef const char *row_env_text(const Row *row) noexcept nogil
 cdef uint64_t row_after(const Row *row, size_t i) noexcept nogil      # i < n_after
 cdef uint64_t row_after_ok(const Row *row, size_t i) noexcept nogil   # i < n_after_ok
 

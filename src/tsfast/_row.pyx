@@ -46,6 +46,10 @@ cdef const char *row_diff(const Row *row) noexcept nogil:
     return row_cwd(row) + row.cold.cwd_len
 
 
+cdef const char *row_env_text(const Row *row) noexcept nogil:
+    return row_diff(row) + row.cold.diff_len
+
+
 cdef uint64_t row_after(const Row *row, size_t i) noexcept nogil:
     cdef uint64_t id
     memcpy(&id, row.blob + i * sizeof(uint64_t), sizeof(uint64_t))

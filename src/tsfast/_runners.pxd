@@ -60,6 +60,7 @@ ctypedef void (*StartedHandler)(void *owner, uint64_t job, const tsf_run *run) n
 # 0 when the outcome stands in the table, -1 when it is to be tried again later.
 ctypedef int (*EndedHandler)(void *owner, uint64_t job, const Outcome *outcome) noexcept nogil
 ctypedef void (*RevokedHandler)(void *owner, uint64_t job) noexcept nogil
+ctypedef void (*StrangerHandler)(void *owner, pid_t pid) noexcept nogil
 
 cdef class Runners:
     cdef Loop loop
@@ -78,6 +79,7 @@ cdef class Runners:
     cdef StartedHandler on_started
     cdef EndedHandler on_ended
     cdef RevokedHandler on_revoked
+    cdef StrangerHandler on_stranger          # a child was reaped that is no runner and no job
 
     # The entry and generation that the next start would have: an idle runner's, or a new one's. 0, or -1 with errno
     # (no process, no entry). Nothing is decided by it: call assign() next, after the job's record says STARTING.

@@ -407,7 +407,8 @@ cdef class Runners:
             while runner != NULL and not self._concerns(runner, pid):
                 runner = runner.next
         if runner == NULL:
-            return                     # a process that a job left behind, or a hook
+            self.on_stranger(self.owner, pid)      # a process that a job left behind, or a hook
+            return
         if runner.pid == pid:
             runner.pid = 0
             self._settle(runner)

@@ -6,6 +6,7 @@ job's start or end sets the handlers.
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from tsfast._contexts cimport Contexts
+from tsfast._hooks cimport Hooks
 from tsfast._jobs cimport Job, Queue
 from tsfast._contexts cimport Context
 from tsfast._layout cimport tsf_cold, tsf_hot, tsf_request, tsf_run
@@ -24,6 +25,7 @@ cdef struct Submission:
     uint32_t argc
     uint32_t argv_len
     const char *label               # NULL: none
+    const char *env_text            # NULL: none
     const char *prefix              # of the output file's path, NULL: no output file
     const uint64_t *after
     size_t n_after
@@ -49,6 +51,7 @@ cdef class Spool:
     cdef Contexts contexts
     cdef Queue queue
     cdef Runners runners
+    cdef Hooks hooks
     cdef uint64_t bad_id
     cdef uint64_t next_end            # place of the next job in the order of ending
     cdef bint backing_off             # the system refused a process: no starts until the timer
@@ -68,7 +71,7 @@ cdef class Spool:
     cdef DescriptorsHandler take_descriptors
 
     cdef SubmitResult submit(self, const Submission *job, uint64_t *id) noexcept nogil
-    # Start what can start now.
+    # Start what can start now, jobs and hooks.
     cdef void dispatch(self) noexcept nogil
     # The following: 0, or -1 with errno when the disk refused it (nothing changed), -2 when the job's state forbids it.
     cdef int remove(self, uint64_t id, const uint64_t *token) noexcept nogil     # token: of the call, NULL: no call's
@@ -85,6 +88,7 @@ cdef class Spool:
 
     # private
     cdef void _trim(self) noexcept nogil
+    cdef int _forget_oldest(self, uint64_t n) noexcept nogil
     cdef bint _skipped_from_birth(self, const Submission *job) noexcept nogil
     cdef int _cold(self, const Submission *job, const Context *context, tsf_cold *cold) noexcept nogil
     cdef void _start(self, uint64_t id) noexcept nogil
@@ -97,11 +101,16 @@ cdef class Spool:
     cdef void final_record(self, tsf_hot *hot, const Job *job, const Outcome *outcome) noexcept nogil
     cdef void _settled(self, uint64_t id, const tsf_hot *hot) noexcept nogil
     cdef void skip_dependents(self) noexcept nogil
+    cdef void _hook_begun(self, uint64_t id, uint8_t left) noexcept nogil
     cdef int _forget(self, uint64_t id) noexcept nogil
     cdef void _forget_soon(self, uint64_t id) noexcept nogil
     cdef void _forget_volatile(self, uint64_t id) noexcept nogil
     cdef void forget_removed(self, uint64_t id) noexcept nogil
     cdef _give_up_callers(self)
 
+# What is kept in memory of how a job was submitted.
+cdef uint8_t job_flags(const tsf_cold *cold) noexcept nogil
+# What is to run when it has ended (enum tsf_due).
+cdef uint8_t due_at_end(const tsf_cold *cold) noexcept nogil
 # Token of the call that removed the job, of a record whose storage is still to be given back; else NULL.
 cdef const uint64_t *removed_token(const tsf_hot *hot) noexcept nogil

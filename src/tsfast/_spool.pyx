@@ -7,20 +7,22 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memcpy, memset, strlen
 
 from tsfast._contexts cimport Context, Contexts
+from tsfast._hooks cimport Hooks
 from tsfast._idmap cimport idmap_free
 from tsfast._jobs cimport (
-    ADD_SKIPPED, FLAG_BAD, FLAG_SKIPPED, FLAG_VOLATILE, FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_RUNNING, JOB_SKIPPING,
-    JOB_STARTING, Job, Queue,
+    ADD_SKIPPED, FLAG_BAD, FLAG_DUE, FLAG_FORGET, FLAG_HOOKED, FLAG_SKIPPED, FLAG_VOLATILE, FLAG_WAITED, JOB_BLOCKED,
+    JOB_ENDED, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING, Job, Queue,
 )
 from tsfast._layout cimport (
-    TSF_FAILED, TSF_FINISHED, TSF_FORGOTTEN, TSF_JOB_FOREGROUND, TSF_JOB_VOLATILE, TSF_KILLED, TSF_LOST,
-    TSF_NOT_STARTABLE, TSF_QUEUED, TSF_REMOVED, TSF_RUNNING, TSF_SKIPPED, TSF_STAGE_EXEC, TSF_STAGE_NONE,
-    TSF_STAGE_RECORD, TSF_STARTING, tsf_cold, tsf_fault, tsf_hot, tsf_run, tsf_run_gen, tsf_run_load,
+    TSF_DUE_HOOK, TSF_DUE_MAIL, TSF_FAILED, TSF_FINISHED, TSF_FORGOTTEN, TSF_JOB_FOREGROUND, TSF_JOB_HOOK,
+    TSF_JOB_MAIL, TSF_JOB_VOLATILE, TSF_KILLED, TSF_LOST, TSF_NOT_STARTABLE, TSF_QUEUED, TSF_REMOVED, TSF_RUNNING,
+    TSF_SKIPPED, TSF_STAGE_EXEC, TSF_STAGE_NONE, TSF_STAGE_RECORD, TSF_STARTING, tsf_cold, tsf_fault, tsf_hot, tsf_run,
+    tsf_run_gen, tsf_run_load,
 )
 from tsfast._limits cimport BLOB_MAX, SPAWN_RETRY_MS
 from tsfast._loop cimport Loop
 from tsfast._runners cimport Outcome, Runners
-from tsfast._sys cimport CLOCK_REALTIME, ENOMEM, errno, tsf_now_ns, set_errno
+from tsfast._sys cimport CLOCK_REALTIME, ENOMEM, errno, pid_t, set_errno, tsf_now_ns
 from tsfast._table cimport Table
 from tsfast._tokens cimport tokens_find, tokens_remember
 
@@ -35,6 +37,24 @@ cdef int run_ended(void *owner, uint64_t job, const Outcome *outcome) noexcept n
 
 cdef void run_revoked(void *owner, uint64_t job) noexcept nogil:
     (<Spool> owner)._not_taken(job)
+
+
+cdef void child_reaped(void *owner, pid_t pid) noexcept nogil:
+    (<Spool> owner).hooks.reaped(pid)
+
+
+cdef void hook_begun(void *owner, uint64_t job, uint8_t left) noexcept nogil:
+    (<Spool> owner)._hook_begun(job, left)
+
+
+cdef uint8_t job_flags(const tsf_cold *cold) noexcept nogil:
+    return <uint8_t> ((FLAG_VOLATILE if cold.flags & TSF_JOB_VOLATILE else 0)
+                      | (FLAG_HOOKED if cold.flags & (TSF_JOB_HOOK | TSF_JOB_MAIL) else 0))
+
+
+cdef uint8_t due_at_end(const tsf_cold *cold) noexcept nogil:
+    return <uint8_t> ((TSF_DUE_HOOK if cold.flags & TSF_JOB_HOOK else 0)
+                      | (TSF_DUE_MAIL if cold.flags & TSF_JOB_MAIL else 0))
 
 
 cdef void backoff_due(void *owner) noexcept nogil:
@@ -68,6 +88,10 @@ cdef class Spool:
         runners.on_started = run_started
         runners.on_ended = run_ended
         runners.on_revoked = run_revoked
+        runners.on_stranger = child_reaped
+        self.hooks = Hooks(loop, table, contexts, runners.program, runners.state_dir)
+        self.hooks.owner = <void *> self
+        self.hooks.on_begun = hook_begun
 
     def __dealloc__(self):
         idmap_free(&self.tokens.places)
@@ -116,8 +140,7 @@ cdef class Spool:
             self.forget_removed(id[0])
             set_errno(ENOMEM)
             return SUBMIT_FAILED
-        if job.flags & TSF_JOB_VOLATILE:
-            self.queue.get(id[0]).flags |= FLAG_VOLATILE
+        self.queue.get(id[0]).flags |= job_flags(&cold)
         tokens_remember(&self.tokens, job.request.token, id[0])
         if added == ADD_SKIPPED:
             self.skip_dependents()
@@ -138,8 +161,9 @@ cdef class Spool:
         """Fill the cold record, and the blob in `scratch`."""
         cdef size_t label = strlen(job.label) if job.label != NULL else 0
         cdef size_t prefix = strlen(job.prefix) if job.prefix != NULL else 0
+        cdef size_t env_text = strlen(job.env_text) if job.env_text != NULL else 0
         cdef size_t size = (8 * (job.n_after + job.n_after_ok) + job.argv_len + label + prefix + context.cwd_len
-                            + context.diff_len)
+                            + context.diff_len + env_text)
         cdef char *p
         if size > BLOB_MAX:
             set_errno(ENOMEM)
@@ -168,6 +192,7 @@ cdef class Spool:
         cold.prefix_len = <uint32_t> prefix
         cold.cwd_len = context.cwd_len
         cold.diff_len = context.diff_len
+        cold.env_text_len = <uint32_t> env_text
         p = self.scratch
         if job.n_after:
             memcpy(p, job.after, 8 * job.n_after)
@@ -184,6 +209,8 @@ cdef class Spool:
         memcpy(p, context.cwd, context.cwd_len)
         p += context.cwd_len
         memcpy(p, context.diff, context.diff_len)
+        p += context.diff_len
+        memcpy(p, job.env_text, env_text)
         return 0
 
     # ---- START -------------------------------------------------------------------------------------------------
@@ -191,6 +218,8 @@ cdef class Spool:
         cdef uint64_t id
         while not self.backing_off and self.queue.next_start(&id):
             self._start(id)
+        if self.hooks.n_due:
+            self.hooks.start_due()
 
     cdef void _start(self, uint64_t id) noexcept nogil:
         cdef Job *job = self.queue.get(id)
@@ -291,10 +320,15 @@ cdef class Spool:
     cdef int _ended(self, uint64_t id, const Outcome *outcome) noexcept nogil:
         cdef Job *job = self.queue.get(id)
         cdef tsf_hot hot
+        cdef tsf_cold cold
+        cdef uint8_t due = 0
         if job == NULL:
             return 0
         self.revoked_in_row = 0
         self.final_record(&hot, job, outcome)
+        if job.flags & FLAG_HOOKED and self.table.read_cold(id, &cold) == 0:
+            due = due_at_end(&cold)
+        hot.notes |= due
         tsf_fault(b"finish-reported")
         if self.table.write_hot(id, &hot) < 0:
             return -1
@@ -302,6 +336,9 @@ cdef class Spool:
         self.next_end += 1
         job.run = 0
         self.queue.finish(id, hot.state != TSF_FINISHED)
+        if due:
+            job.flags |= FLAG_DUE
+            self.hooks.add(id, due)
         self._settled(id, &hot)
         return 0
 
@@ -335,6 +372,14 @@ cdef class Spool:
         self.skip_dependents()
         self._forget_volatile(id)
 
+    cdef void _hook_begun(self, uint64_t id, uint8_t left) noexcept nogil:
+        cdef Job *job = self.queue.get(id)
+        if job == NULL or left:
+            return
+        job.flags &= <uint8_t> ~FLAG_DUE
+        if job.flags & FLAG_FORGET:
+            self._forget(id)
+
     cdef void skip_dependents(self) noexcept nogil:
         cdef uint64_t id
         cdef tsf_hot hot
@@ -351,7 +396,12 @@ cdef class Spool:
     # ---- FORGET ------------------------------------------------------------------------------------------------
     cdef int _forget(self, uint64_t id) noexcept nogil:
         cdef tsf_cold cold
-        cdef bint known = self.table.read_cold(id, &cold) == 0
+        cdef Job *job = self.queue.get(id)
+        cdef bint known
+        if job.flags & FLAG_DUE:
+            job.flags |= FLAG_FORGET         # its hook needs the record until it was started
+            return 0
+        known = self.table.read_cold(id, &cold) == 0
         if self.table.forget(id) < 0:
             return -1
         if known:
@@ -396,20 +446,23 @@ cdef class Spool:
         self._trim()
 
     cdef void _trim(self) noexcept nogil:
-        cdef Job *oldest
-        while self.queue.ended > self.table.header.max_finished + self.kept_longer:
-            oldest = self.queue.first_ended()
-            if oldest == NULL or self._forget(oldest.id) < 0:
-                return
+        cdef uint64_t kept = self.table.header.max_finished + self.kept_longer
+        if self.queue.ended > kept:
+            self._forget_oldest(self.queue.ended - kept)
 
     cdef int clear(self) noexcept nogil:
-        cdef Job *oldest
-        while True:
-            oldest = self.queue.first_ended()
-            if oldest == NULL:
-                return 0
+        return self._forget_oldest(self.queue.ended)
+
+    cdef int _forget_oldest(self, uint64_t n) noexcept nogil:
+        cdef Job *oldest = self.queue.first_ended()
+        cdef Job *following
+        while n and oldest != NULL:
+            following = self.queue.following(oldest)
             if self._forget(oldest.id) < 0:
                 return -1
+            oldest = following
+            n -= 1
+        return 0
 
     cdef int drop_all(self) noexcept nogil:
         if self.table.drop_all() < 0:

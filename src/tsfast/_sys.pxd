@@ -86,6 +86,7 @@ cdef extern from "native/sysaux.h" nogil:
     ssize_t tsf_recv_fds(int sock, void *data, size_t size, int *fds, int *n_fds)
     ssize_t tsf_send_fds(int sock, const void *data, size_t size, const int *fds, int n_fds)
     pid_t tsf_spawn_runner(int program, int sock, int state_dir, uint32_t entry, const char *fault)
+    pid_t tsf_spawn(int program, int sock, int state_dir, char **argv, const char *fault)
     int tsf_pidfd_open(pid_t pid)
     int tsf_pidfd_signal(int pidfd, int signal_number)
     pid_t tsf_lock_holder(int runs_fd, uint32_t entry)

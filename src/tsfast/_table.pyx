@@ -81,7 +81,7 @@ cdef bint is_sized(const tsf_cold *cold) noexcept nogil:
     """The parts of the blob, as the record has their lengths, are the whole of it."""
     return cold.blob_len <= BLOB_MAX and cold.blob_len == (
         8 * (<uint64_t> cold.n_after + cold.n_after_ok) + cold.argv_len + cold.label_len + cold.prefix_len
-        + cold.cwd_len + cold.diff_len)
+        + cold.cwd_len + cold.diff_len + cold.env_text_len)
 
 
 @cython.final
@@ -429,14 +429,14 @@ cdef class Table:
         return 0
 
     cdef void _wipe(self, Segment *segment, uint64_t id) noexcept nogil:
-        """Zeros over the job's difference to its base context: it can hold secrets."""
+        """Zeros over the job's difference to its base context and the text of TS_ENV: they can hold secrets."""
         cdef char zeros[512]
         cdef tsf_cold cold
         cdef uint64_t left, at
-        if self.read_cold(id, &cold) < 0 or cold.diff_len > cold.blob_len:
+        if self.read_cold(id, &cold) < 0 or <uint64_t> cold.diff_len + cold.env_text_len > cold.blob_len:
             return
         memset(zeros, 0, sizeof(zeros))
-        left = cold.diff_len
+        left = <uint64_t> cold.diff_len + cold.env_text_len
         at = cold.blob_off + cold.blob_len - left
         while left:
             if write_all(segment.blob_fd, zeros, <size_t> min(left, <uint64_t> sizeof(zeros)), at) < 0:

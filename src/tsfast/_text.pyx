@@ -4,7 +4,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, memset, strlen
+from libc.string cimport memchr, memcpy, memset, strlen
 
 from tsfast._layout cimport (
     TSF_JOB_NO_OUTPUT,
@@ -31,6 +31,7 @@ from tsfast._row cimport (
     end_time,
     has_level,
     row_dependencies,
+    row_env_text,
     row_ids,
     row_prefix,
     row_words,
@@ -403,10 +404,27 @@ cdef void info_notes(Text *text, int notes) noexcept nogil:
         text_char(text, c"\n")
 
 
+cdef void info_environment(Text *text, const char *data, size_t size) noexcept nogil:
+    """Its lines as they are, but for control characters."""
+    cdef const char *end = data + size
+    cdef const char *line_end
+    if size == 0:
+        return
+    text_str(text, b"Environment:\n")
+    while data < end:
+        line_end = <const char *> memchr(data, c"\n", <size_t> (end - data))
+        if line_end == NULL:
+            line_end = end
+        text_oneline(text, data, <size_t> (line_end - data))
+        text_char(text, c"\n")
+        data = line_end + 1
+
+
 cdef void info(Text *text, const Row *row, const char *cwd, size_t cwd_len, uint64_t now_ns) noexcept nogil:
     cdef const tsf_hot *hot = row.hot
     cdef Text path
     cdef uint64_t taken = 0
+    info_environment(text, row_env_text(row), row.cold.env_text_len)
     info_status(text, row)
     text_str(text, b"Command: ")
     row_dependencies(text, row, 0)
@@ -470,8 +488,8 @@ cdef void _fill(tsf_hot *hot, tsf_cold *cold, dict fields) except *:
 def render(str kind not None, dict fields not None, *, int columns=0, unsigned long long now_ns=0) -> bytes:
     """One job as `list`, `tab`, `json` or `info`; or the `header` of the list.
 
-    `fields`: those of tsf_hot and tsf_cold by name, and id, argv, after, after_ok, label, prefix, cwd, base_cwd (of the
-    base context), running.
+    `fields`: those of tsf_hot and tsf_cold by name, and id, argv, after, after_ok, label, prefix, cwd, env_text,
+    base_cwd (of the base context), running.
     """
     cdef Text text
     cdef Row row
@@ -483,8 +501,9 @@ def render(str kind not None, dict fields not None, *, int columns=0, unsigned l
     cdef bytes label = fields.get("label", b"")
     cdef bytes prefix = fields.get("prefix", b"")
     cdef bytes cwd = fields.get("cwd", b"")
+    cdef bytes env_text = fields.get("env_text", b"")
     cdef bytes base_cwd = fields.get("base_cwd", b"/")
-    cdef bytes blob = ids + argv + label + prefix + cwd
+    cdef bytes blob = ids + argv + label + prefix + cwd + env_text
     cdef const char *base = base_cwd
     cdef const char *start = blob
     cdef char *exact
@@ -496,6 +515,7 @@ def render(str kind not None, dict fields not None, *, int columns=0, unsigned l
     cold.label_len = <uint32_t>len(label)
     cold.prefix_len = <uint32_t>len(prefix)
     cold.cwd_len = <uint32_t>len(cwd)
+    cold.env_text_len = <uint32_t>len(env_text)
     cold.blob_len = <uint32_t>len(blob)
     # Without the NUL that a bytes object has at its end, so that a sanitizer sees who reads too far
     exact = <char *>malloc(max(<size_t>len(blob), <size_t>1))

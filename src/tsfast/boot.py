@@ -10,7 +10,7 @@ itself: one start of Python, no fork. Imports only what a start needs: the first
 import os
 import sys
 
-from tsfast import __version__, _core, _grammar, state
+from tsfast import __version__, _core, _environ, _grammar, state
 
 SLOTS_DEFAULT = 1
 MAX_FINISHED_DEFAULT = 1000
@@ -88,13 +88,14 @@ def serve(socket: str, report: int) -> None:
     os.umask(0o077)
     state.pin(socket, place)
     log = open_log(directory)
+    if os.environ.get("TMPDIR"):
+        os.environ["TMPDIR"] = os.path.abspath(os.environ["TMPDIR"])  # the server's directory will be another one
     try:
         server = _core.Server(
             state_dir=directory,
             socket_path=socket,
             runner=os.path.join(os.path.dirname(os.path.abspath(__file__)), "native", "ts-run"),
             boot_id=boot_id(),
-            default_logdir=os.fsencode(os.path.abspath(os.environ.get("TMPDIR") or "/tmp")),
             version=version_line(),
             max_unfinished=number("TS_MAXCONN", 0, 0),
             fault=os.fsencode(os.environ.get("TSFAST_FAULT", "")),
@@ -113,8 +114,20 @@ def serve(socket: str, report: int) -> None:
     os.write(report, b"L")
     os.close(report)
     dropped = server.run()
+    if not dropped and (path := _environ.variable(b"TS_SAVELIST")):
+        save_list(path, directory)
     note("ended by -K" if dropped else "ended by SIGTERM; the queue is kept")
     os._exit(0)
+
+
+def save_list(path: bytes, directory: int) -> None:
+    """TS_SAVELIST, at SIGTERM."""
+    from tsfast import savelist
+
+    try:
+        savelist.append(path, directory)
+    except Exception as error:  # the server ends all the same
+        note(f"the list could not be saved in {os.fsdecode(path)}: {error}")
 
 
 def number(variable: str, default: int, least: int) -> int:

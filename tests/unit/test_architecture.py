@@ -30,12 +30,14 @@ ALLOWED: dict[str, set[str]] = {
     # effects: files, clients, runners; each knows nothing of the others, and no queue
     "_table": LEAVES,
     "_contexts": LEAVES,
+    "_environ": LEAVES | {"_grammar"},
     "_conns": LEAVES | {"_loop"},
     "_runners": LEAVES | {"_loop"},
     # composition
     "_listing": LEAVES | {"_grammar", "_text", "_table", "_contexts"},
-    "_spool": LEAVES | {"_jobs", "_loop", "_table", "_contexts", "_runners"},
-    "_recovery": LEAVES | {"_jobs", "_table", "_contexts", "_runners", "_spool"},
+    "_hooks": LEAVES | {"_loop", "_text", "_table", "_contexts"},
+    "_spool": LEAVES | {"_jobs", "_loop", "_table", "_contexts", "_runners", "_hooks"},
+    "_recovery": LEAVES | {"_jobs", "_table", "_contexts", "_runners", "_hooks", "_spool"},
     # what is answered to clients: to one, about one job, about several, and which answer to what
     "_replies": LEAVES | {"_conns"},
     "_waiters": LEAVES | {"_conns"},
@@ -43,12 +45,14 @@ ALLOWED: dict[str, set[str]] = {
     "_facts": LEAVES | {"_grammar", "_text", "_jobs", "_spool", "_why"},
     "_many": LEAVES | {"_grammar", "_jobs", "_loop", "_conns", "_spool", "_replies", "_waiters", "_facts"},
     "_commands": LEAVES
-    | {"_grammar", "_jobs", "_conns", "_listing", "_spool", "_replies", "_waiters", "_facts", "_many"},
+    | {"_grammar", "_environ", "_jobs", "_conns", "_listing", "_spool", "_replies", "_waiters", "_facts", "_many"},
     "_core": LEAVES | {"_loop", "_table", "_contexts", "_conns", "_runners", "_spool", "_recovery", "_commands"},
     # Python: on the way of the first call, then the command line
     "__init__": set(),
     "state": {"_core"},
-    "boot": {"_core", "_grammar", "state"},
+    "mail": set(),
+    "savelist": {"_listing"},
+    "boot": {"_core", "_environ", "_grammar", "savelist", "state"},
     "cli": {"boot", "state", "_grammar", "_listing"},
     "__main__": {"cli"},
 }

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tsfast import _grammar
 from tsfast._grammar import ACTIONS, FORMATS, GrammarError, parse_words
 
-NO_OUTPUT, FOREGROUND, VOLATILE, SPLIT_STDERR = 1, 2, 4, 8
+NO_OUTPUT, FOREGROUND, VOLATILE, SPLIT_STDERR, MAIL = 1, 2, 4, 8, 128
 
 NOTHING_SET = {
     "action": ACTIONS["list"],
@@ -22,6 +22,7 @@ NOTHING_SET = {
     "slots": 1,
     "label": None,
     "name": None,
+    "env_text": None,
     "after": [],
     "after_ok": [],
     "words": 0,
@@ -64,15 +65,15 @@ LONG = {
     "full_cmd": "full_command",
     "get_logdir": "get_logdir",
     "set_logdir": "set_logdir",
+    "getenv": "getenv",
+    "setenv": "setenv",
+    "unsetenv": "unsetenv",
     "wait-all": "wait_all",
     "why": "why",
 }
 UNSUPPORTED_LONG = {
     "gpus",
     "gpu_indices",
-    "getenv",
-    "setenv",
-    "unsetenv",
     "get_gpu_free_perc",
     "set_gpu_free_perc",
     "get_gpu_wait",
@@ -82,6 +83,7 @@ FLAGS = {
     "n": {"flags": NO_OUTPUT},
     "f": {"flags": FOREGROUND},
     "E": {"flags": SPLIT_STDERR},
+    "m": {"flags": MAIL},
     "B": {"no_block": True},
     "d": {"after_last": True},
 }
@@ -160,6 +162,10 @@ def test_long_names(name, action):
     if name == "set_logdir":
         expect([f"--{name}", "/x"], action=ACTIONS[action], text=b"/x")
         expect([f"--{name}=/x=y"], action=ACTIONS[action], text=b"/x=y")
+    elif name.endswith("env"):
+        value = "A=b" if name == "setenv" else "A"
+        expect([f"--{name}", value], action=ACTIONS[action], text=value.encode())
+        return
     else:
         expect([f"--{name}"], action=ACTIONS[action])
     if name in ("get_label", "full_cmd"):
@@ -186,7 +192,6 @@ def test_prefixes_of_long_names():
     "words",
     [
         ["-z"],
-        ["-m", "ls"],
         ["-nz", "ls"],
         ["-g"],
         ["-g", "0", "ls"],
@@ -194,9 +199,6 @@ def test_prefixes_of_long_names():
         ["--gpus", "1", "ls"],
         ["--gpus"],
         ["--gpu_indices=0,1", "ls"],
-        ["--getenv", "A"],
-        ["--setenv", "A=b"],
-        ["--unsetenv", "A"],
         ["--set_gpu_free_perc", "9"],
         ["--get_gpu_free_perc"],
         ["--set_gpu_wait", "1"],
@@ -207,6 +209,25 @@ def test_options_still_to_come(words):
     message = error(*words)
     assert message.endswith(" is not supported by this version")
     assert message.startswith("-")
+
+
+def test_variables():
+    expect(["--getenv", "A"], action=ACTIONS["getenv"], text=b"A")
+    expect(["--setenv=A=b=c"], action=ACTIONS["setenv"], text=b"A=b=c")
+    expect(["--unsetenv", "A"], action=ACTIONS["unsetenv"], text=b"A")
+    for words in (["--getenv", ""], ["--getenv", "A="], ["--unsetenv", "A=b"], ["--setenv", "A"], ["--setenv", "=b"]):
+        assert words[0] in error(*words)
+
+
+def test_mail_needs_an_output():
+    assert "-m" in error("-m", "-n", "ls") and "-m" in error("-nfm", "ls")
+
+
+def test_hidden_option():
+    """What the command of TS_ENV printed; for tsfast itself, so in no help and under its whole name only."""
+    expect(["--text_of_ts_env", "x", "ls"], action=ACTIONS["submit"], env_text=b"x", words=2)
+    assert error("--text", "x") == "wrong option '--text' (-h shows all)"
+    assert "too long" in error("--text_of_ts_env", "x" * 65537, "ls")
 
 
 def test_a_command_is_submitted():
@@ -350,7 +371,7 @@ def test_help():
     text = _grammar.help_bytes().decode()
     lines = text.splitlines()
     assert text.isascii() and text.endswith("\n")
-    assert len(lines) <= 48
+    assert len(lines) <= 52
     assert max(map(len, lines)) <= 80
     for row in _grammar.options():
         assert (row["help"] in text) == row["supported"]

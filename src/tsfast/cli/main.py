@@ -1,7 +1,8 @@
 """The command `tsfast`: the command line of `ts`, and what needs Python.
 
 Short answers come from the server, which the native launcher asks; the launcher runs this program for what the server
-leaves to its callers (lists of more than 2,000 jobs), and to start a server where it does not find the package itself.
+leaves to its callers (lists of more than 2,000 jobs, paths, the command of TS_ENV), and to start a server where it does
+not find the package itself.
 """
 
 import os
@@ -32,6 +33,12 @@ def main() -> int:
 
         if (code := logdir.check(parsed["text"])) != 0:
             return code
+    if parsed["action"] == _grammar.ACTIONS["submit"] and parsed["env_text"] is None and os.environ.get("TS_ENV"):
+        from tsfast.cli import env
+
+        if (completed := env.completed(words, os.environ["TS_ENV"])) is None:
+            return 130
+        words = completed
     return launch(words)
 
 

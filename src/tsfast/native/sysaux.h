@@ -96,27 +96,18 @@ static inline ssize_t tsf_send_fds(int sock, const void *data, size_t size, cons
     return sent;
 }
 
-/* Start the runner that `program` is open on, as a child with `sock` and `state_dir` as its descriptors 3 and 4 (both
+/* Start the program that `program` is open on, as a child with `sock` and `state_dir` as its descriptors 3 and 4 (both
  * must be above 4). vfork: the time does not depend on the size of the server, and the child touches only its own
  * locals. Returns the pid, or -1 with errno. */
-static __attribute__((noinline, unused)) pid_t tsf_spawn_runner(int program, int sock, int state_dir, uint32_t entry,
-                                                                const char *fault)
+static __attribute__((noinline, unused)) pid_t tsf_spawn(int program, int sock, int state_dir, char **argv,
+                                                         const char *fault)
 {
-    char number[12], variable[512] = "";
-    char *argv[3], *envp[2];
-    char *digit = number + sizeof number - 1;
+    char variable[512] = "";
+    char *envp[2] = {NULL, NULL};
     sigset_t none;
     volatile int failed = 0;
     pid_t pid;
 
-    *digit = 0;
-    do
-        *--digit = (char)('0' + entry % 10);
-    while (entry /= 10);
-    argv[0] = (char *)(uintptr_t)"ts-run";
-    argv[1] = digit;
-    argv[2] = NULL;
-    envp[0] = envp[1] = NULL;
     if (fault && *fault && strlen(fault) < sizeof variable - sizeof "TSFAST_FAULT=") {
         strcpy(variable, "TSFAST_FAULT=");
         strcat(variable, fault);
@@ -140,6 +131,19 @@ static __attribute__((noinline, unused)) pid_t tsf_spawn_runner(int program, int
         return -1;
     }
     return pid;
+}
+
+static inline pid_t tsf_spawn_runner(int program, int sock, int state_dir, uint32_t entry, const char *fault)
+{
+    char number[12], *digit = number + sizeof number - 1;
+    char *argv[] = {(char *)(uintptr_t)"ts-run", NULL, NULL};
+
+    *digit = 0;
+    do
+        *--digit = (char)('0' + entry % 10);
+    while (entry /= 10);
+    argv[1] = digit;
+    return tsf_spawn(program, sock, state_dir, argv, fault);
 }
 
 static inline int tsf_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }

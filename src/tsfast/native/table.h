@@ -48,6 +48,9 @@ enum tsf_state {
 /* What could not be applied to a job at its start (tsf_hot.notes, tsf_run.notes). */
 enum tsf_note { TSF_NOTE_LIMIT = 1, TSF_NOTE_NICE = 2, TSF_NOTE_AFFINITY = 4 };
 
+/* What is to run because the job has ended, and has not been started yet (tsf_hot.notes, from its final state on). */
+enum tsf_due { TSF_DUE_HOOK = 64, TSF_DUE_MAIL = 128 };
+
 /* Where a start failed (tsf_hot.stage, tsf_run.stage); the errno is beside it in .cause. */
 enum tsf_stage {
     TSF_STAGE_NONE = 0,
@@ -60,7 +63,7 @@ enum tsf_stage {
 
 struct tsf_hot {
     uint8_t state; /* enum tsf_state */
-    uint8_t notes; /* enum tsf_note, a bit set */
+    uint8_t notes; /* enum tsf_note and enum tsf_due, a bit set */
     uint16_t attempt;
     union {
         struct {
@@ -90,6 +93,8 @@ enum tsf_job_flag {
     TSF_JOB_FOREGROUND = 2,   /* -f: the caller's descriptors */
     TSF_JOB_VOLATILE = 4,     /* -nf: forgotten as soon as it ends */
     TSF_JOB_SPLIT_STDERR = 8, /* -E: stderr in the output file's name plus ".e" */
+    TSF_JOB_HOOK = 64,        /* TS_ONFINISH is in its environment */
+    TSF_JOB_MAIL = 128        /* -m */
 };
 
 /* Written once, at submission. The blob holds, one after the other and without padding:
@@ -99,7 +104,8 @@ enum tsf_job_flag {
  *   label     label_len bytes, no NUL
  *   prefix    prefix_len bytes, no NUL: output file = prefix + "." + suffix; empty when there is no output file
  *   cwd       cwd_len bytes, no NUL: working directory where it differs from the base context's, else empty
- *   diff      diff_len bytes: NUL-terminated strings, "NAME=VALUE" sets, "NAME" unsets, against the base context */
+ *   diff      diff_len bytes: NUL-terminated strings, "NAME=VALUE" sets, "NAME" unsets, against the base context
+ *   env_text  env_text_len bytes, no NUL: what the command of TS_ENV printed, for -i */
 struct tsf_cold {
     uint64_t enqueue_ns; /* CLOCK_REALTIME */
     uint64_t token[2];   /* of the submission, 0,0 if it had none */
@@ -119,7 +125,8 @@ struct tsf_cold {
     uint32_t prefix_len;
     uint32_t cwd_len;
     uint32_t diff_len;
-    uint32_t reserved[7];
+    uint32_t env_text_len;
+    uint32_t reserved[6];
     uint32_t check; /* tsf_check32 of the bytes before, seed: the id */
 };
 

@@ -1,4 +1,4 @@
-/* ts-run ENTRY: see runner.h. */
+/* ts-run ENTRY, or ts-run hook ...: see runner.h. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -47,19 +47,23 @@ static void keep_descriptors_apart(void)
 /* Nothing that happens to the server's session, terminal or directory may reach the job. */
 static void leave_server(struct runner *runner)
 {
-    const struct timeval idle = {TSF_RUNNER_IDLE_MS / 1000, TSF_RUNNER_IDLE_MS % 1000 * 1000};
-
     block_signals();
     keep_descriptors_apart();
     setsid();
     umask(077);
-    prctl(PR_SET_NAME, "ts-run"); /* executed through a descriptor, it would be called by that one's number */
-    if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
-        say("ts-run: cannot become a subreaper; processes that a job leaves will not be seen\n");
     if (chdir("/") < 0)
         say("ts-run: cannot enter the root directory\n");
     for (int i = 0; i < (int)TSF_LIMITS; i++)
         syscall(SYS_prlimit64, 0, i, NULL, runner->limits[i]);
+}
+
+static void become_runner(void)
+{
+    const struct timeval idle = {TSF_RUNNER_IDLE_MS / 1000, TSF_RUNNER_IDLE_MS % 1000 * 1000};
+
+    prctl(PR_SET_NAME, "ts-run"); /* executed through a descriptor, it would be called by that one's number */
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+        say("ts-run: cannot become a subreaper; processes that a job leaves will not be seen\n");
     setsockopt(TSF_RUNNER_SOCKET, SOL_SOCKET, SO_RCVTIMEO, &idle, sizeof idle);
 }
 
@@ -194,11 +198,16 @@ int main(int argc, char **argv)
     static struct job job;
     unsigned long number = argc == 2 ? strtoul(argv[1], NULL, 10) : 0;
 
+    if (argc > 4 && strcmp(argv[1], "hook") == 0) {
+        leave_server(&runner);
+        return run_hook(&runner, argv + 2);
+    }
     if (number < 1 || number > TSF_RUNS) {
         say("ts-run: it is the server that starts this program\n");
         return 2;
     }
     leave_server(&runner);
+    become_runner();
     runner.entry = open_entry(number);
     if (!runner.entry)
         return 1;

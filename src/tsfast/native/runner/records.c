@@ -20,7 +20,7 @@ int buffer_reserve(struct buffer *buffer, size_t size)
     return buffer->data ? 0 : ENOMEM;
 }
 
-static void put_hex(char *text, uint64_t value, int digits)
+void put_hex(char *text, uint64_t value, int digits)
 {
     while (digits-- > 0) {
         text[digits] = "0123456789abcdef"[value & 15];

@@ -5,6 +5,7 @@
  *   job.c      argument vector, environment, output file
  *   spawn.c    the job's own process, up to execve
  *   result.c   waiting, signals to the job, the result, reports
+ *   hook.c     ts-run hook: no runner at all, but what is to run when a job has ended
  *
  *   state \ event  | packet          | server gone  | child ended     | command signal  | nothing for long
  *   ---------------+-----------------+--------------+-----------------+-----------------+------------------
@@ -75,6 +76,7 @@ struct runner {
 
 /* All that return `int cause` return 0, or the errno that says why not. */
 
+void put_hex(char *text, uint64_t value, int digits);
 int buffer_reserve(struct buffer *buffer, size_t size);
 int records_load(struct records *records, struct job *job);
 
@@ -83,6 +85,14 @@ int job_open_output(struct runner *runner, struct job *job);
 
 /* The job's process; *leader is set. With cause 0 it has executed the command, or ended. */
 int spawn(struct runner *runner, struct job *job, int *leader);
+/* Its steps, for hooks: nice value, processors and limits (enum tsf_note: what could not be applied); the mask of
+ * blocked signals; the command of job->argv. */
+uint32_t apply_resources(const struct runner *runner);
+void set_signal_mask(uint64_t mask);
+int execute(struct job *job);
+
+/* words: ID SUFFIX PROGRAM ARG... Returns only if PROGRAM could not be executed: the exit status. */
+int run_hook(struct runner *runner, char **words);
 
 uint64_t now_ns(int clock);
 /* Waits for the leader, stores the result, reaps and reports. Returns 1 if the runner can take another job. */

@@ -26,7 +26,7 @@ struct birth {
     struct job *job;
 };
 
-static void set_signal_mask(uint64_t mask) { syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof mask); }
+void set_signal_mask(uint64_t mask) { syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof mask); }
 
 /* One line to the job's own output: one call, so that it is whole or missing. */
 static void complain(const char *what, const char *name, int cause)
@@ -134,7 +134,7 @@ static int apply_limits(const struct runner *runner, const struct tsf_ctx *head)
 }
 
 /* What can be done without is noted, not fatal: `-i` shows it. */
-static uint32_t apply_resources(const struct runner *runner)
+uint32_t apply_resources(const struct runner *runner)
 {
     const struct context *context = &runner->records.context;
     const struct tsf_ctx *head = context->head;
@@ -202,7 +202,7 @@ static int search_path(struct job *job, const char *path)
     }
 }
 
-static int execute(struct job *job)
+int execute(struct job *job)
 {
     const char *path = "/usr/local/bin:/usr/bin:/bin";
 

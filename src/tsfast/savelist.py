@@ -1,0 +1,82 @@
+"""`TS_SAVELIST`: the jobs that have not ended as a shell script that queues them again, written at SIGTERM."""
+
+import os
+import re
+import time
+from collections.abc import Container
+from typing import TYPE_CHECKING
+
+from tsfast import _listing
+
+if TYPE_CHECKING:
+    from tsfast._listing import LiveJob
+
+
+def append(path: bytes, directory: int) -> None:
+    """Append the script of the table in the state directory. Raises OSError, TableError."""
+    text = script(_listing.live_jobs(os.dup(directory)))
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY, 0o600)
+    try:
+        view = memoryview(text)
+        while view:
+            view = view[os.write(fd, view) :]
+    finally:
+        os.close(fd)
+
+
+def script(jobs: "list[LiveJob]") -> bytes:
+    """One line a job, in the order of the list; a job that others wait for comes before them."""
+    by_id = {job["id"]: job for job in jobs}
+    written: set[int] = set()
+    lines = [f"# jobs of tsfast, {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode()]
+    for job in jobs:
+        pending = [job]
+        while pending:
+            job = pending[-1]
+            needed = [id for id in needs(job) if id in by_id and id not in written]
+            pending += [by_id[id] for id in needed]
+            if needed:
+                continue
+            pending.pop()
+            if job["id"] not in written:
+                written.add(job["id"])
+                lines.append(line(job, by_id.keys()))
+    return b"".join(lines)
+
+
+def needs(job: "LiveJob") -> list[int]:
+    """Whom it waits for; a running one waits for nobody any more."""
+    return [] if job["running"] else job["after"] + job["after_ok"]
+
+
+def line(job: "LiveJob", known: Container[int]) -> bytes:
+    """The call that queues the job, its new id in a variable."""
+    words = [b"ts"]
+    for option, ids in ((b"-D", job["after"]), (b"-W", job["after_ok"])):
+        if kept := [id for id in ids if not job["running"] and id in known]:
+            words += [option, b'"' + b",".join(b"$job_%d" % id for id in kept) + b'"']
+    if job["no_output"]:
+        words.append(b"-n")
+    if job["split_stderr"]:
+        words.append(b"-E")
+    if job["mail"]:
+        words.append(b"-m")
+    name = os.path.basename(job["prefix"])
+    if name not in (b"", b"ts-out"):
+        words += [b"-O", quoted(name)]
+    if job["label"]:
+        words += [b"-L", quoted(job["label"])]
+    if job["slots"] != 1:
+        words += [b"-N", b"%d" % job["slots"]]
+    words += [b"--", *map(quoted, job["argv"])]
+    call = b"cd %s && %s" % (quoted(job["cwd"]), b" ".join(words))
+    if job["no_output"]:
+        call += b" && ts -q"
+    return b"job_%d=$(%s)\n" % (job["id"], call)
+
+
+def quoted(word: bytes) -> bytes:
+    """For any shell, while _quote.pyx writes $'...' where it keeps a line whole, which only some understand."""
+    if re.fullmatch(rb"[\w@%+=:,./-]+", word, re.ASCII):
+        return word
+    return b"'" + word.replace(b"'", b"'\\''") + b"'"
