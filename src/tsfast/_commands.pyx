@@ -4,7 +4,7 @@
 cimport cython
 from libc.stddef cimport size_t
 from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcpy, memset, strlen, strncmp
+from libc.string cimport memcpy, memset, strcmp, strlen, strncmp
 
 from tsfast._conns cimport Conn, Conns
 from tsfast._facts cimport tell
@@ -80,15 +80,23 @@ cdef bint strings_fit(const char *data, size_t size, size_t count) noexcept nogi
     return found == count and (size == 0 or data[size - 1] == 0)
 
 
-cdef bint has_variable(const Request *request, const char *name) noexcept nogil:
-    """`name` ends in `=`."""
+cdef const char *variable(const Request *request, const char *name) noexcept nogil:
+    """Its value, NULL: it is not set. `name` ends in `=`."""
     cdef const char *p = request.env
     cdef size_t size = strlen(name)
     while p < request.env + request.head.env_len:
         if strncmp(p, name, size) == 0:
-            return True
+            return p + size
         p += strlen(p) + 1
-    return False
+    return NULL
+
+
+cdef bint wants_colour(const Request *request) noexcept nogil:
+    """stdout is a terminal, and neither no-color.org's variable nor its kind speaks against it."""
+    cdef const char *off = variable(request, b"NO_COLOR=")
+    cdef const char *kind = variable(request, b"TERM=")
+    return (request.head.tty & TSF_TTY_STDOUT and (off == NULL or off[0] == 0)
+            and (kind == NULL or strcmp(kind, b"dumb") != 0))
 
 
 @cython.final
@@ -426,8 +434,8 @@ cdef class Commands:
         self.reply.text.size = 0
         list_head(&self.reply.text, command.format, self.spool.queue.starting + self.spool.queue.running,
                   self.spool.queue.max_slots)
-        if list_rows(&self.reply.text, self.spool.table, self.spool.contexts, ids, n, command.format, columns, True,
-                     ANSWER_MAX) < 0:
+        if list_rows(&self.reply.text, self.spool.table, self.spool.contexts, ids, n, command.format, columns,
+                     wants_colour(request), True, ANSWER_MAX) < 0:
             return self.reply.elsewhere(conn)
         list_tail(&self.reply.text, command.format)
         return self.reply.answer(conn)
@@ -477,7 +485,7 @@ cdef class Commands:
     cdef int _set_logdir(self, Conn *conn, const Request *request, const Command *command) noexcept nogil:
         cdef size_t length
         # Whether it is a writable directory is looked at by the caller's side: the server waits on nobody's path.
-        if not has_variable(request, b"TSFAST_LOGDIR_CHECKED="):
+        if variable(request, b"TSFAST_LOGDIR_CHECKED=") == NULL:
             return self.reply.elsewhere(conn)
         self.reply.text.size = 0
         if command.text[0] != c'/':
