@@ -3,8 +3,8 @@
 """See _commands.pxd."""
 cimport cython
 from libc.stddef cimport size_t
-from libc.stdlib cimport free, realloc
-from libc.string cimport memcpy, memset, strlen, strncmp
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcpy, memset, strcmp, strlen, strncmp
 
 from tsfast._conns cimport Conn, Conns
 from tsfast._environ cimport default_logdir, environ_action
@@ -93,6 +93,13 @@ cdef const char *variable(const Request *request, const char *name) noexcept nog
             return p + size if p[size] else NULL
         p += strlen(p) + 1
     return NULL
+
+
+cdef bint wants_colour(const Request *request) noexcept nogil:
+    """stdout is a terminal, and neither no-color.org's variable nor its kind speaks against it."""
+    cdef const char *kind = variable(request, b"TERM=")
+    return (request.head.tty & TSF_TTY_STDOUT and variable(request, b"NO_COLOR=") == NULL
+            and (kind == NULL or strcmp(kind, b"dumb") != 0))
 
 
 @cython.final
@@ -451,8 +458,8 @@ cdef class Commands:
         self.reply.text.size = 0
         list_head(&self.reply.text, command.format, self.spool.queue.starting + self.spool.queue.running,
                   self.spool.queue.max_slots)
-        if list_rows(&self.reply.text, self.spool.table, self.spool.contexts, ids, n, command.format, columns, True,
-                     ANSWER_MAX) < 0:
+        if list_rows(&self.reply.text, self.spool.table, self.spool.contexts, ids, n, command.format, columns,
+                     wants_colour(request), True, ANSWER_MAX) < 0:
             return self.reply.elsewhere(conn)
         list_tail(&self.reply.text, command.format)
         return self.reply.answer(conn)

@@ -136,8 +136,7 @@ cdef class Server:
         with nogil:
             while not self.terminated and self.commands.last_caller == NULL:
                 self.commands.admit_parked()
-                self.conns.flush()             # before jobs are started: a new runner takes a tenth of a millisecond
-                self.spool.dispatch()
+                self.spool.dispatch()          # before the answers: who has a job's id may ask for its pid, or kill it
                 self.conns.flush()
                 self.spool.tidy()
                 if self.loop.turn(False) < 0:

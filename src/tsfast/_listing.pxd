@@ -9,5 +9,5 @@ cdef void list_head(Text *text, int format, uint64_t running, uint32_t slots) no
 # The rows of these jobs, `first` if none were written before. 0, or -1 when the text has become larger than `limit`
 # (0: no limit). A job whose record is damaged has a row that says so.
 cdef int list_rows(Text *text, Table table, Contexts contexts, const uint64_t *ids, size_t n, int format,
-                   uint32_t columns, bint first, size_t limit) noexcept nogil
+                   uint32_t columns, bint colour, bint first, size_t limit) noexcept nogil
 cdef void list_tail(Text *text, int format) noexcept nogil

@@ -48,7 +48,7 @@ cdef void list_head(Text *text, int format, uint64_t running, uint32_t slots) no
 
 
 cdef int list_rows(Text *text, Table table, Contexts contexts, const uint64_t *ids, size_t n, int format,
-                   uint32_t columns, bint first, size_t limit) noexcept nogil:
+                   uint32_t columns, bint colour, bint first, size_t limit) noexcept nogil:
     cdef uint64_t now = tsf_now_ns(CLOCK_REALTIME)
     cdef Row row
     cdef tsf_hot hot
@@ -74,7 +74,7 @@ cdef int list_rows(Text *text, Table table, Contexts contexts, const uint64_t *i
         elif format == FORMAT_TAB:
             tab_row(text, &row, now)
         else:
-            list_row(text, &row, columns, now)
+            list_row(text, &row, columns, colour, now)
         if limit and text.size > limit:
             return -1
     return 0
@@ -132,9 +132,10 @@ cdef class _Places:
         self.n += 1
 
 
-def write_list(int dir_fd, int format, uint32_t columns, write):
+def write_list(int dir_fd, int format, uint32_t columns, bint colour, write):
     """Write the list of all jobs of the table in the state directory `dir_fd` (taken over), by calls of `write` with
-    bytes. format: 0 default, 1 JSON, 2 tab. columns: width to cut to, 0 for none. Raises OSError, TableError."""
+    bytes. format: 0 default, 1 JSON, 2 tab. columns: width to cut to, 0 for none; colour:
+    of the states. Raises OSError, TableError."""
     cdef Table table = Table(dir_fd, False)
     cdef Contexts contexts = Contexts(dir_fd)
     cdef _Places places = _Places()
@@ -152,7 +153,7 @@ def write_list(int dir_fd, int format, uint32_t columns, write):
             for i in range(n):
                 ids[i] = places.places[at + i].id
             with nogil:
-                list_rows(&text, table, contexts, ids, n, format, columns, at == 0, 0)
+                list_rows(&text, table, contexts, ids, n, format, columns, colour, at == 0, 0)
             at += n
             if at == places.n:
                 list_tail(&text, format)

@@ -65,6 +65,7 @@ cdef extern from "<time.h>" nogil:
 cdef enum:
     OUTPUT_COLUMNS = 20       # a longer path is cut to OUTPUT_KEPT columns and "..."
     OUTPUT_KEPT = 15
+    COLOUR_COLUMNS = 32       # a narrower terminal gets no colours: the cut could fall into one
     BYTES_PER_COLUMN = 16     # more of a text is not looked at for a line that is cut anyway
 
 cdef const uint64_t MILLION = 1000000
@@ -143,8 +144,16 @@ cdef void cut_line(Text *text, size_t start, size_t columns, bint forced) noexce
         text_cut(text, start + bytes_of_columns(text.data + start, size, columns))
 
 
-cdef void list_row(Text *text, const Row *row, uint32_t columns, uint64_t now_ns) noexcept nogil:
-    cdef size_t start = text.size, field, limit = 0, length
+cdef const char *state_colour(const tsf_hot *hot) noexcept nogil:
+    if hot.state == TSF_QUEUED:
+        return b"\x1b[2m"         # dim
+    if has_level(hot):
+        return b"\x1b[32m" if error_level(hot) == 0 else b"\x1b[31m"
+    return b"\x1b[31m" if hot.state == TSF_SKIPPED else b"\x1b[33m"
+
+
+cdef void list_row(Text *text, const Row *row, uint32_t columns, bint colour, uint64_t now_ns) noexcept nogil:
+    cdef size_t start = text.size, field, limit = 0, length, used = 0
     cdef uint64_t taken = 0
     cdef double value = 0
     cdef char[64] number
@@ -152,9 +161,19 @@ cdef void list_row(Text *text, const Row *row, uint32_t columns, uint64_t now_ns
     text_u64(text, row.id)
     pad_from(text, start, 4)
 
-    field = text.size
-    text_str(text, state_name(row.hot.state))
-    pad_from(text, field, 10)
+    if colour and (columns == 0 or columns >= COLOUR_COLUMNS):
+        # Escapes take no columns: what is cut and counted begins after them
+        used = text.size - start + 11
+        text_str(text, state_colour(row.hot))
+        length = strlen(state_name(row.hot.state))
+        text_str(text, state_name(row.hot.state))
+        text_str(text, b"\x1b[0m")
+        text_pad(text, 11 - length)
+        start = text.size
+    else:
+        field = text.size
+        text_str(text, state_name(row.hot.state))
+        pad_from(text, field, 10)
 
     field = text.size
     add_output(text, row)
@@ -184,7 +203,7 @@ cdef void list_row(Text *text, const Row *row, uint32_t columns, uint64_t now_ns
         text_str(text, b"]")
     row_words(text, row, limit)
     if columns:
-        cut_line(text, start, columns, beyond(text, limit))
+        cut_line(text, start, columns - used, beyond(text, limit))
     text_char(text, c"\n")
 
 
@@ -485,7 +504,8 @@ cdef void _fill(tsf_hot *hot, tsf_cold *cold, dict fields) except *:
     cold.flags = fields.get("flags", 0)
 
 
-def render(str kind not None, dict fields not None, *, int columns=0, unsigned long long now_ns=0) -> bytes:
+def render(str kind not None, dict fields not None, *, int columns=0, bint colour=False,
+           unsigned long long now_ns=0) -> bytes:
     """One job as `list`, `tab`, `json` or `info`; or the `header` of the list.
 
     `fields`: those of tsf_hot and tsf_cold by name, and id, argv, after, after_ok, label, prefix, cwd, env_text,
@@ -531,7 +551,7 @@ def render(str kind not None, dict fields not None, *, int columns=0, unsigned l
         if kind == "header":
             list_header(&text, fields.get("running", 0), fields.get("slots", 1))
         elif kind == "list":
-            list_row(&text, &row, <uint32_t>columns, now_ns)
+            list_row(&text, &row, <uint32_t>columns, colour, now_ns)
         elif kind == "tab":
             tab_row(&text, &row, now_ns)
         elif kind == "json":

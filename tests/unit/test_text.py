@@ -5,6 +5,7 @@ TSFAST_UPDATE_GOLDEN=1 writes the golden files anew.
 
 import json
 import os
+import re
 import subprocess
 import time
 import unicodedata
@@ -103,6 +104,15 @@ def test_list():
 
 def test_list_on_a_terminal():
     compare("list-70.txt", b"".join(rows("list", columns=70)))
+
+
+def test_list_in_colour():
+    """The same list, but for the colour around the state; a narrow terminal gets none."""
+    coloured = rows("list", columns=70, colour=True)
+    compare("list-colour.txt", b"".join(coloured))
+    assert [re.sub(rb"\x1b\[\d*m", b"", row) for row in coloured] == rows("list", columns=70)
+    assert rows("list", columns=31, colour=True) == rows("list", columns=31)
+    assert [re.sub(rb"\x1b\[\d*m", b"", row) for row in rows("list", colour=True)] == rows("list")
 
 
 def test_tab():

@@ -11,13 +11,15 @@ def run(format: int) -> int | None:
     socket = os.environ.get("TS_SOCKET") or os.path.join(
         os.environ.get("TMPDIR") or "/tmp", f"tsfast-{os.geteuid()}", "socket"
     )
-    columns = os.get_terminal_size(1).columns if os.isatty(1) else 0
+    terminal = os.isatty(1)
+    columns = os.get_terminal_size(1).columns if terminal else 0
+    colour = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     try:
         place = state.find(state.canonical(socket), os.environ)
         if place is None:
             return None
         directory = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        _listing.write_list(directory, format, columns, sys.stdout.buffer.write)
+        _listing.write_list(directory, format, columns, colour, sys.stdout.buffer.write)
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         os.dup2(os.open("/dev/null", os.O_WRONLY), 1)
