@@ -476,7 +476,7 @@ cdef class Spool:
         cdef tsf_hot hot
         if job == NULL or job.state == JOB_STARTING or job.state == JOB_RUNNING:
             return -2
-        if job.state == JOB_ENDED and (token == NULL or token[0] == 0):
+        if job.state == JOB_ENDED and (job.flags & FLAG_DUE or token == NULL or token[0] == 0):
             return self._forget(id)
         # First final, then its dependents, then forgotten: see _skipped_from_birth. The token stays until the answer is
         # sent: the same call, made again because the server died before that, must not remove another job.
