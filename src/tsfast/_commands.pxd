@@ -44,6 +44,7 @@ cdef class Commands:
     cdef bint _full(self) noexcept nogil
     cdef bint _known(self, const tsf_request *head) noexcept nogil
     cdef void _logdir(self, Text *text) noexcept nogil
+    cdef void _prefix(self, const Request *request, const Command *command) noexcept nogil
     cdef int _submit(self, Conn *conn, const Request *request, Command *command) noexcept nogil
     cdef int _one_more(self, Command *command, uint64_t id) noexcept nogil
     cdef int _foreground(self, Conn *conn, uint64_t id) noexcept nogil

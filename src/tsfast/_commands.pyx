@@ -23,14 +23,15 @@ from tsfast._layout cimport (
     TSF_FRAME_SEND_DESCRIPTORS, TSF_FRAME_SIGNAL, TSF_JOB_FOREGROUND, TSF_JOB_NO_OUTPUT, TSF_REMOVED, TSF_SKIPPED,
     TSF_TTY_STDERR, TSF_TTY_STDOUT, tsf_code, tsf_cold, tsf_follow, tsf_hot, tsf_request,
 )
-from tsfast._limits cimport ANSWER_MAX, LIST_ROWS_MAX
+from tsfast._limits cimport ANSWER_MAX, LIST_ROWS_MAX, PATH_BYTES
 from tsfast._listing cimport list_head, list_rows, list_tail
+from tsfast._logpath cimport log_path, log_unchecked
 from tsfast._many cimport Many
 from tsfast._quote cimport Text, text_add, text_char, text_str, text_u64
 from tsfast._replies cimport Replies
 from tsfast._row cimport Row, error_level, output_path
 from tsfast._spool cimport SUBMIT_FAILED, SUBMIT_OK, SUBMIT_UNKNOWN_ID, Spool, Submission, SubmitResult
-from tsfast._sys cimport SIGTERM, close
+from tsfast._sys cimport CLOCK_REALTIME, SIGTERM, close, tsf_now_ns
 from tsfast._waiters cimport (
     ROLE_FOLLOW, ROLE_FOLLOWING, ROLE_FOREGROUND, ROLE_NONE, ROLE_TELL, ROLE_WAIT, Waiters,
 )
@@ -234,15 +235,28 @@ cdef class Commands:
         else:
             text_str(text, self.default_logdir_text)
 
+    cdef void _prefix(self, const Request *request, const Command *command) noexcept nogil:
+        """Of the output file, into the answer's text, with a NUL at its end."""
+        self.reply.text.size = 0
+        if command.log != NULL:
+            log_path(&self.reply.text, command.log, request.cwd, self.spool.table.header.committed, command.label,
+                     tsf_now_ns(CLOCK_REALTIME))
+        else:
+            self._logdir(&self.reply.text)
+            text_char(&self.reply.text, c'/')
+            text_str(&self.reply.text, command.name if command.name != NULL else <const char *> b"ts-out")
+        text_char(&self.reply.text, 0)
+
     cdef int _submit(self, Conn *conn, const Request *request, Command *command) noexcept nogil:
         cdef Submission job
         cdef SubmitResult result
+        cdef tsf_request checked = request.head[0]
         cdef uint64_t id = 0
         cdef Job *last = self.spool.queue.last_added()
         if request.head.cwd_len <= 1:
             return self.reply.fail(conn, b"the working directory is gone or cannot be read")
         memset(&job, 0, sizeof(job))
-        job.request = request.head
+        job.request = &checked
         job.cwd = request.cwd
         job.env = request.env
         job.affinity = request.affinity
@@ -254,16 +268,13 @@ cdef class Commands:
         job.flags = command.flags
         job.holds = 1 if command.flags & TSF_JOB_FOREGROUND else 0     # until its descriptors are here
         if not command.flags & TSF_JOB_NO_OUTPUT:
-            self.reply.text.size = 0
-            self._logdir(&self.reply.text)
-            text_char(&self.reply.text, c'/')
-            if command.name != NULL:
-                text_str(&self.reply.text, command.name)
-            else:
-                text_str(&self.reply.text, b"ts-out")
-            text_char(&self.reply.text, 0)
+            if command.log != NULL and log_unchecked(command.log, command.flags, <char *> request.env, &checked):
+                return self.reply.elsewhere(conn)      # is it there already? The server waits on nobody's path.
+            self._prefix(request, command)
             if self.reply.text.failed:
                 return self.reply.no_memory(conn)
+            if command.log != NULL and self.reply.text.size > PATH_BYTES:
+                return self.reply.fail(conn, b"--log: the path is too long")
             job.prefix = self.reply.text.data
         if command.after_last and last != NULL and self._one_more(command, last.id) < 0:
             return self.reply.no_memory(conn)

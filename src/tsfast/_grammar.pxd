@@ -58,6 +58,7 @@ cdef struct Command:
     uint32_t slots           # -N, default 1
     const char *label        # NULL if none
     const char *name         # -O, NULL if none
+    const char *log          # --log, NULL if none
     uint64_t *after          # -D ids, malloc'ed, freed by command_free
     size_t n_after
     uint64_t *after_ok       # -W ids

@@ -14,6 +14,7 @@ class Parsed(TypedDict):
     slots: int
     label: bytes | None
     name: bytes | None
+    log: bytes | None
     after: list[int]
     after_ok: list[int]
     words: int
@@ -33,6 +34,7 @@ class OptionRow(TypedDict):
 class GrammarError(ValueError): ...
 
 ACTIONS: dict[str, int]
+FLAGS: dict[str, int]
 FORMATS: dict[str, int]
 
 def help_bytes() -> bytes: ...

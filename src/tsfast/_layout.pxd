@@ -53,6 +53,9 @@ cdef extern from "native/table.h" nogil:
         TSF_JOB_FOREGROUND
         TSF_JOB_VOLATILE
         TSF_JOB_SPLIT_STDERR
+        TSF_JOB_LOG
+        TSF_JOB_APPEND
+        TSF_JOB_TRUNCATE
 
     cdef struct tsf_hot:
         uint8_t state

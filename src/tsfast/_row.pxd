@@ -35,7 +35,7 @@ cdef bint time_taken(const tsf_hot *hot, uint64_t now_ns, uint64_t *taken_ns) no
 cdef uint64_t end_time(const tsf_hot *hot) noexcept nogil             # 0: it has not ended, or nobody knows when
 cdef size_t suffix_length(const Row *row) noexcept nogil              # 0: there is no output file (yet)
 
-cdef void output_path(Text *text, const Row *row) noexcept nogil      # prefix.suffix; nothing if there is no file
+cdef void output_path(Text *text, const Row *row) noexcept nogil      # nothing if there is no file (yet)
 cdef void command_words(Text *text, const Row *row) noexcept nogil    # quoted words joined by spaces
 
 # For lines that are cut: `limit` is the size of the text beyond which the rest is not wanted, 0: none.

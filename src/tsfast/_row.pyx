@@ -6,6 +6,7 @@ from libc.string cimport memcpy
 
 from tsfast._layout cimport (
     TSF_FINISHED,
+    TSF_JOB_LOG,
     TSF_KILLED,
     TSF_LOST,
     TSF_QUEUED,
@@ -109,8 +110,9 @@ cdef void output_path(Text *text, const Row *row) noexcept nogil:
     cdef size_t length = suffix_length(row)
     if length:
         text_add(text, row_prefix(row), row.cold.prefix_len)
-        text_char(text, c".")
-        text_add(text, row.hot.suffix, length)
+        if not row.cold.flags & TSF_JOB_LOG:
+            text_char(text, c".")
+            text_add(text, row.hot.suffix, length)
 
 
 cdef bint beyond(const Text *text, size_t limit) noexcept nogil:

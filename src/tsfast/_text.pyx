@@ -7,6 +7,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset, strlen
 
 from tsfast._layout cimport (
+    TSF_JOB_LOG,
     TSF_JOB_NO_OUTPUT,
     TSF_LOST,
     TSF_NOT_STARTABLE,
@@ -338,7 +339,8 @@ cdef void info_status(Text *text, const Row *row) noexcept nogil:
         if hot.stage == TSF_STAGE_OUTPUT:
             text_char(text, c" ")
             text_oneline(text, row_prefix(row), row.cold.prefix_len)
-            text_str(text, b".XXXXXX")
+            if not row.cold.flags & TSF_JOB_LOG:
+                text_str(text, b".XXXXXX")
         if hot.cause:
             text_str(text, b": ")
             add_error(text, hot.cause)

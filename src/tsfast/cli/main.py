@@ -32,16 +32,21 @@ def main() -> int:
 
         if (code := logdir.check(parsed["text"])) != 0:
             return code
+    if parsed["action"] == _grammar.ACTIONS["submit"]:
+        from tsfast.cli import log
+
+        if log.wants_check(parsed):
+            return log.check(parsed) or launch(words, log.environment())
     return launch(words)
 
 
-def launch(words: list[str]) -> int:
+def launch(words: list[str], environment: dict[bytes, bytes] | None = None) -> int:
     """Have the launcher ask the server."""
     launcher = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), "ts")
     if not os.access(launcher, os.X_OK):
         launcher = os.path.join(os.path.dirname(sys.executable), "ts")
     try:
-        os.execv(launcher, ["ts", *words])
+        os.execve(launcher, ["ts", *words], os.environb if environment is None else environment)
     except OSError as error:
         os.write(2, f"ts: the launcher {launcher} cannot be run: {error.strerror}\n".encode())
         return 255

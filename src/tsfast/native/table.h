@@ -22,6 +22,7 @@
 #define TSF_SEGMENT_JOBS (1u << TSF_SEGMENT_BITS)
 #define TSF_LIMITS 16u /* RLIMIT_CPU (0) to RLIMIT_RTTIME (15) */
 #define TSF_SUFFIX 6u  /* random characters at the end of an output file's name */
+#define TSF_SUFFIX_LOG "=" /* in their place once the file of a LOG job is open */
 
 /* State of a job, as it stands in tsf_hot.state.
  *
@@ -79,7 +80,8 @@ struct tsf_hot {
     uint64_t start_ns;    /* CLOCK_REALTIME, 0 if not started */
     uint64_t duration_ns; /* CLOCK_BOOTTIME difference, once ended */
     uint64_t order;       /* place in the queue; once ended: place in the order of ending */
-    char suffix[8];       /* the random part of the output file's name, NUL-terminated; empty if there is no file */
+    char suffix[8];       /* the random part of the output file's name, NUL-terminated; empty if there is no file;
+                             TSF_SUFFIX_LOG if its name has none */
     uint32_t maxrss_kb;   /* once ended */
     uint32_t check;       /* tsf_check32 of the bytes before, seed: the id */
 };
@@ -90,6 +92,9 @@ enum tsf_job_flag {
     TSF_JOB_FOREGROUND = 2,   /* -f: the caller's descriptors */
     TSF_JOB_VOLATILE = 4,     /* -nf: forgotten as soon as it ends */
     TSF_JOB_SPLIT_STDERR = 8, /* -E: stderr in the output file's name plus ".e" */
+    TSF_JOB_LOG = 256,        /* --log: prefix is the whole path of the output file */
+    TSF_JOB_APPEND = 512,     /* --append: which may be there, and is written at its end */
+    TSF_JOB_TRUNCATE = 1024,  /* --truncate: which may be there, and is emptied */
 };
 
 /* Written once, at submission. The blob holds, one after the other and without padding:
@@ -97,7 +102,8 @@ enum tsf_job_flag {
  *   after_ok  n_after_ok x uint64_t ids  (-W)
  *   argv      argv_len bytes: argc NUL-terminated strings
  *   label     label_len bytes, no NUL
- *   prefix    prefix_len bytes, no NUL: output file = prefix + "." + suffix; empty when there is no output file
+ *   prefix    prefix_len bytes, no NUL: output file = prefix + "." + suffix, with LOG prefix alone; empty when there is
+ *             no output file
  *   cwd       cwd_len bytes, no NUL: working directory where it differs from the base context's, else empty
  *   diff      diff_len bytes: NUL-terminated strings, "NAME=VALUE" sets, "NAME" unsets, against the base context */
 struct tsf_cold {
