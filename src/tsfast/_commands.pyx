@@ -6,10 +6,11 @@ from libc.stddef cimport size_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset, strlen, strncmp
 
+from tsfast._cancel cimport Cancel
 from tsfast._conns cimport Conn, Conns
 from tsfast._facts cimport tell
 from tsfast._grammar cimport (
-    ACTION_CAT, ACTION_CLEAR, ACTION_COUNT_RUNNING, ACTION_GET_LOGDIR, ACTION_HELP, ACTION_INFO, ACTION_KILL,
+    ACTION_CANCEL, ACTION_CAT, ACTION_CLEAR, ACTION_COUNT_RUNNING, ACTION_GET_LOGDIR, ACTION_HELP, ACTION_INFO, ACTION_KILL,
     ACTION_KILL_ALL, ACTION_KILL_SERVER, ACTION_LAST_ID, ACTION_LIST, ACTION_OUTPUT, ACTION_PID, ACTION_REMOVE,
     ACTION_SET_LOGDIR, ACTION_SLOTS, ACTION_SUBMIT, ACTION_SWAP, ACTION_TAIL,
     ACTION_URGENT, ACTION_VERSION, ACTION_WAIT, ACTION_WAIT_ALL, Command, command_free, help_text, parse,
@@ -96,12 +97,13 @@ cdef bint has_variable(const Request *request, const char *name) noexcept nogil:
 @cython.final
 cdef class Commands:
     def __init__(self, Conns conns, Spool spool, bytes default_logdir not None, bytes version not None,
-                 uint64_t max_unfinished):
+                 uint64_t max_unfinished, uint32_t cancel_grace):
         self.conns = conns
         self.reply = Replies(conns)
         self.waiters = Waiters()
         self.spool = spool
         self.many = Many(spool.loop, self.reply, self.waiters, spool)
+        self.cancel = Cancel(spool.loop, self.reply, self.many, spool, cancel_grace)
         self.default_logdir = default_logdir
         self.version = version
         self.default_logdir_text = self.default_logdir
@@ -204,6 +206,8 @@ cdef class Commands:
             self._set_logdir(conn, request, command)
         elif action == ACTION_REMOVE and self._known(request.head):
             self.reply.exit(conn, 0)            # the call is made again: the server died before its answer
+        elif action == ACTION_CANCEL:
+            self.cancel.perform(conn, command)
         elif action == ACTION_WAIT_ALL:
             self.many.wait_all(conn, request.head.tty & TSF_TTY_STDERR)
         elif command.n_ranges and not command.has_id:

@@ -18,6 +18,7 @@ class Server:
         default_logdir: bytes,
         version: bytes,
         max_unfinished: int,
+        cancel_grace: int,
         fault: bytes,
     ) -> None: ...
     @property

@@ -24,7 +24,7 @@ cdef enum:
     MAX_LOG = 4095
     MAX_SLOTS = 1000000
     SHOWN = 60                # bytes of a wrong value that an error repeats
-    OPTIONS = 51
+    OPTIONS = 52
 
 cdef enum Takes:
     NOTHING
@@ -132,6 +132,8 @@ cdef Option[OPTIONS] TABLE = [
     Option(c"U", b"", VALUE, ID_PAIR, ACTION_SWAP, CHANGING, b"ID-ID", b"swap two queued jobs"),
     Option(c"r", b"", VALUE_UNLESS_LAST, ID_SET, ACTION_REMOVE, CHANGING, b"[IDS]", b"remove a job that does not run"),
     Option(c"k", b"", VALUE_UNLESS_LAST, ID_SET, ACTION_KILL, CHANGING, b"[IDS]", b"send SIGTERM to a running job *"),
+    Option(0, b"cancel", VALUE_UNLESS_LAST, ID_SET, ACTION_CANCEL, CHANGING, b"[IDS]",
+           b"take it out of the queue, or end all its processes"),
     Option(c"T", b"", NOTHING, NO_KIND, ACTION_KILL_ALL, CHANGING, b"", b"send SIGTERM to all running jobs"),
     Option(c"C", b"", NOTHING, NO_KIND, ACTION_CLEAR, CHANGING, b"", b"forget the jobs that have ended"),
     Option(0, b"get_logdir", NOTHING, NO_KIND, ACTION_GET_LOGDIR, CHANGING, b"", b"show where new output files go"),
@@ -659,7 +661,7 @@ def parse_words(list words not None):
 ACTIONS = {
     "list": ACTION_LIST, "submit": ACTION_SUBMIT, "slots": ACTION_SLOTS, "tail": ACTION_TAIL, "cat": ACTION_CAT,
     "pid": ACTION_PID, "output": ACTION_OUTPUT, "info": ACTION_INFO, "state": ACTION_STATE, "remove": ACTION_REMOVE,
-    "wait": ACTION_WAIT, "wait_all": ACTION_WAIT_ALL, "kill": ACTION_KILL, "kill_all": ACTION_KILL_ALL,
+    "wait": ACTION_WAIT, "wait_all": ACTION_WAIT_ALL, "kill": ACTION_KILL, "cancel": ACTION_CANCEL, "kill_all": ACTION_KILL_ALL,
     "urgent": ACTION_URGENT, "swap": ACTION_SWAP, "clear": ACTION_CLEAR, "kill_server": ACTION_KILL_SERVER,
     "count_running": ACTION_COUNT_RUNNING, "last_id": ACTION_LAST_ID, "label": ACTION_LABEL,
     "full_command": ACTION_FULL_COMMAND, "why": ACTION_WHY, "get_logdir": ACTION_GET_LOGDIR,

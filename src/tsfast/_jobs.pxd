@@ -38,6 +38,7 @@ cdef enum JobFlag:
     FLAG_BAD = 1          # ENDED: did not end well (error level other than 0, signal, skipped, lost)
     FLAG_WAITED = 2       # for the owner's use: somebody waits for its end
     FLAG_VOLATILE = 4     # for the owner's use: to be forgotten as soon as it has ended
+    FLAG_CANCEL = 16      # for the owner's use: it is to be ended
     FLAG_SKIPPED = 8      # for the owner's use: ENDED without having run
 
 cdef enum AddResult:
@@ -111,6 +112,7 @@ cdef class Queue:
     cdef int requeue(self, uint64_t id) noexcept nogil            # STARTING -> READY, slots given back, same order
     cdef int finish(self, uint64_t id, bint bad) noexcept nogil   # STARTING|RUNNING -> ENDED
     cdef int remove(self, uint64_t id) noexcept nogil             # BLOCKED|READY -> gone; counts as bad for dependents
+    cdef int cancel(self, uint64_t id) noexcept nogil             # BLOCKED|READY -> ENDED, bad
     cdef int forget(self, uint64_t id) noexcept nogil             # ENDED -> gone
     cdef int hold(self, uint64_t id) noexcept nogil               # BLOCKED|READY: one more condition
     cdef int release(self, uint64_t id) noexcept nogil            # one condition (hold) less

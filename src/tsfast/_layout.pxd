@@ -34,11 +34,13 @@ cdef extern from "native/table.h" nogil:
         TSF_SKIPPED
         TSF_REMOVED
         TSF_FORGOTTEN
+        TSF_CANCELLED
 
     cdef enum tsf_note:
         TSF_NOTE_LIMIT
         TSF_NOTE_NICE
         TSF_NOTE_AFFINITY
+        TSF_NOTE_CANCEL
 
     cdef enum tsf_stage:
         TSF_STAGE_NONE
@@ -129,6 +131,8 @@ cdef extern from "native/runs.h" nogil:
         TSF_RUNS
         TSF_RUNS_VERSION
         TSF_RUN_SIGNAL
+        TSF_COMMAND_CANCEL
+        TSF_COMMAND_GRACE_SHIFT
         TSF_RUNNER_SOCKET
         TSF_RUNNER_STATE_DIR
     const uint64_t TSF_RUNS_MAGIC

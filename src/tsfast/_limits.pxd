@@ -2,7 +2,7 @@
 
 cdef enum:
     EVENTS_PER_TURN = 256          # epoll events taken in one turn of the loop
-    TIMERS_MAX = 8                 # timers of the loop
+    TIMERS_MAX = 12                # timers of the loop
     LISTEN_BACKLOG = 4096
     READ_CHUNK = 65536             # one recv
     ANSWER_MAX = 8 << 20           # longest list that the server writes itself; longer ones go through the table
@@ -15,6 +15,7 @@ cdef enum:
     BLOB_MAX = 16 << 20            # longest blob of one job
     MAX_FINISHED_DEFAULT = 1000
     PROGRESS_MS = 500              # between two progress lines of -w
+    CANCEL_POLL_MS = 500           # how often cancelled jobs that still run are looked at
     SPAWN_RETRY_MS = 200           # after the system refused a process
     RECORD_RETRY_MS = 1000         # after the disk refused an outcome
     REBIND_RETRY_MS = 1000         # after the socket's name could not be restored

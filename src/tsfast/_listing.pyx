@@ -10,6 +10,7 @@ from libc.string cimport strlen
 from tsfast._contexts cimport Contexts
 from tsfast._grammar cimport FORMAT_DEFAULT, FORMAT_JSON, FORMAT_TAB
 from tsfast._layout cimport (
+    TSF_CANCELLED,
     TSF_FINISHED, TSF_NONE, TSF_QUEUED, TSF_RUNNING, TSF_SEGMENT_BITS, TSF_SKIPPED, TSF_STARTING, tsf_cold, tsf_hot,
     tsf_hot_check,
 )
@@ -123,7 +124,7 @@ cdef class _Places:
             return
         if tsf_hot_check(hot, id) != hot.check and table.read_hot(id, hot) < 0:
             return
-        if hot.state < TSF_QUEUED or hot.state > TSF_SKIPPED:
+        if hot.state < TSF_QUEUED or (hot.state > TSF_SKIPPED and hot.state != TSF_CANCELLED):
             return
         place.id = id
         place.order = hot.order

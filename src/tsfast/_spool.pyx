@@ -9,11 +9,12 @@ from libc.string cimport memcmp, memcpy, memset, strlen
 from tsfast._contexts cimport Context, Contexts
 from tsfast._idmap cimport idmap_del, idmap_free, idmap_get, idmap_put, not_there
 from tsfast._jobs cimport (
-    ADD_SKIPPED, FLAG_BAD, FLAG_SKIPPED, FLAG_VOLATILE, FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING,
+    ADD_SKIPPED, FLAG_BAD, FLAG_CANCEL, FLAG_SKIPPED, FLAG_VOLATILE, FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING,
     JOB_SKIPPING, JOB_STARTING,
     Job, Queue,
 )
 from tsfast._layout cimport (
+    TSF_CANCELLED, TSF_NOTE_CANCEL,
     TSF_FAILED, TSF_FINISHED, TSF_FORGOTTEN, TSF_JOB_FOREGROUND, TSF_JOB_VOLATILE, TSF_KILLED, TSF_LOST, TSF_NONE,
     TSF_NOT_STARTABLE, TSF_QUEUED, TSF_REMOVED, TSF_RUNNING, TSF_SEGMENT_BITS, TSF_SKIPPED, TSF_STAGE_EXEC,
     TSF_STAGE_NONE, TSF_STAGE_RECORD, TSF_STARTING, tsf_cold, tsf_fault, tsf_hot, tsf_hot_check, tsf_run, tsf_run_gen,
@@ -286,7 +287,8 @@ cdef class Spool:
             return
         job.run = 0
         self.queue.requeue(id)
-        self._write_queued(job)
+        if not job.flags & FLAG_CANCEL or self.cancel_queued(id) < 0:
+            self._write_queued(job)
 
     cdef int _write_queued(self, const Job *job) noexcept nogil:
         cdef tsf_hot hot
@@ -304,7 +306,7 @@ cdef class Spool:
         self.revoked_in_row = 0
         memset(&hot, 0, sizeof(hot))
         hot.state = TSF_RUNNING
-        hot.notes = <uint8_t> run.notes
+        hot.notes = <uint8_t> (run.notes | (TSF_NOTE_CANCEL if job.flags & FLAG_CANCEL else 0))
         hot.attempt = job.attempt
         hot.run = job.run
         hot.gen = <uint32_t> tsf_run_gen(tsf_run_load(run))
@@ -341,6 +343,8 @@ cdef class Spool:
             hot.state = TSF_LOST
         elif outcome.stage != TSF_STAGE_NONE and outcome.stage != TSF_STAGE_EXEC:
             hot.state = TSF_NOT_STARTABLE
+        elif outcome.notes & TSF_NOTE_CANCEL:
+            hot.state = TSF_CANCELLED
         elif outcome.status & 0x7f:
             hot.state = TSF_KILLED
         else:
@@ -523,11 +527,28 @@ cdef class Spool:
         self.queue.set_slots(slots)
         return 0
 
+    cdef int cancel_queued(self, uint64_t id) noexcept nogil:
+        cdef Job *job = self.queue.get(id)
+        cdef tsf_hot hot
+        if job == NULL or (job.state != JOB_BLOCKED and job.state != JOB_READY):
+            return -2
+        memset(&hot, 0, sizeof(hot))
+        hot.state = TSF_CANCELLED
+        hot.attempt = job.attempt
+        hot.order = self.next_end
+        if self.table.write_hot(id, &hot) < 0:
+            return -1
+        self.next_end += 1
+        self.queue.cancel(id)
+        job.flags |= FLAG_SKIPPED
+        self._settled(id, &hot)
+        return 0
+
     cdef int signal(self, uint64_t id, int number) noexcept nogil:
         cdef Job *job = self.queue.get(id)
         if job == NULL or not (job.state == JOB_STARTING or job.state == JOB_RUNNING):
             return -2
-        return self.runners.signal(job.run, number)
+        return self.runners.signal(job.run, <uint32_t> number)
 
     # ---- RECOVER -----------------------------------------------------------------------------------------------
     def recover(self, uint32_t slots, uint32_t max_finished):
@@ -639,6 +660,8 @@ cdef class Spool:
                 job = self.queue.get(id)
                 job.attempt = hot.attempt
                 job.run = entry
+                if hot.notes & TSF_NOTE_CANCEL:
+                    job.flags |= FLAG_CANCEL
                 if cold.flags & TSF_JOB_VOLATILE:
                     self.absent_callers.append(id)
                 self.running_since.append((self.runners.run(entry).start_ns, id))
@@ -650,7 +673,14 @@ cdef class Spool:
             shadow.id = id
             shadow.attempt = hot.attempt
             shadow.order = hot.order
-            if verdict == VERDICT_QUEUED:
+            if verdict == VERDICT_QUEUED and hot.notes & TSF_NOTE_CANCEL:
+                memset(hot, 0, sizeof(tsf_hot))
+                hot.state = TSF_CANCELLED
+                hot.attempt = shadow.attempt
+                hot.order = self.next_end
+                if self.table.write_hot(id, hot) < 0:
+                    raise OSError(errno, "cannot write the job table")
+            elif verdict == VERDICT_QUEUED:
                 hot.state = TSF_QUEUED
                 if self._write_queued(&shadow) < 0:
                     raise OSError(errno, "cannot write the job table")
@@ -674,7 +704,7 @@ cdef class Spool:
         job.attempt = hot.attempt
         if cold.flags & TSF_JOB_VOLATILE:
             job.flags |= FLAG_VOLATILE
-        if hot.state == TSF_SKIPPED:
+        if hot.state == TSF_SKIPPED or (hot.state == TSF_CANCELLED and hot.pid == 0):
             job.flags |= FLAG_SKIPPED
         return hot.state
 

@@ -7,6 +7,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset, strlen
 
 from tsfast._layout cimport (
+    TSF_CANCELLED,
     TSF_JOB_LOG,
     TSF_JOB_NO_OUTPUT,
     TSF_LOST,
@@ -344,6 +345,15 @@ cdef void info_status(Text *text, const Row *row) noexcept nogil:
         if hot.cause:
             text_str(text, b": ")
             add_error(text, hot.cause)
+        text_char(text, c"\n")
+    elif hot.state == TSF_CANCELLED:
+        text_str(text, b"Exit status: cancelled")
+        if end_signal(hot):
+            text_str(text, b", killed by signal ")
+            text_i64(text, end_signal(hot))
+        elif was_waited_for(hot):
+            text_str(text, b", died with exit code ")
+            text_i64(text, hot.status >> 8 & 0xff)
         text_char(text, c"\n")
     elif end_signal(hot):
         text_str(text, b"Exit status: killed by signal ")

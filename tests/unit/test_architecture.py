@@ -42,8 +42,21 @@ ALLOWED: dict[str, set[str]] = {
     "_why": LEAVES | {"_text", "_jobs", "_spool"},
     "_facts": LEAVES | {"_grammar", "_text", "_jobs", "_spool", "_why"},
     "_many": LEAVES | {"_grammar", "_jobs", "_loop", "_conns", "_spool", "_replies", "_waiters", "_facts"},
+    "_cancel": LEAVES | {"_grammar", "_jobs", "_loop", "_conns", "_runners", "_spool", "_replies", "_many"},
     "_commands": LEAVES
-    | {"_grammar", "_jobs", "_conns", "_listing", "_spool", "_replies", "_waiters", "_facts", "_many", "_logpath"},
+    | {
+        "_cancel",
+        "_grammar",
+        "_jobs",
+        "_conns",
+        "_listing",
+        "_spool",
+        "_replies",
+        "_waiters",
+        "_facts",
+        "_many",
+        "_logpath",
+    },
     "_core": LEAVES | {"_loop", "_table", "_contexts", "_conns", "_runners", "_spool", "_commands"},
     # Python: on the way of the first call, then the command line
     "__init__": set(),

@@ -29,7 +29,8 @@
  *   QUEUED -> STARTING -> RUNNING -> FINISHED | FAILED | KILLED | LOST        (final)
  *             STARTING -> QUEUED                 (start revoked, or the runner died before it took the job)
  *             STARTING -> NOT_STARTABLE                                       (final)
- *   QUEUED -> SKIPPED | REMOVED                                               (final)
+ *   QUEUED -> SKIPPED | REMOVED | CANCELLED                                   (final)
+ *   STARTING | RUNNING -> CANCELLED                                           (final)
  *   final  -> FORGOTTEN */
 enum tsf_state {
     TSF_NONE = 0, /* a hole: forgotten, or never written */
@@ -43,11 +44,13 @@ enum tsf_state {
     TSF_LOST = 8,          /* the runner died and nobody could reap the job */
     TSF_SKIPPED = 9,       /* a job of its -W ended badly */
     TSF_REMOVED = 10,
-    TSF_FORGOTTEN = 11
+    TSF_FORGOTTEN = 11,
+    TSF_CANCELLED = 12 /* --cancel: taken out of the queue, or reached by its signal */
 };
 
-/* What could not be applied to a job at its start (tsf_hot.notes, tsf_run.notes). */
-enum tsf_note { TSF_NOTE_LIMIT = 1, TSF_NOTE_NICE = 2, TSF_NOTE_AFFINITY = 4 };
+/* What could not be applied to a job at its start (tsf_hot.notes, tsf_run.notes). CANCEL in tsf_hot while the job has
+ * not ended: it is to be ended; in tsf_run, and in tsf_hot once it has: the signal was sent while it lived. */
+enum tsf_note { TSF_NOTE_LIMIT = 1, TSF_NOTE_NICE = 2, TSF_NOTE_AFFINITY = 4, TSF_NOTE_CANCEL = 32 };
 
 /* Where a start failed (tsf_hot.stage, tsf_run.stage); the errno is beside it in .cause. */
 enum tsf_stage {

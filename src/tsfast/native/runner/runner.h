@@ -5,6 +5,7 @@
  *   job.c      argument vector, environment, output file
  *   spawn.c    the job's own process, up to execve
  *   result.c   waiting, signals to the job, the result, reports
+ *   tree.c     ending all processes of a job
  *
  *   state \ event  | packet          | server gone  | child ended     | command signal  | nothing for long
  *   ---------------+-----------------+--------------+-----------------+-----------------+------------------
@@ -64,6 +65,7 @@ struct job {
     char *output; /* path of the output file, NULL if there is none */
     int out, err; /* its descriptors, -1 if there is none; owned */
     uint64_t start_boot_ns;
+    uint64_t kill_ns; /* --cancel: CLOCK_BOOTTIME at which all its processes are killed; 0: not asked for */
 };
 
 struct runner {
@@ -85,6 +87,10 @@ int job_open_output(struct runner *runner, struct job *job);
 int spawn(struct runner *runner, struct job *job, int *leader);
 
 uint64_t now_ns(int clock);
+
+/* SIGKILL to all children of the runner, which are what is left of the job and lost its parent, or its leader. */
+void kill_children(void);
+
 /* Waits for the leader, stores the result, reaps and reports. Returns 1 if the runner can take another job. */
 int finish_job(struct runner *runner, struct job *job, int leader);
 /* The same for a job of which no process was made. */
