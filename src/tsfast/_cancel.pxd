@@ -1,8 +1,8 @@
 """--cancel: queued jobs end as cancelled, running ones with all their processes, in one call.
 
 A running job's runner does it by its own clock: SIGTERM to the job's process group, after a grace time SIGKILL to all
-that is left. That it is to be done stands in the job's record before, so that the next server goes on with it. Where the
-runner is dead, the server signals the process group itself.
+that is left. That it is to be done stands in the job's record before, so that the next server goes on with it. Where
+the runner is dead, the server signals the process group itself.
 """
 from libc.stdint cimport uint32_t, uint64_t
 

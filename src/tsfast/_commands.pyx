@@ -10,7 +10,8 @@ from tsfast._cancel cimport Cancel
 from tsfast._conns cimport Conn, Conns
 from tsfast._facts cimport tell
 from tsfast._grammar cimport (
-    ACTION_CANCEL, ACTION_CAT, ACTION_CLEAR, ACTION_COUNT_RUNNING, ACTION_GET_LOGDIR, ACTION_HELP, ACTION_INFO, ACTION_KILL,
+    ACTION_CANCEL, ACTION_CAT, ACTION_CLEAR, ACTION_COUNT_RUNNING, ACTION_GET_LOGDIR, ACTION_HELP, ACTION_INFO,
+    ACTION_KILL,
     ACTION_KILL_ALL, ACTION_KILL_SERVER, ACTION_LAST_ID, ACTION_LIST, ACTION_OUTPUT, ACTION_PID, ACTION_REMOVE,
     ACTION_SET_LOGDIR, ACTION_SLOTS, ACTION_SUBMIT, ACTION_SWAP, ACTION_TAIL,
     ACTION_URGENT, ACTION_VERSION, ACTION_WAIT, ACTION_WAIT_ALL, Command, command_free, help_text, parse,
@@ -36,6 +37,7 @@ from tsfast._sys cimport CLOCK_REALTIME, SIGTERM, close, tsf_now_ns
 from tsfast._waiters cimport (
     ROLE_FOLLOW, ROLE_FOLLOWING, ROLE_FOREGROUND, ROLE_NONE, ROLE_TELL, ROLE_WAIT, Waiters,
 )
+from tsfast._tokens cimport tokens_find
 
 
 # ---- handlers of the layers below: owner is the Commands object ------------------------------------------------
@@ -220,7 +222,7 @@ cdef class Commands:
         return self.max_unfinished and self.spool.queue.known - self.spool.queue.ended >= self.max_unfinished
 
     cdef bint _known(self, const tsf_request *head) noexcept nogil:
-        return self.spool._token_id(head.token) != 0
+        return tokens_find(&self.spool.tokens, head.token) != 0
 
     cdef void admit_parked(self) noexcept nogil:
         cdef Conn *conn

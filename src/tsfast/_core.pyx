@@ -12,6 +12,7 @@ from tsfast._conns cimport Conns
 from tsfast._contexts cimport Contexts
 from tsfast._limits cimport LISTEN_BACKLOG, REBIND_RETRY_MS
 from tsfast._loop cimport Loop, Source
+from tsfast._recovery cimport Recovery
 from tsfast._runners cimport Runners
 from tsfast._spool cimport Spool
 from tsfast._sys cimport (
@@ -75,7 +76,8 @@ cdef class Server:
         """Open everything of a queue; the caller holds the lock of its state directory.
 
         state_dir: descriptor of the state directory, taken over. socket_path: absolute. runner: path of the runner
-        program. max_unfinished: TS_MAXCONN, 0 for no limit. cancel_grace: TS_CANCEL_GRACE, in seconds. Raises OSError, ValueError, TableError."""
+        program. max_unfinished: TS_MAXCONN, 0 for no limit. cancel_grace: TS_CANCEL_GRACE, in seconds.
+        Raises OSError, ValueError, TableError."""
         cdef sigset_t mask
         self.signals.fd = self.watch.fd = self.socket_dir = -1
         self.watched = self.watched_directory = -1
@@ -118,8 +120,8 @@ cdef class Server:
                 close(fd)
 
     def recover(self, slots: int, max_finished: int) -> list[int]:
-        """Take up the queue where it was left; see Spool.recover."""
-        damaged = self.spool.recover(slots, max_finished)
+        """Take up the queue where it was left; see Recovery.run."""
+        damaged = Recovery(self.spool).run(slots, max_finished)
         self.commands.cancel.resume()
         return damaged
 

@@ -10,9 +10,7 @@ from libc.string cimport strlen
 from tsfast._contexts cimport Contexts
 from tsfast._grammar cimport FORMAT_DEFAULT, FORMAT_JSON, FORMAT_TAB
 from tsfast._layout cimport (
-    TSF_CANCELLED,
-    TSF_FINISHED, TSF_NONE, TSF_QUEUED, TSF_RUNNING, TSF_SEGMENT_BITS, TSF_SKIPPED, TSF_STARTING, tsf_cold, tsf_hot,
-    tsf_hot_check,
+    TSF_CANCELLED, TSF_FINISHED, TSF_NONE, TSF_QUEUED, TSF_SEGMENT_BITS, TSF_SKIPPED, tsf_cold, tsf_hot, tsf_hot_check,
 )
 from tsfast._quote cimport Text, text_add, text_char, text_free, text_str, text_u64
 from tsfast._row cimport Row

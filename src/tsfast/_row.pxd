@@ -23,7 +23,8 @@ cdef const char *row_diff(const Row *row) noexcept nogil
 cdef uint64_t row_after(const Row *row, size_t i) noexcept nogil      # i < n_after
 cdef uint64_t row_after_ok(const Row *row, size_t i) noexcept nogil   # i < n_after_ok
 
-# `queued` `running` `finished` `skipped` `cancelled` as people see it (STARTING is running; FAILED, KILLED, LOST ... are finished)
+# `queued` `running` `finished` `skipped` `cancelled` as people see it (STARTING is running; FAILED, KILLED, LOST ...
+# are finished)
 cdef const char *state_name(int state) noexcept nogil
 cdef bint has_level(const tsf_hot *hot) noexcept nogil                # it has ended, and not by being skipped
 cdef bint was_waited_for(const tsf_hot *hot) noexcept nogil           # hot.status is from wait(2)

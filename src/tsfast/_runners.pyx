@@ -9,8 +9,8 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset, strerror
 
 from tsfast._layout cimport (
-    TSF_COMMAND_CANCEL, TSF_NOTE_CANCEL,
-    TSF_REPORT_ENDED, TSF_REPORT_STARTED, TSF_RUN_ASSIGNED, TSF_RUN_CLAIMED, TSF_RUN_EXECING, TSF_RUN_EXITED,
+    TSF_COMMAND_CANCEL, TSF_NOTE_CANCEL, TSF_REPORT_ENDED, TSF_REPORT_STARTED, TSF_RUN_ASSIGNED, TSF_RUN_CLAIMED,
+    TSF_RUN_EXECING, TSF_RUN_EXITED,
     TSF_RUN_FREE, TSF_RUN_REVOKED, TSF_RUN_SIGNAL, TSF_RUNS, TSF_RUNS_BYTES, TSF_RUNS_MAGIC, TSF_RUNS_VERSION,
     TSF_STAGE_EXEC,
     tsf_assign, tsf_cold, tsf_fault, tsf_report, tsf_run, tsf_run_cas, tsf_run_check, tsf_run_gen, tsf_run_load,
@@ -21,8 +21,8 @@ from tsfast._loop cimport Loop, Source
 from tsfast._sys cimport (
     AF_UNIX, CLOCK_REALTIME, EAGAIN, EINTR, EPOLLIN, F_DUPFD_CLOEXEC, MAP_FAILED, MAP_SHARED,
     MSG_DONTWAIT, O_CLOEXEC, O_CREAT, O_NOFOLLOW, O_PATH, O_RDWR, PROT_READ, PROT_WRITE, SOCK_CLOEXEC, SOCK_SEQPACKET,
-    SIGCONT, WNOHANG, close, errno, fallocate, fcntl, kill, mmap, munmap, open_, openat, pid_t, recv, rusage, socketpair,
-    ssize_t, tsf_lock_holder, tsf_now_ns, tsf_pidfd_open, tsf_pidfd_signal, tsf_send_fds, tsf_spawn_runner,
+    SIGCONT, WNOHANG, close, errno, fallocate, fcntl, kill, mmap, munmap, open_, openat, pid_t, recv, rusage,
+    socketpair, ssize_t, tsf_lock_holder, tsf_now_ns, tsf_pidfd_open, tsf_pidfd_signal, tsf_send_fds, tsf_spawn_runner,
     tsf_process_lives, wait4,
     set_errno,
 )

@@ -6,14 +6,13 @@ job's start or end sets the handlers.
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from tsfast._contexts cimport Contexts
-from tsfast._idmap cimport IdMap
 from tsfast._jobs cimport Job, Queue
 from tsfast._contexts cimport Context
 from tsfast._layout cimport tsf_cold, tsf_hot, tsf_request, tsf_run
-from tsfast._limits cimport TOKENS_KEPT
 from tsfast._loop cimport Loop
 from tsfast._runners cimport Outcome, Runners
 from tsfast._table cimport Table
+from tsfast._tokens cimport Tokens
 
 # A job to be queued. All pointers are borrowed for the call.
 cdef struct Submission:
@@ -55,14 +54,10 @@ cdef class Spool:
     cdef bint backing_off             # the system refused a process: no starts until the timer
     cdef uint32_t revoked_in_row      # starts that no runner took, since the last that one did
     cdef int backoff_timer, grace_timer
-    cdef list removal_tokens          # recovery: (token, token, id) of jobs that were just being removed
-    cdef list running_since           # recovery: (start time, id) of the running jobs
     cdef bint in_grace                # after a restart: callers may still come back for what they wait for
     cdef uint64_t kept_longer         # after a restart: so many more ended jobs are kept, whose callers may come back
     cdef list absent_callers          # after a restart: ids of foreground jobs whose callers may come back
-    cdef uint64_t tokens[TOKENS_KEPT][3]      # ring: token, id + 1
-    cdef IdMap token_ids              # mixed token -> place in the ring
-    cdef uint64_t n_tokens
+    cdef Tokens tokens                # of the newest submissions, and after a restart of the newest removals
     cdef uint64_t *forgettable        # owned: ids to be forgotten once their callers have the answer
     cdef size_t n_forgettable, forgettable_room
     cdef char *scratch                # owned; a blob under construction
@@ -94,26 +89,21 @@ cdef class Spool:
     cdef void _trim(self) noexcept nogil
     cdef bint _skipped_from_birth(self, const Submission *job) noexcept nogil
     cdef int _cold(self, const Submission *job, const Context *context, tsf_cold *cold) noexcept nogil
-    cdef uint64_t _token_id(self, const uint64_t *token) noexcept nogil
-    cdef void _remember(self, const uint64_t *token, uint64_t id) noexcept nogil
     cdef void _start(self, uint64_t id) noexcept nogil
     cdef void _not_taken(self, uint64_t id) noexcept nogil
     cdef void _back_off(self) noexcept nogil
     cdef void _revoked(self, uint64_t id) noexcept nogil
-    cdef int _write_queued(self, const Job *job) noexcept nogil
+    cdef int write_queued(self, const Job *job) noexcept nogil
     cdef void _started(self, uint64_t id, const tsf_run *run) noexcept nogil
     cdef int _ended(self, uint64_t id, const Outcome *outcome) noexcept nogil
-    cdef void _final(self, tsf_hot *hot, const Job *job, const Outcome *outcome) noexcept nogil
+    cdef void final_record(self, tsf_hot *hot, const Job *job, const Outcome *outcome) noexcept nogil
     cdef void _settled(self, uint64_t id, const tsf_hot *hot) noexcept nogil
-    cdef void _skips(self) noexcept nogil
+    cdef void skip_dependents(self) noexcept nogil
     cdef int _forget(self, uint64_t id) noexcept nogil
     cdef void _forget_soon(self, uint64_t id) noexcept nogil
     cdef void _forget_volatile(self, uint64_t id) noexcept nogil
-    cdef void _forget_removed(self, uint64_t id) noexcept nogil
-    cdef list _recover_jobs(self, list damaged, list removed)
-    cdef _hold_damaged(self, uint64_t id, uint32_t slots)
-    cdef int _recover_job(self, uint64_t id, tsf_hot *hot, const tsf_cold *cold) except -1
-    cdef void _apply_intent(self, uint64_t id, tsf_hot *hot) noexcept nogil
-    cdef _recover_dependencies(self, list queued, list damaged)
-    cdef _recover_tokens(self)
+    cdef void forget_removed(self, uint64_t id) noexcept nogil
     cdef _give_up_callers(self)
+
+# Token of the call that removed the job, of a record whose storage is still to be given back; else NULL.
+cdef const uint64_t *removed_token(const tsf_hot *hot) noexcept nogil

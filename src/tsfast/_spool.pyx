@@ -7,27 +7,23 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memcpy, memset, strlen
 
 from tsfast._contexts cimport Context, Contexts
-from tsfast._idmap cimport idmap_del, idmap_free, idmap_get, idmap_put, not_there
+from tsfast._idmap cimport idmap_free
 from tsfast._jobs cimport (
-    ADD_SKIPPED, FLAG_BAD, FLAG_CANCEL, FLAG_SKIPPED, FLAG_VOLATILE, FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING,
-    JOB_SKIPPING, JOB_STARTING,
-    Job, Queue,
+    ADD_SKIPPED, FLAG_BAD, FLAG_CANCEL, FLAG_SKIPPED, FLAG_VOLATILE, FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY,
+    JOB_RUNNING, JOB_SKIPPING, JOB_STARTING, Job, Queue,
 )
 from tsfast._layout cimport (
-    TSF_CANCELLED, TSF_NOTE_CANCEL,
-    TSF_FAILED, TSF_FINISHED, TSF_FORGOTTEN, TSF_JOB_FOREGROUND, TSF_JOB_VOLATILE, TSF_KILLED, TSF_LOST, TSF_NONE,
-    TSF_NOT_STARTABLE, TSF_QUEUED, TSF_REMOVED, TSF_RUNNING, TSF_SEGMENT_BITS, TSF_SKIPPED, TSF_STAGE_EXEC,
-    TSF_STAGE_NONE, TSF_STAGE_RECORD, TSF_STARTING, tsf_cold, tsf_fault, tsf_hot, tsf_hot_check, tsf_run, tsf_run_gen,
-    tsf_run_load,
+    TSF_CANCELLED, TSF_FAILED, TSF_FINISHED, TSF_FORGOTTEN, TSF_JOB_FOREGROUND, TSF_JOB_VOLATILE, TSF_KILLED, TSF_LOST,
+    TSF_NOTE_CANCEL, TSF_NOT_STARTABLE, TSF_QUEUED, TSF_REMOVED, TSF_RUNNING, TSF_SKIPPED, TSF_STAGE_EXEC,
+    TSF_STAGE_NONE,
+    TSF_STAGE_RECORD, TSF_STARTING, tsf_cold, tsf_fault, tsf_hot, tsf_run, tsf_run_gen, tsf_run_load,
 )
-from tsfast._limits cimport BLOB_MAX, FOREGROUND_GRACE_MS, SPAWN_RETRY_MS, TOKENS_KEPT
+from tsfast._limits cimport BLOB_MAX, SPAWN_RETRY_MS
 from tsfast._loop cimport Loop
-from tsfast._runners cimport (
-    Outcome, Runners, VERDICT_NO_MEMORY, VERDICT_QUEUED, VERDICT_RUNNING, Verdict,
-)
+from tsfast._runners cimport Outcome, Runners
 from tsfast._sys cimport CLOCK_REALTIME, ENOMEM, errno, tsf_now_ns, set_errno
-from tsfast._table cimport GROUP, Table
-from tsfast._row cimport Row
+from tsfast._table cimport Table
+from tsfast._tokens cimport tokens_find, tokens_remember
 
 
 cdef void run_started(void *owner, uint64_t job, const tsf_run *run) noexcept nogil:
@@ -52,7 +48,6 @@ cdef void grace_due(void *owner) noexcept nogil:
 
 
 cdef const uint64_t *removed_token(const tsf_hot *hot) noexcept nogil:
-    """Token of the call that removed the job, of a record whose storage is still to be given back; else NULL."""
     if hot.state == TSF_REMOVED or (hot.state == TSF_FORGOTTEN and hot.start_ns | hot.duration_ns):
         return &hot.start_ns
     return NULL
@@ -68,8 +63,6 @@ cdef class Spool:
         self.runners = runners
         self.next_end = 1
         self.absent_callers = []
-        self.running_since = []
-        self.removal_tokens = []
         self.backoff_timer = loop.new_timer(backoff_due, <void *> self)
         self.grace_timer = loop.new_timer(grace_due, <void *> self)
         runners.owner = <void *> self
@@ -78,7 +71,7 @@ cdef class Spool:
         runners.on_revoked = run_revoked
 
     def __dealloc__(self):
-        idmap_free(&self.token_ids)
+        idmap_free(&self.tokens.places)
         free(self.scratch)
         free(self.forgettable)
 
@@ -87,7 +80,7 @@ cdef class Spool:
         cdef Context context
         cdef tsf_hot hot
         cdef tsf_cold cold
-        cdef uint64_t known = self._token_id(job.request.token)
+        cdef uint64_t known = tokens_find(&self.tokens, job.request.token)
         cdef bint skipped
         cdef int added, error
         cdef size_t i
@@ -121,14 +114,14 @@ cdef class Spool:
         tsf_fault(b"submit-committed")
         added = self.queue.add(id[0], job.slots, job.after, job.n_after, job.after_ok, job.n_after_ok, job.holds)
         if added < 0:
-            self._forget_removed(id[0])
+            self.forget_removed(id[0])
             set_errno(ENOMEM)
             return SUBMIT_FAILED
         if job.flags & TSF_JOB_VOLATILE:
             self.queue.get(id[0]).flags |= FLAG_VOLATILE
-        self._remember(job.request.token, id[0])
+        tokens_remember(&self.tokens, job.request.token, id[0])
         if added == ADD_SKIPPED:
-            self._skips()
+            self.skip_dependents()
         return SUBMIT_OK
 
     cdef bint _skipped_from_birth(self, const Submission *job) noexcept nogil:
@@ -193,29 +186,6 @@ cdef class Spool:
         p += context.cwd_len
         memcpy(p, context.diff, context.diff_len)
         return 0
-
-    # ---- tokens: a repeated submission gets the id that it got before -------------------------------------------
-    cdef uint64_t _token_id(self, const uint64_t *token) noexcept nogil:
-        cdef uint64_t place
-        if token[0] == 0 and token[1] == 0:
-            return 0
-        place = idmap_get(&self.token_ids, token[0] ^ token[1])
-        if place == not_there() or self.tokens[place][0] != token[0] or self.tokens[place][1] != token[1]:
-            return 0
-        return self.tokens[place][2]
-
-    cdef void _remember(self, const uint64_t *token, uint64_t id) noexcept nogil:
-        cdef uint64_t place = self.n_tokens & (TOKENS_KEPT - 1)
-        cdef uint64_t *old = self.tokens[place]
-        if token[0] == 0 and token[1] == 0:
-            return
-        if self.n_tokens >= TOKENS_KEPT and idmap_get(&self.token_ids, old[0] ^ old[1]) == place:
-            idmap_del(&self.token_ids, old[0] ^ old[1])
-        self.n_tokens += 1
-        old[0] = token[0]
-        old[1] = token[1]
-        old[2] = id + 1
-        idmap_put(&self.token_ids, token[0] ^ token[1], place)
 
     # ---- START -------------------------------------------------------------------------------------------------
     cdef void dispatch(self) noexcept nogil:
@@ -288,9 +258,9 @@ cdef class Spool:
         job.run = 0
         self.queue.requeue(id)
         if not job.flags & FLAG_CANCEL or self.cancel_queued(id) < 0:
-            self._write_queued(job)
+            self.write_queued(job)
 
-    cdef int _write_queued(self, const Job *job) noexcept nogil:
+    cdef int write_queued(self, const Job *job) noexcept nogil:
         cdef tsf_hot hot
         memset(&hot, 0, sizeof(hot))
         hot.state = TSF_QUEUED
@@ -326,7 +296,7 @@ cdef class Spool:
         if job == NULL:
             return 0
         self.revoked_in_row = 0
-        self._final(&hot, job, outcome)
+        self.final_record(&hot, job, outcome)
         tsf_fault(b"finish-reported")
         if self.table.write_hot(id, &hot) < 0:
             return -1
@@ -337,7 +307,7 @@ cdef class Spool:
         self._settled(id, &hot)
         return 0
 
-    cdef void _final(self, tsf_hot *hot, const Job *job, const Outcome *outcome) noexcept nogil:
+    cdef void final_record(self, tsf_hot *hot, const Job *job, const Outcome *outcome) noexcept nogil:
         memset(hot, 0, sizeof(tsf_hot))
         if outcome.lost:
             hot.state = TSF_LOST
@@ -366,10 +336,10 @@ cdef class Spool:
     cdef void _settled(self, uint64_t id, const tsf_hot *hot) noexcept nogil:
         """The end stands in the table: tell those who wait, skip those who must not run, forget what is not kept."""
         self.on_final(self.owner, id, hot)
-        self._skips()
+        self.skip_dependents()
         self._forget_volatile(id)
 
-    cdef void _skips(self) noexcept nogil:
+    cdef void skip_dependents(self) noexcept nogil:
         cdef uint64_t id
         cdef tsf_hot hot
         while self.queue.next_skipped(&id):
@@ -426,7 +396,7 @@ cdef class Spool:
             if job != NULL and job.state == JOB_ENDED:
                 self._forget(id)
             elif job == NULL and self.table.read_hot(id, &hot) == 0 and removed_token(&hot) != NULL:
-                self._forget_removed(id)
+                self.forget_removed(id)
         self._trim()
 
     cdef void _trim(self) noexcept nogil:
@@ -477,10 +447,10 @@ cdef class Spool:
         self.next_end += 1
         self.queue.remove(id)
         self.on_final(self.owner, id, &hot)
-        self._skips()
+        self.skip_dependents()
         return 0
 
-    cdef void _forget_removed(self, uint64_t id) noexcept nogil:
+    cdef void forget_removed(self, uint64_t id) noexcept nogil:
         cdef tsf_cold cold
         if self.table.read_cold(id, &cold) == 0:
             self.contexts.release(cold.ctx)
@@ -489,7 +459,7 @@ cdef class Spool:
     cdef int urgent(self, uint64_t id) noexcept nogil:
         if self.queue.urgent(id) < 0:
             return -2
-        return self._write_queued(self.queue.get(id))
+        return self.write_queued(self.queue.get(id))
 
     cdef int swap(self, uint64_t a, uint64_t b, const uint64_t *token) noexcept nogil:
         cdef uint64_t *intent = self.table.header.intent
@@ -511,9 +481,9 @@ cdef class Spool:
             self.queue.swap(a, b)
             return -1
         tsf_fault(b"swap-intended")
-        self._write_queued(one)
+        self.write_queued(one)
         tsf_fault(b"swap-half")
-        self._write_queued(two)
+        self.write_queued(two)
         intent[0] = 0
         self.table.save_settings()
         return 0
@@ -550,209 +520,7 @@ cdef class Spool:
             return -2
         return self.runners.signal(job.run, <uint32_t> number)
 
-    # ---- RECOVER -----------------------------------------------------------------------------------------------
-    def recover(self, uint32_t slots, uint32_t max_finished):
-        """Take up the queue as the table and `runs` have it. slots and max_finished are for a queue that has not
-        chosen its own yet. Returns the ids whose records are damaged. Raises OSError, MemoryError."""
-        if self.table.header.slots == 0:
-            self.table.header.slots = slots
-            self.table.header.max_finished = max_finished
-            if self.table.save_settings() < 0:
-                raise OSError(errno, "cannot write the job table's header")
-        self.queue.set_slots(self.table.header.slots)
-        damaged = []
-        removed = []
-        queued = self._recover_jobs(damaged, removed)
-        if self.table.header.intent[0]:
-            self.table.header.intent[0] = 0
-            self.table.save_settings()
-        self._recover_dependencies(queued, damaged)
-        self.runners.recover_rest()
-        for id in removed:
-            self.queue.forget(id)
-            self._forget_removed(id)
-        self._recover_tokens()
-        self.contexts.sweep()
-        if self.queue.ended > self.table.header.max_finished:
-            self.kept_longer = self.queue.ended - self.table.header.max_finished
-        for _start, id in sorted(self.running_since):
-            self.queue.latest_start(id)
-        self.running_since = []
-        if self.absent_callers or self.kept_longer:
-            self.in_grace = True
-            self.loop.set_timer(self.grace_timer, FOREGROUND_GRACE_MS)
-        return damaged
-
-    cdef list _recover_jobs(self, list damaged, list removed):
-        cdef tsf_hot group[GROUP]
-        cdef tsf_hot *hot
-        cdef tsf_cold cold
-        cdef uint64_t first = self.table.header.floor & ~<uint64_t> (GROUP - 1), id
-        cdef int i, state
-        cdef bint whole
-        queued = []
-        while first < self.table.header.committed:
-            if not self.table.has_segment(first >> TSF_SEGMENT_BITS):
-                first = ((first >> TSF_SEGMENT_BITS) + 1) << TSF_SEGMENT_BITS
-                continue
-            if self.table.read_group(first, group) < 0:
-                raise OSError(errno, "cannot read the job table")
-            for i in range(GROUP):
-                id = first + i
-                hot = &group[i]
-                if id < self.table.header.floor or id >= self.table.header.committed:
-                    continue
-                if hot.state == TSF_NONE and hot.check == 0:
-                    continue                   # a hole
-                state = hot.state if tsf_hot_check(hot, id) == hot.check else <int> TSF_NONE
-                if state == TSF_FORGOTTEN and removed_token(hot) == NULL:
-                    continue
-                whole = self.table.read_cold(id, &cold) == 0
-                self.table.recovered(id)
-                if whole and self.contexts.recovered(cold.ctx) < 0:
-                    raise MemoryError
-                if not whole:
-                    memset(&cold, 0, sizeof(cold))
-                    cold.slots = 1
-                if state == TSF_FORGOTTEN or state == TSF_REMOVED:
-                    self.removal_tokens.append((hot.start_ns, hot.duration_ns, id))
-                if state == TSF_FORGOTTEN:
-                    removed.append(id)
-                    continue
-                if state == TSF_NONE or not whole:
-                    damaged.append(id)
-                if state == TSF_NONE or (state == TSF_QUEUED and not whole):
-                    self._hold_damaged(id, cold.slots)
-                    continue
-                state = self._recover_job(id, hot, &cold)
-                if state == TSF_QUEUED and not whole:
-                    self.queue.hold(id)
-                elif state == TSF_QUEUED:
-                    queued.append(id)
-                elif state == TSF_REMOVED:
-                    removed.append(id)
-            first += GROUP
-        return queued
-
-    cdef _hold_damaged(self, uint64_t id, uint32_t slots):
-        """Nobody knows what became of it, or what it is: it stays in the list, for the user to remove, and does not
-        run; nor do those who wait for it."""
-        if self.queue.restore(id, slots, (<uint64_t> 1 << 63) + id, JOB_READY, False) < 0:
-            raise MemoryError
-        self.queue.hold(id)
-
-    cdef int _recover_job(self, uint64_t id, tsf_hot *hot, const tsf_cold *cold) except -1:
-        """Put one job in the queue as it is; its state now."""
-        cdef Outcome outcome
-        cdef Verdict verdict
-        cdef Job *job
-        cdef Job shadow
-        cdef uint32_t entry = hot.run, gen = hot.gen
-        cdef int added
-        self._apply_intent(id, hot)
-        if hot.state == TSF_STARTING or hot.state == TSF_RUNNING:
-            verdict = self.runners.recover(entry, gen, id, &outcome)
-            if verdict == VERDICT_NO_MEMORY:
-                raise MemoryError
-            if verdict == VERDICT_RUNNING:
-                if self.queue.restore(id, cold.slots, hot.order, JOB_RUNNING, False) < 0:
-                    raise MemoryError
-                job = self.queue.get(id)
-                job.attempt = hot.attempt
-                job.run = entry
-                if hot.notes & TSF_NOTE_CANCEL:
-                    job.flags |= FLAG_CANCEL
-                if cold.flags & TSF_JOB_VOLATILE:
-                    self.absent_callers.append(id)
-                self.running_since.append((self.runners.run(entry).start_ns, id))
-                if hot.state == TSF_STARTING:
-                    self.runners.await_start(entry)
-                if cold.flags & TSF_JOB_VOLATILE:
-                    job.flags |= FLAG_VOLATILE
-                return TSF_RUNNING
-            shadow.id = id
-            shadow.attempt = hot.attempt
-            shadow.order = hot.order
-            if verdict == VERDICT_QUEUED and hot.notes & TSF_NOTE_CANCEL:
-                memset(hot, 0, sizeof(tsf_hot))
-                hot.state = TSF_CANCELLED
-                hot.attempt = shadow.attempt
-                hot.order = self.next_end
-                if self.table.write_hot(id, hot) < 0:
-                    raise OSError(errno, "cannot write the job table")
-            elif verdict == VERDICT_QUEUED:
-                hot.state = TSF_QUEUED
-                if self._write_queued(&shadow) < 0:
-                    raise OSError(errno, "cannot write the job table")
-            else:
-                self._final(hot, &shadow, &outcome)
-                hot.order = self.next_end
-                if self.table.write_hot(id, hot) < 0:
-                    raise OSError(errno, "cannot write the job table")
-                tsf_fault(b"recover-recorded")
-                self.runners.release(entry)
-        if hot.state == TSF_QUEUED:
-            added = self.queue.restore(id, cold.slots, hot.order, JOB_READY, False)
-        else:
-            self.next_end = max(self.next_end, hot.order + 1)
-            if cold.flags & TSF_JOB_VOLATILE:
-                self.absent_callers.append(id)
-            added = self.queue.restore(id, cold.slots, hot.order, JOB_ENDED, hot.state != TSF_FINISHED)
-        if added < 0:
-            raise MemoryError
-        job = self.queue.get(id)
-        job.attempt = hot.attempt
-        if cold.flags & TSF_JOB_VOLATILE:
-            job.flags |= FLAG_VOLATILE
-        if hot.state == TSF_SKIPPED or (hot.state == TSF_CANCELLED and hot.pid == 0):
-            job.flags |= FLAG_SKIPPED
-        return hot.state
-
-    cdef void _apply_intent(self, uint64_t id, tsf_hot *hot) noexcept nogil:
-        """A swap that was cut off in the middle is carried out: both jobs get the places they were to have."""
-        cdef const uint64_t *intent = self.table.header.intent
-        if intent[0] != 1 or hot.state != TSF_QUEUED or (id != intent[1] and id != intent[3]):
-            return
-        hot.order = intent[2] if id == intent[1] else intent[4]
-        self.table.write_hot(id, hot)
-
-    cdef _recover_dependencies(self, list queued, list damaged):
-        cdef Row row
-        cdef tsf_hot hot
-        cdef tsf_cold cold
-        cdef uint64_t id
-        cdef uint32_t holds
-        for id in queued:
-            if self.table.read_cold(id, &cold) < 0:
-                continue
-            holds = 1 if cold.flags & TSF_JOB_FOREGROUND else 0
-            if holds:
-                self.absent_callers.append(id)
-            if cold.n_after + cold.n_after_ok == 0 and holds == 0:
-                continue
-            if self.table.read_row(id, &row, &hot, &cold) < 0:
-                damaged.append(id)
-                self.queue.hold(id)
-                continue
-            if self.queue.link(id, <const uint64_t *> row.blob, cold.n_after,
-                               <const uint64_t *> row.blob + cold.n_after, cold.n_after_ok, holds) < 0:
-                raise MemoryError
-        self._skips()
-
-    cdef _recover_tokens(self):
-        cdef tsf_cold cold
-        cdef uint64_t token[2]
-        cdef uint64_t id = self.table.header.committed, low
-        low = max(self.table.header.floor, id - TOKENS_KEPT if id > TOKENS_KEPT else 0)
-        for id in range(low, self.table.header.committed):
-            if self.table.read_cold(id, &cold) == 0:
-                self._remember(cold.token, id)
-        for first, second, removed in self.removal_tokens:
-            token[0] = first
-            token[1] = second
-            self._remember(token, removed)
-        self.removal_tokens = []
-
+    # ---- after a restart ---------------------------------------------------------------------------------------
     cdef _give_up_callers(self):
         """Foreground jobs of before the restart whose callers have not come back: not started without their
         descriptors, not kept for nobody."""

@@ -5,7 +5,7 @@ from fault.fault_harness import Queue
 
 @pytest.fixture(scope="session")
 def fault_points_work(tmp_path_factory):
-    """Without the fault points these tests would pass and show nothing."""
+    """Without the points these tests would pass and show nothing."""
     queue = Queue(tmp_path_factory.mktemp("probe"))
     try:
         queue.ts("true", fault="submit-committed:kill")
@@ -13,7 +13,7 @@ def fault_points_work(tmp_path_factory):
     finally:
         queue.close()
     if not died:
-        pytest.fail("this build has no fault points: run `make test-debug`")
+        pytest.fail("this build has no fault points: make test-debug")
 
 
 @pytest.fixture

@@ -189,11 +189,18 @@ class Queue:
         for _ in range(2):  # a server could start one more runner, a runner one more job
             found = {self.server(), *self.runners().values(), *self.seen} - {0}
             for process in psutil.process_iter(["pid", "environ"]):
-                if (process.info["environ"] or {}).get("TS_STATE") == str(self.state):
+                if (process.info["environ"] or {}).get("TS_STATE") == str(self.state) or self._is_runner(process.pid):
                     found.add(process.pid)
             for pid in found:
                 if alive(pid) and self._ours(pid):
                     kill(pid)
+
+    def _is_runner(self, pid: int) -> bool:
+        """A runner of this queue, or the child that it has made and that has not executed anything."""
+        try:
+            return os.readlink(f"/proc/{pid}/fd/4") == str(self.state)
+        except OSError:
+            return False
 
     def _ours(self, pid: int) -> bool:
         try:

@@ -13,6 +13,7 @@ def test_running_jobs_are_adopted_in_the_order_of_their_start(queue):
     queue.start()
     names = ["a", "b", "c"]
     ids = {name: queue.job(name, queue.gate(name) + "; exit 3", "-N", 3 if name == "a" else 1) for name in names}
+    queue.until_started("a")
     queue.ts("-S", 5)
     queue.until_started("a", "b", "c")
     queue.ts("-U", f"{queue.job('x', 'true', '-N', 9)}-{queue.job('y', 'true', '-N', 9)}")

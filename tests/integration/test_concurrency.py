@@ -92,7 +92,7 @@ def test_list_that_the_server_leaves_to_its_caller(queue: Queue) -> None:
     assert len(queue.jobs()) == 2501
     assert len(queue.get("-M", "tab").splitlines()) == 2501
     queue.get("-u", 2500)
-    assert queue.jobs()[0]["ID"] == 2500
+    assert queue.jobs()[1]["ID"] == 2500
     gate.open()
     assert queue.wait(2500) == 0
 

@@ -148,7 +148,7 @@ def test_order_and_labels_survive(queue: Queue) -> None:
         (job["ID"], job["Label"], job["Command"], job["Enqueue_Time"]) for job in before
     ]
     queue.get("-u", ids[2])
-    assert queue.jobs()[0]["ID"] == ids[2]
+    assert queue.jobs()[1]["ID"] == ids[2]  # behind the one that runs
 
 
 def test_ended_jobs_survive_in_their_order(queue: Queue) -> None:

@@ -36,6 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     # composition
     "_listing": LEAVES | {"_grammar", "_text", "_table", "_contexts"},
     "_spool": LEAVES | {"_jobs", "_loop", "_table", "_contexts", "_runners"},
+    "_recovery": LEAVES | {"_jobs", "_table", "_contexts", "_runners", "_spool"},
     # what is answered to clients: to one, about one job, about several, and which answer to what
     "_replies": LEAVES | {"_conns"},
     "_waiters": LEAVES | {"_conns"},
@@ -44,20 +45,9 @@ ALLOWED: dict[str, set[str]] = {
     "_many": LEAVES | {"_grammar", "_jobs", "_loop", "_conns", "_spool", "_replies", "_waiters", "_facts"},
     "_cancel": LEAVES | {"_grammar", "_jobs", "_loop", "_conns", "_runners", "_spool", "_replies", "_many"},
     "_commands": LEAVES
-    | {
-        "_cancel",
-        "_grammar",
-        "_jobs",
-        "_conns",
-        "_listing",
-        "_spool",
-        "_replies",
-        "_waiters",
-        "_facts",
-        "_many",
-        "_logpath",
-    },
-    "_core": LEAVES | {"_loop", "_table", "_contexts", "_conns", "_runners", "_spool", "_commands"},
+    | {"_grammar", "_jobs", "_conns", "_listing", "_spool", "_replies", "_waiters", "_facts", "_many"}
+    | {"_cancel", "_logpath"},
+    "_core": LEAVES | {"_loop", "_table", "_contexts", "_conns", "_runners", "_spool", "_recovery", "_commands"},
     # Python: on the way of the first call, then the command line
     "__init__": set(),
     "state": {"_core"},
@@ -67,7 +57,7 @@ ALLOWED: dict[str, set[str]] = {
 }
 
 # Pieces of a module that have files of their own.
-PIECES = {"_jobs_storage": "_jobs", "_jobs_probe": "_jobs"}
+PIECES = {"_jobs_storage": "_jobs", "_jobs_probe": "_jobs", "_tokens": "_spool"}
 
 FILES = sorted(path for suffix in ("pyx", "pxd", "pxi") for path in SOURCES.glob(f"_*.{suffix}"))
 

@@ -1,0 +1,26 @@
+"""RECOVER: a queue is taken up as its table and `runs` have it (docs/reliability.md), once, before anybody listens."""
+from libc.stdint cimport uint32_t, uint64_t
+
+from tsfast._contexts cimport Contexts
+from tsfast._jobs cimport Queue
+from tsfast._layout cimport tsf_cold, tsf_hot
+from tsfast._runners cimport Runners
+from tsfast._spool cimport Spool
+from tsfast._table cimport Table
+
+cdef class Recovery:
+    cdef Spool spool
+    cdef Table table
+    cdef Contexts contexts
+    cdef Queue queue
+    cdef Runners runners
+    cdef list running_since           # (start time, id) of the running jobs
+    cdef list removal_tokens          # (token, token, id) of removals whose callers may ask again
+
+    # private
+    cdef list _jobs(self, list damaged, list removed)
+    cdef _hold_damaged(self, uint64_t id, uint32_t slots)
+    cdef int _job(self, uint64_t id, tsf_hot *hot, const tsf_cold *cold) except -1
+    cdef void _apply_intent(self, uint64_t id, tsf_hot *hot) noexcept nogil
+    cdef _dependencies(self, list queued, list damaged)
+    cdef _tokens(self)

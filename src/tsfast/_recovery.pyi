@@ -1,0 +1,8 @@
+from typing import final
+
+from tsfast._spool import Spool
+
+@final
+class Recovery:
+    def __init__(self, spool: Spool) -> None: ...
+    def run(self, slots: int, max_finished: int) -> list[int]: ...
