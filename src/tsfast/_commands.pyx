@@ -22,7 +22,8 @@ from tsfast._jobs cimport (
 from tsfast._layout cimport (
     TSF_EXIT_ERROR, TSF_FRAME_DESCRIPTORS, TSF_FRAME_ENDED, TSF_FRAME_ERR,
     TSF_FRAME_EXIT_AT_CLOSE, TSF_FRAME_FOLLOW, TSF_FRAME_OUT, TSF_FRAME_REQUEST,
-    TSF_FRAME_SEND_DESCRIPTORS, TSF_FRAME_SIGNAL, TSF_JOB_FOREGROUND, TSF_JOB_NO_OUTPUT, TSF_REMOVED, TSF_SKIPPED,
+    TSF_FRAME_SEND_DESCRIPTORS, TSF_FRAME_SIGNAL, TSF_JOB_FOREGROUND, TSF_JOB_GZIP, TSF_JOB_NO_OUTPUT,
+    TSF_REMOVED, TSF_SKIPPED,
     TSF_TTY_STDERR, TSF_TTY_STDOUT, tsf_code, tsf_cold, tsf_follow, tsf_hot, tsf_request,
 )
 from tsfast._limits cimport ANSWER_MAX, LIST_ROWS_MAX, PATH_BYTES
@@ -636,6 +637,9 @@ cdef class Commands:
             if action == ACTION_OUTPUT:
                 return self.reply.fail_job(conn, job.id, b"runs, but the name of its output could not be recorded")
             # It is being started; its output has no name yet.
+            if cold.flags & TSF_JOB_GZIP:
+                conn.source.tag = <uint64_t> action
+                return self._wait_for(conn, job.id, ROLE_TELL)
             conn.source.tag = <uint64_t> <uint32_t> lines
             if self._wait_for(conn, job.id, ROLE_FOLLOW) < 0:
                 return self.reply.no_memory(conn)
@@ -645,6 +649,12 @@ cdef class Commands:
             output_path(&self.reply.text, &row)
             text_char(&self.reply.text, c'\n')
             return self.reply.answer(conn)
+        if cold.flags & TSF_JOB_GZIP:
+            self.reply.text.size = 0
+            text_u64(&self.reply.text, job.id)
+            text_char(&self.reply.text, c' ')
+            output_path(&self.reply.text, &row)
+            return self.reply.elsewhere_with_text(conn)
         if not ended and self._wait_for(conn, job.id, ROLE_FOLLOWING) < 0:
             return self.reply.no_memory(conn)
         self._follow(conn, &row, lines)

@@ -15,7 +15,7 @@ from libc.string cimport memset, strchr, strlen, strncmp
 
 from tsfast._layout cimport (
     TSF_JOB_APPEND, TSF_JOB_FOREGROUND, TSF_JOB_LOG, TSF_JOB_NO_OUTPUT, TSF_JOB_SPLIT_STDERR, TSF_JOB_TRUNCATE,
-    TSF_JOB_VOLATILE,
+    TSF_JOB_GZIP, TSF_JOB_VOLATILE,
 )
 
 cdef enum:
@@ -47,6 +47,7 @@ cdef enum Does:
     SET_LOG
     SET_APPEND
     SET_TRUNCATE
+    SET_GZIP
 
 cdef enum Kind:               # of the argument
     NO_KIND
@@ -87,7 +88,7 @@ cdef Option[OPTIONS] TABLE = [
     Option(c"n", b"", NOTHING, NO_KIND, SET_NO_OUTPUT, QUEUEING, b"", b"do not store the output, print no id"),
     Option(c"f", b"", NOTHING, NO_KIND, SET_FOREGROUND, QUEUEING, b"",
            b"stay in the foreground (-nf: with this terminal)"),
-    Option(c"z", b"", NOTHING, NO_KIND, UNSUPPORTED, QUEUEING, b"", b"compress the stored output"),
+    Option(c"z", b"", NOTHING, NO_KIND, SET_GZIP, QUEUEING, b"", b"compress the stored output"),
     Option(c"E", b"", NOTHING, NO_KIND, SET_SPLIT_STDERR, QUEUEING, b"", b"store stderr apart, in a second file (.e)"),
     Option(c"O", b"", VALUE, NAME, SET_NAME, QUEUEING, b"NAME", b"call the output file NAME.XXXXXX"),
     Option(0, b"log", VALUE, LOG, SET_LOG, QUEUEING, b"PATH", b"exactly this output file (also: --append, --truncate)"),
@@ -406,6 +407,8 @@ cdef int apply(Parser *parser, Command *command, const Option *option, const cha
         command.flags |= TSF_JOB_APPEND
     elif option.does == SET_TRUNCATE:
         command.flags |= TSF_JOB_TRUNCATE
+    elif option.does == SET_GZIP:
+        command.flags |= TSF_JOB_GZIP
     return 0 if value == NULL else read_value(command, option, value)
 
 
@@ -493,6 +496,8 @@ cdef int parse_words_after_options(Parser *parser, Command *command) noexcept no
         command.words = parser.at
         if command.flags & TSF_JOB_FOREGROUND and command.flags & TSF_JOB_NO_OUTPUT:
             command.flags |= TSF_JOB_VOLATILE
+        if command.flags & TSF_JOB_NO_OUTPUT:
+            command.flags &= ~<uint32_t> TSF_JOB_GZIP
         return disagreement(command)
     if command.action == ACTION_HELP or command.action == ACTION_VERSION:
         return 0
@@ -671,5 +676,6 @@ ACTIONS = {
 FLAGS = {
     "no_output": TSF_JOB_NO_OUTPUT, "foreground": TSF_JOB_FOREGROUND, "split_stderr": TSF_JOB_SPLIT_STDERR,
     "log": TSF_JOB_LOG, "append": TSF_JOB_APPEND, "truncate": TSF_JOB_TRUNCATE,
+    "gzip": TSF_JOB_GZIP,
 }
 FORMATS = {"default": FORMAT_DEFAULT, "json": FORMAT_JSON, "tab": FORMAT_TAB}

@@ -41,6 +41,7 @@ cdef extern from "native/table.h" nogil:
         TSF_NOTE_NICE
         TSF_NOTE_AFFINITY
         TSF_NOTE_CANCEL
+        TSF_NOTE_GZIP
 
     cdef enum tsf_stage:
         TSF_STAGE_NONE
@@ -49,6 +50,7 @@ cdef extern from "native/table.h" nogil:
         TSF_STAGE_CHDIR
         TSF_STAGE_SPAWN
         TSF_STAGE_EXEC
+        TSF_STAGE_GZIP
 
     cdef enum tsf_job_flag:
         TSF_JOB_NO_OUTPUT
@@ -56,6 +58,7 @@ cdef extern from "native/table.h" nogil:
         TSF_JOB_VOLATILE
         TSF_JOB_SPLIT_STDERR
         TSF_JOB_LOG
+        TSF_JOB_GZIP
         TSF_JOB_APPEND
         TSF_JOB_TRUNCATE
 

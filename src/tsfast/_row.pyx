@@ -7,6 +7,7 @@ from libc.string cimport memcpy
 from tsfast._layout cimport (
     TSF_CANCELLED,
     TSF_FINISHED,
+    TSF_JOB_GZIP,
     TSF_JOB_LOG,
     TSF_KILLED,
     TSF_LOST,
@@ -116,6 +117,8 @@ cdef void output_path(Text *text, const Row *row) noexcept nogil:
         if not row.cold.flags & TSF_JOB_LOG:
             text_char(text, c".")
             text_add(text, row.hot.suffix, length)
+            if row.cold.flags & TSF_JOB_GZIP:
+                text_str(text, b".gz")
 
 
 cdef bint beyond(const Text *text, size_t limit) noexcept nogil:

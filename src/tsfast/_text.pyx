@@ -9,6 +9,8 @@ from libc.string cimport memcpy, memset, strlen
 from tsfast._layout cimport (
     TSF_CANCELLED,
     TSF_JOB_LOG,
+    TSF_NOTE_GZIP,
+    TSF_STAGE_GZIP,
     TSF_JOB_NO_OUTPUT,
     TSF_LOST,
     TSF_NOT_STARTABLE,
@@ -318,6 +320,8 @@ cdef const char *stage_text(int stage) noexcept nogil:
         return b"cannot enter the working directory"
     if stage == TSF_STAGE_SPAWN:
         return b"cannot create a process"
+    if stage == TSF_STAGE_GZIP:
+        return b"cannot run gzip"
     if stage == TSF_STAGE_EXEC:
         return b"cannot execute the command"
     return b"unknown reason"
@@ -453,6 +457,8 @@ cdef void info(Text *text, const Row *row, const char *cwd, size_t cwd_len, uint
         text_u64(text, hot.maxrss_kb)
         text_str(text, b" KiB\n")
     info_notes(text, hot.notes)
+    if hot.notes & TSF_NOTE_GZIP and has_level(hot):
+        text_str(text, b"Output incomplete: gzip failed, or had not finished 10 s after the job's end\n")
 
 
 # --- For the tests

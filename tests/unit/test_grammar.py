@@ -188,9 +188,8 @@ def test_prefixes_of_long_names():
 @pytest.mark.parametrize(
     "words",
     [
-        ["-z"],
         ["-m", "ls"],
-        ["-nz", "ls"],
+        ["-nm", "ls"],
         ["-g"],
         ["-g", "0", "ls"],
         ["-G", "1"],
@@ -346,6 +345,8 @@ def test_a_file_of_one_s_own():
         expect([f"--{name}", "--log=x", "ls"], action=ACTIONS["submit"], words=2, **fields)
         assert error(f"--{name}", "ls") == f"--{name} needs --log"
         expect([f"--{name}"], flags=flags[name])
+    expect(["-z", "ls"], action=ACTIONS["submit"], flags=flags["gzip"], words=1)
+    expect(["-nz", "ls"], action=ACTIONS["submit"], flags=NO_OUTPUT, words=1)
     for wrong in ("", "x/", "x" * 4096):
         assert "is no path of a file" in error("--log", wrong, "ls")
     assert error("--log", "x", "-n", "ls") == "--log and -n exclude each other"

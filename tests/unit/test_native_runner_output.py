@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from unit.runner_harness import APPEND, LOG, OUTPUT, SPLIT_STDERR, TRUNCATE, Queue, Runner, build
+from unit.runner_harness import (
+    APPEND,
+    GZIP,
+    LOG,
+    NOTE_GZIP,
+    OUTPUT,
+    SPLIT_STDERR,
+    STAGE_GZIP,
+    TRUNCATE,
+    Queue,
+    Runner,
+    build,
+    process_state,
+)
 
 
 @pytest.fixture(scope="session")
@@ -82,3 +97,38 @@ def test_second_attempt_takes_the_empty_file_of_the_first(queue: Queue, runner: 
     log.unlink()
     log.symlink_to("elsewhere")
     assert runner.run(queue.job("true", flags=LOG, prefix=str(log))).cause == errno.EEXIST
+
+
+# ---- -z
+
+
+def test_compressed(queue: Queue, runner: Runner) -> None:
+    for _ in range(3):
+        result = runner.run(queue.shell("echo $TS_OUTPUT; echo err >&2", flags=GZIP))
+        path = queue.logs / f"ts-out.{result.suffix.decode()}.gz"
+        assert (result.status, result.notes) == (0, 0)
+        assert gzip.decompress(path.read_bytes()).decode() == f"{path}\nerr\n"
+    assert len(os.listdir(f"/proc/{runner.pid}/fd")) <= 8
+
+
+def test_no_gzip_on_the_path_of_the_job(queue: Queue, runner: Runner) -> None:
+    result = runner.run(queue.job("/bin/true", flags=GZIP, context=queue.write_context(["PATH=/nowhere"])))
+    assert (result.stage, result.cause, result.suffix) == (STAGE_GZIP, errno.ENOENT, b"")
+    assert os.listdir(queue.logs) == []
+
+
+def test_pipe_held_by_a_background_process(queue: Queue, runner: Runner) -> None:
+    job = queue.shell("sleep 1000 2>/dev/null & echo $! >&2; exit 3", flags=GZIP | SPLIT_STDERR)
+    runner.give(job)
+    result = runner.ended(job, retiring=1)
+    assert (result.status, result.notes) == (3 << 8, NOTE_GZIP)
+    left = int((queue.logs / f"ts-out.{result.suffix.decode()}.gz.e").read_text())
+    assert process_state(left) != "gone"
+    os.kill(left, signal.SIGKILL)
+
+
+def test_gzip_that_fails(queue: Queue, runner: Runner) -> None:
+    (queue.folder / "gzip").write_text("#!/bin/sh\nexit 1\n")
+    (queue.folder / "gzip").chmod(0o755)
+    context = queue.write_context([f"PATH={queue.folder}:/usr/bin:/bin"])
+    assert runner.run(queue.job("true", flags=GZIP, context=context)).notes == NOTE_GZIP

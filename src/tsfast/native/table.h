@@ -50,7 +50,13 @@ enum tsf_state {
 
 /* What could not be applied to a job at its start (tsf_hot.notes, tsf_run.notes). CANCEL in tsf_hot while the job has
  * not ended: it is to be ended; in tsf_run, and in tsf_hot once it has: the signal was sent while it lived. */
-enum tsf_note { TSF_NOTE_LIMIT = 1, TSF_NOTE_NICE = 2, TSF_NOTE_AFFINITY = 4, TSF_NOTE_CANCEL = 32 };
+enum tsf_note {
+    TSF_NOTE_LIMIT = 1,
+    TSF_NOTE_NICE = 2,
+    TSF_NOTE_AFFINITY = 4,
+    TSF_NOTE_CANCEL = 32,
+    TSF_NOTE_GZIP = 64
+};
 
 /* Where a start failed (tsf_hot.stage, tsf_run.stage); the errno is beside it in .cause. */
 enum tsf_stage {
@@ -59,6 +65,7 @@ enum tsf_stage {
     TSF_STAGE_OUTPUT = 2, /* the output file could not be created */
     TSF_STAGE_CHDIR = 3,
     TSF_STAGE_SPAWN = 4, /* no process could be made */
+    TSF_STAGE_GZIP = 6,  /* gzip could not be executed */
     TSF_STAGE_EXEC = 5   /* the command could not be executed: the job ends with 126 or 127 */
 };
 
@@ -97,6 +104,7 @@ enum tsf_job_flag {
     TSF_JOB_SPLIT_STDERR = 8, /* -E: stderr in the output file's name plus ".e" */
     TSF_JOB_LOG = 256,        /* --log: prefix is the whole path of the output file */
     TSF_JOB_APPEND = 512,     /* --append: which may be there, and is written at its end */
+    TSF_JOB_GZIP = 2048,      /* -z: the output goes through gzip; without LOG its name ends in ".gz" */
     TSF_JOB_TRUNCATE = 1024,  /* --truncate: which may be there, and is emptied */
 };
 

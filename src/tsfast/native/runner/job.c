@@ -88,7 +88,7 @@ int job_prepare(struct runner *runner, struct job *job)
     const struct context *context = &runner->records.context;
     size_t argc = cold->argc, env_room = context->head->env_count + job->diff_count + 3;
     int has_output = cold->prefix_len && !(cold->flags & TSF_JOB_NO_OUTPUT), cause;
-    size_t text_size = cold->cwd_len + 1 + sizeof "TS_OUTPUT=" + cold->prefix_len + 1 + TSF_SUFFIX + sizeof ".e";
+    size_t text_size = cold->cwd_len + 1 + sizeof "TS_OUTPUT=" + cold->prefix_len + 1 + TSF_SUFFIX + sizeof ".gz.e";
     char **place, *text, *word = job->argv_text;
 
     cause = buffer_reserve(&runner->vectors, (1 + argc + 1 + env_room + 1) * sizeof(char *) + text_size);
@@ -119,7 +119,7 @@ int job_prepare(struct runner *runner, struct job *job)
         job->output = text;
         text = put_text(text, job->prefix, cold->prefix_len);
         if (!(cold->flags & TSF_JOB_LOG))
-            text = put_text(text, ".XXXXXX", 1 + TSF_SUFFIX);
+            text = put_text(text, ".XXXXXX.gz", 1 + TSF_SUFFIX + (cold->flags & TSF_JOB_GZIP ? 3 : 0));
         memset(text, 0, sizeof ".e");
     }
     fill_environment(job, context, job->envp);
@@ -225,7 +225,7 @@ int job_open_output(struct runner *runner, struct job *job)
     if (job->assign.cold.flags & TSF_JOB_LOG)
         return open_logs(runner, job);
     end = job->output + strlen(job->output);
-    suffix = end - TSF_SUFFIX;
+    suffix = end - TSF_SUFFIX - (job->assign.cold.flags & TSF_JOB_GZIP ? 3 : 0);
     for (int i = 0; i < OUTPUT_TRIES && cause == EEXIST; i++) {
         draw_suffix(suffix);
         job->out = create(job->output);
@@ -243,6 +243,21 @@ int job_open_output(struct runner *runner, struct job *job)
         }
     }
     if (!cause)
-        memcpy(runner->entry->suffix, suffix, TSF_SUFFIX + 1);
+        memcpy(runner->entry->suffix, suffix, TSF_SUFFIX); /* its NUL is there */
+    return cause;
+}
+
+int job_start_gzip(struct runner *runner, struct job *job)
+{
+    uint32_t flags = job->assign.cold.flags;
+    int cause;
+
+    if (!job->output || !(flags & TSF_JOB_GZIP))
+        return 0;
+    cause = spawn_gzip(job);
+    if (cause && !(flags & (TSF_JOB_APPEND | TSF_JOB_TRUNCATE))) {
+        unlink(job->output); /* just made, empty and ours */
+        memset(runner->entry->suffix, 0, sizeof runner->entry->suffix);
+    }
     return cause;
 }

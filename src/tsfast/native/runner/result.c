@@ -16,6 +16,10 @@
 /* Between two rounds of killing, and how many there are when only processes are left that cannot be killed. */
 #define KILL_ROUND_NS 10000000u
 #define KILL_ROUNDS 500
+/* How long gzip may take after the job's end: a process that the job left may hold its pipe for ever. */
+#ifndef GZIP_PATIENCE_MS
+#define GZIP_PATIENCE_MS 10000
+#endif
 
 enum child_event { NOTHING_ENDED, LEADER_ENDED };
 
@@ -39,9 +43,17 @@ static int wait_for(idtype_t type, int pid, siginfo_t *info, int options, struct
     return (int)result;
 }
 
+static void gzip_ended(struct tsf_run *run, struct job *job, const siginfo_t *info)
+{
+    if (info->si_code != CLD_EXITED || info->si_status)
+        run->notes |= TSF_NOTE_GZIP;
+    job->gzip = 0;
+}
+
 /* Reaps whatever the job left to us and died, until the leader is among the dead: that one stays a zombie, so that its
  * pid cannot be given to another process before the result is stored. */
-static enum child_event look_at_children(int leader, siginfo_t *info, struct rusage *usage)
+static enum child_event look_at_children(struct tsf_run *run, struct job *job, int leader, siginfo_t *info,
+                                         struct rusage *usage)
 {
     siginfo_t other;
 
@@ -51,6 +63,8 @@ static enum child_event look_at_children(int leader, siginfo_t *info, struct rus
         if (info->si_pid == leader)
             return LEADER_ENDED;
         wait_for(P_PID, info->si_pid, &other, WEXITED | WNOHANG, NULL);
+        if (other.si_pid && other.si_pid == job->gzip)
+            gzip_ended(run, job, &other);
     }
 }
 
@@ -141,7 +155,7 @@ static void wait_for_leader(struct runner *runner, struct job *job, int leader, 
         long signal = syscall(SYS_rt_sigtimedwait, &wanted, NULL, patience(job, reported, &time), sizeof wanted);
 
         if (signal == SIGCHLD) {
-            if (look_at_children(leader, info, usage) == LEADER_ENDED)
+            if (look_at_children(runner->entry, job, leader, info, usage) == LEADER_ENDED)
                 return;
         } else if (signal == TSF_RUN_SIGNAL) {
             obey_command(runner->entry, job, leader);
@@ -151,7 +165,7 @@ static void wait_for_leader(struct runner *runner, struct job *job, int leader, 
             reported = 1;
         }
         if (kill_is_due(job))
-            kill_children();
+            kill_children(job->gzip);
     }
 }
 
@@ -222,11 +236,32 @@ static void end_left_overs(const struct job *job)
 
     for (int rounds = 0; rounds < KILL_ROUNDS && reap_all();) {
         if (kill_is_due(job)) {
-            kill_children();
+            kill_children(job->gzip);
             rounds++;
         }
         syscall(SYS_rt_sigtimedwait, &wanted, NULL, patience(job, 1, &time), sizeof wanted);
     }
+}
+
+/* What is not written by then is written later, if at all; the result says so. */
+static void wait_for_gzip(struct tsf_run *run, struct job *job)
+{
+    const uint64_t wanted = 1ull << (SIGCHLD - 1), end = now_ns(CLOCK_BOOTTIME) + GZIP_PATIENCE_MS * 1000000ull;
+    siginfo_t info;
+
+    while (wait_for(P_PID, job->gzip, &info, WEXITED | WNOHANG, NULL) == 0) {
+        uint64_t now = now_ns(CLOCK_BOOTTIME);
+        struct timespec left = {(time_t)((end - now) / 1000000000u), (long)((end - now) % 1000000000u)};
+
+        if (info.si_pid) {
+            gzip_ended(run, job, &info);
+            return;
+        }
+        if (now >= end)
+            break;
+        syscall(SYS_rt_sigtimedwait, &wanted, NULL, &left, sizeof wanted);
+    }
+    run->notes |= TSF_NOTE_GZIP;
 }
 
 int finish_unstarted(struct runner *runner, struct job *job, enum tsf_stage stage, int cause)
@@ -247,6 +282,8 @@ int finish_job(struct runner *runner, struct job *job, int leader)
     switch (tsf_run_state(tsf_run_load(run))) {
     case TSF_RUN_EXECING:
         store_result(run, job, &info, &usage);
+        if (job->gzip)
+            wait_for_gzip(run, job);
         reusable = leave_result(run, job, TSF_RUN_EXECING);
         if (!reusable && job->kill_ns)
             end_left_overs(job);

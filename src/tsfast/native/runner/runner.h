@@ -64,6 +64,7 @@ struct job {
     const char *cwd;
     char *output; /* path of the output file, NULL if there is none */
     int out, err; /* its descriptors, -1 if there is none; owned */
+    int gzip;     /* pid of the process that compresses the output, 0 if there is none */
     uint64_t start_boot_ns;
     uint64_t kill_ns; /* --cancel: CLOCK_BOOTTIME at which all its processes are killed; 0: not asked for */
 };
@@ -82,14 +83,18 @@ int records_load(struct records *records, struct job *job);
 
 int job_prepare(struct runner *runner, struct job *job);
 int job_open_output(struct runner *runner, struct job *job);
+/* -z: a gzip writes the file, and the job into a pipe. */
+int job_start_gzip(struct runner *runner, struct job *job);
+int spawn_gzip(struct job *job);
 
 /* The job's process; *leader is set. With cause 0 it has executed the command, or ended. */
 int spawn(struct runner *runner, struct job *job, int *leader);
 
 uint64_t now_ns(int clock);
 
-/* SIGKILL to all children of the runner, which are what is left of the job and lost its parent, or its leader. */
-void kill_children(void);
+/* SIGKILL to all children of the runner, which are what is left of the job and lost its parent, or its leader;
+ * not to `spared`. */
+void kill_children(int spared);
 
 /* Waits for the leader, stores the result, reaps and reports. Returns 1 if the runner can take another job. */
 int finish_job(struct runner *runner, struct job *job, int leader);

@@ -30,7 +30,13 @@ static int parent_of(int proc, const char *name)
     return p && strlen(p) > 4 ? atoi(p + 4) : 0;
 }
 
-void kill_children(void)
+static void kill_but(int pid, int spared)
+{
+    if (pid != spared)
+        kill(pid, SIGKILL);
+}
+
+void kill_children(int spared)
 {
     DIR *proc = opendir("/proc");
     struct dirent *entry;
@@ -38,7 +44,7 @@ void kill_children(void)
 
     while (proc && (entry = readdir(proc)))
         if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' && parent_of(dirfd(proc), entry->d_name) == self)
-            kill(atoi(entry->d_name), SIGKILL); /* ours and unreaped, so the pid is still its own */
+            kill_but(atoi(entry->d_name), spared); /* ours and unreaped, so the pid is still its own */
     if (proc)
         closedir(proc);
 }
