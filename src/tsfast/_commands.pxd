@@ -1,6 +1,7 @@
 """What a client's request does: each action of the grammar, its answer, and who waits for what."""
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
+from tsfast._cancel cimport Cancel
 from tsfast._conns cimport Conn, Conns
 from tsfast._grammar cimport Command
 from tsfast._jobs cimport Job
@@ -26,6 +27,7 @@ cdef class Commands:
     cdef Replies reply
     cdef Waiters waiters
     cdef Many many
+    cdef Cancel cancel
     cdef const char **words           # owned: argv of the request at hand
     cdef size_t words_room
     cdef uint64_t max_unfinished      # TS_MAXCONN, 0: no limit
@@ -43,6 +45,7 @@ cdef class Commands:
     cdef bint _full(self) noexcept nogil
     cdef bint _known(self, const tsf_request *head) noexcept nogil
     cdef void _logdir(self, Text *text) noexcept nogil
+    cdef void _prefix(self, const Request *request, const Command *command) noexcept nogil
     cdef int _submit(self, Conn *conn, const Request *request, Command *command) noexcept nogil
     cdef int _one_more(self, Command *command, uint64_t id) noexcept nogil
     cdef int _foreground(self, Conn *conn, uint64_t id) noexcept nogil

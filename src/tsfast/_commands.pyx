@@ -3,9 +3,10 @@
 """See _commands.pxd."""
 cimport cython
 from libc.stddef cimport size_t
-from libc.stdlib cimport free, malloc, realloc
+from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset, strcmp, strlen, strncmp
 
+from tsfast._cancel cimport Cancel
 from tsfast._conns cimport Conn, Conns
 from tsfast._environ cimport default_logdir, environ_action
 from tsfast._facts cimport tell
@@ -14,25 +15,26 @@ from tsfast._grammar cimport (
     ACTION_KILL, ACTION_KILL_ALL, ACTION_KILL_SERVER, ACTION_LAST_ID, ACTION_LIST, ACTION_OUTPUT, ACTION_PID,
     ACTION_REMOVE, ACTION_SETENV, ACTION_SET_LOGDIR, ACTION_SLOTS, ACTION_SUBMIT, ACTION_SWAP, ACTION_TAIL,
     ACTION_UNSETENV, ACTION_URGENT, ACTION_VERSION, ACTION_WAIT, ACTION_WAIT_ALL, Command, command_free, help_text,
-    parse,
+    parse, ACTION_CANCEL,
 )
 from tsfast._jobs cimport (
     FLAG_SKIPPED, FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING, Job,
 )
 from tsfast._layout cimport (
-    TSF_EXIT_ERROR, TSF_FRAME_DESCRIPTORS, TSF_FRAME_ENDED, TSF_FRAME_ERR,
-    TSF_FRAME_EXIT_AT_CLOSE, TSF_FRAME_FOLLOW, TSF_FRAME_OUT, TSF_FRAME_REQUEST, TSF_FRAME_SEND_DESCRIPTORS,
-    TSF_FRAME_SIGNAL, TSF_JOB_FOREGROUND, TSF_JOB_HOOK, TSF_JOB_NO_OUTPUT, TSF_REMOVED, TSF_SKIPPED,
-    TSF_TTY_STDERR, TSF_TTY_STDOUT, tsf_code, tsf_cold, tsf_follow, tsf_hot, tsf_request,
+    TSF_EXIT_ERROR, TSF_FRAME_DESCRIPTORS, TSF_FRAME_ENDED, TSF_FRAME_ERR, TSF_FRAME_EXIT_AT_CLOSE, TSF_FRAME_FOLLOW,
+    TSF_FRAME_OUT, TSF_FRAME_REQUEST, TSF_FRAME_SEND_DESCRIPTORS, TSF_FRAME_SIGNAL, TSF_JOB_FOREGROUND, TSF_JOB_HOOK,
+    TSF_JOB_NO_OUTPUT, TSF_REMOVED, TSF_SKIPPED, TSF_JOB_GZIP, TSF_TTY_STDERR, TSF_TTY_STDOUT, tsf_code, tsf_cold,
+    tsf_follow, tsf_hot, tsf_request,
 )
-from tsfast._limits cimport ANSWER_MAX, LIST_ROWS_MAX
+from tsfast._limits cimport ANSWER_MAX, LIST_ROWS_MAX, PATH_BYTES
 from tsfast._listing cimport list_head, list_rows, list_tail
+from tsfast._logpath cimport log_path, log_unchecked
 from tsfast._many cimport Many
 from tsfast._quote cimport Text, text_add, text_char, text_str, text_u64
 from tsfast._replies cimport Replies
 from tsfast._row cimport Row, error_level, output_path
 from tsfast._spool cimport SUBMIT_FAILED, SUBMIT_OK, SUBMIT_UNKNOWN_ID, Spool, Submission, SubmitResult
-from tsfast._sys cimport SIGTERM, close
+from tsfast._sys cimport CLOCK_REALTIME, SIGTERM, close, tsf_now_ns
 from tsfast._waiters cimport (
     ROLE_FOLLOW, ROLE_FOLLOWING, ROLE_FOREGROUND, ROLE_NONE, ROLE_TELL, ROLE_WAIT, Waiters,
 )
@@ -104,12 +106,14 @@ cdef bint wants_colour(const Request *request) noexcept nogil:
 
 @cython.final
 cdef class Commands:
-    def __init__(self, Conns conns, Spool spool, bytes version not None, uint64_t max_unfinished):
+    def __init__(self, Conns conns, Spool spool, bytes version not None, uint64_t max_unfinished,
+                 uint32_t cancel_grace):
         self.conns = conns
         self.reply = Replies(conns)
         self.waiters = Waiters()
         self.spool = spool
         self.many = Many(spool.loop, self.reply, self.waiters, spool)
+        self.cancel = Cancel(spool.loop, self.reply, self.many, spool, cancel_grace)
         self.version = version
         self.version_text = self.version
         self.max_unfinished = max_unfinished
@@ -216,6 +220,8 @@ cdef class Commands:
                 self.reply.answer(conn)
         elif action == ACTION_REMOVE and self._known(request.head):
             self.reply.exit(conn, 0)            # the call is made again: the server died before its answer
+        elif action == ACTION_CANCEL:
+            self.cancel.perform(conn, command)
         elif action == ACTION_WAIT_ALL:
             self.many.wait_all(conn, request.head.tty & TSF_TTY_STDERR)
         elif command.n_ranges and not command.has_id:
@@ -249,9 +255,22 @@ cdef class Commands:
                 text_char(text, c'/')           # where its server is
             text_str(text, default_logdir())
 
+    cdef void _prefix(self, const Request *request, const Command *command) noexcept nogil:
+        """Of the output file, into the answer's text, with a NUL at its end."""
+        self.reply.text.size = 0
+        if command.log != NULL:
+            log_path(&self.reply.text, command.log, request.cwd, self.spool.table.header.committed, command.label,
+                     tsf_now_ns(CLOCK_REALTIME))
+        else:
+            self._logdir(&self.reply.text)
+            text_char(&self.reply.text, c'/')
+            text_str(&self.reply.text, command.name if command.name != NULL else <const char *> b"ts-out")
+        text_char(&self.reply.text, 0)
+
     cdef int _submit(self, Conn *conn, const Request *request, Command *command) noexcept nogil:
         cdef Submission job
         cdef SubmitResult result
+        cdef tsf_request checked = request.head[0]
         cdef uint64_t id = 0
         cdef Job *last = self.spool.queue.last_added()
         if request.head.cwd_len <= 1:
@@ -262,7 +281,7 @@ cdef class Commands:
         if variable(request, b"TS_ONFINISH=") != NULL:
             command.flags |= TSF_JOB_HOOK
         memset(&job, 0, sizeof(job))
-        job.request = request.head
+        job.request = &checked
         job.cwd = request.cwd
         job.env = request.env
         job.affinity = request.affinity
@@ -275,16 +294,13 @@ cdef class Commands:
         job.flags = command.flags
         job.holds = 1 if command.flags & TSF_JOB_FOREGROUND else 0     # until its descriptors are here
         if not command.flags & TSF_JOB_NO_OUTPUT:
-            self.reply.text.size = 0
-            self._logdir(&self.reply.text)
-            text_char(&self.reply.text, c'/')
-            if command.name != NULL:
-                text_str(&self.reply.text, command.name)
-            else:
-                text_str(&self.reply.text, b"ts-out")
-            text_char(&self.reply.text, 0)
+            if command.log != NULL and log_unchecked(command.log, command.flags, <char *> request.env, &checked):
+                return self.reply.elsewhere(conn)      # is it there already? The server waits on nobody's path.
+            self._prefix(request, command)
             if self.reply.text.failed:
                 return self.reply.no_memory(conn)
+            if command.log != NULL and self.reply.text.size > PATH_BYTES:
+                return self.reply.fail(conn, b"--log: the path is too long")
             job.prefix = self.reply.text.data
         if command.after_last and last != NULL and self._one_more(command, last.id) < 0:
             return self.reply.no_memory(conn)
@@ -640,6 +656,9 @@ cdef class Commands:
             if action == ACTION_OUTPUT:
                 return self.reply.fail_job(conn, job.id, b"runs, but the name of its output could not be recorded")
             # It is being started; its output has no name yet.
+            if cold.flags & TSF_JOB_GZIP:
+                conn.source.tag = <uint64_t> action
+                return self._wait_for(conn, job.id, ROLE_TELL)
             conn.source.tag = <uint64_t> <uint32_t> lines
             if self._wait_for(conn, job.id, ROLE_FOLLOW) < 0:
                 return self.reply.no_memory(conn)
@@ -649,6 +668,12 @@ cdef class Commands:
             output_path(&self.reply.text, &row)
             text_char(&self.reply.text, c'\n')
             return self.reply.answer(conn)
+        if cold.flags & TSF_JOB_GZIP:
+            self.reply.text.size = 0
+            text_u64(&self.reply.text, job.id)
+            text_char(&self.reply.text, c' ')
+            output_path(&self.reply.text, &row)
+            return self.reply.elsewhere_with_text(conn)
         if not ended and self._wait_for(conn, job.id, ROLE_FOLLOWING) < 0:
             return self.reply.no_memory(conn)
         self._follow(conn, &row, lines)

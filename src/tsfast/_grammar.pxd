@@ -18,6 +18,7 @@ cdef enum ActionKind:
     ACTION_WAIT              # -w
     ACTION_WAIT_ALL          # --wait-all
     ACTION_KILL              # -k
+    ACTION_CANCEL            # --cancel
     ACTION_KILL_ALL          # -T
     ACTION_URGENT            # -u
     ACTION_WHY               # --why
@@ -49,7 +50,7 @@ cdef struct Command:
     int format               # ListFormat, of ACTION_LIST
     bint has_id              # exactly one id
     uint64_t id, id2
-    IdRange *ranges          # -s -i -w -u -r -k: the ids as given, malloc'ed, freed by command_free
+    IdRange *ranges          # -s -i -w -u -r -k --cancel: the ids as given, malloc'ed, freed by command_free
     size_t n_ranges
     bint has_number
     uint32_t number
@@ -62,6 +63,7 @@ cdef struct Command:
     const char *label        # NULL if none
     const char *name         # -O, NULL if none
     const char *env_text     # what the command of TS_ENV printed, NULL: it was not run
+    const char *log          # --log, NULL if none
     uint64_t *after          # -D ids, malloc'ed, freed by command_free
     size_t n_after
     uint64_t *after_ok       # -W ids

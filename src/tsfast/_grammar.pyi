@@ -15,6 +15,7 @@ class Parsed(TypedDict):
     label: bytes | None
     name: bytes | None
     env_text: bytes | None
+    log: bytes | None
     after: list[int]
     after_ok: list[int]
     words: int
@@ -34,6 +35,7 @@ class OptionRow(TypedDict):
 class GrammarError(ValueError): ...
 
 ACTIONS: dict[str, int]
+FLAGS: dict[str, int]
 FORMATS: dict[str, int]
 
 def help_bytes() -> bytes: ...

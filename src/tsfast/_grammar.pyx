@@ -14,16 +14,18 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memset, strchr, strlen, strncmp
 
 from tsfast._layout cimport (
-    TSF_JOB_FOREGROUND, TSF_JOB_MAIL, TSF_JOB_NO_OUTPUT, TSF_JOB_SPLIT_STDERR, TSF_JOB_VOLATILE,
+    TSF_JOB_APPEND, TSF_JOB_FOREGROUND, TSF_JOB_GZIP, TSF_JOB_LOG, TSF_JOB_MAIL, TSF_JOB_NO_OUTPUT,
+    TSF_JOB_SPLIT_STDERR, TSF_JOB_TRUNCATE, TSF_JOB_VOLATILE,
 )
 from tsfast._limits cimport ENV_TEXT_MAX
 
 cdef enum:
     MAX_LABEL = 65536
     MAX_NAME = 200
+    MAX_LOG = 4095
     MAX_SLOTS = 1000000
     SHOWN = 60                # bytes of a wrong value that an error repeats
-    OPTIONS = 49
+    OPTIONS = 53
 
 cdef enum Takes:
     NOTHING
@@ -45,6 +47,10 @@ cdef enum Does:
     SET_SLOTS
     SET_MAIL
     SET_ENV_TEXT
+    SET_LOG
+    SET_APPEND
+    SET_TRUNCATE
+    SET_GZIP
 
 cdef enum Kind:               # of the argument
     NO_KIND
@@ -61,6 +67,7 @@ cdef enum Kind:               # of the argument
     VARIABLE                  # a name without =
     ASSIGNMENT                # NAME=VALUE
     ENV_TEXT
+    LOG
 
 cdef enum Group:              # as the help shows them
     QUEUEING
@@ -87,9 +94,13 @@ cdef Option[OPTIONS] TABLE = [
     Option(c"n", b"", NOTHING, NO_KIND, SET_NO_OUTPUT, QUEUEING, b"", b"do not store the output, print no id"),
     Option(c"f", b"", NOTHING, NO_KIND, SET_FOREGROUND, QUEUEING, b"",
            b"stay in the foreground (-nf: with this terminal)"),
-    Option(c"z", b"", NOTHING, NO_KIND, UNSUPPORTED, QUEUEING, b"", b"compress the stored output"),
+    Option(c"z", b"", NOTHING, NO_KIND, SET_GZIP, QUEUEING, b"", b"compress the stored output"),
     Option(c"E", b"", NOTHING, NO_KIND, SET_SPLIT_STDERR, QUEUEING, b"", b"store stderr apart, in a second file (.e)"),
     Option(c"O", b"", VALUE, NAME, SET_NAME, QUEUEING, b"NAME", b"call the output file NAME.XXXXXX"),
+    Option(0, b"log", VALUE, LOG, SET_LOG, QUEUEING, b"PATH", b"exactly this output file (also: --append, --truncate)"),
+    Option(0, b"append", NOTHING, NO_KIND, SET_APPEND, QUEUEING, b"",
+           b"with --log: write at the end of a file that is there"),
+    Option(0, b"truncate", NOTHING, NO_KIND, SET_TRUNCATE, QUEUEING, b"", b"with --log: empty a file that is there"),
     Option(c"m", b"", NOTHING, NO_KIND, SET_MAIL, QUEUEING, b"", b"mail the result"),
     Option(c"d", b"", NOTHING, NO_KIND, SET_AFTER_LAST, QUEUEING, b"", b"run it after the job added last"),
     Option(c"D", b"", VALUE, IDS, SET_AFTER, QUEUEING, b"ID,...", b"run it after these, however they end"),
@@ -128,10 +139,13 @@ cdef Option[OPTIONS] TABLE = [
     Option(c"U", b"", VALUE, ID_PAIR, ACTION_SWAP, CHANGING, b"ID-ID", b"swap two queued jobs"),
     Option(c"r", b"", VALUE_UNLESS_LAST, ID_SET, ACTION_REMOVE, CHANGING, b"[IDS]", b"remove a job that does not run"),
     Option(c"k", b"", VALUE_UNLESS_LAST, ID_SET, ACTION_KILL, CHANGING, b"[IDS]", b"send SIGTERM to a running job *"),
+    Option(0, b"cancel", VALUE_UNLESS_LAST, ID_SET, ACTION_CANCEL, CHANGING, b"[IDS]",
+           b"take it out of the queue, or end all its processes"),
     Option(c"T", b"", NOTHING, NO_KIND, ACTION_KILL_ALL, CHANGING, b"", b"send SIGTERM to all running jobs"),
     Option(c"C", b"", NOTHING, NO_KIND, ACTION_CLEAR, CHANGING, b"", b"forget the jobs that have ended"),
-    Option(0, b"get_logdir", NOTHING, NO_KIND, ACTION_GET_LOGDIR, CHANGING, b"", b"where new output files go"),
-    Option(0, b"set_logdir", VALUE, PATH, ACTION_SET_LOGDIR, CHANGING, b"PATH", b"let them go there"),
+    Option(0, b"get_logdir", NOTHING, NO_KIND, ACTION_GET_LOGDIR, CHANGING, b"", b"show where new output files go"),
+    Option(0, b"set_logdir", VALUE, PATH, ACTION_SET_LOGDIR, CHANGING, b"PATH",
+           b"where new output files go (--get_logdir shows it)"),
     Option(0, b"getenv", VALUE, VARIABLE, ACTION_GETENV, CHANGING, b"VAR", b"show a variable of the server"),
     Option(0, b"setenv", VALUE, ASSIGNMENT, ACTION_SETENV, CHANGING, b"VAR=VAL", b"set a variable of the server"),
     Option(0, b"unsetenv", VALUE, VARIABLE, ACTION_UNSETENV, CHANGING, b"VAR", b"unset a variable of the server"),
@@ -341,6 +355,10 @@ cdef int read_value(Command *command, const Option *option, const char *value) n
         if size == 0 or size > MAX_NAME or strchr(value, c"/") != NULL:
             return wrong_value(command, option, value, size, "is no file name (1 to 200 bytes without a /)")
         command.name = value
+    elif option.kind == LOG:
+        if size == 0 or size > MAX_LOG or value[size - 1] == c"/":
+            return wrong_value(command, option, value, size, "is no path of a file (1 to 4095 bytes, no / at the end)")
+        command.log = value
     elif option.kind == PATH:
         if size == 0:
             return wrong_value(command, option, value, size, "is no directory")
@@ -404,6 +422,14 @@ cdef int apply(Parser *parser, Command *command, const Option *option, const cha
         command.no_block = True
     elif option.does == SET_AFTER_LAST:
         command.after_last = True
+    elif option.does == SET_LOG:
+        command.flags |= TSF_JOB_LOG
+    elif option.does == SET_APPEND:
+        command.flags |= TSF_JOB_APPEND
+    elif option.does == SET_TRUNCATE:
+        command.flags |= TSF_JOB_TRUNCATE
+    elif option.does == SET_GZIP:
+        command.flags |= TSF_JOB_GZIP
     return 0 if value == NULL else read_value(command, option, value)
 
 
@@ -464,6 +490,24 @@ cdef int parse_long(Parser *parser, Command *command, const char *word) noexcept
     return -1
 
 
+cdef int disagreement(Command *command) noexcept nogil:
+    """Options of a submission that make no sense together."""
+    cdef const char *what = NULL
+    cdef uint32_t flags = command.flags
+    if flags & TSF_JOB_APPEND and flags & TSF_JOB_TRUNCATE:
+        what = b"--append and --truncate exclude each other"
+    elif flags & (TSF_JOB_APPEND | TSF_JOB_TRUNCATE) and not flags & TSF_JOB_LOG:
+        what = b"--append needs --log" if flags & TSF_JOB_APPEND else b"--truncate needs --log"
+    elif flags & TSF_JOB_LOG and flags & TSF_JOB_NO_OUTPUT:
+        what = b"--log and -n exclude each other"
+    elif flags & TSF_JOB_LOG and command.name != NULL:
+        what = b"--log and -O exclude each other"
+    if what == NULL:
+        return 0
+    snprintf(command.error, sizeof(command.error), "%s", what)
+    return -1
+
+
 cdef int parse_words_after_options(Parser *parser, Command *command) noexcept nogil:
     cdef const char *word
     cdef char[SHOWN + 4] left_over
@@ -474,11 +518,16 @@ cdef int parse_words_after_options(Parser *parser, Command *command) noexcept no
         if command.flags & TSF_JOB_MAIL and command.flags & TSF_JOB_NO_OUTPUT:
             snprintf(command.error, sizeof(command.error), "-m mails the output, and -n stores none")
             return -1
+        if command.flags & TSF_JOB_MAIL and command.flags & TSF_JOB_GZIP:
+            snprintf(command.error, sizeof(command.error), "-m mails the output as it is, and -z compresses it")
+            return -1
         command.action = ACTION_SUBMIT
         command.words = parser.at
         if command.flags & TSF_JOB_FOREGROUND and command.flags & TSF_JOB_NO_OUTPUT:
             command.flags |= TSF_JOB_VOLATILE
-        return 0
+        if command.flags & TSF_JOB_NO_OUTPUT:
+            command.flags &= ~<uint32_t> TSF_JOB_GZIP
+        return disagreement(command)
     if command.action == ACTION_HELP or command.action == ACTION_VERSION:
         return 0
     word = parser.argv[parser.at]
@@ -536,6 +585,10 @@ _TITLES = (
 )
 
 
+# Named in the help of another option, and so without a line of their own.
+_NAMED_ELSEWHERE = {"append", "truncate", "get_logdir"}
+
+
 def options():
     """The rows of the table, for completions and the manual page."""
     rows = []
@@ -562,7 +615,7 @@ def _make_help():
     for title in _TITLES:
         lines.append(title)
         for row in rows:
-            if row["group"] == title.rstrip(":") and row["supported"]:
+            if row["group"] == title.rstrip(":") and row["supported"] and row["name"] not in _NAMED_ELSEWHERE:
                 names = [f"-{row['letter']}"] if row["letter"] else ["   "]
                 if row["name"]:
                     names.append(f"--{row['name']}")
@@ -607,6 +660,7 @@ cdef dict _as_dict(const Command *command):
         "label": None if command.label == NULL else <bytes>command.label,
         "name": None if command.name == NULL else <bytes>command.name,
         "env_text": None if command.env_text == NULL else <bytes>command.env_text,
+        "log": None if command.log == NULL else <bytes>command.log,
         "after": [command.after[i] for i in range(command.n_after)],
         "after_ok": [command.after_ok[i] for i in range(command.n_after_ok)],
         "words": command.words,
@@ -644,11 +698,17 @@ def parse_words(list words not None):
 ACTIONS = {
     "list": ACTION_LIST, "submit": ACTION_SUBMIT, "slots": ACTION_SLOTS, "tail": ACTION_TAIL, "cat": ACTION_CAT,
     "pid": ACTION_PID, "output": ACTION_OUTPUT, "info": ACTION_INFO, "state": ACTION_STATE, "remove": ACTION_REMOVE,
-    "wait": ACTION_WAIT, "wait_all": ACTION_WAIT_ALL, "kill": ACTION_KILL, "kill_all": ACTION_KILL_ALL,
+    "wait": ACTION_WAIT, "wait_all": ACTION_WAIT_ALL, "kill": ACTION_KILL, "cancel": ACTION_CANCEL,
+    "kill_all": ACTION_KILL_ALL,
     "urgent": ACTION_URGENT, "swap": ACTION_SWAP, "clear": ACTION_CLEAR, "kill_server": ACTION_KILL_SERVER,
     "count_running": ACTION_COUNT_RUNNING, "last_id": ACTION_LAST_ID, "label": ACTION_LABEL,
     "full_command": ACTION_FULL_COMMAND, "why": ACTION_WHY, "get_logdir": ACTION_GET_LOGDIR,
     "set_logdir": ACTION_SET_LOGDIR, "getenv": ACTION_GETENV, "setenv": ACTION_SETENV, "unsetenv": ACTION_UNSETENV,
     "help": ACTION_HELP, "version": ACTION_VERSION,
+}
+FLAGS = {
+    "no_output": TSF_JOB_NO_OUTPUT, "foreground": TSF_JOB_FOREGROUND, "split_stderr": TSF_JOB_SPLIT_STDERR,
+    "log": TSF_JOB_LOG, "append": TSF_JOB_APPEND, "truncate": TSF_JOB_TRUNCATE,
+    "gzip": TSF_JOB_GZIP,
 }
 FORMATS = {"default": FORMAT_DEFAULT, "json": FORMAT_JSON, "tab": FORMAT_TAB}

@@ -42,6 +42,7 @@ cdef enum JobFlag:
     FLAG_HOOKED = 16      # for the owner's use: something is to run when it has ended
     FLAG_DUE = 32         # for the owner's use: it has ended and that has not been started yet
     FLAG_FORGET = 64      # for the owner's use: to be forgotten once that was started
+    FLAG_CANCEL = 128     # for the owner's use: it is to be ended
 
 cdef enum AddResult:
     ADD_REFUSED = -2      # nothing has changed: the id or the state makes no sense here (see each call)
@@ -114,6 +115,7 @@ cdef class Queue:
     cdef int requeue(self, uint64_t id) noexcept nogil            # STARTING -> READY, slots given back, same order
     cdef int finish(self, uint64_t id, bint bad) noexcept nogil   # STARTING|RUNNING -> ENDED
     cdef int remove(self, uint64_t id) noexcept nogil             # BLOCKED|READY -> gone; counts as bad for dependents
+    cdef int cancel(self, uint64_t id) noexcept nogil             # BLOCKED|READY -> ENDED, bad
     cdef int forget(self, uint64_t id) noexcept nogil             # ENDED -> gone
     cdef int hold(self, uint64_t id) noexcept nogil               # BLOCKED|READY: one more condition
     cdef int release(self, uint64_t id) noexcept nogil            # one condition (hold) less

@@ -464,6 +464,14 @@ cdef class Queue:
         leave(self, i)
         return 0
 
+    cdef int cancel(self, uint64_t id) noexcept nogil:
+        cdef uint32_t i = find_in(self, id, JOB_BLOCKED, JOB_READY)
+        if i == NIL:
+            return -1
+        take_out(self, i)
+        to_ended(self, i, True)
+        return 0
+
     cdef int forget(self, uint64_t id) noexcept nogil:
         cdef uint32_t i = find_in(self, id, JOB_ENDED, JOB_ENDED)
         if i == NIL:

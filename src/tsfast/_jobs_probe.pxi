@@ -247,6 +247,9 @@ cdef class QueueProbe:
     def remove(self, uint64_t id):
         return self.queue.remove(id) == 0
 
+    def cancel(self, uint64_t id):
+        return self.queue.cancel(id) == 0
+
     def forget(self, uint64_t id):
         return self.queue.forget(id) == 0
 

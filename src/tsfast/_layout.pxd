@@ -34,11 +34,14 @@ cdef extern from "native/table.h" nogil:
         TSF_SKIPPED
         TSF_REMOVED
         TSF_FORGOTTEN
+        TSF_CANCELLED
 
     cdef enum tsf_note:
         TSF_NOTE_LIMIT
         TSF_NOTE_NICE
         TSF_NOTE_AFFINITY
+        TSF_NOTE_CANCEL
+        TSF_NOTE_GZIP
 
     cdef enum tsf_due:
         TSF_DUE_HOOK
@@ -51,6 +54,7 @@ cdef extern from "native/table.h" nogil:
         TSF_STAGE_CHDIR
         TSF_STAGE_SPAWN
         TSF_STAGE_EXEC
+        TSF_STAGE_GZIP
 
     cdef enum tsf_job_flag:
         TSF_JOB_NO_OUTPUT
@@ -59,6 +63,10 @@ cdef extern from "native/table.h" nogil:
         TSF_JOB_SPLIT_STDERR
         TSF_JOB_HOOK
         TSF_JOB_MAIL
+        TSF_JOB_LOG
+        TSF_JOB_GZIP
+        TSF_JOB_APPEND
+        TSF_JOB_TRUNCATE
 
     cdef struct tsf_hot:
         uint8_t state
@@ -133,6 +141,8 @@ cdef extern from "native/runs.h" nogil:
         TSF_RUNS
         TSF_RUNS_VERSION
         TSF_RUN_SIGNAL
+        TSF_COMMAND_CANCEL
+        TSF_COMMAND_GRACE_SHIFT
         TSF_RUNNER_SOCKET
         TSF_RUNNER_STATE_DIR
     const uint64_t TSF_RUNS_MAGIC

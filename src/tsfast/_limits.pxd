@@ -10,10 +10,12 @@ cdef enum:
     TOKENS_KEPT = 16384            # newest submissions whose token still answers a repeated call (a power of two)
     CONTEXTS_CACHED = 8            # base contexts kept in memory to compute differences against
     DIFF_MAX = 4096                # longest difference to a base context; beyond that a new base is made
+    PATH_BYTES = 4096              # longest path that the kernel takes, with its NUL
     READER_TRIES = 5               # a reader may meet a record while the server writes it
     BLOB_MAX = 16 << 20            # longest blob of one job
     MAX_FINISHED_DEFAULT = 1000
     PROGRESS_MS = 500              # between two progress lines of -w
+    CANCEL_POLL_MS = 500           # how often cancelled jobs that still run are looked at
     SPAWN_RETRY_MS = 200           # after the system refused a process
     RECORD_RETRY_MS = 1000         # after the disk refused an outcome
     REBIND_RETRY_MS = 1000         # after the socket's name could not be restored

@@ -11,7 +11,7 @@ from tsfast._contexts cimport Contexts
 from tsfast._grammar cimport FORMAT_DEFAULT, FORMAT_JSON, FORMAT_TAB
 from tsfast._layout cimport (
     TSF_FINISHED, TSF_JOB_MAIL, TSF_JOB_NO_OUTPUT, TSF_JOB_SPLIT_STDERR, TSF_NONE, TSF_QUEUED, TSF_SEGMENT_BITS,
-    TSF_SKIPPED, tsf_cold, tsf_hot, tsf_hot_check,
+    TSF_SKIPPED, tsf_cold, tsf_hot, tsf_hot_check, TSF_CANCELLED,
 )
 from tsfast._quote cimport Text, text_add, text_char, text_free, text_str, text_u64
 from tsfast._row cimport Row, row_after, row_after_ok, row_argv, row_cwd, row_label, row_prefix
@@ -123,7 +123,7 @@ cdef class _Places:
             return
         if tsf_hot_check(hot, id) != hot.check and table.read_hot(id, hot) < 0:
             return
-        if hot.state < TSF_QUEUED or hot.state > TSF_SKIPPED:
+        if hot.state < TSF_QUEUED or (hot.state > TSF_SKIPPED and hot.state != TSF_CANCELLED):
             return
         place.id = id
         place.order = hot.order

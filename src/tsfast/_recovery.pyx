@@ -4,11 +4,11 @@
 cimport cython
 from libc.string cimport memset
 
-from tsfast._jobs cimport FLAG_DUE, FLAG_SKIPPED, JOB_ENDED, JOB_READY, JOB_RUNNING, Job
+from tsfast._jobs cimport FLAG_CANCEL, FLAG_DUE, FLAG_SKIPPED, JOB_ENDED, JOB_READY, JOB_RUNNING, Job
 from tsfast._layout cimport (
-    TSF_DUE_HOOK, TSF_DUE_MAIL, TSF_FINISHED, TSF_FORGOTTEN, TSF_JOB_FOREGROUND, TSF_JOB_VOLATILE, TSF_NONE,
-    TSF_QUEUED, TSF_REMOVED, TSF_RUNNING, TSF_SEGMENT_BITS, TSF_SKIPPED, TSF_STARTING, tsf_cold, tsf_fault, tsf_hot,
-    tsf_hot_check,
+    TSF_DUE_HOOK, TSF_DUE_MAIL, TSF_FINISHED, TSF_FORGOTTEN, TSF_JOB_FOREGROUND, TSF_JOB_VOLATILE, TSF_NONE, TSF_QUEUED,
+    TSF_REMOVED, TSF_RUNNING, TSF_SEGMENT_BITS, TSF_SKIPPED, TSF_STARTING, tsf_cold, tsf_fault, tsf_hot, tsf_hot_check,
+    TSF_CANCELLED, TSF_NOTE_CANCEL,
 )
 from tsfast._limits cimport FOREGROUND_GRACE_MS, TOKENS_KEPT
 from tsfast._row cimport Row
@@ -138,6 +138,8 @@ cdef class Recovery:
                 job = self.queue.get(id)
                 job.attempt = hot.attempt
                 job.run = entry
+                if hot.notes & TSF_NOTE_CANCEL:
+                    job.flags |= FLAG_CANCEL
                 if cold.flags & TSF_JOB_VOLATILE:
                     self.spool.absent_callers.append(id)
                 self.running_since.append((self.runners.run(entry).start_ns, id))
@@ -148,7 +150,14 @@ cdef class Recovery:
             shadow.id = id
             shadow.attempt = hot.attempt
             shadow.order = hot.order
-            if verdict == VERDICT_QUEUED:
+            if verdict == VERDICT_QUEUED and hot.notes & TSF_NOTE_CANCEL:
+                memset(hot, 0, sizeof(tsf_hot))
+                hot.state = TSF_CANCELLED
+                hot.attempt = shadow.attempt
+                hot.order = self.spool.next_end
+                if self.spool.table.write_hot(id, hot) < 0:
+                    raise OSError(errno, "cannot write the job table")
+            elif verdict == VERDICT_QUEUED:
                 hot.state = TSF_QUEUED
                 if self.spool.write_queued(&shadow) < 0:
                     raise OSError(errno, "cannot write the job table")
@@ -175,7 +184,7 @@ cdef class Recovery:
         if hot.notes & (TSF_DUE_HOOK | TSF_DUE_MAIL):
             job.flags |= FLAG_DUE
             self.spool.hooks.add(id, hot.notes & (TSF_DUE_HOOK | TSF_DUE_MAIL))
-        if hot.state == TSF_SKIPPED:
+        if hot.state == TSF_SKIPPED or (hot.state == TSF_CANCELLED and hot.pid == 0):
             job.flags |= FLAG_SKIPPED
         return hot.state
 

@@ -15,6 +15,7 @@ cdef class Replies:
     cdef int fail_job(self, Conn *conn, uint64_t id, const char *what) noexcept nogil     # `ts: job 5 what`
     cdef int fail_errno(self, Conn *conn, const char *what) noexcept nogil        # `ts: what: strerror(errno)`
     cdef int no_memory(self, Conn *conn) noexcept nogil
+    cdef int elsewhere_with_text(self, Conn *conn) noexcept nogil     # likewise; self.text tells it what it needs
     cdef int elsewhere(self, Conn *conn) noexcept nogil                           # the Python command line does it
 
     # private

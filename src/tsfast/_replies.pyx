@@ -62,6 +62,13 @@ cdef class Replies:
         self.text.failed = False
         return self.fail(conn, b"the server is out of memory")
 
+    cdef int elsewhere_with_text(self, Conn *conn) noexcept nogil:
+        if self.text.failed:
+            return self.no_memory(conn)
+        self.conns.send(conn, TSF_FRAME_EXEC, self.text.data, self.text.size)
+        self.conns.finish(conn)
+        return 0
+
     cdef int elsewhere(self, Conn *conn) noexcept nogil:
         self.conns.send(conn, TSF_FRAME_EXEC, NULL, 0)
         self.conns.finish(conn)

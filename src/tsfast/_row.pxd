@@ -24,11 +24,12 @@ cdef const char *row_env_text(const Row *row) noexcept nogil
 cdef uint64_t row_after(const Row *row, size_t i) noexcept nogil      # i < n_after
 cdef uint64_t row_after_ok(const Row *row, size_t i) noexcept nogil   # i < n_after_ok
 
-# `queued` `running` `finished` `skipped` as people see it (STARTING is running; FAILED, KILLED, LOST ... are finished)
+# `queued` `running` `finished` `skipped` `cancelled` as people see it (STARTING is running; FAILED, KILLED, LOST ...
+# are finished)
 cdef const char *state_name(int state) noexcept nogil
 cdef bint has_level(const tsf_hot *hot) noexcept nogil                # it has ended, and not by being skipped
 cdef bint was_waited_for(const tsf_hot *hot) noexcept nogil           # hot.status is from wait(2)
-# 0..255, or -1 when a signal ended it or nobody knows
+# 0..255, or -1 when a signal ended it, it was cancelled, or nobody knows
 cdef int error_level(const tsf_hot *hot) noexcept nogil
 cdef int end_signal(const tsf_hot *hot) noexcept nogil                # 0: none ended it
 # How long it has run; False if it has not, or nobody knows.
@@ -36,7 +37,7 @@ cdef bint time_taken(const tsf_hot *hot, uint64_t now_ns, uint64_t *taken_ns) no
 cdef uint64_t end_time(const tsf_hot *hot) noexcept nogil             # 0: it has not ended, or nobody knows when
 cdef size_t suffix_length(const Row *row) noexcept nogil              # 0: there is no output file (yet)
 
-cdef void output_path(Text *text, const Row *row) noexcept nogil      # prefix.suffix; nothing if there is no file
+cdef void output_path(Text *text, const Row *row) noexcept nogil      # nothing if there is no file (yet)
 cdef void command_words(Text *text, const Row *row) noexcept nogil    # quoted words joined by spaces
 
 # For lines that are cut: `limit` is the size of the text beyond which the rest is not wanted, 0: none.

@@ -5,7 +5,10 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from tsfast._layout cimport (
+    TSF_CANCELLED,
     TSF_FINISHED,
+    TSF_JOB_GZIP,
+    TSF_JOB_LOG,
     TSF_KILLED,
     TSF_LOST,
     TSF_QUEUED,
@@ -67,19 +70,21 @@ cdef const char *state_name(int state) noexcept nogil:
         return b"running"
     if state == TSF_SKIPPED:
         return b"skipped"
+    if state == TSF_CANCELLED:
+        return b"cancelled"
     return b"finished"
 
 
 cdef bint has_level(const tsf_hot *hot) noexcept nogil:
-    return TSF_FINISHED <= hot.state <= TSF_LOST
+    return TSF_FINISHED <= hot.state <= TSF_LOST or hot.state == TSF_CANCELLED
 
 
 cdef bint was_waited_for(const tsf_hot *hot) noexcept nogil:
-    return TSF_FINISHED <= hot.state <= TSF_KILLED
+    return TSF_FINISHED <= hot.state <= TSF_KILLED or (hot.state == TSF_CANCELLED and hot.pid != 0)
 
 
 cdef int error_level(const tsf_hot *hot) noexcept nogil:
-    if was_waited_for(hot) and WIFEXITED(hot.status):
+    if hot.state != TSF_CANCELLED and was_waited_for(hot) and WIFEXITED(hot.status):
         return WEXITSTATUS(hot.status)
     return -1
 
@@ -113,8 +118,11 @@ cdef void output_path(Text *text, const Row *row) noexcept nogil:
     cdef size_t length = suffix_length(row)
     if length:
         text_add(text, row_prefix(row), row.cold.prefix_len)
-        text_char(text, c".")
-        text_add(text, row.hot.suffix, length)
+        if not row.cold.flags & TSF_JOB_LOG:
+            text_char(text, c".")
+            text_add(text, row.hot.suffix, length)
+            if row.cold.flags & TSF_JOB_GZIP:
+                text_str(text, b".gz")
 
 
 cdef bint beyond(const Text *text, size_t limit) noexcept nogil:

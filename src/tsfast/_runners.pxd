@@ -45,6 +45,7 @@ cdef struct Runner:
     rusage leader_usage
     uint64_t job
     uint64_t gen
+    uint64_t kill_ns      # for the owner's use; 0 at the start of each job
     Source socket         # fd -1: closed
     Source pidfd          # likewise
     Runner *prev          # idle list, or list of all others
@@ -87,7 +88,8 @@ cdef class Runners:
     # Hand the job to that runner. 0, or -1: the runner is gone and the job was never seen by it (start anew).
     cdef int assign(self, uint32_t entry, uint64_t gen, uint64_t job, uint16_t attempt, const tsf_cold *cold,
                     const int *fds, int n_fds) noexcept nogil
-    cdef int signal(self, uint32_t entry, int number) noexcept nogil     # to the job's process group; -1: not running
+    # To the job's process group; -1: not running. `order`: a signal number, or more (native/runs.h).
+    cdef int signal(self, uint32_t entry, uint32_t order) noexcept nogil
     cdef const tsf_run *run(self, uint32_t entry) noexcept nogil
     # Recovery: what became of the job that the table says was started as (entry, generation)?
     cdef Verdict recover(self, uint32_t entry, uint32_t gen, uint64_t job, Outcome *outcome) noexcept nogil

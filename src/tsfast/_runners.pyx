@@ -9,7 +9,8 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset, strerror
 
 from tsfast._layout cimport (
-    TSF_REPORT_ENDED, TSF_REPORT_STARTED, TSF_RUN_ASSIGNED, TSF_RUN_CLAIMED, TSF_RUN_EXECING, TSF_RUN_EXITED,
+    TSF_COMMAND_CANCEL, TSF_NOTE_CANCEL, TSF_REPORT_ENDED, TSF_REPORT_STARTED, TSF_RUN_ASSIGNED, TSF_RUN_CLAIMED,
+    TSF_RUN_EXECING, TSF_RUN_EXITED,
     TSF_RUN_FREE, TSF_RUN_REVOKED, TSF_RUN_SIGNAL, TSF_RUNS, TSF_RUNS_BYTES, TSF_RUNS_MAGIC, TSF_RUNS_VERSION,
     TSF_STAGE_EXEC,
     tsf_assign, tsf_cold, tsf_fault, tsf_report, tsf_run, tsf_run_cas, tsf_run_check, tsf_run_gen, tsf_run_load,
@@ -20,8 +21,8 @@ from tsfast._loop cimport Loop, Source
 from tsfast._sys cimport (
     AF_UNIX, CLOCK_REALTIME, EAGAIN, EINTR, EPOLLIN, F_DUPFD_CLOEXEC, MAP_FAILED, MAP_SHARED,
     MSG_DONTWAIT, O_CLOEXEC, O_CREAT, O_NOFOLLOW, O_PATH, O_RDWR, PROT_READ, PROT_WRITE, SOCK_CLOEXEC, SOCK_SEQPACKET,
-    WNOHANG, close, errno, fallocate, fcntl, kill, mmap, munmap, open_, openat, pid_t, recv, rusage, socketpair,
-    ssize_t, tsf_lock_holder, tsf_now_ns, tsf_pidfd_open, tsf_pidfd_signal, tsf_send_fds, tsf_spawn_runner,
+    SIGCONT, WNOHANG, close, errno, fallocate, fcntl, kill, mmap, munmap, open_, openat, pid_t, recv, rusage,
+    socketpair, ssize_t, tsf_lock_holder, tsf_now_ns, tsf_pidfd_open, tsf_pidfd_signal, tsf_send_fds, tsf_spawn_runner,
     tsf_process_lives, wait4,
     set_errno,
 )
@@ -371,6 +372,7 @@ cdef class Runners:
         runner.unrecorded = False
         runner.unannounced = False
         runner.leader_reaped = False
+        runner.kill_ns = 0
         if runner.kind == RUNNER_BUSY and runner.socket.fd >= 0:
             self._become(runner, RUNNER_IDLE)
         elif runner.kind == RUNNER_BUSY:
@@ -543,9 +545,10 @@ cdef class Runners:
         return True
 
     # ---- signals -----------------------------------------------------------------------------------------------
-    cdef int signal(self, uint32_t entry, int number) noexcept nogil:
+    cdef int signal(self, uint32_t entry, uint32_t order) noexcept nogil:
         cdef Runner *runner = self.table[entry]
         cdef tsf_run *run = &self.runs[entry]
+        cdef int done
         if runner == NULL or not runner.has_job:
             return -1
         if runner.kind == RUNNER_ORPHAN:
@@ -554,8 +557,15 @@ cdef class Runners:
                 return -1
             if not runner.leader_ours and runner.pidfd.fd >= 0 and tsf_pidfd_signal(runner.pidfd.fd, 0) < 0:
                 return -1
-            return kill(-run.pid, number)
-        run.command = (runner.gen << 32) | <uint64_t> number
+            if order & TSF_COMMAND_CANCEL:
+                run.notes |= TSF_NOTE_CANCEL
+            done = kill(-run.pid, <int> (order & 0xff))
+            if order & TSF_COMMAND_CANCEL:
+                kill(-run.pid, SIGCONT)
+            return done
+        # An order to end the job that the runner has yet to see is not written over.
+        if <uint32_t> (run.command >> 32) != <uint32_t> runner.gen or not run.command & TSF_COMMAND_CANCEL:
+            run.command = (runner.gen << 32) | order
         if runner.pidfd.fd >= 0:
             return tsf_pidfd_signal(runner.pidfd.fd, TSF_RUN_SIGNAL)
         if runner.kind == RUNNER_ADOPTED and tsf_lock_holder(self.runs_fd, entry) != runner.pid:

@@ -78,6 +78,8 @@ cdef class Spool:
     cdef int urgent(self, uint64_t id) noexcept nogil
     cdef int swap(self, uint64_t a, uint64_t b, const uint64_t *token) noexcept nogil
     cdef int set_slots(self, uint32_t slots) noexcept nogil
+    # A queued job has ended now, as cancelled. 0, -1 with errno, -2: it is not queued.
+    cdef int cancel_queued(self, uint64_t id) noexcept nogil
     cdef int signal(self, uint64_t id, int number) noexcept nogil
     cdef void answered(self, uint64_t id) noexcept nogil     # the caller of an ended foreground job has its answer
     cdef int clear(self) noexcept nogil

@@ -11,13 +11,13 @@ from tsfast._hooks cimport Hooks
 from tsfast._idmap cimport idmap_free
 from tsfast._jobs cimport (
     ADD_SKIPPED, FLAG_BAD, FLAG_DUE, FLAG_FORGET, FLAG_HOOKED, FLAG_SKIPPED, FLAG_VOLATILE, FLAG_WAITED, JOB_BLOCKED,
-    JOB_ENDED, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING, Job, Queue,
+    JOB_ENDED, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING, Job, Queue, FLAG_CANCEL, JOB_READY,
 )
 from tsfast._layout cimport (
-    TSF_DUE_HOOK, TSF_DUE_MAIL, TSF_FAILED, TSF_FINISHED, TSF_FORGOTTEN, TSF_JOB_FOREGROUND, TSF_JOB_HOOK,
-    TSF_JOB_MAIL, TSF_JOB_VOLATILE, TSF_KILLED, TSF_LOST, TSF_NOT_STARTABLE, TSF_QUEUED, TSF_REMOVED, TSF_RUNNING,
-    TSF_SKIPPED, TSF_STAGE_EXEC, TSF_STAGE_NONE, TSF_STAGE_RECORD, TSF_STARTING, tsf_cold, tsf_fault, tsf_hot, tsf_run,
-    tsf_run_gen, tsf_run_load,
+    TSF_DUE_HOOK, TSF_DUE_MAIL, TSF_FAILED, TSF_FINISHED, TSF_FORGOTTEN, TSF_JOB_FOREGROUND, TSF_JOB_HOOK, TSF_JOB_MAIL,
+    TSF_JOB_VOLATILE, TSF_KILLED, TSF_LOST, TSF_NOT_STARTABLE, TSF_QUEUED, TSF_REMOVED, TSF_RUNNING, TSF_SKIPPED,
+    TSF_STAGE_EXEC, TSF_STAGE_NONE, TSF_STAGE_RECORD, TSF_STARTING, tsf_cold, tsf_fault, tsf_hot, tsf_run, tsf_run_gen,
+    tsf_run_load, TSF_CANCELLED, TSF_NOTE_CANCEL,
 )
 from tsfast._limits cimport BLOB_MAX, SPAWN_RETRY_MS
 from tsfast._loop cimport Loop
@@ -285,7 +285,8 @@ cdef class Spool:
             return
         job.run = 0
         self.queue.requeue(id)
-        self.write_queued(job)
+        if not job.flags & FLAG_CANCEL or self.cancel_queued(id) < 0:
+            self.write_queued(job)
 
     cdef int write_queued(self, const Job *job) noexcept nogil:
         cdef tsf_hot hot
@@ -303,7 +304,7 @@ cdef class Spool:
         self.revoked_in_row = 0
         memset(&hot, 0, sizeof(hot))
         hot.state = TSF_RUNNING
-        hot.notes = <uint8_t> run.notes
+        hot.notes = <uint8_t> (run.notes | (TSF_NOTE_CANCEL if job.flags & FLAG_CANCEL else 0))
         hot.attempt = job.attempt
         hot.run = job.run
         hot.gen = <uint32_t> tsf_run_gen(tsf_run_load(run))
@@ -348,6 +349,8 @@ cdef class Spool:
             hot.state = TSF_LOST
         elif outcome.stage != TSF_STAGE_NONE and outcome.stage != TSF_STAGE_EXEC:
             hot.state = TSF_NOT_STARTABLE
+        elif outcome.notes & TSF_NOTE_CANCEL:
+            hot.state = TSF_CANCELLED
         elif outcome.status & 0x7f:
             hot.state = TSF_KILLED
         else:
@@ -546,11 +549,28 @@ cdef class Spool:
         self.queue.set_slots(slots)
         return 0
 
+    cdef int cancel_queued(self, uint64_t id) noexcept nogil:
+        cdef Job *job = self.queue.get(id)
+        cdef tsf_hot hot
+        if job == NULL or (job.state != JOB_BLOCKED and job.state != JOB_READY):
+            return -2
+        memset(&hot, 0, sizeof(hot))
+        hot.state = TSF_CANCELLED
+        hot.attempt = job.attempt
+        hot.order = self.next_end
+        if self.table.write_hot(id, &hot) < 0:
+            return -1
+        self.next_end += 1
+        self.queue.cancel(id)
+        job.flags |= FLAG_SKIPPED
+        self._settled(id, &hot)
+        return 0
+
     cdef int signal(self, uint64_t id, int number) noexcept nogil:
         cdef Job *job = self.queue.get(id)
         if job == NULL or not (job.state == JOB_STARTING or job.state == JOB_RUNNING):
             return -2
-        return self.runners.signal(job.run, number)
+        return self.runners.signal(job.run, <uint32_t> number)
 
     # ---- after a restart ---------------------------------------------------------------------------------------
     cdef _give_up_callers(self):

@@ -7,6 +7,10 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memcpy, memset, strlen
 
 from tsfast._layout cimport (
+    TSF_CANCELLED,
+    TSF_JOB_LOG,
+    TSF_NOTE_GZIP,
+    TSF_STAGE_GZIP,
     TSF_JOB_NO_OUTPUT,
     TSF_LOST,
     TSF_NOT_STARTABLE,
@@ -336,6 +340,8 @@ cdef const char *stage_text(int stage) noexcept nogil:
         return b"cannot enter the working directory"
     if stage == TSF_STAGE_SPAWN:
         return b"cannot create a process"
+    if stage == TSF_STAGE_GZIP:
+        return b"cannot run gzip"
     if stage == TSF_STAGE_EXEC:
         return b"cannot execute the command"
     return b"unknown reason"
@@ -358,10 +364,20 @@ cdef void info_status(Text *text, const Row *row) noexcept nogil:
         if hot.stage == TSF_STAGE_OUTPUT:
             text_char(text, c" ")
             text_oneline(text, row_prefix(row), row.cold.prefix_len)
-            text_str(text, b".XXXXXX")
+            if not row.cold.flags & TSF_JOB_LOG:
+                text_str(text, b".XXXXXX")
         if hot.cause:
             text_str(text, b": ")
             add_error(text, hot.cause)
+        text_char(text, c"\n")
+    elif hot.state == TSF_CANCELLED:
+        text_str(text, b"Exit status: cancelled")
+        if end_signal(hot):
+            text_str(text, b", killed by signal ")
+            text_i64(text, end_signal(hot))
+        elif was_waited_for(hot):
+            text_str(text, b", died with exit code ")
+            text_i64(text, hot.status >> 8 & 0xff)
         text_char(text, c"\n")
     elif end_signal(hot):
         text_str(text, b"Exit status: killed by signal ")
@@ -478,6 +494,8 @@ cdef void info(Text *text, const Row *row, const char *cwd, size_t cwd_len, uint
         text_u64(text, hot.maxrss_kb)
         text_str(text, b" KiB\n")
     info_notes(text, hot.notes)
+    if hot.notes & TSF_NOTE_GZIP and has_level(hot):
+        text_str(text, b"Output incomplete: gzip failed, or had not finished 10 s after the job's end\n")
 
 
 # --- For the tests

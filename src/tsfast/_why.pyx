@@ -6,7 +6,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from tsfast._jobs cimport (
     FLAG_BAD, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING, Job,
 )
-from tsfast._layout cimport TSF_SKIPPED, tsf_cold, tsf_hot
+from tsfast._layout cimport TSF_CANCELLED, TSF_SKIPPED, tsf_cold, tsf_hot
 from tsfast._quote cimport Text, text_char, text_i64, text_str, text_u64
 from tsfast._row cimport Row, error_level, row_after, row_after_ok
 from tsfast._spool cimport Spool
@@ -113,6 +113,9 @@ cdef void skipped(Text *text, Spool spool, const Row *row) noexcept nogil:
                 continue
             if hot.state == TSF_SKIPPED:
                 job_line(text, b"job ", id, b" of its -W was skipped itself\n")
+                continue
+            if hot.state == TSF_CANCELLED:
+                job_line(text, b"job ", id, b" of its -W was cancelled\n")
                 continue
             job_line(text, b"job ", id, b" of its -W ended with error level ")
             text_i64(text, error_level(&hot))

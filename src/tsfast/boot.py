@@ -14,6 +14,7 @@ from tsfast import __version__, _core, _environ, _grammar, state
 
 SLOTS_DEFAULT = 1
 MAX_FINISHED_DEFAULT = 1000
+CANCEL_GRACE_S = 10
 LOCK_PATIENCE_S = 10.0
 LOG_LIMIT = 1 << 20
 
@@ -98,6 +99,7 @@ def serve(socket: str, report: int) -> None:
             boot_id=boot_id(),
             version=version_line(),
             max_unfinished=number("TS_MAXCONN", 0, 0),
+            cancel_grace=min(number("TS_CANCEL_GRACE", CANCEL_GRACE_S, 0), 65535),
             fault=os.fsencode(os.environ.get("TSFAST_FAULT", "")),
         )
         slots = number("TS_SLOTS", SLOTS_DEFAULT, 1)

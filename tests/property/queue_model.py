@@ -107,6 +107,14 @@ class QueueModel:
         self._resolve(id, bad=True)
         return True
 
+    def cancel(self, id):
+        if not self._is(id, "blocked", "ready"):
+            return False
+        self.jobs[id].holds = 0
+        self.order.remove(id)
+        self._end(self.jobs[id], bad=True)
+        return True
+
     def forget(self, id):
         if not self._is(id, "ended"):
             return False

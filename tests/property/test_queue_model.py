@@ -126,6 +126,11 @@ class QueueMachine(RuleBasedStateMachine):
     def remove(self, choice):
         self.same("remove", self.choose(choice, "blocked", "ready"))
 
+    @some("blocked", "ready")
+    @rule(choice=choices)
+    def cancel(self, choice):
+        self.same("cancel", self.choose(choice, "blocked", "ready"))
+
     @some("ended")
     @rule(choice=choices)
     def forget(self, choice):

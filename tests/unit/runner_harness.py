@@ -28,7 +28,10 @@ FREE, ASSIGNED, CLAIMED, EXECING, EXITED, REVOKED = range(6)
 RECORD, OUTPUT, CHDIR, SPAWN, EXEC = range(1, 6)
 NOTE_LIMIT, NOTE_NICE, NOTE_AFFINITY = 1, 2, 4
 NO_OUTPUT, FOREGROUND, SPLIT_STDERR = 1, 2, 8
+LOG, APPEND, TRUNCATE, GZIP = 256, 512, 1024, 2048
+NOTE_GZIP, STAGE_GZIP = 64, 6
 STARTED, ENDED, RUN_SIGNAL = 1, 2, 40
+NOTE_CANCEL, COMMAND_CANCEL, GRACE_SHIFT = 32, 0x100, 16
 U64, U32, I32, U16 = ctypes.c_uint64, ctypes.c_uint32, ctypes.c_int32, ctypes.c_uint16
 
 
@@ -87,7 +90,7 @@ def build(folder: Path) -> SimpleNamespace:
     """The runner, the runner with fault points, and the checksums of the headers."""
     compiler = os.environ.get("TSFAST_NATIVE_CC", "musl-gcc -static" if shutil.which("musl-gcc") else "cc").split()
     sources = sorted(str(path) for path in (NATIVE / "runner").glob("*.c"))
-    flags = ["-O2", "-std=gnu11", "-Wall", "-Wextra", "-Werror"]
+    flags = ["-O2", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-DGZIP_PATIENCE_MS=300"]
     for name, extra in (("ts-run", []), ("ts-run-faults", ["-DTSFAST_FAULTS"])):
         subprocess.run([*compiler, *flags, *extra, "-o", str(folder / name), *sources], check=True)
     code = folder / "check.c"

@@ -24,6 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "_heap": {"_slab"},
     # pure: what words mean, what a job looks like, which job is next; and the loop, which knows nothing
     "_grammar": LEAVES,
+    "_logpath": LEAVES,
     "_text": LEAVES,
     "_jobs": LEAVES | OF_QUEUE,
     "_loop": LEAVES,
@@ -44,8 +45,10 @@ ALLOWED: dict[str, set[str]] = {
     "_why": LEAVES | {"_text", "_jobs", "_spool"},
     "_facts": LEAVES | {"_grammar", "_text", "_jobs", "_spool", "_why"},
     "_many": LEAVES | {"_grammar", "_jobs", "_loop", "_conns", "_spool", "_replies", "_waiters", "_facts"},
+    "_cancel": LEAVES | {"_grammar", "_jobs", "_loop", "_conns", "_runners", "_spool", "_replies", "_many"},
     "_commands": LEAVES
-    | {"_grammar", "_environ", "_jobs", "_conns", "_listing", "_spool", "_replies", "_waiters", "_facts", "_many"},
+    | {"_grammar", "_environ", "_jobs", "_conns", "_listing", "_spool", "_replies", "_waiters", "_facts", "_many"}
+    | {"_cancel", "_logpath"},
     "_core": LEAVES | {"_loop", "_table", "_contexts", "_conns", "_runners", "_spool", "_recovery", "_commands"},
     # Python: on the way of the first call, then the command line
     "__init__": set(),
@@ -53,7 +56,7 @@ ALLOWED: dict[str, set[str]] = {
     "mail": set(),
     "savelist": {"_listing"},
     "boot": {"_core", "_environ", "_grammar", "savelist", "state"},
-    "cli": {"boot", "state", "_grammar", "_listing"},
+    "cli": {"boot", "state", "_grammar", "_listing", "_logpath"},
     "__main__": {"cli"},
 }
 

@@ -23,6 +23,7 @@ NOTHING_SET = {
     "label": None,
     "name": None,
     "env_text": None,
+    "log": None,
     "after": [],
     "after_ok": [],
     "words": 0,
@@ -71,6 +72,8 @@ LONG = {
     "wait-all": "wait_all",
     "why": "why",
 }
+LONG_OF_SUBMISSIONS = {"log", "append", "truncate"}
+LONG_WITH_IDS = {"cancel"}
 UNSUPPORTED_LONG = {
     "gpus",
     "gpu_indices",
@@ -119,7 +122,7 @@ def test_the_table_is_complete():
         *WITHOUT_ARGUMENT,
         *"MSUnfEBdDWLNOzmgG",
     }
-    assert {row["name"] for row in rows} - {""} == {*LONG, *UNSUPPORTED_LONG}
+    assert {row["name"] for row in rows} - {""} == {*LONG, *UNSUPPORTED_LONG, *LONG_OF_SUBMISSIONS, *LONG_WITH_IDS}
     letters = [row["letter"] for row in rows if row["letter"]]
     names = [row["name"] for row in rows if row["name"]]
     assert len(set(letters)) == len(letters)
@@ -191,8 +194,7 @@ def test_prefixes_of_long_names():
 @pytest.mark.parametrize(
     "words",
     [
-        ["-z"],
-        ["-nz", "ls"],
+        ["-G", "1", "ls"],
         ["-g"],
         ["-g", "0", "ls"],
         ["-G", "1"],
@@ -356,6 +358,23 @@ def test_labels_and_names():
     assert "is no directory" in error("--set_logdir", "")
 
 
+def test_a_file_of_one_s_own():
+    flags = _grammar.FLAGS
+    expect(["--log", "a/b", "ls"], action=ACTIONS["submit"], flags=flags["log"], log=b"a/b", words=2)
+    for name in ("append", "truncate"):
+        fields = {"flags": flags["log"] | flags[name], "log": b"x"}
+        expect([f"--{name}", "--log=x", "ls"], action=ACTIONS["submit"], words=2, **fields)
+        assert error(f"--{name}", "ls") == f"--{name} needs --log"
+        expect([f"--{name}"], flags=flags[name])
+    expect(["-z", "ls"], action=ACTIONS["submit"], flags=flags["gzip"], words=1)
+    expect(["-nz", "ls"], action=ACTIONS["submit"], flags=NO_OUTPUT, words=1)
+    for wrong in ("", "x/", "x" * 4096):
+        assert "is no path of a file" in error("--log", wrong, "ls")
+    assert error("--log", "x", "-n", "ls") == "--log and -n exclude each other"
+    assert error("--log", "x", "-O", "y", "ls") == "--log and -O exclude each other"
+    assert "exclude each other" in error("--log", "x", "--append", "--truncate", "ls")
+
+
 def test_errors_are_short_and_harmless():
     assert error("-p", "x" * 60) == f"-p: '{'x' * 60}' is no job id (a whole number, 0 or more)"
     assert f"'{'x' * 57}...'" not in error("-k", "x" * 60)
@@ -374,7 +393,9 @@ def test_help():
     assert len(lines) <= 52
     assert max(map(len, lines)) <= 80
     for row in _grammar.options():
-        assert (row["help"] in text) == row["supported"]
+        named_elsewhere = row["name"] in ("append", "truncate", "get_logdir")
+        assert (row["help"] in text) == (row["supported"] and not named_elsewhere)
+        assert f"--{row['name']}" in text or not named_elsewhere
 
 
 def test_words_must_be_bytes():

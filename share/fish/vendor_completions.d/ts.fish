@@ -17,7 +17,7 @@ end
 
 function __ts_in_options --description 'no word of a command is there yet'
     set -l words (commandline -opc)[2..-1]
-    set -l with_argument -O -D -W -L -N -M --serialize -s -i --why -F --full_cmd -a --get_label -o -p -t -c -w -S -u -U -r -k --set_logdir
+    set -l with_argument -O --log -D -W -L -N -M --serialize -s -i --why -F --full_cmd -a --get_label -o -p -t -c -w -S -u -U -r -k --cancel --set_logdir --getenv --setenv --unsetenv
     while set -q words[1]
         if test "$words[1]" = --
             return 1
@@ -31,11 +31,16 @@ function __ts_in_options --description 'no word of a command is there yet'
     return 0
 end
 
-complete -c ts -x -a '(__fish_complete_subcommand -- -O -D -W -L -N -M --serialize -s -i --why -F --full_cmd -a --get_label -o -p -t -c -w -S -u -U -r -k --set_logdir)'
+complete -c ts -x -a '(__fish_complete_subcommand -- -O --log -D -W -L -N -M --serialize -s -i --why -F --full_cmd -a --get_label -o -p -t -c -w -S -u -U -r -k --cancel --set_logdir --getenv --setenv --unsetenv)'
 complete -c ts -n __ts_in_options -s n -d 'do not store the output, print no id'
 complete -c ts -n __ts_in_options -s f -d 'stay in the foreground (-nf: with this terminal)'
+complete -c ts -n __ts_in_options -s z -d 'compress the stored output'
 complete -c ts -n __ts_in_options -s E -d 'store stderr apart, in a second file (.e)'
 complete -c ts -n __ts_in_options -s O -x -d 'call the output file NAME.XXXXXX'
+complete -c ts -n __ts_in_options -l log -x -a '(__fish_complete_directories)' -d 'exactly this output file (also: --append, --truncate)'
+complete -c ts -n __ts_in_options -l append -d 'with --log: write at the end of a file that is there'
+complete -c ts -n __ts_in_options -l truncate -d 'with --log: empty a file that is there'
+complete -c ts -n __ts_in_options -s m -d 'mail the result'
 complete -c ts -n __ts_in_options -s d -d 'run it after the job added last'
 complete -c ts -n __ts_in_options -s D -x -a '(__ts_job_list)' -d 'run it after these, however they end'
 complete -c ts -n __ts_in_options -s W -x -a '(__ts_job_list)' -d 'run it only if all of these end well'
@@ -62,10 +67,14 @@ complete -c ts -n __ts_in_options -s u -x -a '(__ts_job_list)' -d 'start this on
 complete -c ts -n __ts_in_options -s U -x -a '(__ts_job_list)' -d 'swap two queued jobs'
 complete -c ts -n __ts_in_options -s r -x -a '(__ts_job_list)' -d 'remove a job that does not run'
 complete -c ts -n __ts_in_options -s k -x -a '(__ts_job_list)' -d 'send SIGTERM to a running job'
+complete -c ts -n __ts_in_options -l cancel -x -a '(__ts_job_list)' -d 'take it out of the queue, or end all its processes'
 complete -c ts -n __ts_in_options -s T -d 'send SIGTERM to all running jobs'
 complete -c ts -n __ts_in_options -s C -d 'forget the jobs that have ended'
-complete -c ts -n __ts_in_options -l get_logdir -d 'where new output files go'
-complete -c ts -n __ts_in_options -l set_logdir -x -a '(__fish_complete_directories)' -d 'let them go there'
+complete -c ts -n __ts_in_options -l get_logdir -d 'show where new output files go'
+complete -c ts -n __ts_in_options -l set_logdir -x -a '(__fish_complete_directories)' -d 'where new output files go (--get_logdir shows it)'
+complete -c ts -n __ts_in_options -l getenv -x -d 'show a variable of the server'
+complete -c ts -n __ts_in_options -l setenv -x -d 'set a variable of the server'
+complete -c ts -n __ts_in_options -l unsetenv -x -d 'unset a variable of the server'
 complete -c ts -n __ts_in_options -s K -d 'end the server; drops what is queued'
 complete -c ts -n __ts_in_options -s h -l help -d 'this text'
 complete -c ts -n __ts_in_options -s V -l version -d 'the version'

@@ -33,22 +33,37 @@ def main() -> int:
 
         if (code := logdir.check(parsed["text"])) != 0:
             return code
+    follows = {_grammar.ACTIONS["cat"]: None, _grammar.ACTIONS["tail"]: 10}
+    if parsed["action"] in follows and (answer := os.environb.get(b"TSFAST_ANSWER")):
+        from tsfast.cli import compressed
+
+        return compressed.show(launcher_path(), answer, follows[parsed["action"]])
     if parsed["action"] == _grammar.ACTIONS["submit"] and parsed["env_text"] is None and os.environ.get("TS_ENV"):
         from tsfast.cli import env
 
         if (completed := env.completed(words, os.environ["TS_ENV"])) is None:
             return 130
         words = completed
+    if parsed["action"] == _grammar.ACTIONS["submit"]:
+        from tsfast.cli import log
+
+        if log.wants_check(parsed):
+            return log.check(parsed) or launch(words, log.environment())
     return launch(words)
 
 
-def launch(words: list[str]) -> int:
-    """Have the launcher ask the server."""
+def launcher_path() -> str:
     launcher = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), "ts")
     if not os.access(launcher, os.X_OK):
         launcher = os.path.join(os.path.dirname(sys.executable), "ts")
+    return launcher
+
+
+def launch(words: list[str], environment: dict[bytes, bytes] | None = None) -> int:
+    """Have the launcher ask the server."""
+    launcher = launcher_path()
     try:
-        os.execv(launcher, ["ts", *words])
+        os.execve(launcher, ["ts", *words], os.environb if environment is None else environment)
     except OSError as error:
         os.write(2, f"ts: the launcher {launcher} cannot be run: {error.strerror}\n".encode())
         return 255

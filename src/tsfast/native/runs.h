@@ -41,7 +41,7 @@ struct tsf_run {
     uint64_t job;     /* written by the server before ASSIGNED */
     uint32_t attempt; /* likewise */
     int32_t runner;   /* pid of the runner, by the runner; informative: the lock is what counts */
-    uint64_t command; /* generation << 32 | signal number, by the server, then TSF_RUN_SIGNAL to the runner */
+    uint64_t command; /* generation << 32 | order, by the server, then TSF_RUN_SIGNAL to the runner */
     int32_t pid;      /* the job's leader, by the job's own process before EXECING */
     uint32_t spawn_errno;
     uint64_t start_ticks; /* field 22 of its /proc/PID/stat, 0 if /proc is hidden */
@@ -96,6 +96,12 @@ static inline uint64_t tsf_run_check(const struct tsf_run *run)
 
 /* Tells a runner to look at its entry's command; a number, as SIGRTMIN differs between C libraries. */
 #define TSF_RUN_SIGNAL 40
+/* Order in a command: a signal number for the job's process group in the lowest 8 bits. With TSF_COMMAND_CANCEL, the
+ * end of the whole tree: SIGCONT follows the signal, and in as many seconds as the highest 16 bits say, SIGKILL to
+ * every process under the runner until none is left, also if the leader has ended meanwhile. A second one changes
+ * nothing. */
+#define TSF_COMMAND_CANCEL 0x100u
+#define TSF_COMMAND_GRACE_SHIFT 16
 #define TSF_RUNNER_SOCKET 3     /* descriptors that a runner is born with */
 #define TSF_RUNNER_STATE_DIR 4
 #define TSF_RUNNER_IDLE_MS 5000

@@ -22,13 +22,15 @@
 #define TSF_SEGMENT_JOBS (1u << TSF_SEGMENT_BITS)
 #define TSF_LIMITS 16u /* RLIMIT_CPU (0) to RLIMIT_RTTIME (15) */
 #define TSF_SUFFIX 6u  /* random characters at the end of an output file's name */
+#define TSF_SUFFIX_LOG "=" /* in their place once the file of a LOG job is open */
 
 /* State of a job, as it stands in tsf_hot.state.
  *
  *   QUEUED -> STARTING -> RUNNING -> FINISHED | FAILED | KILLED | LOST        (final)
  *             STARTING -> QUEUED                 (start revoked, or the runner died before it took the job)
  *             STARTING -> NOT_STARTABLE                                       (final)
- *   QUEUED -> SKIPPED | REMOVED                                               (final)
+ *   QUEUED -> SKIPPED | REMOVED | CANCELLED                                   (final)
+ *   STARTING | RUNNING -> CANCELLED                                           (final)
  *   final  -> FORGOTTEN */
 enum tsf_state {
     TSF_NONE = 0, /* a hole: forgotten, or never written */
@@ -42,11 +44,19 @@ enum tsf_state {
     TSF_LOST = 8,          /* the runner died and nobody could reap the job */
     TSF_SKIPPED = 9,       /* a job of its -W ended badly */
     TSF_REMOVED = 10,
-    TSF_FORGOTTEN = 11
+    TSF_FORGOTTEN = 11,
+    TSF_CANCELLED = 12 /* --cancel: taken out of the queue, or reached by its signal */
 };
 
-/* What could not be applied to a job at its start (tsf_hot.notes, tsf_run.notes). */
-enum tsf_note { TSF_NOTE_LIMIT = 1, TSF_NOTE_NICE = 2, TSF_NOTE_AFFINITY = 4 };
+/* What could not be applied to a job at its start (tsf_hot.notes, tsf_run.notes). CANCEL in tsf_hot while the job has
+ * not ended: it is to be ended; in tsf_run, and in tsf_hot once it has: the signal was sent while it lived. */
+enum tsf_note {
+    TSF_NOTE_LIMIT = 1,
+    TSF_NOTE_NICE = 2,
+    TSF_NOTE_AFFINITY = 4,
+    TSF_NOTE_CANCEL = 32,
+    TSF_NOTE_GZIP = 8
+};
 
 /* What is to run because the job has ended, and has not been started yet (tsf_hot.notes, from its final state on). */
 enum tsf_due { TSF_DUE_HOOK = 64, TSF_DUE_MAIL = 128 };
@@ -58,6 +68,7 @@ enum tsf_stage {
     TSF_STAGE_OUTPUT = 2, /* the output file could not be created */
     TSF_STAGE_CHDIR = 3,
     TSF_STAGE_SPAWN = 4, /* no process could be made */
+    TSF_STAGE_GZIP = 6,  /* gzip could not be executed */
     TSF_STAGE_EXEC = 5   /* the command could not be executed: the job ends with 126 or 127 */
 };
 
@@ -82,7 +93,8 @@ struct tsf_hot {
     uint64_t start_ns;    /* CLOCK_REALTIME, 0 if not started */
     uint64_t duration_ns; /* CLOCK_BOOTTIME difference, once ended */
     uint64_t order;       /* place in the queue; once ended: place in the order of ending */
-    char suffix[8];       /* the random part of the output file's name, NUL-terminated; empty if there is no file */
+    char suffix[8];       /* the random part of the output file's name, NUL-terminated; empty if there is no file;
+                             TSF_SUFFIX_LOG if its name has none */
     uint32_t maxrss_kb;   /* once ended */
     uint32_t check;       /* tsf_check32 of the bytes before, seed: the id */
 };
@@ -94,7 +106,11 @@ enum tsf_job_flag {
     TSF_JOB_VOLATILE = 4,     /* -nf: forgotten as soon as it ends */
     TSF_JOB_SPLIT_STDERR = 8, /* -E: stderr in the output file's name plus ".e" */
     TSF_JOB_HOOK = 64,        /* TS_ONFINISH is in its environment */
-    TSF_JOB_MAIL = 128        /* -m */
+    TSF_JOB_MAIL = 128,       /* -m */
+    TSF_JOB_LOG = 256,        /* --log: prefix is the whole path of the output file */
+    TSF_JOB_APPEND = 512,     /* --append: which may be there, and is written at its end */
+    TSF_JOB_GZIP = 2048,      /* -z: the output goes through gzip; without LOG its name ends in ".gz" */
+    TSF_JOB_TRUNCATE = 1024,  /* --truncate: which may be there, and is emptied */
 };
 
 /* Written once, at submission. The blob holds, one after the other and without padding:
@@ -102,7 +118,8 @@ enum tsf_job_flag {
  *   after_ok  n_after_ok x uint64_t ids  (-W)
  *   argv      argv_len bytes: argc NUL-terminated strings
  *   label     label_len bytes, no NUL
- *   prefix    prefix_len bytes, no NUL: output file = prefix + "." + suffix; empty when there is no output file
+ *   prefix    prefix_len bytes, no NUL: output file = prefix + "." + suffix, with LOG prefix alone; empty when there is
+ *             no output file
  *   cwd       cwd_len bytes, no NUL: working directory where it differs from the base context's, else empty
  *   diff      diff_len bytes: NUL-terminated strings, "NAME=VALUE" sets, "NAME" unsets, against the base context
  *   env_text  env_text_len bytes, no NUL: what the command of TS_ENV printed, for -i */

@@ -38,7 +38,7 @@ enum tsf_frame_type {
     TSF_FRAME_SEND_DESCRIPTORS = 20,
     TSF_FRAME_FOLLOW = 21, /* struct tsf_follow, then the path, no NUL */
     TSF_FRAME_ENDED = 22,  /* struct tsf_code */
-    TSF_FRAME_EXEC = 23,
+    TSF_FRAME_EXEC = 23, /* text, may be empty: what that program finds in TSFAST_ANSWER */
     TSF_FRAME_PROGRESS = 24 /* text for a terminal on stderr that takes the place of the one before */
 };
 

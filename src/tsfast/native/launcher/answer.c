@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -67,6 +68,14 @@ static void send_descriptors(int connection)
         ;
 }
 
+static void pass_text(const char *text, size_t size)
+{
+    char *copy = strndup(text, size);
+
+    if (!copy || (size && setenv("TSFAST_ANSWER", copy, 1) != 0))
+        refuse("no memory");
+}
+
 static void obey(struct answer *answer, const struct place *place, int connection, char **words,
                  const struct tsf_frame *frame, const char *payload)
 {
@@ -96,6 +105,7 @@ static void obey(struct answer *answer, const struct place *place, int connectio
         follow_copy(&answer->follow);
         leave(code_of(place, payload, frame->length));
     case TSF_FRAME_EXEC:
+        pass_text(payload, frame->length);
         exec_program(words, &answer->forwarding);
     default:
         bad_frame(place);

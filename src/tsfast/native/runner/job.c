@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -87,7 +88,7 @@ int job_prepare(struct runner *runner, struct job *job)
     const struct context *context = &runner->records.context;
     size_t argc = cold->argc, env_room = context->head->env_count + job->diff_count + 3;
     int has_output = cold->prefix_len && !(cold->flags & TSF_JOB_NO_OUTPUT), cause;
-    size_t text_size = cold->cwd_len + 1 + sizeof "TS_OUTPUT=" + cold->prefix_len + 1 + TSF_SUFFIX + sizeof ".e";
+    size_t text_size = cold->cwd_len + 1 + sizeof "TS_OUTPUT=" + cold->prefix_len + 1 + TSF_SUFFIX + sizeof ".gz.e";
     char **place, *text, *word = job->argv_text;
 
     cause = buffer_reserve(&runner->vectors, (1 + argc + 1 + env_room + 1) * sizeof(char *) + text_size);
@@ -117,7 +118,8 @@ int job_prepare(struct runner *runner, struct job *job)
         text = put_text(text, "TS_OUTPUT=", 10);
         job->output = text;
         text = put_text(text, job->prefix, cold->prefix_len);
-        text = put_text(text, ".XXXXXX", 1 + TSF_SUFFIX);
+        if (!(cold->flags & TSF_JOB_LOG))
+            text = put_text(text, ".XXXXXX.gz", 1 + TSF_SUFFIX + (cold->flags & TSF_JOB_GZIP ? 3 : 0));
         memset(text, 0, sizeof ".e");
     }
     fill_environment(job, context, job->envp);
@@ -158,6 +160,61 @@ static int create(const char *path)
     return openat(AT_FDCWD, path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 }
 
+/* An earlier attempt at this start may have made the file and died: nothing was written to it then. */
+static int take_unused(const char *path)
+{
+    struct stat st;
+    int fd = openat(AT_FDCWD, path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+
+    if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && !st.st_size && st.st_uid == geteuid())
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    errno = EEXIST;
+    return -1;
+}
+
+/* The file of --log or its ".e". A FIFO that nobody reads is refused (ENXIO), instead of stopping the runner. */
+static int open_log(const char *path, uint32_t flags, int retry)
+{
+    int how = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, fd;
+
+    if (!(flags & (TSF_JOB_APPEND | TSF_JOB_TRUNCATE))) {
+        fd = create(path);
+        return fd < 0 && errno == EEXIST && retry ? take_unused(path) : fd;
+    }
+    fd = openat(AT_FDCWD, path, how | (flags & TSF_JOB_TRUNCATE ? O_TRUNC : 0), 0600);
+    if (fd >= 0)
+        fcntl(fd, F_SETFL, O_APPEND);
+    return fd;
+}
+
+static int open_logs(struct runner *runner, struct job *job)
+{
+    uint32_t flags = job->assign.cold.flags;
+    int retry = runner->entry->attempt > 1, cause = 0;
+    char *end = job->output + strlen(job->output);
+
+    job->out = open_log(job->output, flags, retry);
+    if (job->out < 0)
+        return errno;
+    if (flags & TSF_JOB_SPLIT_STDERR) {
+        memcpy(end, ".e", 2);
+        job->err = open_log(job->output, flags, retry);
+        cause = job->err < 0 ? errno : 0;
+        end[0] = end[1] = 0;
+    }
+    if (cause) {
+        if (!(flags & (TSF_JOB_APPEND | TSF_JOB_TRUNCATE)))
+            unlink(job->output); /* just made, empty and ours */
+        close(job->out);
+        job->out = -1;
+        return cause;
+    }
+    memcpy(runner->entry->suffix, TSF_SUFFIX_LOG, sizeof TSF_SUFFIX_LOG);
+    return 0;
+}
+
 int job_open_output(struct runner *runner, struct job *job)
 {
     int split = job->assign.cold.flags & TSF_JOB_SPLIT_STDERR, cause = EEXIST;
@@ -165,8 +222,10 @@ int job_open_output(struct runner *runner, struct job *job)
 
     if (!job->output)
         return 0;
+    if (job->assign.cold.flags & TSF_JOB_LOG)
+        return open_logs(runner, job);
     end = job->output + strlen(job->output);
-    suffix = end - TSF_SUFFIX;
+    suffix = end - TSF_SUFFIX - (job->assign.cold.flags & TSF_JOB_GZIP ? 3 : 0);
     for (int i = 0; i < OUTPUT_TRIES && cause == EEXIST; i++) {
         draw_suffix(suffix);
         job->out = create(job->output);
@@ -184,6 +243,21 @@ int job_open_output(struct runner *runner, struct job *job)
         }
     }
     if (!cause)
-        memcpy(runner->entry->suffix, suffix, TSF_SUFFIX + 1);
+        memcpy(runner->entry->suffix, suffix, TSF_SUFFIX); /* its NUL is there */
+    return cause;
+}
+
+int job_start_gzip(struct runner *runner, struct job *job)
+{
+    uint32_t flags = job->assign.cold.flags;
+    int cause;
+
+    if (!job->output || !(flags & TSF_JOB_GZIP))
+        return 0;
+    cause = spawn_gzip(job);
+    if (cause && !(flags & (TSF_JOB_APPEND | TSF_JOB_TRUNCATE))) {
+        unlink(job->output); /* just made, empty and ours */
+        memset(runner->entry->suffix, 0, sizeof runner->entry->suffix);
+    }
     return cause;
 }

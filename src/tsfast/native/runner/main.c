@@ -181,6 +181,10 @@ static int run_job(struct runner *runner, struct job *job)
         cause = job_open_output(runner, job);
     }
     if (!cause) {
+        stage = TSF_STAGE_GZIP;
+        cause = job_start_gzip(runner, job);
+    }
+    if (!cause) {
         tsf_fault("runner-output");
         stage = TSF_STAGE_SPAWN;
         cause = spawn(runner, job, &leader);

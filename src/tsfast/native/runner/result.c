@@ -13,6 +13,13 @@
 
 /* A job shorter than this is reported once, when it has ended. */
 #define STARTED_AFTER_NS 2000000
+/* Between two rounds of killing, and how many there are when only processes are left that cannot be killed. */
+#define KILL_ROUND_NS 10000000u
+#define KILL_ROUNDS 500
+/* How long gzip may take after the job's end: a process that the job left may hold its pipe for ever. */
+#ifndef GZIP_PATIENCE_MS
+#define GZIP_PATIENCE_MS 10000
+#endif
 
 enum child_event { NOTHING_ENDED, LEADER_ENDED };
 
@@ -36,9 +43,17 @@ static int wait_for(idtype_t type, int pid, siginfo_t *info, int options, struct
     return (int)result;
 }
 
+static void gzip_ended(struct tsf_run *run, struct job *job, const siginfo_t *info)
+{
+    if (info->si_code != CLD_EXITED || info->si_status)
+        run->notes |= TSF_NOTE_GZIP;
+    job->gzip = 0;
+}
+
 /* Reaps whatever the job left to us and died, until the leader is among the dead: that one stays a zombie, so that its
  * pid cannot be given to another process before the result is stored. */
-static enum child_event look_at_children(int leader, siginfo_t *info, struct rusage *usage)
+static enum child_event look_at_children(struct tsf_run *run, struct job *job, int leader, siginfo_t *info,
+                                         struct rusage *usage)
 {
     siginfo_t other;
 
@@ -48,6 +63,8 @@ static enum child_event look_at_children(int leader, siginfo_t *info, struct rus
         if (info->si_pid == leader)
             return LEADER_ENDED;
         wait_for(P_PID, info->si_pid, &other, WEXITED | WNOHANG, NULL);
+        if (other.si_pid && other.si_pid == job->gzip)
+            gzip_ended(run, job, &other);
     }
 }
 
@@ -70,42 +87,85 @@ static int report(const struct job *job, enum tsf_report_kind kind, int retiring
     return send(TSF_RUNNER_SOCKET, &packet, sizeof packet, flags | MSG_NOSIGNAL) == (ssize_t)sizeof packet;
 }
 
+static int has_ended(int leader)
+{
+    siginfo_t info;
+
+    return wait_for(P_PID, leader, &info, WEXITED | WNOHANG | WNOWAIT, NULL) < 0 || info.si_pid;
+}
+
+/* A job that ended by itself before this keeps its result. */
+static void cancel(struct tsf_run *run, struct job *job, int leader, uint32_t order)
+{
+    if (job->kill_ns || has_ended(leader))
+        return;
+    job->kill_ns = now_ns(CLOCK_BOOTTIME) + (uint64_t)(order >> TSF_COMMAND_GRACE_SHIFT) * 1000000000u;
+    run->notes |= TSF_NOTE_CANCEL;
+    kill(-leader, (int)(order & 0xff));
+    kill(-leader, SIGCONT);
+}
+
 /* A command is taken out when it is obeyed, so that a second wake-up does not send the signal twice. The leader is
  * our unreaped child here, hence its pid and group are still the job's. */
-static void obey_command(struct tsf_run *run, uint64_t gen, int leader)
+static void obey_command(struct tsf_run *run, struct job *job, int leader)
 {
-    uint64_t command = __atomic_load_n(&run->command, __ATOMIC_ACQUIRE);
-    int signal = (int)(command & 0xffffffff);
+    uint64_t command = __atomic_load_n(&run->command, __ATOMIC_ACQUIRE), gen = job->assign.gen;
+    uint32_t order = (uint32_t)command;
+    int signal = (int)(order & 0xff);
 
     if (command >> 32 != (gen & 0xffffffff) || signal < 1 || signal > 64)
         return;
     if (!__atomic_compare_exchange_n(&run->command, &command, command >> 32 << 32, 0, __ATOMIC_ACQ_REL,
                                      __ATOMIC_ACQUIRE))
         return; /* a newer one, whose own wake-up is on its way */
-    if (kill(-leader, signal) < 0 && errno == ESRCH)
+    if (order & TSF_COMMAND_CANCEL)
+        cancel(run, job, leader, order);
+    else if (kill(-leader, signal) < 0 && errno == ESRCH)
         kill(leader, signal);
 }
+
+/* How long to wait for a signal; NULL: for ever. */
+static const struct timespec *patience(const struct job *job, int reported, struct timespec *time)
+{
+    uint64_t now, left = KILL_ROUND_NS;
+
+    *time = (struct timespec){0, STARTED_AFTER_NS};
+    if (!reported)
+        return time;
+    if (!job->kill_ns)
+        return NULL;
+    now = now_ns(CLOCK_BOOTTIME);
+    if (now < job->kill_ns)
+        left = job->kill_ns - now;
+    time->tv_sec = (time_t)(left / 1000000000u);
+    time->tv_nsec = (long)(left % 1000000000u);
+    return time;
+}
+
+static int kill_is_due(const struct job *job) { return job->kill_ns && now_ns(CLOCK_BOOTTIME) >= job->kill_ns; }
 
 static void wait_for_leader(struct runner *runner, struct job *job, int leader, siginfo_t *info, struct rusage *usage)
 {
     const uint64_t wanted = 1ull << (SIGCHLD - 1) | 1ull << (TSF_RUN_SIGNAL - 1);
-    const struct timespec patience = {0, STARTED_AFTER_NS};
+    struct timespec time;
     uint64_t executing = tsf_run_word(job->assign.gen, TSF_RUN_EXECING);
     int reported = 0;
 
     for (;;) {
-        long signal = syscall(SYS_rt_sigtimedwait, &wanted, NULL, reported ? NULL : &patience, sizeof wanted);
+        long signal = syscall(SYS_rt_sigtimedwait, &wanted, NULL, patience(job, reported, &time), sizeof wanted);
 
         if (signal == SIGCHLD) {
-            if (look_at_children(leader, info, usage) == LEADER_ENDED)
+            if (look_at_children(runner->entry, job, leader, info, usage) == LEADER_ENDED)
                 return;
         } else if (signal == TSF_RUN_SIGNAL) {
-            obey_command(runner->entry, job->assign.gen, leader);
-        } else if (signal < 0 && errno == EAGAIN) {
+            obey_command(runner->entry, job, leader);
+        } else if (signal < 0 && errno == EAGAIN && !reported) {
             if (tsf_run_load(runner->entry) == executing)
                 report(job, TSF_REPORT_STARTED, 0, MSG_DONTWAIT); /* if it is lost, ENDED says all */
             reported = 1;
         }
+        if (kill_is_due(job))
+            kill_children(job->gzip);
     }
 }
 
@@ -168,6 +228,42 @@ static int leave_result(struct tsf_run *run, const struct job *job, enum tsf_run
     return reported && !retiring;
 }
 
+/* The leader of a cancelled job has ended; the others have what is left of the grace time. */
+static void end_left_overs(const struct job *job)
+{
+    const uint64_t wanted = 1ull << (SIGCHLD - 1);
+    struct timespec time;
+
+    for (int rounds = 0; rounds < KILL_ROUNDS && reap_all();) {
+        if (kill_is_due(job)) {
+            kill_children(job->gzip);
+            rounds++;
+        }
+        syscall(SYS_rt_sigtimedwait, &wanted, NULL, patience(job, 1, &time), sizeof wanted);
+    }
+}
+
+/* What is not written by then is written later, if at all; the result says so. */
+static void wait_for_gzip(struct tsf_run *run, struct job *job)
+{
+    const uint64_t wanted = 1ull << (SIGCHLD - 1), end = now_ns(CLOCK_BOOTTIME) + GZIP_PATIENCE_MS * 1000000ull;
+    siginfo_t info;
+
+    while (wait_for(P_PID, job->gzip, &info, WEXITED | WNOHANG, NULL) == 0) {
+        uint64_t now = now_ns(CLOCK_BOOTTIME);
+        struct timespec left = {(time_t)((end - now) / 1000000000u), (long)((end - now) % 1000000000u)};
+
+        if (info.si_pid) {
+            gzip_ended(run, job, &info);
+            return;
+        }
+        if (now >= end)
+            break;
+        syscall(SYS_rt_sigtimedwait, &wanted, NULL, &left, sizeof wanted);
+    }
+    run->notes |= TSF_NOTE_GZIP;
+}
+
 int finish_unstarted(struct runner *runner, struct job *job, enum tsf_stage stage, int cause)
 {
     store_unstarted(runner->entry, stage, cause);
@@ -179,13 +275,19 @@ int finish_job(struct runner *runner, struct job *job, int leader)
     struct tsf_run *run = runner->entry;
     struct rusage usage;
     siginfo_t info;
+    int reusable;
 
     wait_for_leader(runner, job, leader, &info, &usage);
     tsf_fault("runner-reap");
     switch (tsf_run_state(tsf_run_load(run))) {
     case TSF_RUN_EXECING:
         store_result(run, job, &info, &usage);
-        return leave_result(run, job, TSF_RUN_EXECING);
+        if (job->gzip)
+            wait_for_gzip(run, job);
+        reusable = leave_result(run, job, TSF_RUN_EXECING);
+        if (!reusable && job->kill_ns)
+            end_left_overs(job);
+        return reusable;
     case TSF_RUN_CLAIMED: /* it said why, or somebody killed it before it could execute anything */
         if (run->stage)
             return finish_unstarted(runner, job, run->stage, run->cause);

@@ -6,6 +6,7 @@
  *   spawn.c    the job's own process, up to execve
  *   result.c   waiting, signals to the job, the result, reports
  *   hook.c     ts-run hook: no runner at all, but what is to run when a job has ended
+ *   tree.c     ending all processes of a job
  *
  *   state \ event  | packet          | server gone  | child ended     | command signal  | nothing for long
  *   ---------------+-----------------+--------------+-----------------+-----------------+------------------
@@ -64,7 +65,9 @@ struct job {
     const char *cwd;
     char *output; /* path of the output file, NULL if there is none */
     int out, err; /* its descriptors, -1 if there is none; owned */
+    int gzip;     /* pid of the process that compresses the output, 0 if there is none */
     uint64_t start_boot_ns;
+    uint64_t kill_ns; /* --cancel: CLOCK_BOOTTIME at which all its processes are killed; 0: not asked for */
 };
 
 struct runner {
@@ -82,6 +85,9 @@ int records_load(struct records *records, struct job *job);
 
 int job_prepare(struct runner *runner, struct job *job);
 int job_open_output(struct runner *runner, struct job *job);
+/* -z: a gzip writes the file, and the job into a pipe. */
+int job_start_gzip(struct runner *runner, struct job *job);
+int spawn_gzip(struct job *job);
 
 /* The job's process; *leader is set. With cause 0 it has executed the command, or ended. */
 int spawn(struct runner *runner, struct job *job, int *leader);
@@ -95,6 +101,11 @@ int execute(struct job *job);
 int run_hook(struct runner *runner, char **words);
 
 uint64_t now_ns(int clock);
+
+/* SIGKILL to all children of the runner, which are what is left of the job and lost its parent, or its leader;
+ * not to `spared`. */
+void kill_children(int spared);
+
 /* Waits for the leader, stores the result, reaps and reports. Returns 1 if the runner can take another job. */
 int finish_job(struct runner *runner, struct job *job, int leader);
 /* The same for a job of which no process was made. */

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -260,6 +261,50 @@ static int child(void *arg)
     run->spawn_errno = (uint32_t)cause;
     complain("ts: cannot run '", job->argv[0], cause);
     _exit(cause == ENOENT ? 127 : 126);
+}
+
+struct compression {
+    struct job job; /* argv and envp of gzip */
+    int from, to, cause;
+};
+
+static int gzip_child(void *arg)
+{
+    struct compression *gzip = arg;
+
+    dup2(gzip->from, 0);
+    dup2(gzip->to, 1);
+    set_signal_mask(0);
+    gzip->cause = execute(&gzip->job);
+    _exit(127);
+}
+
+/* gzip is found on the job's PATH, and is no part of the job: no signal to the job's group reaches it. */
+int spawn_gzip(struct job *job)
+{
+    static char stack[64 * 1024] __attribute__((aligned(16))), name[] = "gzip", option[] = "-c";
+    char *argv[] = {NULL, name, option, NULL};
+    struct compression gzip = {.job = {.argv = argv + 1, .envp = job->envp}};
+    int ends[2], pid, cause = 0;
+
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return errno;
+    gzip.from = ends[0];
+    gzip.to = job->out;
+    pid = clone(gzip_child, stack + sizeof stack, CLONE_VM | CLONE_VFORK | SIGCHLD, &gzip);
+    if (pid < 0)
+        cause = errno;
+    else if (gzip.cause && waitpid(pid, NULL, 0) == pid)
+        cause = gzip.cause;
+    close(ends[0]);
+    if (cause) {
+        close(ends[1]);
+        return cause;
+    }
+    close(job->out);
+    job->out = ends[1];
+    job->gzip = pid;
+    return 0;
 }
 
 int spawn(struct runner *runner, struct job *job, int *leader)

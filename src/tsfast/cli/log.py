@@ -1,0 +1,40 @@
+"""`--log`: whether the file is there already is looked at here, by the caller, so that the person hears of it at once
+and the server never waits on somebody's path."""
+
+import os
+import time
+
+from tsfast import _grammar, _logpath
+
+
+def check(parsed: "_grammar.Parsed") -> int:
+    """0 if the launcher may go on with this submission; else 255, with one line on stderr."""
+    flags = parsed["flags"]
+    path = _logpath.fill(parsed["log"] or b"", os.getcwdb(), 0, parsed["label"], time.time_ns())
+    for name in (path, path + b".e") if flags & _grammar.FLAGS["split_stderr"] else (path,):
+        if os.path.lexists(name):
+            os.write(
+                2, b"ts: --log: '" + name[:200] + b"' is there already; --append or --truncate would write to it\n"
+            )
+            return 255
+    return 0
+
+
+def wants_check(parsed: "_grammar.Parsed") -> bool:
+    """Whether the file must not be there. With {id} in it the path is not known yet; the start of the job finds out."""
+    path = parsed["log"]
+    rewrites = _grammar.FLAGS["append"] | _grammar.FLAGS["truncate"]
+    return path is not None and not parsed["flags"] & rewrites and b"{id}" not in path
+
+
+def environment() -> dict[bytes, bytes]:
+    """The caller's, with the mark that the check was made. Python and the shell that starts it may have added variables
+    of their own, so it is the one that this process was born with."""
+    env = dict(os.environb)
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            born = [item.partition(b"=") for item in file.read().split(b"\0") if b"=" in item]
+        env = {name: value for name, _, value in born}
+    except OSError:
+        pass  # a system that hides it: the environment of now
+    return {**env, b"TSFAST_LOG_CHECKED": b"1"}
