@@ -96,7 +96,7 @@ def asked(queue: Queue, line: str) -> list[str]:
 
 
 def test_fish(three_jobs: Queue) -> None:
-    assert asked(three_jobs, "ts --set_l") == ["--set_logdir\tlet them go there"]
+    assert asked(three_jobs, "ts --set_l") == ["--set_logdir\twhere new output files go (--get_logdir shows it)"]
     assert [line.split("\t")[0] for line in asked(three_jobs, "ts -M ")] == ["default", "json", "tab"]
     assert asked(three_jobs, "ts -w ") == [
         "0\tfinished [alpha]echo one",
