@@ -48,7 +48,7 @@ static inline ssize_t tsf_recv_fds(int sock, void *data, size_t size, int fds[3]
     message.msg_iov = &iov;
     message.msg_iovlen = 1;
     message.msg_control = control.bytes;
-    message.msg_controllen = sizeof control.bytes;
+    message.msg_controllen = CMSG_LEN(3 * sizeof(int)); /* CMSG_SPACE has padding, which a fourth one would fill */
     *n_fds = 0;
     do
         got = recvmsg(sock, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
