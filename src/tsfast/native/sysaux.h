@@ -105,7 +105,7 @@ static __attribute__((noinline, unused)) pid_t tsf_spawn_runner(int program, int
     char number[12], variable[512] = "";
     char *argv[3], *envp[2];
     char *digit = number + sizeof number - 1;
-    sigset_t none;
+    sigset_t all;
     volatile int failed = 0;
     pid_t pid;
 
@@ -122,10 +122,12 @@ static __attribute__((noinline, unused)) pid_t tsf_spawn_runner(int program, int
         strcat(variable, fault);
         envp[0] = variable;
     }
-    sigemptyset(&none);
+    /* Blocked from birth, as the runner wants them: a TSF_RUN_SIGNAL that comes before it has got there waits for it
+     * instead of ending it. */
+    sigfillset(&all);
     pid = vfork();
     if (pid == 0) {
-        sigprocmask(SIG_SETMASK, &none, NULL);
+        sigprocmask(SIG_SETMASK, &all, NULL);
         if (dup2(sock, TSF_RUNNER_SOCKET) >= 0 && dup2(state_dir, TSF_RUNNER_STATE_DIR) >= 0)
             syscall(SYS_execveat, program, "", argv, envp, AT_EMPTY_PATH);
         failed = errno;
