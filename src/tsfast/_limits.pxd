@@ -16,6 +16,7 @@ cdef enum:
     PROGRESS_MS = 500              # between two progress lines of -w
     SPAWN_RETRY_MS = 200           # after the system refused a process
     RECORD_RETRY_MS = 1000         # after the disk refused an outcome
+    ACCEPT_RETRY_MS = 200          # after the system refused a caller's descriptor and no caller leaves one
     REBIND_RETRY_MS = 1000         # after the socket's name could not be restored
     ADOPTED_POLL_MS = 50           # how often adopted runners are looked at where the kernel has no pidfd
     FOREGROUND_GRACE_MS = 10000    # after a restart, how long a queued -f job waits for its caller to come back
