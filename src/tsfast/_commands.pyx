@@ -24,7 +24,7 @@ from tsfast._layout cimport (
     TSF_EXIT_ERROR, TSF_FRAME_DESCRIPTORS, TSF_FRAME_ENDED, TSF_FRAME_ERR, TSF_FRAME_EXIT_AT_CLOSE, TSF_FRAME_FOLLOW,
     TSF_FRAME_OUT, TSF_FRAME_REQUEST, TSF_FRAME_SEND_DESCRIPTORS, TSF_FRAME_SIGNAL, TSF_JOB_FOREGROUND, TSF_JOB_HOOK,
     TSF_JOB_NO_OUTPUT, TSF_REMOVED, TSF_SKIPPED, TSF_JOB_GZIP, TSF_TTY_STDERR, TSF_TTY_STDOUT, tsf_code, tsf_cold,
-    tsf_follow, tsf_hot, tsf_request,
+    tsf_follow, tsf_header, tsf_hot, tsf_request,
 )
 from tsfast._limits cimport ANSWER_MAX, LIST_ROWS_MAX, PATH_BYTES
 from tsfast._listing cimport list_head, list_rows, list_tail
@@ -44,6 +44,8 @@ from tsfast._tokens cimport tokens_find
 # ---- handlers of the layers below: owner is the Commands object ------------------------------------------------
 
 cdef int frame_came(void *owner, Conn *conn, uint32_t type, char *payload, uint32_t size) noexcept nogil:
+    if (<Commands> owner).stopping:
+        return -1                              # -K was served in this turn: the call is made again, to the next server
     if type == TSF_FRAME_REQUEST and conn.role == ROLE_NONE:
         return (<Commands> owner)._request(conn, payload, size)
     if type == TSF_FRAME_DESCRIPTORS and conn.role == ROLE_FOREGROUND:
@@ -525,6 +527,7 @@ cdef class Commands:
         return self.reply.answer(conn)
 
     cdef int _set_logdir(self, Conn *conn, const Request *request, const Command *command) noexcept nogil:
+        cdef tsf_header before = self.spool.table.header
         cdef size_t length
         # Whether it is a writable directory is looked at by the caller's side: the server waits on nobody's path.
         if variable(request, b"TSFAST_LOGDIR_CHECKED=") == NULL:
@@ -542,6 +545,7 @@ cdef class Commands:
         memcpy(self.spool.table.header.logdir, self.reply.text.data, length)
         self.spool.table.header.logdir_len = <uint32_t> length
         if self.spool.table.save_settings() < 0:
+            self.spool.table.header = before
             return self.reply.fail_errno(conn, b"--set_logdir: it could not be recorded")
         return self.reply.exit(conn, 0)
 

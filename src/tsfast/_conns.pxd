@@ -38,7 +38,8 @@ ctypedef void (*CloseHandler)(void *owner, Conn *conn) noexcept nogil
 cdef class Conns:
     cdef Loop loop
     cdef Source listening         # fd -1: none
-    cdef bint full                # out of descriptors: not accepting
+    cdef bint full                # out of descriptors or memory: not accepting
+    cdef int accept_timer
     cdef Conn *all
     cdef Conn *dirty
     cdef uint64_t uid
@@ -57,6 +58,7 @@ cdef class Conns:
 
     # private
     cdef void _accept(self) noexcept nogil
+    cdef void _accept_again(self) noexcept nogil
     cdef int _read(self, Conn *conn) noexcept nogil
     cdef int _frames(self, Conn *conn, char *data, size_t size) noexcept nogil
     cdef int _keep(self, Conn *conn, const char *rest, size_t size) noexcept nogil

@@ -7,7 +7,7 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memmove
 
 from tsfast._layout cimport TSF_EXIT_ERROR, TSF_FRAME_EXIT, TSF_FRAME_MAX, TSF_WIRE_VERSION, tsf_code, tsf_frame
-from tsfast._limits cimport READ_CHUNK
+from tsfast._limits cimport ACCEPT_RETRY_MS, READ_CHUNK
 from tsfast._loop cimport Loop, Source
 from tsfast._sys cimport (
     EAGAIN, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, MSG_DONTWAIT, MSG_NOSIGNAL,
@@ -20,6 +20,10 @@ cdef enum:
 
 cdef void accept_ready(void *owner, Source *source, uint32_t events) noexcept nogil:
     (<Conns> owner)._accept()
+
+
+cdef void accept_due(void *owner) noexcept nogil:
+    (<Conns> owner)._accept_again()
 
 
 cdef void conn_ready(void *owner, Source *source, uint32_t events) noexcept nogil:
@@ -38,6 +42,7 @@ cdef class Conns:
         self.listening.handler = accept_ready
         self.listening.owner = <void *> self
         self.uid = geteuid()
+        self.accept_timer = loop.new_timer(accept_due, <void *> self)
 
     def __dealloc__(self):
         while self.all != NULL:
@@ -61,9 +66,11 @@ cdef class Conns:
         cdef int fd = accept4(self.listening.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)
         if fd < 0:
             if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
-                # Stop asking, or epoll would report the waiting callers for ever; close() asks again.
+                # Stop asking, or epoll would report the waiting callers for ever. close() asks again, and the timer,
+                # because what was lacking need not be in the hands of a caller of ours.
                 self.loop.remove(&self.listening)
                 self.full = True
+                self.loop.set_timer(self.accept_timer, ACCEPT_RETRY_MS)
             return
         peer = tsf_peer_uid(fd)
         if peer != <int64_t> self.uid and peer != 0:
@@ -163,7 +170,8 @@ cdef class Conns:
                 self.close(conn)
                 return -1
             conn.input_room = room
-        memmove(conn.input, rest, size)
+        if rest != conn.input:
+            memmove(conn.input, rest, size)
         conn.input_size = size
         return 0
 
@@ -251,8 +259,16 @@ cdef class Conns:
     cdef void close(self, Conn *conn) noexcept nogil:  # no-cython-lint
         self.on_close(self.owner, conn)
         self._drop(conn)
-        if self.full and self.listening.fd >= 0 and self.loop.watch(&self.listening, EPOLLIN) == 0:
+        self._accept_again()
+
+    cdef void _accept_again(self) noexcept nogil:
+        if not self.full or self.listening.fd < 0:
+            return
+        if self.loop.watch(&self.listening, EPOLLIN) == 0:
             self.full = False
+            self.loop.set_timer(self.accept_timer, -1)
+        else:
+            self.loop.set_timer(self.accept_timer, ACCEPT_RETRY_MS)
 
     cdef void _drop(self, Conn *conn) noexcept nogil:
         cdef Conn **link = &self.dirty

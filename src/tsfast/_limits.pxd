@@ -18,6 +18,7 @@ cdef enum:
     CANCEL_POLL_MS = 500           # how often cancelled jobs that still run are looked at
     SPAWN_RETRY_MS = 200           # after the system refused a process
     RECORD_RETRY_MS = 1000         # after the disk refused an outcome
+    ACCEPT_RETRY_MS = 200          # after the system refused a caller's descriptor and no caller leaves one
     REBIND_RETRY_MS = 1000         # after the socket's name could not be restored
     ADOPTED_POLL_MS = 50           # how often adopted runners are looked at where the kernel has no pidfd
     HOOKS_MAX = 16                 # programs of TS_ONFINISH and mails that run at once

@@ -552,8 +552,9 @@ cdef class Runners:
         if runner == NULL or not runner.has_job:
             return -1
         if runner.kind == RUNNER_ORPHAN:
-            # Our unreaped child keeps its pid; a stranger is asked through its pidfd whether it is still there.
-            if runner.leader_reaped:
+            # Our unreaped child keeps its pid; a stranger is asked through its pidfd whether it is still there. One
+            # whose end the disk has refused so far has no process any more, or never had one.
+            if runner.leader_reaped or tsf_run_state(tsf_run_load(run)) != TSF_RUN_EXECING or run.pid <= 1:
                 return -1
             if not runner.leader_ours and runner.pidfd.fd >= 0 and tsf_pidfd_signal(runner.pidfd.fd, 0) < 0:
                 return -1

@@ -94,6 +94,7 @@ cdef class Spool:
     cdef bint _skipped_from_birth(self, const Submission *job) noexcept nogil
     cdef int _cold(self, const Submission *job, const Context *context, tsf_cold *cold) noexcept nogil
     cdef void _start(self, uint64_t id) noexcept nogil
+    cdef void _put_off(self, uint64_t id) noexcept nogil
     cdef void _not_taken(self, uint64_t id) noexcept nogil
     cdef void _back_off(self) noexcept nogil
     cdef void _revoked(self, uint64_t id) noexcept nogil
@@ -108,6 +109,7 @@ cdef class Spool:
     cdef void _forget_soon(self, uint64_t id) noexcept nogil
     cdef void _forget_volatile(self, uint64_t id) noexcept nogil
     cdef void forget_removed(self, uint64_t id) noexcept nogil
+    cdef int _swap_back(self, const Job *one, const Job *two, const uint64_t *token) noexcept nogil
     cdef _give_up_callers(self)
 
 # What is kept in memory of how a job was submitted.

@@ -235,13 +235,15 @@ cdef class Spool:
             outcome.stage = TSF_STAGE_RECORD
             outcome.cause = <uint16_t> errno
             outcome.status = 126 << 8
-            self._ended(id, &outcome)
+            if self._ended(id, &outcome) < 0:
+                self._put_off(id)
             return
         if cold.flags & TSF_JOB_FOREGROUND:
             n_fds = self.take_descriptors(self.owner, id, fds)
             if n_fds == 0:                     # its caller left after it had been handed out once
                 self.queue.requeue(id)
-                self.remove(id, NULL)
+                if self.remove(id, NULL) < 0:
+                    self._back_off()           # or it would be the next one to start, for ever
                 return
         for _try in range(8):
             if self.runners.prepare(&entry, &gen) < 0:
@@ -262,7 +264,10 @@ cdef class Spool:
         if sent == 0:
             job.run = entry
             return
-        # No process, no entry or no disk now: later.
+        self._put_off(id)
+
+    cdef void _put_off(self, uint64_t id) noexcept nogil:
+        """No process, no entry or no disk now: later."""
         self._revoked(id)
         self._back_off()
 
@@ -517,6 +522,7 @@ cdef class Spool:
         cdef uint64_t *intent = self.table.header.intent
         cdef Job *one = self.queue.get(a)
         cdef Job *two = self.queue.get(b)
+        cdef uint64_t before[2]
         if token[0] and memcmp(token, self.table.header.swap_token, 16) == 0:
             return 0             # the call is made again, because the server died before its answer: twice were undone
         if one == NULL or two == NULL or self.queue.swap(a, b) < 0:
@@ -527,18 +533,31 @@ cdef class Spool:
         intent[2] = one.order
         intent[3] = b
         intent[4] = two.order
+        memcpy(before, self.table.header.swap_token, 16)
         memcpy(self.table.header.swap_token, token, 16)
         if self.table.save_settings() < 0:
-            intent[0] = 0
-            self.queue.swap(a, b)
-            return -1
+            return self._swap_back(one, two, before)
         tsf_fault(b"swap-intended")
-        self.write_queued(one)
+        if self.write_queued(one) < 0:
+            return self._swap_back(one, two, before)
         tsf_fault(b"swap-half")
-        self.write_queued(two)
+        if self.write_queued(two) < 0:
+            return self._swap_back(one, two, before)
         intent[0] = 0
         self.table.save_settings()
         return 0
+
+    cdef int _swap_back(self, const Job *one, const Job *two, const uint64_t *token) noexcept nogil:
+        """The disk refused a swap: as it was before, as far as the disk lets. -1, errno kept."""
+        cdef int error = errno
+        self.queue.swap(one.id, two.id)
+        self.write_queued(one)
+        self.write_queued(two)
+        self.table.header.intent[0] = 0
+        memcpy(self.table.header.swap_token, token, 16)
+        self.table.save_settings()
+        set_errno(error)
+        return -1
 
     cdef int set_slots(self, uint32_t slots) noexcept nogil:
         cdef uint32_t before = self.table.header.slots

@@ -237,7 +237,8 @@ cdef class Table:
 
     cdef void _unlink(self, uint64_t number) noexcept nogil:
         cdef char name[32]
-        self._close(number - self.first_segment)
+        if number - self.first_segment < self.n_segments:
+            self._close(number - self.first_segment)
         snprintf(name, sizeof(name), b"seg.%08llx", <unsigned long long> number)
         unlinkat(self.dir_fd, name, 0)
         snprintf(name, sizeof(name), b"blob.%08llx", <unsigned long long> number)
@@ -463,7 +464,7 @@ cdef class Table:
         fallocate(segment.fd, mode, <off_t> (at * sizeof(tsf_hot)), <off_t> (GROUP * sizeof(tsf_hot)))
 
     cdef int drop_all(self) noexcept nogil:
-        cdef uint64_t i, last, before = self.header.floor
+        cdef uint64_t number, last, before = self.header.floor
         cdef Segment *segment
         self.header.floor = self.header.committed
         if write_all(self.header_fd, &self.header.floor, sizeof(uint64_t),
@@ -471,16 +472,17 @@ cdef class Table:
             self.header.floor = before
             return -1
         last = self.header.committed >> TSF_SEGMENT_BITS
-        for i in range(self.n_segments):
-            if self.first_segment + i < last:
-                self._unlink(self.first_segment + i)
-        if last < self.first_segment + self.n_segments and last >= self.first_segment:
-            segment = self.segments[last - self.first_segment]
+        for number in range(before >> TSF_SEGMENT_BITS, last):
+            self._unlink(number)
+        if self.has_segment(last):
+            segment = self.segment(last)
             if segment != NULL and ftruncate(segment.blob_fd, 0) == 0:
                 # Emptied, but later blobs go on behind: offsets must grow with the ids (see _punch).
                 ftruncate(segment.blob_fd, <off_t> segment.blob_size)
+        # The queue is dropped, whatever becomes of this: if it is refused, the next one has the slots of this one.
         self.header.slots = 0
-        return self.save_settings()
+        self.save_settings()
+        return 0
 
     # ---- for Python --------------------------------------------------------------------------------------------
     @property

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 import struct
@@ -9,6 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from integration.spool_harness import Queue, sleeping
@@ -200,3 +202,55 @@ def test_idle_server_sleeps(queue: Queue) -> None:
     with connect(queue):
         queue.wait_until(lambda: sleeping(waiter.pid) and sleeping(queue.server_pid()))
         assert idle_switches(queue) <= 1
+
+
+def test_too_many_descriptors(queue: Queue) -> None:
+    """Of what comes with a message three are taken; the room for control messages is padded to four."""
+    queue.get("-l")
+    server = queue.server_pid()
+    for count in (3, 4, 5, 200):
+        before = len(os.listdir(f"/proc/{server}/fd"))
+        with connect(queue) as client, open(os.devnull) as null:
+            socket.send_fds(client, [request("-S")], [null.fileno()] * count)
+            assert b"1\n" in drained(client)
+        queue.wait_until(lambda before=before: len(os.listdir(f"/proc/{server}/fd")) == before, "descriptors are closed")
+    assert queue.server_pid() == server
+
+
+def test_no_descriptor_for_a_caller(queue: Queue) -> None:
+    """Nobody is connected whose leaving could tell the server that there is room again."""
+    queue.get("-l")
+    server = queue.server_pid()
+    _, hard = resource.prlimit(server, resource.RLIMIT_NOFILE)
+    queue.wait_until(lambda: sleeping(server))
+    taken = {int(fd) for fd in os.listdir(f"/proc/{server}/fd")}
+    free = next(fd for fd in range(len(taken) + 1) if fd not in taken)
+    resource.prlimit(server, resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        caller = queue.start("-S")
+        with pytest.raises(subprocess.TimeoutExpired):
+            caller.wait(0.6)
+        spent = sum(psutil.Process(server).cpu_times()[:2])
+        with pytest.raises(subprocess.TimeoutExpired):
+            caller.wait(0.6)
+        assert sum(psutil.Process(server).cpu_times()[:2]) - spent < 0.2
+    finally:
+        resource.prlimit(server, resource.RLIMIT_NOFILE, (hard, hard))
+    assert caller.wait(20) == 0
+
+
+def test_submission_in_the_turn_of_dash_k(queue: Queue) -> None:
+    """What the ended server has not done is done by the next one, or not at all."""
+    queue.get("true")
+    server = queue.server_pid()
+    before = len(os.listdir(f"/proc/{server}/fd"))
+    with connect(queue) as killer, connect(queue) as client:
+        queue.wait_until(lambda: len(os.listdir(f"/proc/{server}/fd")) >= before + 2, "both are accepted")
+        os.kill(server, signal.SIGSTOP)
+        killer.sendall(request("-K"))
+        client.sendall(request("true", token=5))
+        os.kill(server, signal.SIGCONT)
+        answer = drained(client)
+        drained(killer)
+    assert b"1\n" not in answer
+    assert queue.submit("true") == 1

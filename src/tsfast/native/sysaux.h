@@ -48,7 +48,7 @@ static inline ssize_t tsf_recv_fds(int sock, void *data, size_t size, int fds[3]
     message.msg_iov = &iov;
     message.msg_iovlen = 1;
     message.msg_control = control.bytes;
-    message.msg_controllen = sizeof control.bytes;
+    message.msg_controllen = CMSG_LEN(3 * sizeof(int)); /* CMSG_SPACE has padding, which a fourth one would fill */
     *n_fds = 0;
     do
         got = recvmsg(sock, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
@@ -104,7 +104,7 @@ static __attribute__((noinline, unused)) pid_t tsf_spawn(int program, int sock, 
 {
     char variable[512] = "";
     char *envp[2] = {NULL, NULL};
-    sigset_t none;
+    sigset_t all;
     volatile int failed = 0;
     pid_t pid;
 
@@ -113,10 +113,12 @@ static __attribute__((noinline, unused)) pid_t tsf_spawn(int program, int sock, 
         strcat(variable, fault);
         envp[0] = variable;
     }
-    sigemptyset(&none);
+    /* Blocked from birth, as the runner wants them: a TSF_RUN_SIGNAL that comes before it has got there waits for it
+     * instead of ending it. */
+    sigfillset(&all);
     pid = vfork();
     if (pid == 0) {
-        sigprocmask(SIG_SETMASK, &none, NULL);
+        sigprocmask(SIG_SETMASK, &all, NULL);
         if (dup2(sock, TSF_RUNNER_SOCKET) >= 0 && dup2(state_dir, TSF_RUNNER_STATE_DIR) >= 0)
             syscall(SYS_execveat, program, "", argv, envp, AT_EMPTY_PATH);
         failed = errno;
