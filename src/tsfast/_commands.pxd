@@ -9,17 +9,10 @@ from tsfast._layout cimport tsf_hot, tsf_request
 from tsfast._quote cimport Text
 from tsfast._many cimport Many
 from tsfast._replies cimport Replies
+from tsfast._request cimport Request
 from tsfast._row cimport Row
 from tsfast._spool cimport Spool
 from tsfast._waiters cimport Waiters
-
-# A request whose parts have been checked; pointers into the frame's payload.
-cdef struct Request:
-    const tsf_request *head
-    const char *argv_bytes
-    const char *cwd
-    const char *env
-    const char *affinity
 
 cdef class Commands:
     cdef Conns conns

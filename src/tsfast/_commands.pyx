@@ -4,7 +4,7 @@
 cimport cython
 from libc.stddef cimport size_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcpy, memset, strcmp, strlen, strncmp
+from libc.string cimport memcpy, memset, strlen
 
 from tsfast._cancel cimport Cancel
 from tsfast._conns cimport Conn, Conns
@@ -32,6 +32,7 @@ from tsfast._logpath cimport log_path, log_unchecked
 from tsfast._many cimport Many
 from tsfast._quote cimport Text, text_add, text_char, text_str, text_u64
 from tsfast._replies cimport Replies
+from tsfast._request cimport Request, request_read, variable, wants_colour
 from tsfast._row cimport Row, error_level, output_path
 from tsfast._spool cimport SUBMIT_FAILED, SUBMIT_OK, SUBMIT_UNKNOWN_ID, Spool, Submission, SubmitResult
 from tsfast._sys cimport CLOCK_REALTIME, SIGTERM, close, tsf_now_ns
@@ -79,33 +80,6 @@ cdef void drop_descriptors(Conn *conn) noexcept nogil:
     conn.n_fds = 0
 
 
-cdef bint strings_fit(const char *data, size_t size, size_t count) noexcept nogil:
-    """`size` bytes are exactly `count` NUL-terminated strings."""
-    cdef size_t i, found = 0
-    for i in range(size):
-        if data[i] == 0:
-            found += 1
-    return found == count and (size == 0 or data[size - 1] == 0)
-
-
-cdef const char *variable(const Request *request, const char *name) noexcept nogil:
-    """The value in the caller's environment, NULL if it is not there or empty. `name` ends in `=`."""
-    cdef const char *p = request.env
-    cdef size_t size = strlen(name)
-    while p < request.env + request.head.env_len:
-        if strncmp(p, name, size) == 0:
-            return p + size if p[size] else NULL
-        p += strlen(p) + 1
-    return NULL
-
-
-cdef bint wants_colour(const Request *request) noexcept nogil:
-    """stdout is a terminal, and neither no-color.org's variable nor its kind speaks against it."""
-    cdef const char *kind = variable(request, b"TERM=")
-    return (request.head.tty & TSF_TTY_STDOUT and variable(request, b"NO_COLOR=") == NULL
-            and (kind == NULL or strcmp(kind, b"dumb") != 0))
-
-
 @cython.final
 cdef class Commands:
     def __init__(self, Conns conns, Spool spool, bytes version not None, uint64_t max_unfinished,
@@ -138,17 +112,7 @@ cdef class Commands:
         cdef size_t i
         cdef const char **grown
         cdef const tsf_request *head = <const tsf_request *> payload
-        if size < sizeof(tsf_request) or (<uint64_t> head.argv_len + head.cwd_len + head.env_len + head.affinity_len
-                                          + sizeof(tsf_request)) != size:
-            return -1
-        request.head = head
-        request.argv_bytes = payload + sizeof(tsf_request)
-        request.cwd = request.argv_bytes + head.argv_len
-        request.env = request.cwd + head.cwd_len
-        request.affinity = request.env + head.env_len
-        if (not strings_fit(request.argv_bytes, head.argv_len, head.argc)
-                or not strings_fit(request.cwd, head.cwd_len, 1)
-                or not strings_fit(request.env, head.env_len, head.env_count)):
+        if request_read(&request, payload, size) < 0:
             return -1
         if head.argc + 1 > self.words_room:
             grown = <const char **> realloc(<void *> self.words, (<size_t> head.argc + 1) * sizeof(char *))

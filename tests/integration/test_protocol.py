@@ -213,7 +213,9 @@ def test_too_many_descriptors(queue: Queue) -> None:
         with connect(queue) as client, open(os.devnull) as null:
             socket.send_fds(client, [request("-S")], [null.fileno()] * count)
             assert b"1\n" in drained(client)
-        queue.wait_until(lambda before=before: len(os.listdir(f"/proc/{server}/fd")) == before, "descriptors are closed")
+        queue.wait_until(
+            lambda before=before: len(os.listdir(f"/proc/{server}/fd")) == before, "descriptors are closed"
+        )
     assert queue.server_pid() == server
 
 

@@ -40,6 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "_spool": LEAVES | {"_jobs", "_loop", "_table", "_contexts", "_runners", "_hooks"},
     "_recovery": LEAVES | {"_jobs", "_table", "_contexts", "_runners", "_hooks", "_spool"},
     # what is answered to clients: to one, about one job, about several, and which answer to what
+    "_request": LEAVES,
     "_replies": LEAVES | {"_conns"},
     "_waiters": LEAVES | {"_conns"},
     "_why": LEAVES | {"_text", "_jobs", "_spool"},
@@ -48,7 +49,7 @@ ALLOWED: dict[str, set[str]] = {
     "_cancel": LEAVES | {"_grammar", "_jobs", "_loop", "_conns", "_runners", "_spool", "_replies", "_many"},
     "_commands": LEAVES
     | {"_grammar", "_environ", "_jobs", "_conns", "_listing", "_spool", "_replies", "_waiters", "_facts", "_many"}
-    | {"_cancel", "_logpath"},
+    | {"_cancel", "_logpath", "_request"},
     "_core": LEAVES | {"_loop", "_table", "_contexts", "_conns", "_runners", "_spool", "_recovery", "_commands"},
     # Python: on the way of the first call, then the command line
     "__init__": set(),
@@ -61,7 +62,7 @@ ALLOWED: dict[str, set[str]] = {
 }
 
 # Pieces of a module that have files of their own.
-PIECES = {"_jobs_storage": "_jobs", "_jobs_probe": "_jobs", "_tokens": "_spool"}
+PIECES = {"_jobs_storage": "_jobs", "_jobs_probe": "_jobs", "_tokens": "_spool", "_grammar_python": "_grammar"}
 
 FILES = sorted(path for suffix in ("pyx", "pxd", "pxi") for path in SOURCES.glob(f"_*.{suffix}"))
 

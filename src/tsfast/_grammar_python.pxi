@@ -1,0 +1,138 @@
+# --- Help, made once from the table
+
+_TITLES = (
+    "Queueing a command:",
+    "Looking at jobs:",
+    "Following a job; these exit as the job does:",
+    "Changing the queue:",
+    "About:",
+)
+
+
+# Named in the help of another option, and so without a line of their own.
+_NAMED_ELSEWHERE = {"append", "truncate", "get_logdir"}
+
+
+def options():
+    """The rows of the table, for completions and the manual page."""
+    rows = []
+    for option in TABLE:
+        if option.group == HIDDEN:
+            continue
+        rows.append({
+            "letter": chr(option.letter) if option.letter else "",
+            "name": option.name.decode(),
+            "operand": option.operand.decode(),
+            "optional": option.takes == VALUE_UNLESS_LAST,
+            "action": 0 <= option.does < SET_NO_OUTPUT,
+            "supported": option.does != UNSUPPORTED,
+            "group": _TITLES[option.group].rstrip(":"),
+            "help": option.help.decode(),
+        })
+    return rows
+
+
+def _make_help():
+    lines = ["ts [options] command [argument...]   queue the command, print its id",
+             "ts [option]                          without one: list of the jobs"]
+    rows = options()
+    for title in _TITLES:
+        lines.append(title)
+        for row in rows:
+            if row["group"] == title.rstrip(":") and row["supported"] and row["name"] not in _NAMED_ELSEWHERE:
+                names = [f"-{row['letter']}"] if row["letter"] else ["   "]
+                if row["name"]:
+                    names.append(f"--{row['name']}")
+                left = ", ".join(names).replace("   , ", "    ") + (" " + row["operand"] if row["operand"] else "")
+                lines.append(f"  {left:<23} {row['help']}")
+    lines.append("[ID] can be absent only as the last word: then it is the job added last; with *,")
+    lines.append("the running job that was started first, else the one that ended last.")
+    return "\n".join(lines).encode() + b"\n"
+
+
+cdef bytes _help = _make_help()
+cdef const char *_help_start = _help
+
+
+cdef const char *help_text() noexcept nogil:
+    return _help_start
+
+
+def help_bytes():
+    return _help
+
+
+# --- For Python callers and the tests
+
+class GrammarError(ValueError):
+    """A wrong command line; the text is one line for the caller."""
+
+
+cdef dict _as_dict(const Command *command):
+    cdef size_t i
+    return {
+        "action": command.action,
+        "format": command.format,
+        "id": command.id if command.has_id else None,
+        "id2": command.id2 if command.action == ACTION_SWAP else None,
+        "number": command.number if command.has_number else None,
+        "text": None if command.text == NULL else <bytes>command.text,
+        "flags": command.flags,
+        "no_block": bool(command.no_block),
+        "after_last": bool(command.after_last),
+        "slots": command.slots,
+        "label": None if command.label == NULL else <bytes>command.label,
+        "name": None if command.name == NULL else <bytes>command.name,
+        "env_text": None if command.env_text == NULL else <bytes>command.env_text,
+        "log": None if command.log == NULL else <bytes>command.log,
+        "after": [command.after[i] for i in range(command.n_after)],
+        "after_ok": [command.after_ok[i] for i in range(command.n_after_ok)],
+        "words": command.words,
+        "ranges": [(command.ranges[i].first, command.ranges[i].last) for i in range(command.n_ranges)],
+    }
+
+
+def parse_words(list words not None):
+    """The command line as a dictionary with the fields of `Command`; absent values are None."""
+    cdef Command command
+    cdef const char **argv
+    cdef Py_ssize_t i, count = len(words)
+    cdef const char *word
+    if count > INT_MAX:
+        raise GrammarError("too many words")
+    argv = <const char **>malloc((<size_t>count + 1) * sizeof(char *))
+    if argv == NULL:
+        raise MemoryError
+    try:
+        for i in range(count):
+            if not isinstance(words[i], bytes) or b"\0" in words[i]:
+                raise TypeError("words are bytes without NUL")
+            word = words[i]
+            argv[i] = word
+        if parse(argv, <int>count, &command) < 0:
+            raise GrammarError((<bytes>command.error).decode(errors="replace"))
+        try:
+            return _as_dict(&command)
+        finally:
+            command_free(&command)
+    finally:
+        free(argv)
+
+
+ACTIONS = {
+    "list": ACTION_LIST, "submit": ACTION_SUBMIT, "slots": ACTION_SLOTS, "tail": ACTION_TAIL, "cat": ACTION_CAT,
+    "pid": ACTION_PID, "output": ACTION_OUTPUT, "info": ACTION_INFO, "state": ACTION_STATE, "remove": ACTION_REMOVE,
+    "wait": ACTION_WAIT, "wait_all": ACTION_WAIT_ALL, "kill": ACTION_KILL, "cancel": ACTION_CANCEL,
+    "kill_all": ACTION_KILL_ALL,
+    "urgent": ACTION_URGENT, "swap": ACTION_SWAP, "clear": ACTION_CLEAR, "kill_server": ACTION_KILL_SERVER,
+    "count_running": ACTION_COUNT_RUNNING, "last_id": ACTION_LAST_ID, "label": ACTION_LABEL,
+    "full_command": ACTION_FULL_COMMAND, "why": ACTION_WHY, "get_logdir": ACTION_GET_LOGDIR,
+    "set_logdir": ACTION_SET_LOGDIR, "getenv": ACTION_GETENV, "setenv": ACTION_SETENV, "unsetenv": ACTION_UNSETENV,
+    "help": ACTION_HELP, "version": ACTION_VERSION,
+}
+FLAGS = {
+    "no_output": TSF_JOB_NO_OUTPUT, "foreground": TSF_JOB_FOREGROUND, "split_stderr": TSF_JOB_SPLIT_STDERR,
+    "log": TSF_JOB_LOG, "append": TSF_JOB_APPEND, "truncate": TSF_JOB_TRUNCATE,
+    "gzip": TSF_JOB_GZIP,
+}
+FORMATS = {"default": FORMAT_DEFAULT, "json": FORMAT_JSON, "tab": FORMAT_TAB}
