@@ -271,7 +271,10 @@ cdef class Contexts:
         if header(best).cwd_len == request.cwd_len and memcmp(base_cwd(best), cwd, request.cwd_len) == 0:
             out.cwd_len = 0
         count = idmap_get(&self.refs, best.name)
-        return idmap_put(&self.refs, best.name, 1 if count == not_there() else count + 1)
+        if idmap_put(&self.refs, best.name, 1 if count == not_there() else count + 1) < 0:
+            set_errno(ENOMEM)
+            return -1
+        return 0
 
     cdef Base *_new(self, const tsf_request *request, const char *cwd, const char *env,
                     const char *affinity) noexcept nogil:

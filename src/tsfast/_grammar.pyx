@@ -22,6 +22,7 @@ from tsfast._limits cimport ENV_TEXT_MAX
 cdef enum:
     MAX_LABEL = 65536
     MAX_NAME = 200
+    MAX_RANGES = 65536
     MAX_LOG = 4095
     MAX_SLOTS = 1000000
     SHOWN = 60                # bytes of a wrong value that an error repeats
@@ -271,6 +272,8 @@ cdef int read_id_set(Command *command, const Option *option, const char *value) 
     while word != NULL:
         more += 1
         word = strchr(word + 1, c",")
+    if more > MAX_RANGES:
+        return option_error(command, option, "names too many jobs (at most 65536 ids or ranges)", b"")
     free(command.ranges)
     command.n_ranges = 0
     command.ranges = ranges = <IdRange *>malloc(more * sizeof(IdRange))

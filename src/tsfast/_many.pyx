@@ -10,7 +10,7 @@ from tsfast._grammar cimport (
 )
 from tsfast._jobs cimport FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_STARTING, Job
 from tsfast._layout cimport TSF_FINISHED, TSF_FRAME_PROGRESS, TSF_TTY_STDERR, tsf_hot, tsf_request
-from tsfast._limits cimport PROGRESS_MS
+from tsfast._limits cimport ANSWER_MAX, PROGRESS_MS
 from tsfast._loop cimport Loop
 from tsfast._quote cimport text_char, text_str, text_u64
 from tsfast._replies cimport Replies
@@ -205,6 +205,8 @@ cdef class Many:
             wrong = tell(&self.reply.text, self.spool, self.spool.queue.get(id), command.action)
             if wrong != NULL:
                 return self.reply.fail_job(conn, id, wrong)
+            if self.reply.text.size > <size_t> ANSWER_MAX:
+                return self.reply.fail(conn, b"that is too long for one answer: ask for fewer jobs")
             first = False
         return self.reply.answer(conn)
 

@@ -204,6 +204,8 @@ cdef class Recovery:
         cdef uint32_t holds
         for id in queued:
             if self.table.read_cold(id, &cold) < 0:
+                damaged.append(id)
+                self.queue.hold(id)
                 continue
             holds = 1 if cold.flags & TSF_JOB_FOREGROUND else 0
             if holds:

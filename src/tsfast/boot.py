@@ -104,8 +104,8 @@ def serve(socket: str, report: int) -> None:
         )
         slots = number("TS_SLOTS", SLOTS_DEFAULT, 1)
         damaged = server.recover(slots, number("TS_MAXFINISHED", MAX_FINISHED_DEFAULT, 0))
-        detach(log)
         server.listen()
+        detach(log)
     except (_core.TableError, ValueError) as error:
         raise BootError(f"{error} ({place})") from None
     note(f"serving {socket}, pid {os.getpid()}, tsfast {__version__}")

@@ -40,6 +40,14 @@ def sleeping(pid: int) -> bool:
     return any(os.readlink(f"/proc/{pid}/fd/{fd}").startswith("socket:") for fd in os.listdir(f"/proc/{pid}/fd"))
 
 
+def parent(pid: int) -> int:
+    """Of a process; 0 if it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
 def cmdline(pid: int) -> bytes:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -217,8 +225,10 @@ class Queue:
         return found
 
     def servers(self) -> list[int]:
-        """Pids of the servers of this queue, and of those that are about to become one."""
-        return [pid for pid in self.processes() if any(mark in cmdline(pid) for mark in (b"tsfast.boot", b"--boot"))]
+        """Pids of the servers of this queue, and of those that are about to become one; not of the child that is about
+        to become a runner and has its server's name until then."""
+        found = [pid for pid in self.processes() if any(mark in cmdline(pid) for mark in (b"tsfast.boot", b"--boot"))]
+        return [pid for pid in found if parent(pid) not in found]
 
     def server_pid(self) -> int:
         (pid,) = self.servers()

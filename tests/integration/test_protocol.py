@@ -209,13 +209,12 @@ def test_too_many_descriptors(queue: Queue) -> None:
     queue.get("-l")
     server = queue.server_pid()
     for count in (3, 4, 5, 200):
+        queue.wait_until(lambda: sleeping(server))
         before = len(os.listdir(f"/proc/{server}/fd"))
         with connect(queue) as client, open(os.devnull) as null:
             socket.send_fds(client, [request("-S")], [null.fileno()] * count)
             assert b"1\n" in drained(client)
-        queue.wait_until(
-            lambda before=before: len(os.listdir(f"/proc/{server}/fd")) == before, "descriptors are closed"
-        )
+        queue.wait_until(lambda n=before: len(os.listdir(f"/proc/{server}/fd")) == n, "descriptors are closed")
     assert queue.server_pid() == server
 
 
@@ -245,9 +244,8 @@ def test_submission_in_the_turn_of_dash_k(queue: Queue) -> None:
     """What the ended server has not done is done by the next one, or not at all."""
     queue.get("true")
     server = queue.server_pid()
-    before = len(os.listdir(f"/proc/{server}/fd"))
     with connect(queue) as killer, connect(queue) as client:
-        queue.wait_until(lambda: len(os.listdir(f"/proc/{server}/fd")) >= before + 2, "both are accepted")
+        queue.wait_until(lambda: sleeping(server), "both are accepted")
         os.kill(server, signal.SIGSTOP)
         killer.sendall(request("-K"))
         client.sendall(request("true", token=5))

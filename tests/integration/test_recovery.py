@@ -2,13 +2,10 @@
 
 import os
 import signal
+import struct
 from pathlib import Path
 
-from integration.spool_harness import Queue, alive, sleeping
-
-
-def parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+from integration.spool_harness import Queue, alive, parent, sleeping
 
 
 def test_running_job_is_adopted(queue: Queue) -> None:
@@ -169,3 +166,15 @@ def test_settings_survive(queue: Queue) -> None:
     queue.kill_server()
     assert queue.get("--get_logdir") == str(other)
     assert queue.get("-S") == "3"
+
+
+def test_dash_k_without_a_server_gives_back_the_storage(queue: Queue) -> None:
+    """Of segments that lie wholly below the next id nothing is left; `committed` is the header's third number."""
+    queue.finish("true")
+    queue.kill_server()
+    with (queue.state_dir / "header").open("r+b", buffering=0) as header:
+        header.seek(16)
+        header.write(struct.pack("=Q", 70_000))
+    queue.get("-K")
+    assert not [path.name for path in queue.state_dir.iterdir() if path.name.endswith(".00000000")]
+    assert queue.submit("true") == 70_000

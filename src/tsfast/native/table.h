@@ -50,13 +50,7 @@ enum tsf_state {
 
 /* What could not be applied to a job at its start (tsf_hot.notes, tsf_run.notes). CANCEL in tsf_hot while the job has
  * not ended: it is to be ended; in tsf_run, and in tsf_hot once it has: the signal was sent while it lived. */
-enum tsf_note {
-    TSF_NOTE_LIMIT = 1,
-    TSF_NOTE_NICE = 2,
-    TSF_NOTE_AFFINITY = 4,
-    TSF_NOTE_CANCEL = 32,
-    TSF_NOTE_GZIP = 8
-};
+enum tsf_note { TSF_NOTE_LIMIT = 1, TSF_NOTE_NICE = 2, TSF_NOTE_AFFINITY = 4, TSF_NOTE_CANCEL = 32, TSF_NOTE_GZIP = 8 };
 
 /* What is to run because the job has ended, and has not been started yet (tsf_hot.notes, from its final state on). */
 enum tsf_due { TSF_DUE_HOOK = 64, TSF_DUE_MAIL = 128 };
