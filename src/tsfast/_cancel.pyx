@@ -49,7 +49,7 @@ cdef class Cancel:
             last.first = last.last = self.spool.queue.last_added().id
             named.ranges = &last
             named.n_ranges = 1
-        total = self.many._check(conn, &named)
+        total = self.many.count_known(conn, &named)
         if total == 0:
             return 0
         ids = <uint64_t *> malloc(<size_t> total * sizeof(uint64_t))
@@ -59,7 +59,7 @@ cdef class Cancel:
         cursor.n = named.n_ranges
         cursor.at = 0
         cursor.begun = False
-        while n < total and self.many._next(&cursor, &ids[n]):
+        while n < total and self.many.next_known(&cursor, &ids[n]):
             n += 1
         if self._check(conn, &named, ids, n) == 0:
             # The later ones first: a job that waits for another one of them is cancelled like it, and not skipped.

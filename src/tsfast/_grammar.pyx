@@ -147,7 +147,8 @@ cdef Option[OPTIONS] TABLE = [
     Option(0, b"get_logdir", NOTHING, NO_KIND, ACTION_GET_LOGDIR, CHANGING, b"", b"show where new output files go"),
     Option(0, b"set_logdir", VALUE, PATH, ACTION_SET_LOGDIR, CHANGING, b"PATH",
            b"where new output files go (--get_logdir shows it)"),
-    Option(0, b"getenv", VALUE, VARIABLE, ACTION_GETENV, CHANGING, b"VAR", b"show a variable of the server"),
+    Option(0, b"getenv", VALUE, VARIABLE, ACTION_GETENV, CHANGING, b"VAR",
+           b"the server's environment (also: --setenv, --unsetenv)"),
     Option(0, b"setenv", VALUE, ASSIGNMENT, ACTION_SETENV, CHANGING, b"VAR=VAL", b"set a variable of the server"),
     Option(0, b"unsetenv", VALUE, VARIABLE, ACTION_UNSETENV, CHANGING, b"VAR", b"unset a variable of the server"),
     Option(0, b"get_gpu_free_perc", NOTHING, NO_KIND, UNSUPPORTED, CHANGING, b"", b"free memory that makes a GPU free"),
@@ -156,7 +157,7 @@ cdef Option[OPTIONS] TABLE = [
     Option(0, b"set_gpu_wait", VALUE, NO_KIND, UNSUPPORTED, CHANGING, b"SEC", b"set it, in seconds"),
     Option(c"K", b"", NOTHING, NO_KIND, ACTION_KILL_SERVER, CHANGING, b"", b"end the server; drops what is queued"),
 
-    Option(c"h", b"help", NOTHING, NO_KIND, ACTION_HELP, ABOUT, b"", b"this text"),
+    Option(c"h", b"help", NOTHING, NO_KIND, ACTION_HELP, ABOUT, b"", b"this text (-V, --version: the version)"),
     Option(c"V", b"version", NOTHING, NO_KIND, ACTION_VERSION, ABOUT, b"", b"the version"),
     Option(0, b"text_of_ts_env", VALUE, ENV_TEXT, SET_ENV_TEXT, HIDDEN, b"TEXT", b""),
 ]

@@ -10,7 +10,7 @@ _TITLES = (
 
 
 # Named in the help of another option, and so without a line of their own.
-_NAMED_ELSEWHERE = {"append", "truncate", "get_logdir"}
+_NAMED_ELSEWHERE = {"append", "truncate", "get_logdir", "setenv", "unsetenv", "version"}
 
 
 def options():
@@ -45,8 +45,7 @@ def _make_help():
                     names.append(f"--{row['name']}")
                 left = ", ".join(names).replace("   , ", "    ") + (" " + row["operand"] if row["operand"] else "")
                 lines.append(f"  {left:<23} {row['help']}")
-    lines.append("[ID] can be absent only as the last word: then it is the job added last; with *,")
-    lines.append("the running job that was started first, else the one that ended last.")
+    lines.append("IDS: 3,7-12. Without, as the last word: the job added last; *: the one run last.")
     return "\n".join(lines).encode() + b"\n"
 
 

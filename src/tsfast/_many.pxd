@@ -32,9 +32,11 @@ cdef class Many:
     # A job has ended: groups that wait for it count it, and answer when it was their last.
     cdef void ended(self, uint64_t id, const tsf_hot *hot) noexcept nogil
 
+    # The next known job of a set; False at its end. How many a set has; 0 after an answer that one is unknown.
+    cdef bint next_known(self, Cursor *cursor, uint64_t *id) noexcept nogil
+    cdef uint64_t count_known(self, Conn *conn, const Command *command) noexcept nogil
+
     # private
-    cdef bint _next(self, Cursor *cursor, uint64_t *id) noexcept nogil
-    cdef uint64_t _check(self, Conn *conn, const Command *command) noexcept nogil
     cdef int _wait(self, Conn *conn, const IdRange *ranges, size_t n, uint64_t total, bint progress) noexcept nogil
     cdef int _answer_group(self, Group *group) noexcept nogil
     cdef void _show_progress(self) noexcept nogil

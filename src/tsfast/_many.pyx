@@ -41,7 +41,7 @@ cdef class Many:
         self.timer = loop.new_timer(progress_due, <void *> self)
 
     cdef int perform(self, Conn *conn, const Command *command, const tsf_request *head) noexcept nogil:
-        cdef uint64_t total = self._check(conn, command)
+        cdef uint64_t total = self.count_known(conn, command)
         if total == 0:
             return 0
         if command.action == ACTION_WAIT:
@@ -55,7 +55,7 @@ cdef class Many:
         return self._tell(conn, command)
 
     # ---- sets of ids -------------------------------------------------------------------------------------------
-    cdef bint _next(self, Cursor *cursor, uint64_t *id) noexcept nogil:
+    cdef bint next_known(self, Cursor *cursor, uint64_t *id) noexcept nogil:
         while cursor.at < cursor.n:
             if not cursor.begun:
                 cursor.begun = True
@@ -68,14 +68,14 @@ cdef class Many:
             cursor.begun = False
         return False
 
-    cdef uint64_t _check(self, Conn *conn, const Command *command) noexcept nogil:
+    cdef uint64_t count_known(self, Conn *conn, const Command *command) noexcept nogil:
         """How many jobs the set has; 0 after an answer that one is unknown."""
         cdef Cursor cursor
         cdef uint64_t id, total = 0
         cdef size_t i
         for i in range(command.n_ranges):
             begin(&cursor, &command.ranges[i], 1)
-            if not self._next(&cursor, &id):
+            if not self.next_known(&cursor, &id):
                 id = command.ranges[i].first
                 if id >= self.spool.table.header.committed:
                     self.reply.fail_job(conn, id, b"does not exist")
@@ -83,7 +83,7 @@ cdef class Many:
                     self.reply.fail_job(conn, id, b"is no longer known")
                 return 0
             total += 1
-            while self._next(&cursor, &id):
+            while self.next_known(&cursor, &id):
                 total += 1
         return total
 
@@ -108,7 +108,7 @@ cdef class Many:
         if group == NULL:
             return self.reply.no_memory(conn)
         begin(&cursor, ranges, n)
-        while index < total and self._next(&cursor, &id):
+        while index < total and self.next_known(&cursor, &id):
             job = self.spool.queue.get(id)
             if job.state == JOB_ENDED:
                 if all_live:
@@ -194,7 +194,7 @@ cdef class Many:
         cdef bint first = True
         self.reply.text.size = 0
         begin(&cursor, command.ranges, command.n_ranges)
-        while self._next(&cursor, &id):
+        while self.next_known(&cursor, &id):
             if command.action == ACTION_INFO:
                 if not first:
                     text_char(&self.reply.text, c'\n')
@@ -216,13 +216,13 @@ cdef class Many:
         cdef uint64_t id, last = 0
         cdef Job *job
         begin(&cursor, command.ranges, command.n_ranges)
-        while self._next(&cursor, &id):
+        while self.next_known(&cursor, &id):
             job = self.spool.queue.get(id)
             if job.state == JOB_STARTING or job.state == JOB_RUNNING:
                 return self.reply.fail_job(conn, id, b"is running: end it with -k first; nothing was removed")
             last = id
         begin(&cursor, command.ranges, command.n_ranges)
-        while self._next(&cursor, &id):
+        while self.next_known(&cursor, &id):
             if id != last and self.spool.remove(id, NULL) == -1:
                 return self.reply.fail_errno(conn, b"the job table could not be written")
         if self.spool.remove(last, token) == -1:
@@ -237,7 +237,7 @@ cdef class Many:
         cdef Job *job
         for i in range(command.n_ranges):
             begin(&cursor, &command.ranges[i], 1)
-            while self._next(&cursor, &id):
+            while self.next_known(&cursor, &id):
                 job = self.spool.queue.get(id)
                 if job.state == JOB_STARTING or job.state == JOB_RUNNING:
                     running += 1
@@ -246,7 +246,7 @@ cdef class Many:
         if running == 0:
             return self.reply.fail(conn, b"none of these jobs is running")
         begin(&cursor, command.ranges, command.n_ranges)
-        while self._next(&cursor, &id):
+        while self.next_known(&cursor, &id):
             self.spool.signal(id, SIGTERM)
         return self.reply.exit(conn, 0)
 
@@ -259,7 +259,7 @@ cdef class Many:
         if ids == NULL:
             return self.reply.no_memory(conn)
         begin(&cursor, command.ranges, command.n_ranges)
-        while n < total and self._next(&cursor, &ids[n]):
+        while n < total and self.next_known(&cursor, &ids[n]):
             job = self.spool.queue.get(ids[n])
             if job.state != JOB_BLOCKED and job.state != JOB_READY:
                 self.reply.fail_job(conn, ids[n], b"is not queued; nothing was moved")
