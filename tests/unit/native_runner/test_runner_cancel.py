@@ -5,13 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from types import SimpleNamespace
 
-import pytest
-
-from unit.runner_harness import (
+from unit.native_runner.runner_harness import (
     COMMAND_CANCEL,
     ENDED,
     GRACE_SHIFT,
@@ -20,29 +15,11 @@ from unit.runner_harness import (
     Assign,
     Queue,
     Runner,
-    build,
     process_state,
     until,
 )
 
 STUBBORN = "trap '' TERM; echo $$; while :; do sleep 1000; done"
-
-
-@pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    return build(tmp_path_factory.mktemp("native"))
-
-
-@pytest.fixture
-def queue(tmp_path: Path, built: SimpleNamespace) -> Iterator[Queue]:
-    queue = Queue(tmp_path, built)
-    yield queue
-    queue.close()
-
-
-@pytest.fixture
-def runner(queue: Queue) -> Runner:
-    return queue.start()
 
 
 def cancel(runner: Runner, job: Assign, grace: int) -> None:

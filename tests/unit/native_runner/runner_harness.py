@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
-NATIVE = Path(__file__).resolve().parents[2] / "src" / "tsfast" / "native"
+NATIVE = Path(__file__).resolve().parents[3] / "src" / "tsfast" / "native"
 PATIENCE = 20.0
 ENTRIES = 4096
 RUNS_MAGIC, CTX_MAGIC = 0x736E757274736166, 0x31787463

@@ -6,13 +6,11 @@ import errno
 import gzip
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from unit.runner_harness import (
+from unit.native_runner.runner_harness import (
     APPEND,
     GZIP,
     LOG,
@@ -23,26 +21,8 @@ from unit.runner_harness import (
     TRUNCATE,
     Queue,
     Runner,
-    build,
     process_state,
 )
-
-
-@pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    return build(tmp_path_factory.mktemp("native"))
-
-
-@pytest.fixture
-def queue(tmp_path: Path, built: SimpleNamespace) -> Iterator[Queue]:
-    queue = Queue(tmp_path, built)
-    yield queue
-    queue.close()
-
-
-@pytest.fixture
-def runner(queue: Queue) -> Runner:
-    return queue.start()
 
 
 @pytest.fixture

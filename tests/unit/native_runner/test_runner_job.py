@@ -9,13 +9,11 @@ import signal
 import stat
 import struct
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from unit.runner_harness import (
+from unit.native_runner.runner_harness import (
     ASSIGNED,
     CHDIR,
     CLAIMED,
@@ -39,27 +37,9 @@ from unit.runner_harness import (
     Queue,
     Run,
     Runner,
-    build,
     process_state,
     until,
 )
-
-
-@pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    return build(tmp_path_factory.mktemp("native"))
-
-
-@pytest.fixture
-def queue(tmp_path: Path, built: SimpleNamespace) -> Iterator[Queue]:
-    queue = Queue(tmp_path, built)
-    yield queue
-    queue.close()
-
-
-@pytest.fixture
-def runner(queue: Queue) -> Runner:
-    return queue.start()
 
 
 def failed(result: Run, stage: int, cause: int) -> bool:
