@@ -24,7 +24,8 @@ def hook(queue: Queue) -> str:
         "seen = subprocess.run(['ts', '-s', sys.argv[1]], capture_output=True, text=True).stdout.strip()\n"
         "got = {'args': sys.argv[1:], 'cwd': os.getcwd(), 'env': dict(os.environ), 'state': seen}\n"
         f"path = {str(queue.directory)!r} + '/called.' + sys.argv[1]\n"
-        "number = len([n for n in os.listdir(os.path.dirname(path)) if n.startswith(os.path.basename(path))])\n"
+        "mine = os.path.basename(path) + '.'\n"
+        "number = len([n for n in os.listdir(os.path.dirname(path)) if n.startswith(mine)])\n"
         "open(path + '.new', 'w').write(json.dumps(got))\nos.rename(path + '.new', path + f'.{number}')\n"
     )
     path = queue.directory / "hook"
