@@ -7,13 +7,7 @@ from libc.string cimport memmove, strlen, strncmp, strstr
 
 from tsfast._layout cimport TSF_JOB_APPEND, TSF_JOB_TRUNCATE, tsf_request
 from tsfast._quote cimport text_char, text_free, text_str, text_u64
-
-cdef extern from "<time.h>" nogil:
-    ctypedef long time_t
-    struct tm:
-        pass
-    tm *localtime_r(const time_t *time, tm *parts)
-    size_t strftime(char *room, size_t size, const char *format, const tm *time)
+from tsfast._sys cimport localtime_r, strftime, time_t, tm
 
 
 cdef void add_label(Text *text, const char *label) noexcept nogil:

@@ -117,3 +117,10 @@ cdef extern from "<sys/epoll.h>" nogil:
 cdef extern from "<errno.h>" nogil:
     int errno
     int EINTR, EAGAIN, ENOENT, ENOMEM, EMFILE, ENFILE, ENOBUFS, ECHILD, EIO, ESRCH, EEXIST, EINVAL, EPIPE, ENOSYS, EPERM
+
+cdef extern from "<time.h>" nogil:
+    ctypedef long time_t
+    struct tm:
+        pass
+    tm *localtime_r(const time_t *time, tm *parts)
+    size_t strftime(char *room, size_t size, const char *format, const tm *time)

@@ -43,6 +43,7 @@ from tsfast._row cimport (
     time_taken,
     was_waited_for,
 )
+from tsfast._sys cimport localtime_r, strftime, time_t, tm
 
 cdef extern from *:
     """
@@ -58,13 +59,6 @@ cdef extern from *:
     }
     """
     const char *error_text(int error, char *room, size_t size) noexcept nogil
-
-cdef extern from "<time.h>" nogil:
-    ctypedef long time_t
-    struct tm:
-        pass
-    tm *localtime_r(const time_t *time, tm *parts)
-    size_t strftime(char *room, size_t size, const char *format, const tm *time)
 
 cdef enum:
     OUTPUT_COLUMNS = 20       # a longer path is cut to OUTPUT_KEPT columns and "..."
