@@ -91,7 +91,8 @@ cdef class Queue:
     cdef int add(self, uint64_t id, uint32_t slots, const uint64_t *after, size_t n_after,
                  const uint64_t *after_ok, size_t n_after_ok, uint32_t holds) noexcept nogil
     # Recovery: a job as it stands in the table. First all jobs, in id order, then link() for the dependencies of
-    # those that are queued; then normal life. state: JOB_READY (queued), JOB_RUNNING or JOB_ENDED (then `bad`).
+    # those that are queued; then normal life. state: JOB_READY (queued), JOB_STARTING, JOB_RUNNING or JOB_ENDED (then
+    # `bad`).
     # Jobs are put in the order of their order keys (running list: the order of the calls; see latest_start).
     # ADD_REFUSED: the id did not grow, or another state.
     cdef int restore(self, uint64_t id, uint32_t slots, uint64_t order, JobState state, bint bad) noexcept nogil

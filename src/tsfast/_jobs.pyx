@@ -339,7 +339,7 @@ cdef class Queue:
         cdef uint32_t i
         if id < self.least_id or id >= ORDER_BASE:
             return ADD_REFUSED
-        if state != JOB_READY and state != JOB_RUNNING and state != JOB_ENDED:
+        if state != JOB_READY and state != JOB_STARTING and state != JOB_RUNNING and state != JOB_ENDED:
             return ADD_REFUSED
         if reserve_job(self) or reserve_page(self, id):
             return ADD_NO_MEMORY

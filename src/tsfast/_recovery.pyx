@@ -4,7 +4,7 @@
 cimport cython
 from libc.string cimport memset
 
-from tsfast._jobs cimport FLAG_CANCEL, FLAG_DUE, FLAG_SKIPPED, JOB_ENDED, JOB_READY, JOB_RUNNING, Job
+from tsfast._jobs cimport FLAG_CANCEL, FLAG_DUE, FLAG_SKIPPED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_STARTING, Job
 from tsfast._layout cimport (
     TSF_DUE_HOOK, TSF_DUE_MAIL, TSF_FINISHED, TSF_FORGOTTEN, TSF_JOB_FOREGROUND, TSF_JOB_VOLATILE, TSF_NONE, TSF_QUEUED,
     TSF_REMOVED, TSF_RUNNING, TSF_SEGMENT_BITS, TSF_SKIPPED, TSF_STARTING, tsf_cold, tsf_fault, tsf_hot, tsf_hot_check,
@@ -133,7 +133,9 @@ cdef class Recovery:
             if verdict == VERDICT_NO_MEMORY:
                 raise MemoryError
             if verdict == VERDICT_RUNNING:
-                if self.queue.restore(id, cold.slots, hot.order, JOB_RUNNING, False) < 0:
+                # STARTING as long as its start may still be revoked.
+                if self.queue.restore(id, cold.slots, hot.order,
+                                      JOB_STARTING if hot.state == TSF_STARTING else JOB_RUNNING, False) < 0:
                     raise MemoryError
                 job = self.queue.get(id)
                 job.attempt = hot.attempt

@@ -170,6 +170,19 @@ def test_start_of_an_adopted_job_that_comes_later_is_recorded(queue):
     assert queue.started() == ["one"]
 
 
+def test_adopted_runner_dies_before_it_starts_its_job(queue):
+    """The start is revoked: the job keeps neither its slots nor its place among the running ones."""
+    queue.start("runner-claimed:stop")
+    job = queue.job("one", "exit 7", "-N", 3)
+    queue.until(lambda: not (queue.folder / "fault").exists(), "a runner stopped")
+    runner = next(iter(queue.runners().values()))
+    queue.kill_server()
+    assert queue.jobs()[job]["State"] == "running"
+    queue.kill(runner)
+    assert queue.wait(job) == 7
+    assert queue.started() == ["one"]
+
+
 # ---- callers --------------------------------------------------------------------------------------------------------
 
 

@@ -151,10 +151,8 @@ class QueueModel:
         return True
 
     def restart(self):
-        """What is no longer known after a restart from the table: who was starting, and what ended jobs waited for."""
+        """What is no longer known after a restart from the table: what ended jobs waited for."""
         for job in self.jobs.values():
-            if job.state == "starting":
-                job.state = "running"
             if job.state == "ended":
                 job.waits = []
         self.ghosts = []

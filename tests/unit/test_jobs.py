@@ -533,11 +533,21 @@ def test_restore():
     probe.check_invariants()
 
 
+def test_a_restored_start_can_be_revoked():
+    probe = QueueProbe(1)
+    probe.restore(0, 1, BASE, "starting")
+    probe.restore(1, 1, BASE + 1, "ready")
+    assert start_all(probe) == []
+    assert probe.requeue(0)
+    assert start_all(probe) == [0]
+    probe.check_invariants()
+
+
 def test_restored_refusals():
     probe = QueueProbe(1)
     probe.restore(0, 1, BASE, "running")
     with pytest.raises(ValueError, match="refused"):
-        probe.restore(1, 1, BASE + 1, "starting")
+        probe.restore(1, 1, BASE + 1, "blocked")
     for id in (0, 1):
         with pytest.raises(ValueError, match="refused"):
             probe.link(id)
