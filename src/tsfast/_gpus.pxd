@@ -21,6 +21,9 @@ from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
 from tsfast._idmap cimport IdMap
 from tsfast._layout cimport TSF_GPU_WORDS, TSF_GPUS, tsf_gpu
 
+cdef enum:
+    MEMORY_BITS = 50          # no GPU has more memory; so no sum of promises overflows
+
 cdef struct Need:             # what a job asks for
     uint32_t count            # of GPUs; not looked at if `exact`
     uint32_t share            # thousandths of each: TSF_GPU_WHOLE whole ones, 0 by memory only (then vram > 0)
@@ -58,7 +61,8 @@ cdef struct Device:
 
 cdef struct GpuCounts:        # for `--why`: each present device counts once, for the first that keeps it from the job
     uint32_t wanted           # by the job
-    uint32_t present          # the sum of those below; exact needs: how many of the list
+    uint32_t present          # the sum of those below `absent`; exact needs: how many of the list
+    uint32_t absent           # exact needs: elements of the list that are not there
     uint32_t hidden           # TS_VISIBLE_DEVICES leaves it out
     uint32_t unusable         # does not answer, another user computes on it, or its compute mode forbids it
     uint32_t used             # by jobs of this queue
@@ -114,10 +118,11 @@ cdef class Gpus:
     # ---- needs -------------------------------------------------------------------------------------------------
     # The class of all equal needs, from 1 on, with one more reference. -1: no memory. -2: a list that is none (empty,
     # an empty element, one that occurs twice, neither an index below TSF_GPUS nor a UUID), or a need of no GPU, of
-    # more than TSF_GPUS, of a share above TSF_GPU_WHOLE, or of neither share nor memory.
+    # more than TSF_GPUS, of a share above TSF_GPU_WHOLE, of neither share nor memory, or of 1 << MEMORY_BITS bytes or
+    # more.
     cdef int32_t class_of(self, const Need *need) noexcept nogil
     cdef void class_release(self, int32_t number) noexcept nogil      # one reference less, none left: it is gone
-    cdef const Need *need_of(self, int32_t number) noexcept nogil     # valid as long as the class
+    cdef const Need *need_of(self, int32_t number) noexcept nogil     # valid until the next class_of
     # Could a job of this class get its GPUs now? Computed once per class and change.
     cdef bint fits(self, int32_t number) noexcept nogil
     # GPUs for a job of this class into mask; how many, or -1: not now. Changes nothing but the random numbers.
@@ -126,7 +131,8 @@ cdef class Gpus:
     # are not there now are left out.
     cdef uint32_t exact_slots(self, int32_t number, uint32_t *slots) noexcept nogil
     cdef void take(self, int32_t number, const uint64_t *mask) noexcept nogil         # what choose gave, at once
-    cdef void give_back(self, int32_t number, const uint64_t *mask, uint64_t now_ns, bint left_processes) noexcept nogil
+    cdef void give_back(self, int32_t number, const uint64_t *mask, uint64_t now_ns,
+                        bint left_processes) noexcept nogil
     # Recovery: a job that runs has these. What shares them takes no new jobs until all that share them have ended.
     cdef void restore(self, int32_t number, const uint64_t *mask) noexcept nogil
     cdef void counts(self, int32_t number, GpuCounts *counts) noexcept nogil
@@ -146,5 +152,3 @@ cdef class Gpus:
     cdef uint16_t link_group[TSF_GPUS]
     cdef uint16_t numa_group[TSF_GPUS]
     cdef uint16_t tally[TSF_GPUS]     # all 0 between calls
-
-    cdef void _changed(self) noexcept nogil

@@ -8,7 +8,7 @@ import pytest
 SOURCES = Path(__file__).parents[2] / "src" / "tsfast"
 
 # Constants, C declarations, inline helpers, growing text, a job's record.
-LEAVES = {"_limits", "_sys", "_layout", "_idmap", "_quote", "_row"}
+LEAVES = {"_limits", "_sys", "_layout", "_idmap", "_gpumask", "_quote", "_row"}
 # Inline helpers of the queue alone.
 OF_QUEUE = {"_slab", "_heap"}
 
@@ -18,15 +18,18 @@ ALLOWED: dict[str, set[str]] = {
     "_sys": set(),
     "_layout": set(),
     "_idmap": set(),
+    "_gpumask": {"_layout"},
     "_quote": set(),
     "_row": {"_layout", "_quote"},
     "_slab": set(),
     "_heap": {"_slab"},
-    # pure: what words mean, what a job looks like, which job is next; and the loop, which knows nothing
+    # pure: what words mean, what a job looks like, which job is next, which GPUs it gets; and the loop, which knows
+    # nothing
     "_grammar": LEAVES,
     "_logpath": LEAVES,
     "_text": LEAVES,
     "_jobs": LEAVES | OF_QUEUE,
+    "_gpus": LEAVES,
     "_loop": LEAVES,
     # effects: files, clients, runners; each knows nothing of the others, and no queue
     "_table": LEAVES,
@@ -62,7 +65,15 @@ ALLOWED: dict[str, set[str]] = {
 }
 
 # Pieces of a module that have files of their own.
-PIECES = {"_jobs_storage": "_jobs", "_jobs_probe": "_jobs", "_tokens": "_spool", "_grammar_python": "_grammar"}
+PIECES = {
+    "_jobs_storage": "_jobs",
+    "_jobs_probe": "_jobs",
+    "_tokens": "_spool",
+    "_grammar_python": "_grammar",
+    "_gpus_needs": "_gpus",
+    "_gpus_choice": "_gpus",
+    "_gpus_probe": "_gpus",
+}
 
 FILES = sorted(path for suffix in ("pyx", "pxd", "pxi") for path in SOURCES.glob(f"_*.{suffix}"))
 
