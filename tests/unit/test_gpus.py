@@ -56,6 +56,7 @@ def test_a_whole_gpu_is_not_one_that_is_shared():
 
 def test_a_leased_gpu_is_for_nobody_here():
     probe = machine(1)
+    assert not waits(probe)
     probe.set_leased(0, True)
     assert waits(probe)
     assert waits(probe, share=500)
@@ -196,6 +197,15 @@ def test_what_may_be_promised_is_what_was_free_when_the_gpu_was_taken():
     probe.report(uuid(0), 0, free=1000)
     assert waits(probe, share=0, vram=201)
     assert not waits(probe, share=0, vram=200)
+
+
+def test_what_the_first_jobs_use_by_now_is_not_counted_twice():
+    probe = machine(1)
+    start(probe, share=0, vram=300)
+    probe.report(uuid(0), 0, free=700)
+    start(probe, share=0, vram=300)
+    assert waits(probe, share=0, vram=401)
+    assert not waits(probe, share=0, vram=400)
 
 
 def test_never_more_than_is_free_now():
