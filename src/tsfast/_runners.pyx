@@ -13,7 +13,7 @@ from tsfast._layout cimport (
     TSF_RUN_EXECING, TSF_RUN_EXITED,
     TSF_RUN_FREE, TSF_RUN_REVOKED, TSF_RUN_SIGNAL, TSF_RUNS, TSF_RUNS_BYTES, TSF_RUNS_MAGIC, TSF_RUNS_VERSION,
     TSF_STAGE_EXEC,
-    tsf_assign, tsf_cold, tsf_fault, tsf_report, tsf_run, tsf_run_cas, tsf_run_check, tsf_run_gen, tsf_run_load,
+    TSF_LEASES_A_PACKET, tsf_assign, tsf_cold, tsf_leases, tsf_fault, tsf_report, tsf_run, tsf_run_cas, tsf_run_check, tsf_run_gen, tsf_run_load,
     tsf_run_state, tsf_run_word, tsf_runs_header,
 )
 from tsfast._limits cimport ADOPTED_POLL_MS, RECORD_RETRY_MS
@@ -34,6 +34,7 @@ cdef enum:
 cdef void from_entry(Outcome *outcome, const tsf_run *run) noexcept nogil:
     memset(outcome, 0, sizeof(Outcome))
     outcome.pid = run.pid
+    outcome.left = True
     outcome.start_ns = run.start_ns
     outcome.notes = run.notes
     memcpy(outcome.suffix, run.suffix, sizeof(outcome.suffix))
@@ -281,7 +282,7 @@ cdef class Runners:
         return NULL
 
     cdef int assign(self, uint32_t entry, uint64_t gen, uint64_t job, uint16_t attempt, const tsf_cold *cold,
-                    const int *fds, int n_fds) noexcept nogil:
+                    const Handover *handover) noexcept nogil:
         cdef Runner *runner = self.table[entry]
         cdef tsf_run *run = &self.runs[entry]
         cdef tsf_assign message
@@ -304,8 +305,10 @@ cdef class Runners:
         tsf_fault(b"start-assigned")
         message.gen = gen
         message.job = job
+        message.hide_gpus = handover.hide_gpus
+        message.leases = handover.n_leases
         message.cold = cold[0]
-        if tsf_send_fds(runner.socket.fd, &message, sizeof(message), fds, n_fds) != <ssize_t> sizeof(message):
+        if not self._send(runner, &message, handover):
             # It has just left; nothing reads the entry any more but a dead runner's socket.
             tsf_run_cas(run, word, tsf_run_word(gen, TSF_RUN_REVOKED))
             tsf_run_cas(run, tsf_run_word(gen, TSF_RUN_REVOKED), tsf_run_word(gen, TSF_RUN_FREE))
@@ -317,6 +320,20 @@ cdef class Runners:
         self._become(runner, RUNNER_BUSY)
         tsf_fault(b"start-sent")
         return 0
+
+    cdef bint _send(self, Runner *runner, const tsf_assign *message, const Handover *handover) noexcept nogil:
+        cdef tsf_leases packet
+        cdef uint32_t at = 0
+        packet.gen = message.gen
+        packet.shared = handover.shared
+        while at < handover.n_leases:
+            packet.count = min(handover.n_leases - at, <uint32_t> TSF_LEASES_A_PACKET)
+            if tsf_send_fds(runner.socket.fd, &packet, sizeof(packet), handover.leases + at,
+                            <int> packet.count) != <ssize_t> sizeof(packet):
+                return False
+            at += packet.count
+        return tsf_send_fds(runner.socket.fd, message, sizeof(tsf_assign), handover.fds,
+                            handover.n_fds) == <ssize_t> sizeof(tsf_assign)
 
     # ---- events ------------------------------------------------------------------------------------------------
     cdef void _receive(self, uint32_t entry) noexcept nogil:
@@ -347,6 +364,7 @@ cdef class Runners:
             if report.retiring:
                 self._become(runner, RUNNER_LEAVING)
             from_result(&outcome, run)
+            outcome.left = report.retiring != 0
             self._ended(runner, &outcome)
 
     cdef void _ended(self, Runner *runner, const Outcome *outcome) noexcept nogil:
