@@ -57,7 +57,8 @@ ALLOWED: dict[str, set[str]] = {
     "mail": set(),
     "savelist": {"_listing"},
     "boot": {"_core", "_environ", "_grammar", "savelist", "state"},
-    "cli": {"boot", "state", "_grammar", "_listing", "_logpath"},
+    "gpus": set(),
+    "cli": {"boot", "gpus", "state", "_grammar", "_listing", "_logpath"},
     "__main__": {"cli"},
 }
 
