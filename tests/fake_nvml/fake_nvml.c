@@ -28,7 +28,7 @@ enum {
     INSUFFICIENT_SIZE = 7,
     DRIVER_NOT_LOADED = 9
 };
-enum { MOST_DEVICES = 1100, MOST_ITEMS = 8192, NO_INSTANCE = 0xffff };
+enum { MOST_DEVICES = 1100, MOST_ITEMS = 8192, NO_DEVICE = 0xffff, NO_INSTANCE = 0xffff };
 
 struct device {
     unsigned number, instance;
@@ -249,7 +249,7 @@ static void fill_pci(struct pci *pci, const char *text)
 
 int nvmlInitWithFlags(unsigned flags)
 {
-    int code = enter_for(__func__, 0, NO_INSTANCE);
+    int code = enter_for(__func__, NO_DEVICE, NO_INSTANCE);
 
     (void)flags;
     if (code == SUCCESS)
@@ -259,7 +259,7 @@ int nvmlInitWithFlags(unsigned flags)
 
 int nvmlShutdown(void)
 {
-    int code = enter(__func__, 0, NO_INSTANCE);
+    int code = enter(__func__, NO_DEVICE, NO_INSTANCE);
 
     generation_at_init = -1;
     return code;
@@ -269,7 +269,7 @@ const char *nvmlErrorString(int code) { return code == SUCCESS ? "Success" : "An
 
 int nvmlDeviceGetCount_v2(unsigned *count)
 {
-    int code = enter(__func__, 0, NO_INSTANCE);
+    int code = enter(__func__, NO_DEVICE, NO_INSTANCE);
 
     *count = 0;
     for (unsigned i = 0; i < device_count; i++)
