@@ -84,12 +84,9 @@ def holders() -> dict[str, list[int]]:
     place = state.find(state.canonical(listing.socket_path()), os.environ)
     if place is None:
         return {}
-    directory = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    directory = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # closed by write_list
     parts: list[bytes] = []
-    try:
-        _listing.write_list(directory, _grammar.FORMATS["json"], 0, False, parts.append)
-    finally:
-        os.close(directory)
+    _listing.write_list(directory, _grammar.FORMATS["json"], 0, False, parts.append)
     held: dict[str, list[int]] = {}
     for job in json.loads(b"".join(parts).decode("utf-8", "replace")):
         if job["State"] == "running":
