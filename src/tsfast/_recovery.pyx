@@ -115,7 +115,7 @@ cdef class Recovery:
     cdef _hold_damaged(self, uint64_t id, uint32_t slots):
         """Nobody knows what became of it, or what it is: it stays in the list, for the user to remove, and does not
         run; nor do those who wait for it."""
-        if self.queue.restore(id, slots, (<uint64_t> 1 << 63) + id, JOB_READY, False) < 0:
+        if self.queue.restore(id, slots, 0, (<uint64_t> 1 << 63) + id, JOB_READY, False) < 0:
             raise MemoryError
         self.queue.hold(id)
 
@@ -134,7 +134,7 @@ cdef class Recovery:
                 raise MemoryError
             if verdict == VERDICT_RUNNING:
                 # STARTING as long as its start may still be revoked.
-                if self.queue.restore(id, cold.slots, hot.order,
+                if self.queue.restore(id, cold.slots, 0, hot.order,
                                       JOB_STARTING if hot.state == TSF_STARTING else JOB_RUNNING, False) < 0:
                     raise MemoryError
                 job = self.queue.get(id)
@@ -172,12 +172,12 @@ cdef class Recovery:
                 tsf_fault(b"recover-recorded")
                 self.runners.release(entry)
         if hot.state == TSF_QUEUED:
-            added = self.queue.restore(id, cold.slots, hot.order, JOB_READY, False)
+            added = self.queue.restore(id, cold.slots, 0, hot.order, JOB_READY, False)
         else:
             self.spool.next_end = max(self.spool.next_end, hot.order + 1)
             if cold.flags & TSF_JOB_VOLATILE:
                 self.spool.absent_callers.append(id)
-            added = self.queue.restore(id, cold.slots, hot.order, JOB_ENDED, hot.state != TSF_FINISHED)
+            added = self.queue.restore(id, cold.slots, 0, hot.order, JOB_ENDED, hot.state != TSF_FINISHED)
         if added < 0:
             raise MemoryError
         job = self.queue.get(id)

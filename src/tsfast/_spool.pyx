@@ -135,7 +135,7 @@ cdef class Spool:
             set_errno(error)
             return SUBMIT_FAILED
         tsf_fault(b"submit-committed")
-        added = self.queue.add(id[0], job.slots, job.after, job.n_after, job.after_ok, job.n_after_ok, job.holds)
+        added = self.queue.add(id[0], job.slots, 0, job.after, job.n_after, job.after_ok, job.n_after_ok, job.holds)
         if added < 0:
             self.forget_removed(id[0])
             set_errno(ENOMEM)
