@@ -346,6 +346,13 @@ def test_the_library_is_missing_and_comes(tmp_path: Path, nvml: FakeNvml, start:
     assert flags(poller.round()) == [FREE] * 8
 
 
+def test_pynvml_is_missing() -> None:
+    code = "import runpy, sys; sys.modules['pynvml'] = None; runpy.run_module('tsfast.gpus', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code, "--once"], stdin=subprocess.DEVNULL, capture_output=True)
+    last = records.unpack(done.stdout[-records.SIZE :])
+    assert (done.returncode, last.why) == (1, "pynvml is not installed: pip install nvidia-ml-py")
+
+
 def test_failure_is_repeated_as_a_sign_of_life(nvml: FakeNvml, start: Start) -> None:
     nvml.error("nvmlInitWithFlags", code=UNKNOWN_ERROR)
     poller = start()

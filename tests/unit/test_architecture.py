@@ -63,7 +63,13 @@ ALLOWED: dict[str, set[str]] = {
 }
 
 # Pieces of a module that have files of their own.
-PIECES = {"_jobs_storage": "_jobs", "_jobs_steps": "_jobs", "_jobs_probe": "_jobs", "_tokens": "_spool", "_grammar_python": "_grammar"}
+PIECES = {
+    "_jobs_storage": "_jobs",
+    "_jobs_steps": "_jobs",
+    "_jobs_probe": "_jobs",
+    "_tokens": "_spool",
+    "_grammar_python": "_grammar",
+}
 
 FILES = sorted(path for suffix in ("pyx", "pxd", "pxi") for path in SOURCES.glob(f"_*.{suffix}"))
 
