@@ -141,12 +141,13 @@ class Nvml:
     def processes(self, handle: Handle) -> list[int]:
         """Pids of those that compute on it, as this process sees them."""
         listing = self._lib.nvmlDeviceGetComputeRunningProcesses_v3
+        older = getattr(self._lib, "nvmlDeviceGetComputeRunningProcesses_v2", None)  # of drivers before 510
         for _ in range(TRIES):
             try:
                 return [int(process.pid) for process in listing(handle)]
             except self._lib.NVMLError as error:
-                if error.value == self._lib.NVML_ERROR_FUNCTION_NOT_FOUND:
-                    listing = self._lib.nvmlDeviceGetComputeRunningProcesses_v2  # a driver before 510
+                if error.value == self._lib.NVML_ERROR_FUNCTION_NOT_FOUND and older is not None:
+                    listing, older = older, None
                 elif error.value != self._lib.NVML_ERROR_INSUFFICIENT_SIZE:
                     self._raise(error)
         raise NoAnswer("its processes cannot be listed")
