@@ -169,6 +169,9 @@ def test_long_names(name, action):
         value = "A=b" if name == "setenv" else "A"
         expect([f"--{name}", value], action=ACTIONS[action], text=value.encode())
         return
+    elif name.startswith("set_gpu"):
+        expect([f"--{name}", "7"], action=ACTIONS[action], number=7)
+        return
     else:
         expect([f"--{name}"], action=ACTIONS[action])
     if name in ("get_label", "full_cmd"):
