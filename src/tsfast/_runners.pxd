@@ -6,24 +6,11 @@ protocol of the entries, and what each state means after a crash, is in native/r
 """
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from tsfast._layout cimport TSF_RUNS, tsf_cold, tsf_run
+from tsfast._layout cimport TSF_RUNS, tsf_assign, tsf_cold, tsf_run
 from tsfast._loop cimport Loop, Source
+from tsfast._outbox cimport Outbox
+from tsfast._outcome cimport Outcome
 from tsfast._sys cimport pid_t, rusage
-
-# How a job ended, from whichever source is known.
-cdef struct Outcome:
-    bint lost             # nobody could reap it: status is not known
-    int32_t status        # as from wait(2)
-    int32_t pid
-    uint16_t cause
-    uint16_t stage
-    uint64_t start_ns
-    uint64_t duration_ns
-    uint32_t utime_ms
-    uint32_t stime_ms
-    uint32_t maxrss_kb
-    uint32_t notes
-    char suffix[8]
 
 cdef enum RunnerKind:
     RUNNER_IDLE = 0       # ours, waits for a job
@@ -76,6 +63,8 @@ cdef class Runners:
     cdef bytes fault
     cdef const char *fault_name
     cdef bint same_boot
+    cdef bint outdated            # power was lost: entries may be those of long before, and say nothing of a job
+    cdef Outbox outbox            # None but with TS_DURABLE
     cdef void *owner
     cdef StartedHandler on_started
     cdef EndedHandler on_ended
@@ -100,7 +89,11 @@ cdef class Runners:
     cdef void reap(self) noexcept nogil               # SIGCHLD: take the status of every dead child
     cdef void drop_jobs(self) noexcept nogil          # -K: revoke what no runner has taken yet, let the rest run on
 
+    cdef void send_held(self) noexcept nogil          # what assign() has left in the outbox, as far as it may go out
+
     # private
+    cdef bint _hand_over(self, const Runner *runner, const tsf_assign *message, const int *fds,
+                         int n_fds) noexcept nogil
     cdef void _link(self, Runner *runner, uint8_t kind) noexcept nogil
     cdef void _unlink(self, Runner *runner) noexcept nogil
     cdef void _become(self, Runner *runner, uint8_t kind) noexcept nogil

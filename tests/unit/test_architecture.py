@@ -28,12 +28,15 @@ ALLOWED: dict[str, set[str]] = {
     "_text": LEAVES,
     "_jobs": LEAVES | OF_QUEUE,
     "_loop": LEAVES,
+    # what is written goes on to the journal; what is to be seen outside waits for it
+    "_journal": LEAVES | {"_loop"},
+    "_outbox": LEAVES | {"_journal"},
     # effects: files, clients, runners; each knows nothing of the others, and no queue
-    "_table": LEAVES,
-    "_contexts": LEAVES,
+    "_table": LEAVES | {"_journal"},
+    "_contexts": LEAVES | {"_journal"},
     "_environ": LEAVES | {"_grammar"},
-    "_conns": LEAVES | {"_loop"},
-    "_runners": LEAVES | {"_loop"},
+    "_conns": LEAVES | {"_loop", "_journal"},
+    "_runners": LEAVES | {"_loop", "_outbox"},
     # composition
     "_listing": LEAVES | {"_grammar", "_text", "_table", "_contexts"},
     "_hooks": LEAVES | {"_loop", "_text", "_table", "_contexts"},
@@ -50,7 +53,9 @@ ALLOWED: dict[str, set[str]] = {
     "_commands": LEAVES
     | {"_grammar", "_environ", "_jobs", "_conns", "_listing", "_spool", "_replies", "_waiters", "_facts", "_many"}
     | {"_cancel", "_logpath", "_request"},
-    "_core": LEAVES | {"_loop", "_table", "_contexts", "_conns", "_runners", "_spool", "_recovery", "_commands"},
+    "_core": LEAVES
+    | {"_journal", "_outbox"}
+    | {"_loop", "_table", "_contexts", "_conns", "_runners", "_spool", "_recovery", "_commands"},
     # Python: on the way of the first call, then the command line
     "__init__": set(),
     "state": {"_core"},
@@ -62,7 +67,13 @@ ALLOWED: dict[str, set[str]] = {
 }
 
 # Pieces of a module that have files of their own.
-PIECES = {"_jobs_storage": "_jobs", "_jobs_probe": "_jobs", "_tokens": "_spool", "_grammar_python": "_grammar"}
+PIECES = {
+    "_jobs_storage": "_jobs",
+    "_jobs_probe": "_jobs",
+    "_tokens": "_spool",
+    "_outcome": "_runners",
+    "_grammar_python": "_grammar",
+}
 
 FILES = sorted(path for suffix in ("pyx", "pxd", "pxi") for path in SOURCES.glob(f"_*.{suffix}"))
 
