@@ -17,6 +17,7 @@ class Server:
         boot_id: str,
         version: bytes,
         max_unfinished: int,
+        gpus: int,
         cancel_grace: int,
         durable: bool | None,
         fault: bytes,

@@ -18,11 +18,13 @@ cdef struct Outcome:
     uint32_t maxrss_kb
     uint32_t notes
     char suffix[8]
+    bint left             # processes of the job may still be there
 
 
 cdef inline void from_entry(Outcome *outcome, const tsf_run *run) noexcept nogil:
     memset(outcome, 0, sizeof(Outcome))
     outcome.pid = run.pid
+    outcome.left = True
     outcome.start_ns = run.start_ns
     outcome.notes = run.notes
     memcpy(outcome.suffix, run.suffix, sizeof(outcome.suffix))

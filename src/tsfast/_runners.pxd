@@ -12,6 +12,15 @@ from tsfast._outbox cimport Outbox
 from tsfast._outcome cimport Outcome
 from tsfast._sys cimport pid_t, rusage
 
+# What goes to the runner beside the record; descriptors are lent for the call.
+cdef struct Handover:
+    int fds[3]            # of the caller of a foreground job
+    int n_fds             # 3, or 0: there are none
+    const int *leases     # locks on the job's GPUs
+    uint32_t n_leases
+    bint shared           # they are the queue's and not the job's own
+    bint hide_gpus        # the job is to see none of the machine's
+
 cdef enum RunnerKind:
     RUNNER_IDLE = 0       # ours, waits for a job
     RUNNER_BUSY = 1       # ours, has a job
@@ -76,7 +85,7 @@ cdef class Runners:
     cdef int prepare(self, uint32_t *entry, uint64_t *gen) noexcept nogil
     # Hand the job to that runner. 0, or -1: the runner is gone and the job was never seen by it (start anew).
     cdef int assign(self, uint32_t entry, uint64_t gen, uint64_t job, uint16_t attempt, const tsf_cold *cold,
-                    const int *fds, int n_fds) noexcept nogil
+                    const Handover *handover) noexcept nogil
     # To the job's process group; -1: not running. `order`: a signal number, or more (native/runs.h).
     cdef int signal(self, uint32_t entry, uint32_t order) noexcept nogil
     cdef const tsf_run *run(self, uint32_t entry) noexcept nogil
@@ -92,8 +101,6 @@ cdef class Runners:
     cdef void send_held(self) noexcept nogil          # what assign() has left in the outbox, as far as it may go out
 
     # private
-    cdef bint _hand_over(self, const Runner *runner, const tsf_assign *message, const int *fds,
-                         int n_fds) noexcept nogil
     cdef void _link(self, Runner *runner, uint8_t kind) noexcept nogil
     cdef void _unlink(self, Runner *runner) noexcept nogil
     cdef void _become(self, Runner *runner, uint8_t kind) noexcept nogil
@@ -101,6 +108,7 @@ cdef class Runners:
     cdef void _close(self, Source *source) noexcept nogil
     cdef void _destroy(self, Runner *runner) noexcept nogil
     cdef Runner *_spawn(self) noexcept nogil
+    cdef bint _send(self, Runner *runner, const tsf_assign *message, const Handover *handover) noexcept nogil
     cdef void _receive(self, uint32_t entry) noexcept nogil
     cdef void _ended(self, Runner *runner, const Outcome *outcome) noexcept nogil
     cdef void _retry_unrecorded(self) noexcept nogil

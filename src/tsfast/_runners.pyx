@@ -10,9 +10,9 @@ from libc.string cimport memcpy, memset, strerror
 
 from tsfast._layout cimport (
     TSF_COMMAND_CANCEL, TSF_NOTE_CANCEL, TSF_REPORT_ENDED, TSF_REPORT_STARTED, TSF_RUN_ASSIGNED, TSF_RUN_CLAIMED,
-    TSF_RUN_EXECING, TSF_RUN_EXITED, TSF_RUN_FREE, TSF_RUN_REVOKED, TSF_RUN_SIGNAL, TSF_RUNS, TSF_RUNS_BYTES,
-    TSF_RUNS_MAGIC, TSF_RUNS_VERSION, tsf_assign, tsf_cold, tsf_fault, tsf_report, tsf_run, tsf_run_cas, tsf_run_gen,
-    tsf_run_load, tsf_run_state, tsf_run_word, tsf_runs_header,
+    TSF_LEASES_A_PACKET, TSF_RUN_EXECING, TSF_RUN_EXITED, TSF_RUN_FREE, TSF_RUN_REVOKED, TSF_RUN_SIGNAL, TSF_RUNS,
+    TSF_RUNS_BYTES, TSF_RUNS_MAGIC, TSF_RUNS_VERSION, tsf_assign, tsf_cold, tsf_fault, tsf_leases, tsf_report, tsf_run,
+    tsf_run_cas, tsf_run_gen, tsf_run_load, tsf_run_state, tsf_run_word, tsf_runs_header,
 )
 from tsfast._limits cimport ADOPTED_POLL_MS, RECORD_RETRY_MS
 from tsfast._loop cimport Loop, Source
@@ -237,7 +237,7 @@ cdef class Runners:
         return NULL
 
     cdef int assign(self, uint32_t entry, uint64_t gen, uint64_t job, uint16_t attempt, const tsf_cold *cold,
-                    const int *fds, int n_fds) noexcept nogil:
+                    const Handover *handover) noexcept nogil:
         cdef Runner *runner = self.table[entry]
         cdef tsf_run *run = &self.runs[entry]
         cdef tsf_assign message
@@ -260,8 +260,10 @@ cdef class Runners:
         tsf_fault(b"start-assigned")
         message.gen = gen
         message.job = job
+        message.hide_gpus = handover.hide_gpus
+        message.leases = handover.n_leases
         message.cold = cold[0]
-        if not self._hand_over(runner, &message, fds, n_fds):
+        if not self._send(runner, &message, handover):
             # It has just left; nothing reads the entry any more but a dead runner's socket.
             tsf_run_cas(run, word, tsf_run_word(gen, TSF_RUN_REVOKED))
             tsf_run_cas(run, tsf_run_word(gen, TSF_RUN_REVOKED), tsf_run_word(gen, TSF_RUN_FREE))
@@ -274,11 +276,22 @@ cdef class Runners:
         tsf_fault(b"start-sent")
         return 0
 
-    cdef bint _hand_over(self, const Runner *runner, const tsf_assign *message, const int *fds,
-                         int n_fds) noexcept nogil:
+    cdef bint _send(self, Runner *runner, const tsf_assign *message, const Handover *handover) noexcept nogil:
+        cdef tsf_leases packet
+        cdef uint32_t at = 0
+        packet.gen = message.gen
+        packet.shared = handover.shared
+        while at < handover.n_leases:
+            packet.count = min(handover.n_leases - at, <uint32_t> TSF_LEASES_A_PACKET)
+            if tsf_send_fds(runner.socket.fd, &packet, sizeof(packet), handover.leases + at,
+                            <int> packet.count) != <ssize_t> sizeof(packet):
+                return False
+            at += packet.count
+        # The leases alone start nothing.
         if self.outbox is not None:
-            return self.outbox.add(runner.entry, message, fds, n_fds) == 0
-        return tsf_send_fds(runner.socket.fd, message, sizeof(tsf_assign), fds, n_fds) == <ssize_t> sizeof(tsf_assign)
+            return self.outbox.add(runner.entry, message, handover.fds, handover.n_fds) == 0
+        return tsf_send_fds(runner.socket.fd, message, sizeof(tsf_assign), handover.fds,
+                            handover.n_fds) == <ssize_t> sizeof(tsf_assign)
 
     cdef void send_held(self) noexcept nogil:
         cdef Packet *packet = self.outbox.take()
@@ -320,6 +333,7 @@ cdef class Runners:
             if report.retiring:
                 self._become(runner, RUNNER_LEAVING)
             from_result(&outcome, run)
+            outcome.left = report.retiring != 0
             self._ended(runner, &outcome)
 
     cdef void _ended(self, Runner *runner, const Outcome *outcome) noexcept nogil:

@@ -58,6 +58,7 @@ cdef extern from "native/sysaux.h" nogil:
     int mkdirat(int directory, const char *path, mode_t mode)
     int renameat(int directory, const char *path, int directory2, const char *path2)
     int fstat(int fd, stat_t *st)
+    int stat_ "stat"(const char *path, stat_t *st)
     int fstatat(int directory, const char *path, stat_t *st, int flags)
     int fstatfs(int fd, statfs_t *st)
     int AT_SYMLINK_NOFOLLOW

@@ -7,7 +7,7 @@ with writable=False and see the same records.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from tsfast._journal cimport Journal
-from tsfast._layout cimport tsf_cold, tsf_header, tsf_hot
+from tsfast._layout cimport tsf_cold, tsf_grant, tsf_header, tsf_hot
 from tsfast._row cimport Row
 
 cdef enum:
@@ -41,7 +41,7 @@ cdef class Table:
     cdef Segment **segments           # owned; [number - first_segment], NULL where not open
     cdef uint64_t first_segment, n_segments
     cdef readonly uint64_t truncated  # segments that somebody cut off; what was missing reads as forgotten
-    cdef char *blob                   # owned; of the last read_row
+    cdef char *blob                   # owned; of the last read_row, with its grant behind it
     cdef size_t blob_room
     cdef Ahead *ahead                 # owned; NULL until a list is read
     cdef Journal journal              # None but with TS_DURABLE
@@ -58,6 +58,8 @@ cdef class Table:
     cdef int read_cold(self, uint64_t id, tsf_cold *cold) noexcept nogil
     # All of a job, the blob checked; valid until the next read_row.
     cdef int read_row(self, uint64_t id, Row *row, tsf_hot *hot, tsf_cold *cold) noexcept nogil
+    # Which GPUs the job is given, for its next start: a whole tsf_grant.
+    cdef int write_grant(self, uint64_t id, const tsf_cold *cold, const char *grant, size_t size) noexcept nogil
     # The same for many rows in a row: rows whose ids follow each other are read together. What stands in the table must
     # not change between start_rows() and the last next_row(), or the rows can be those of before.
     cdef void start_rows(self) noexcept nogil
@@ -82,6 +84,7 @@ cdef class Table:
     cdef void _close(self, uint64_t index) noexcept nogil
     cdef int _open(self, uint64_t number, Segment *segment) noexcept nogil
     cdef void _unlink(self, uint64_t number) noexcept nogil
+    cdef const tsf_grant *_read_grant(self, uint64_t id, const tsf_hot *hot, const tsf_cold *cold) noexcept nogil
     cdef bint _read_ahead(self, uint64_t id) noexcept nogil
     cdef const char *_blob_ahead(self, uint64_t id, const tsf_cold *cold) noexcept nogil
     cdef void _wipe(self, Segment *segment, uint64_t id) noexcept nogil

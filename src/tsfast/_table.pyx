@@ -13,7 +13,8 @@ from tsfast._journal cimport (
 )
 from tsfast._layout cimport (
     TSF_COLD_BYTES, TSF_FORGOTTEN, TSF_HOT_BYTES, TSF_SEGMENT_BITS, TSF_SEGMENT_JOBS, TSF_TABLE_FORMAT,
-    TSF_TABLE_MAGIC, tsf_check32, tsf_cold, tsf_cold_check, tsf_header, tsf_hot, tsf_hot_check,
+    TSF_GPUS, TSF_STARTING, TSF_TABLE_MAGIC, tsf_check32, tsf_cold, tsf_cold_check, tsf_grant, tsf_grant_check,
+    tsf_grant_offset, tsf_grant_room, tsf_header, tsf_hot, tsf_hot_check,
 )
 from tsfast._limits cimport BLOB_MAX, READER_TRIES
 from tsfast._sys cimport (
@@ -82,9 +83,9 @@ cdef bint is_hole(const void *record, size_t size) noexcept nogil:
 
 cdef bint is_sized(const tsf_cold *cold) noexcept nogil:
     """The parts of the blob, as the record has their lengths, are the whole of it."""
-    return cold.blob_len <= BLOB_MAX and cold.blob_len == (
-        8 * (<uint64_t> cold.n_after + cold.n_after_ok) + cold.argv_len + cold.label_len + cold.prefix_len
-        + cold.cwd_len + cold.diff_len + cold.env_text_len)
+    return cold.blob_len <= BLOB_MAX and cold.gpus <= <uint32_t> TSF_GPUS and cold.blob_len == (
+        8 * (<uint64_t> cold.n_after + cold.n_after_ok) + cold.argv_len + cold.label_len + cold.gpu_exact_len
+        + cold.prefix_len + cold.cwd_len + cold.diff_len + cold.env_text_len)
 
 
 cdef void deferred(void *owner, int kind, uint64_t number) noexcept nogil:
@@ -339,19 +340,21 @@ cdef class Table:
     cdef int read_row(self, uint64_t id, Row *row, tsf_hot *hot, tsf_cold *cold) noexcept nogil:
         cdef Segment *segment
         cdef char *grown
+        cdef size_t size
         if self.read_hot(id, hot) < 0 or self.read_cold(id, cold) < 0:
             return -1
         segment = self.segment(id >> TSF_SEGMENT_BITS)
         if not is_sized(cold):
             set_errno(EIO)
             return -1
-        if cold.blob_len + 1 > self.blob_room:
-            grown = <char *> realloc(self.blob, <size_t> cold.blob_len + 1)
+        size = <size_t> cold.blob_len + 8 + tsf_grant_room(cold)
+        if size > self.blob_room:
+            grown = <char *> realloc(self.blob, size)
             if grown == NULL:
                 set_errno(ENOMEM)
                 return -1
             self.blob = grown
-            self.blob_room = <size_t> cold.blob_len + 1
+            self.blob_room = size
         if read_all(segment.blob_fd, self.blob, cold.blob_len, cold.blob_off) < 0:
             return -1
         if tsf_check32(self.blob, cold.blob_len, id) != cold.blob_check:
@@ -361,7 +364,31 @@ cdef class Table:
         row.hot = hot
         row.cold = cold
         row.blob = self.blob
+        row.grant = self._read_grant(id, hot, cold)
         return 0
+
+    cdef int write_grant(self, uint64_t id, const tsf_cold *cold, const char *grant, size_t size) noexcept nogil:
+        cdef Segment *segment = self.segment(id >> TSF_SEGMENT_BITS)
+        if segment == NULL:
+            return -1
+        if write_all(segment.blob_fd, grant, size, tsf_grant_offset(cold)) < 0:
+            return -1
+        if self.journal is not None:
+            self.journal.add(TSF_JOURNAL_BLOB, segment.number, tsf_grant_offset(cold), grant, size)
+        return 0
+
+    cdef const tsf_grant *_read_grant(self, uint64_t id, const tsf_hot *hot, const tsf_cold *cold) noexcept nogil:
+        """Of the start that the job is in or has had; NULL: it needs no GPU or has not started."""
+        cdef Segment *segment = self.segment(id >> TSF_SEGMENT_BITS)
+        cdef size_t room = tsf_grant_room(cold)
+        cdef uint64_t at = tsf_grant_offset(cold)
+        cdef tsf_grant *grant = <tsf_grant *> (self.blob + (at - cold.blob_off))
+        if room == 0 or segment == NULL or (hot.state != TSF_STARTING and hot.start_ns == 0):
+            return NULL
+        if (read_all(segment.blob_fd, grant, room, at) < 0 or grant.count > cold.gpus or grant.attempt != hot.attempt
+                or grant.check != tsf_grant_check(grant, id)):
+            return NULL
+        return grant
 
     cdef void start_rows(self) noexcept nogil:
         if self.ahead == NULL:
@@ -374,7 +401,7 @@ cdef class Table:
         # What does not fit, for whichever reason, is read alone, which tells the reason.
         cdef uint64_t i = id & (GROUP - 1)
         cdef const char *blob = NULL
-        if self._read_ahead(id):
+        if self._read_ahead(id) and self.ahead.cold[i].gpus == 0:
             hot[0] = self.ahead.hot[i]
             cold[0] = self.ahead.cold[i]
             if tsf_hot_check(hot, id) == hot.check and tsf_cold_check(cold, id) == cold.check and is_sized(cold):
@@ -385,6 +412,7 @@ cdef class Table:
         row.hot = hot
         row.cold = cold
         row.blob = blob
+        row.grant = NULL
         return 0
 
     cdef bint _read_ahead(self, uint64_t id) noexcept nogil:
@@ -510,7 +538,7 @@ cdef class Table:
                 if tsf_cold_check(&cold[i], first + i) != cold[i].check:
                     continue
                 start = min(start, cold[i].blob_off)
-                end = max(end, cold[i].blob_off + cold[i].blob_len)
+                end = max(end, tsf_grant_offset(&cold[i]) + tsf_grant_room(&cold[i]))
             if start < end <= segment.blob_size:
                 fallocate(segment.blob_fd, mode, <off_t> start, <off_t> (end - start))
         fallocate(segment.fd, mode, <off_t> (TSF_HOT_BYTES + at * sizeof(tsf_cold)), <off_t> (GROUP * sizeof(tsf_cold)))

@@ -99,6 +99,7 @@ def serve(socket: str, report: int) -> None:
             boot_id=boot_id(),
             version=version_line(),
             max_unfinished=number("TS_MAXCONN", 0, 0),
+            gpus=gpu_count(),
             cancel_grace=min(number("TS_CANCEL_GRACE", CANCEL_GRACE_S, 0), 65535),
             durable=switch("TS_DURABLE"),
             fault=os.fsencode(os.environ.get("TSFAST_FAULT", "")),
@@ -139,6 +140,14 @@ def save_list(path: bytes, directory: int) -> None:
         savelist.append(path, directory)
     except Exception as error:  # the server ends all the same
         note(f"the list could not be saved in {os.fsdecode(path)}: {error}")
+
+
+def gpu_count() -> int:
+    """How many GPUs the kernel's driver shows, without NVML; 0: none, or it does not tell."""
+    try:
+        return len(os.listdir("/proc/driver/nvidia/gpus"))
+    except OSError:
+        return 0
 
 
 def number(variable: str, default: int, least: int) -> int:

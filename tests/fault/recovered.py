@@ -18,6 +18,7 @@ def recover(path: str, out: int) -> None:
         boot_id="another-boot",
         version=b"",
         max_unfinished=0,
+        gpus=0,
         cancel_grace=0,
         durable=None,
         fault=b"",

@@ -62,13 +62,15 @@ ALLOWED: dict[str, set[str]] = {
     "mail": set(),
     "savelist": {"_listing"},
     "boot": {"_core", "_environ", "_grammar", "savelist", "state"},
-    "cli": {"boot", "state", "_grammar", "_listing", "_logpath"},
+    "gpus": set(),
+    "cli": {"boot", "gpus", "state", "_grammar", "_listing", "_logpath"},
     "__main__": {"cli"},
 }
 
 # Pieces of a module that have files of their own.
 PIECES = {
     "_jobs_storage": "_jobs",
+    "_jobs_steps": "_jobs",
     "_jobs_probe": "_jobs",
     "_tokens": "_spool",
     "_outcome": "_runners",
