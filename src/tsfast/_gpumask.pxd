@@ -1,5 +1,5 @@
 """Sets of GPUs: bit masks of TSF_GPU_WORDS words. Inline helpers."""
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from tsfast._layout cimport TSF_GPU_WORDS, TSF_GPUS
@@ -58,3 +58,16 @@ cdef inline uint32_t mask_next(const uint64_t *mask, uint32_t slot) noexcept nog
             return TSF_GPUS
         word = mask[i]
     return (i << 6) + <uint32_t> trailing_zeros64(word)
+
+# All of them, in order, into slots (room for TSF_GPUS); how many.
+cdef inline uint32_t mask_slots(const uint64_t *mask, uint16_t *slots) noexcept nogil:
+    cdef uint32_t i
+    cdef uint32_t count = 0
+    cdef uint64_t word
+    for i in range(<uint32_t> TSF_GPU_WORDS):
+        word = mask[i]
+        while word:
+            slots[count] = <uint16_t> ((i << 6) + <uint32_t> trailing_zeros64(word))
+            count += 1
+            word &= word - 1
+    return count

@@ -11,7 +11,8 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memchr, memcmp, memcpy, memset, strcmp, strdup, strlen, strncmp
 
 from tsfast._gpumask cimport (
-    mask_and, mask_andnot, mask_clear, mask_count, mask_next, mask_put, mask_set, mask_test, mask_unset
+    mask_and, mask_andnot, mask_clear, mask_count, mask_next, mask_put, mask_set, mask_slots, mask_test,
+    mask_unset
 )
 from tsfast._idmap cimport idmap_del, idmap_free, idmap_get, idmap_place, idmap_put, not_there
 from tsfast._layout cimport (

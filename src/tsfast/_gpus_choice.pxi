@@ -88,31 +88,27 @@ cdef inline uint32_t random_below(Gpus g, uint32_t n) noexcept nogil:
 # The smallest group that has `count` in the mask, one at random among equals. How many it has there; 0: none has.
 cdef uint32_t best_group(Gpus g, const uint64_t *mask, const uint16_t *group_of, uint32_t count,
                          uint64_t *group) noexcept nogil:
+    cdef uint16_t[TSF_GPUS] slots
+    cdef uint32_t n = mask_slots(mask, slots)
     cdef uint32_t best = 0
     cdef uint32_t equals = 0
     cdef uint32_t chosen = 0
-    cdef uint32_t slot, size
-    slot = mask_next(mask, 0)
-    while slot < <uint32_t> TSF_GPUS:
-        g.tally[group_of[slot]] += 1
-        slot = mask_next(mask, slot + 1)
-    slot = mask_next(mask, 0)
-    while slot < <uint32_t> TSF_GPUS:
-        size = g.tally[group_of[slot]]
-        g.tally[group_of[slot]] = 0              # each group is looked at once
+    cdef uint32_t i, size
+    for i in range(n):
+        g.tally[group_of[slots[i]]] += 1
+    for i in range(n):
+        size = g.tally[group_of[slots[i]]]
+        g.tally[group_of[slots[i]]] = 0          # each group is looked at once
         if size >= count and (best == 0 or size <= best):
             equals = equals + 1 if size == best else 1
             best = size
             if equals == 1 or random_below(g, equals) == 0:
-                chosen = group_of[slot]
-        slot = mask_next(mask, slot + 1)
+                chosen = group_of[slots[i]]
     if best:
         mask_clear(group)
-        slot = mask_next(mask, 0)
-        while slot < <uint32_t> TSF_GPUS:
-            if group_of[slot] == chosen:
-                mask_set(group, slot)
-            slot = mask_next(mask, slot + 1)
+        for i in range(n):
+            if group_of[slots[i]] == chosen:
+                mask_set(group, slots[i])
     return best
 
 

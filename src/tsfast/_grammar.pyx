@@ -123,7 +123,7 @@ cdef Option[OPTIONS] TABLE = [
            b"these GPUs, free or not; without: who has which"),
     Option(c"B", b"", NOTHING, NO_KIND, SET_NO_BLOCK, QUEUEING, b"", b"exit with 2 at once if the queue is full"),
 
-    Option(c"l", b"", NOTHING, NO_KIND, ACTION_LIST, LOOKING, b"", b"list of the jobs, as without any option"),
+    Option(c"l", b"", NOTHING, NO_KIND, ACTION_LIST, LOOKING, b"", b"list of the jobs"),
     Option(c"M", b"serialize", VALUE_UNLESS_LAST, FORMAT, ACTION_LIST, LOOKING, b"[FMT]",
            b"list of the jobs as default, json or tab"),
     Option(c"s", b"", VALUE_UNLESS_LAST, ID_SET, ACTION_STATE, LOOKING, b"[IDS]", b"state of the job"),
@@ -165,11 +165,11 @@ cdef Option[OPTIONS] TABLE = [
     Option(0, b"get_gpu_free_perc", NOTHING, NO_KIND, ACTION_GET_GPU_FREE, CHANGING, b"",
            b"show how much free memory makes a GPU free"),
     Option(0, b"set_gpu_free_perc", VALUE, PERCENT, ACTION_SET_GPU_FREE, CHANGING, b"NUM",
-           b"GPUs with more free memory are free (also: --get_)"),
+           b"free memory of a free GPU in % (--set_gpu_wait)"),
     Option(0, b"get_gpu_wait", NOTHING, NO_KIND, ACTION_GET_GPU_WAIT, CHANGING, b"",
            b"show the pause after the start of a GPU job"),
     Option(0, b"set_gpu_wait", VALUE, SECONDS, ACTION_SET_GPU_WAIT, CHANGING, b"SEC",
-           b"pause between starts of GPU jobs (also: --get_)"),
+           b"pause between the starts of GPU jobs"),
     Option(c"K", b"", NOTHING, NO_KIND, ACTION_KILL_SERVER, CHANGING, b"", b"end the server; drops what is queued"),
 
     Option(c"h", b"help", NOTHING, NO_KIND, ACTION_HELP, ABOUT, b"", b"this text (-V, --version: the version)"),

@@ -12,7 +12,7 @@ _TITLES = (
 # Named in the help of another option, and so without a line of their own.
 _NAMED_ELSEWHERE = {
     "append", "truncate", "get_logdir", "setenv", "unsetenv", "help", "version", "vram", "wait-all", "get_gpu_free_perc",
-    "get_gpu_wait",
+    "get_gpu_wait", "set_gpu_wait", "l",
 }
 
 
@@ -36,7 +36,7 @@ def options():
 
 def _make_help():
     lines = ["ts [options] command [argument...]   queue the command, print its id",
-             "ts [option]                          without one: list of the jobs",
+             "ts [option]                          without one, or with -l: list of the jobs",
              "ts -h, --help                        this text (-V, --version: the version)"]
     rows = options()
     for title in _TITLES:
@@ -44,7 +44,7 @@ def _make_help():
             continue                     # its options stand in the first lines
         lines.append(title)
         for row in rows:
-            if row["group"] == title.rstrip(":") and row["name"] not in _NAMED_ELSEWHERE:
+            if row["group"] == title.rstrip(":") and (row["name"] or row["letter"]) not in _NAMED_ELSEWHERE:
                 names = [f"-{row['letter']}"] if row["letter"] else ["   "]
                 if row["name"]:
                     names.append(f"--{row['name']}")

@@ -8,7 +8,7 @@ import pytest
 SOURCES = Path(__file__).parents[2] / "src" / "tsfast"
 
 # Constants, C declarations, inline helpers, growing text, a job's record.
-LEAVES = {"_limits", "_sys", "_layout", "_idmap", "_quote", "_row"}
+LEAVES = {"_limits", "_sys", "_layout", "_idmap", "_gpumask", "_quote", "_row"}
 # Inline helpers of the queue alone.
 OF_QUEUE = {"_slab", "_heap"}
 
@@ -18,15 +18,18 @@ ALLOWED: dict[str, set[str]] = {
     "_sys": set(),
     "_layout": set(),
     "_idmap": set(),
+    "_gpumask": {"_layout"},
     "_quote": set(),
     "_row": {"_layout", "_quote"},
     "_slab": set(),
     "_heap": {"_slab"},
-    # pure: what words mean, what a job looks like, which job is next; and the loop, which knows nothing
+    # pure: what words mean, what a job looks like, which job is next, which GPUs it gets; and the loop, which knows
+    # nothing
     "_grammar": LEAVES,
     "_logpath": LEAVES,
     "_text": LEAVES,
     "_jobs": LEAVES | OF_QUEUE,
+    "_gpus": LEAVES,
     "_loop": LEAVES,
     # what is written goes on to the journal; what is to be seen outside waits for it
     "_journal": LEAVES | {"_loop"},
@@ -37,22 +40,26 @@ ALLOWED: dict[str, set[str]] = {
     "_environ": LEAVES | {"_grammar"},
     "_conns": LEAVES | {"_loop", "_journal"},
     "_runners": LEAVES | {"_loop", "_outbox"},
+    "_leases": LEAVES,
+    "_poller": LEAVES | {"_loop"},
     # composition
     "_listing": LEAVES | {"_grammar", "_text", "_table", "_contexts"},
     "_hooks": LEAVES | {"_loop", "_text", "_table", "_contexts"},
-    "_spool": LEAVES | {"_jobs", "_loop", "_table", "_contexts", "_runners", "_hooks"},
+    "_grants": LEAVES | {"_jobs", "_gpus", "_loop", "_table", "_leases", "_poller"},
+    "_spool": LEAVES | {"_jobs", "_loop", "_table", "_contexts", "_runners", "_hooks", "_grants"},
     "_recovery": LEAVES | {"_jobs", "_table", "_contexts", "_runners", "_hooks", "_spool"},
     # what is answered to clients: to one, about one job, about several, and which answer to what
     "_request": LEAVES,
     "_replies": LEAVES | {"_conns"},
     "_waiters": LEAVES | {"_conns"},
-    "_why": LEAVES | {"_text", "_jobs", "_spool"},
+    "_gpu_actions": LEAVES | {"_grammar", "_jobs", "_conns", "_spool", "_replies"},
+    "_why": LEAVES | {"_text", "_jobs", "_gpus", "_spool"},
     "_facts": LEAVES | {"_grammar", "_text", "_jobs", "_spool", "_why"},
     "_many": LEAVES | {"_grammar", "_jobs", "_loop", "_conns", "_spool", "_replies", "_waiters", "_facts"},
     "_cancel": LEAVES | {"_grammar", "_jobs", "_loop", "_conns", "_runners", "_spool", "_replies", "_many"},
     "_commands": LEAVES
     | {"_grammar", "_environ", "_jobs", "_conns", "_listing", "_spool", "_replies", "_waiters", "_facts", "_many"}
-    | {"_cancel", "_logpath", "_request"},
+    | {"_cancel", "_gpu_actions", "_logpath", "_request", "_text"},
     "_core": LEAVES
     | {"_journal", "_outbox"}
     | {"_loop", "_table", "_contexts", "_conns", "_runners", "_spool", "_recovery", "_commands"},
@@ -75,6 +82,10 @@ PIECES = {
     "_tokens": "_spool",
     "_outcome": "_runners",
     "_grammar_python": "_grammar",
+    "_gpus_needs": "_gpus",
+    "_gpus_choice": "_gpus",
+    "_gpus_probe": "_gpus",
+    "_text_probe": "_text",
 }
 
 FILES = sorted(path for suffix in ("pyx", "pxd", "pxi") for path in SOURCES.glob(f"_*.{suffix}"))
