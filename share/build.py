@@ -15,7 +15,7 @@ NAMES = ("ts", "tsp", "tsfast")
 
 
 def rows() -> list[dict]:
-    return [row for row in options() if row["supported"]]
+    return options()
 
 
 def spellings(row: dict) -> list[str]:

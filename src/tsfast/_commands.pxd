@@ -1,5 +1,5 @@
 """What a client's request does: each action of the grammar, its answer, and who waits for what."""
-from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 
 from tsfast._cancel cimport Cancel
 from tsfast._conns cimport Conn, Conns

@@ -10,6 +10,7 @@ from tsfast._cancel cimport Cancel
 from tsfast._conns cimport Conn, Conns
 from tsfast._environ cimport default_logdir, environ_action
 from tsfast._facts cimport tell
+from tsfast._gpu_actions cimport gpu_action, gpu_warning, is_gpu_action
 from tsfast._grammar cimport (
     ACTION_CAT, ACTION_CLEAR, ACTION_COUNT_RUNNING, ACTION_GETENV, ACTION_GET_LOGDIR, ACTION_HELP, ACTION_INFO,
     ACTION_KILL, ACTION_KILL_ALL, ACTION_KILL_SERVER, ACTION_LAST_ID, ACTION_LIST, ACTION_OUTPUT, ACTION_PID,
@@ -34,8 +35,9 @@ from tsfast._quote cimport Text, text_add, text_char, text_str, text_u64
 from tsfast._replies cimport Replies
 from tsfast._request cimport Request, request_read, variable, wants_colour
 from tsfast._row cimport Row, error_level, output_path
-from tsfast._spool cimport SUBMIT_FAILED, SUBMIT_OK, SUBMIT_UNKNOWN_ID, Spool, Submission, SubmitResult
+from tsfast._spool cimport SUBMIT_BAD_GPUS, SUBMIT_FAILED, SUBMIT_OK, SUBMIT_UNKNOWN_ID, Spool, Submission, SubmitResult
 from tsfast._sys cimport CLOCK_REALTIME, SIGTERM, close, tsf_now_ns
+from tsfast._text cimport Look
 from tsfast._waiters cimport (
     ROLE_FOLLOW, ROLE_FOLLOWING, ROLE_FOREGROUND, ROLE_NONE, ROLE_TELL, ROLE_WAIT, Waiters,
 )
@@ -139,6 +141,7 @@ cdef class Commands:
 
     cdef void _perform(self, Conn *conn, const Request *request, Command *command) noexcept nogil:
         cdef int action = command.action
+        self.spool.calls_waiting = self.waiters.n_parked
         if action == ACTION_SUBMIT:
             self._submit(conn, request, command)
         elif action == ACTION_LIST:
@@ -184,6 +187,8 @@ cdef class Commands:
                 self.reply.fail_errno(conn, b"the server's environment could not be changed")
             else:
                 self.reply.answer(conn)
+        elif is_gpu_action(action):
+            gpu_action(self.reply, self.spool, conn, command)
         elif action == ACTION_REMOVE and self._known(request.head):
             self.reply.exit(conn, 0)            # the call is made again: the server died before its answer
         elif action == ACTION_CANCEL:
@@ -257,6 +262,10 @@ cdef class Commands:
         job.label = command.label
         job.env_text = command.env_text
         job.slots = command.slots
+        job.gpus = command.gpus
+        job.gpu_share = command.gpu_share
+        job.vram = command.vram
+        job.gpu_exact = command.gpu_exact
         job.flags = command.flags
         job.holds = 1 if command.flags & TSF_JOB_FOREGROUND else 0     # until its descriptors are here
         if not command.flags & TSF_JOB_NO_OUTPUT:
@@ -277,6 +286,8 @@ cdef class Commands:
         result = self.spool.submit(&job, &id)
         if result == SUBMIT_UNKNOWN_ID:
             return self.reply.fail_job(conn, self.spool.bad_id, b"does not exist, so nothing can wait for it")
+        if result == SUBMIT_BAD_GPUS:
+            return self.reply.fail(conn, b"-g: it names a GPU twice (different indices or UUIDs are needed)")
         if result == SUBMIT_FAILED:
             return self.reply.fail_errno(conn, b"the job could not be recorded")
         self.reply.text.size = 0
@@ -286,6 +297,9 @@ cdef class Commands:
             text_str(&self.reply.text, b" slots and the queue has ")
             text_u64(&self.reply.text, self.spool.queue.max_slots)
             text_str(&self.reply.text, b"; it waits until -S raises them\n")
+        if result == SUBMIT_OK:
+            gpu_warning(&self.reply.text, self.spool, command)
+        if self.reply.text.size:
             self.conns.send(conn, TSF_FRAME_ERR, self.reply.text.data, self.reply.text.size)
             self.reply.text.size = 0
         if not command.flags & TSF_JOB_NO_OUTPUT:
@@ -420,7 +434,8 @@ cdef class Commands:
     cdef int _list(self, Conn *conn, const Request *request, const Command *command) noexcept nogil:
         cdef uint64_t ids[LIST_ROWS_MAX]
         cdef uint64_t live[LIST_ROWS_MAX]
-        cdef uint32_t columns = request.head.columns if request.head.tty & TSF_TTY_STDOUT else 0
+        cdef uint8_t allocating[LIST_ROWS_MAX]
+        cdef Look look
         cdef size_t n, n_live, i
         cdef Job *job
         if self.spool.queue.known > LIST_ROWS_MAX:
@@ -431,17 +446,23 @@ cdef class Commands:
             job = self.spool.queue.get(live[i % n_live])
             if (job.state == JOB_STARTING or job.state == JOB_RUNNING) == (i < n_live):
                 ids[n] = job.id
+                allocating[n] = self.spool.allocating(job)
                 n += 1
         job = self.spool.queue.first_ended()
         while job != NULL:
             ids[n] = job.id
+            allocating[n] = False
             n += 1
             job = self.spool.queue.following(job)
         self.reply.text.size = 0
-        list_head(&self.reply.text, command.format, self.spool.queue.starting + self.spool.queue.running,
-                  self.spool.queue.max_slots)
-        if list_rows(&self.reply.text, self.spool.table, self.spool.contexts, ids, n, command.format, columns,
-                     wants_colour(request), True, ANSWER_MAX) < 0:
+        look.format = command.format
+        look.columns = request.head.columns if request.head.tty & TSF_TTY_STDOUT else 0
+        look.colour = wants_colour(request)
+        look.gpus = self.spool.grants.machine_has_gpus() or self.spool.gpu_jobs > 0
+        look.now_ns = tsf_now_ns(CLOCK_REALTIME)
+        list_head(&self.reply.text, &look, self.spool.queue.used_slots, self.spool.queue.max_slots)
+        if list_rows(&self.reply.text, self.spool.table, self.spool.contexts, ids, allocating, n, &look, True,
+                     ANSWER_MAX) < 0:
             return self.reply.elsewhere(conn)
         list_tail(&self.reply.text, command.format)
         return self.reply.answer(conn)

@@ -5,7 +5,7 @@ from libc.string cimport strlen
 
 from tsfast._grammar cimport ACTION_FULL_COMMAND, ACTION_INFO, ACTION_LABEL, ACTION_STATE, ACTION_WHY
 from tsfast._jobs cimport JOB_BLOCKED, JOB_READY, Job
-from tsfast._layout cimport tsf_cold, tsf_hot
+from tsfast._layout cimport TSF_ALLOCATING, tsf_cold, tsf_hot
 from tsfast._quote cimport Text, text_add, text_char, text_i64, text_str
 from tsfast._row cimport Row, command_words, row_label, state_name
 from tsfast._spool cimport Spool
@@ -30,7 +30,7 @@ cdef const char *tell(Text *text, Spool spool, const Job *job, int action) noexc
         info(text, &row, cwd, strlen(cwd) if cwd != NULL else 0, tsf_now_ns(CLOCK_REALTIME))
         return NULL
     if action == ACTION_STATE:
-        text_str(text, state_name(hot.state))
+        text_str(text, state_name(TSF_ALLOCATING if spool.allocating(job) else <int> hot.state))
     elif action == ACTION_LABEL:
         text_add(text, row_label(&row), cold.label_len)
     elif action == ACTION_FULL_COMMAND:

@@ -34,6 +34,11 @@ cdef enum ActionKind:
     ACTION_GETENV            # text: a name
     ACTION_SETENV            # text: NAME=VALUE
     ACTION_UNSETENV          # text: a name
+    ACTION_GPUS              # -g, the last word
+    ACTION_GET_GPU_FREE
+    ACTION_SET_GPU_FREE      # number: percent
+    ACTION_GET_GPU_WAIT
+    ACTION_SET_GPU_WAIT      # number: seconds
     ACTION_HELP
     ACTION_VERSION
 
@@ -60,6 +65,10 @@ cdef struct Command:
     bint no_block            # -B
     bint after_last          # -d
     uint32_t slots           # -N, default 1
+    uint32_t gpus            # -G, --vram: how many it needs, 0: none. With -g: how many its list has
+    uint32_t gpu_share       # thousandths of each, 1000: whole ones, 0: by memory alone
+    uint64_t vram            # --vram: bytes of each, 0 if not given
+    const char *gpu_exact    # -g: a list of indices and UUIDs, NULL if none
     const char *label        # NULL if none
     const char *name         # -O, NULL if none
     const char *env_text     # what the command of TS_ENV printed, NULL: it was not run

@@ -12,6 +12,10 @@ class Parsed(TypedDict):
     no_block: bool
     after_last: bool
     slots: int
+    gpus: int
+    gpu_share: int
+    vram: int
+    gpu_exact: bytes | None
     label: bytes | None
     name: bytes | None
     env_text: bytes | None
@@ -28,7 +32,6 @@ class OptionRow(TypedDict):
     operand: str
     optional: bool
     action: bool
-    supported: bool
     group: str
     help: str
 

@@ -14,7 +14,7 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memset, strchr, strlen, strncmp
 
 from tsfast._layout cimport (
-    TSF_JOB_APPEND, TSF_JOB_FOREGROUND, TSF_JOB_GZIP, TSF_JOB_LOG, TSF_JOB_MAIL, TSF_JOB_NO_OUTPUT,
+    TSF_GPU_WHOLE, TSF_GPUS, TSF_JOB_APPEND, TSF_JOB_FOREGROUND, TSF_JOB_GZIP, TSF_JOB_LOG, TSF_JOB_MAIL, TSF_JOB_NO_OUTPUT,
     TSF_JOB_SPLIT_STDERR, TSF_JOB_TRUNCATE, TSF_JOB_VOLATILE,
 )
 from tsfast._limits cimport ENV_TEXT_MAX
@@ -25,8 +25,10 @@ cdef enum:
     MAX_RANGES = 65536
     MAX_LOG = 4095
     MAX_SLOTS = 1000000
+    MAX_GPU_LIST = 65535
+    MAX_SECONDS = 1000000
     SHOWN = 60                # bytes of a wrong value that an error repeats
-    OPTIONS = 53
+    OPTIONS = 54
 
 cdef enum Takes:
     NOTHING
@@ -35,7 +37,6 @@ cdef enum Takes:
 
 # What an option does: an ActionKind, or one of these.
 cdef enum Does:
-    UNSUPPORTED = -1          # known, but the rest of its row is still to be written
     SET_NO_OUTPUT = 100
     SET_FOREGROUND
     SET_SPLIT_STDERR
@@ -52,6 +53,8 @@ cdef enum Does:
     SET_APPEND
     SET_TRUNCATE
     SET_GZIP
+    SET_GPUS
+    SET_VRAM
 
 cdef enum Kind:               # of the argument
     NO_KIND
@@ -69,6 +72,11 @@ cdef enum Kind:               # of the argument
     ASSIGNMENT                # NAME=VALUE
     ENV_TEXT
     LOG
+    GPU_COUNT                 # 2, or a part of one: 0.5
+    GPU_LIST                  # indices and UUIDs: 0,3,GPU-...
+    MEMORY                    # 20G
+    PERCENT                   # 1..100
+    SECONDS
 
 cdef enum Group:              # as the help shows them
     QUEUEING
@@ -90,7 +98,7 @@ cdef struct Option:
 
 cdef const uint64_t MAX_ID = 0x7fffffffffffffff
 
-# The only place that knows an option. A row that is not supported yet has its final letter, name and argument.
+# The only place that knows an option.
 cdef Option[OPTIONS] TABLE = [
     Option(c"n", b"", NOTHING, NO_KIND, SET_NO_OUTPUT, QUEUEING, b"", b"do not store the output, print no id"),
     Option(c"f", b"", NOTHING, NO_KIND, SET_FOREGROUND, QUEUEING, b"",
@@ -108,12 +116,14 @@ cdef Option[OPTIONS] TABLE = [
     Option(c"W", b"", VALUE, IDS, SET_AFTER_OK, QUEUEING, b"ID,...", b"run it only if all of these end well"),
     Option(c"L", b"", VALUE, LABEL, SET_LABEL, QUEUEING, b"TEXT", b"label shown in the list"),
     Option(c"N", b"", VALUE, COUNT_OR_0, SET_SLOTS, QUEUEING, b"NUM", b"slots that it takes (1)"),
-    Option(c"G", b"gpus", VALUE, NO_KIND, UNSUPPORTED, QUEUEING, b"NUM", b"GPUs that it needs"),
-    Option(c"g", b"gpu_indices", VALUE_UNLESS_LAST, NO_KIND, UNSUPPORTED, QUEUEING, b"[IDS]",
-           b"run it on these GPUs; without: list them"),
+    Option(c"G", b"gpus", VALUE, GPU_COUNT, SET_GPUS, QUEUEING, b"NUM",
+           b"GPUs, or a part of one: 0.5 (--vram 20G: by memory)"),
+    Option(0, b"vram", VALUE, MEMORY, SET_VRAM, QUEUEING, b"SIZE", b"so much memory of each GPU, which it may share"),
+    Option(c"g", b"gpu_indices", VALUE_UNLESS_LAST, GPU_LIST, ACTION_GPUS, QUEUEING, b"[GPUS]",
+           b"these GPUs, free or not; without: who has which"),
     Option(c"B", b"", NOTHING, NO_KIND, SET_NO_BLOCK, QUEUEING, b"", b"exit with 2 at once if the queue is full"),
 
-    Option(c"l", b"", NOTHING, NO_KIND, ACTION_LIST, LOOKING, b"", b"list of the jobs, as without any option"),
+    Option(c"l", b"", NOTHING, NO_KIND, ACTION_LIST, LOOKING, b"", b"list of the jobs"),
     Option(c"M", b"serialize", VALUE_UNLESS_LAST, FORMAT, ACTION_LIST, LOOKING, b"[FMT]",
            b"list of the jobs as default, json or tab"),
     Option(c"s", b"", VALUE_UNLESS_LAST, ID_SET, ACTION_STATE, LOOKING, b"[IDS]", b"state of the job"),
@@ -131,7 +141,8 @@ cdef Option[OPTIONS] TABLE = [
            b"last lines of its output, and on until it ends *"),
     Option(c"c", b"", VALUE_UNLESS_LAST, ID, ACTION_CAT, FOLLOWING, b"[ID]",
            b"all of its output, and on until it ends *"),
-    Option(c"w", b"", VALUE_UNLESS_LAST, ID_SET, ACTION_WAIT, FOLLOWING, b"[IDS]", b"wait until they have ended"),
+    Option(c"w", b"", VALUE_UNLESS_LAST, ID_SET, ACTION_WAIT, FOLLOWING, b"[IDS]",
+           b"wait until they have ended (--wait-all: all jobs)"),
     Option(0, b"wait-all", NOTHING, NO_KIND, ACTION_WAIT_ALL, FOLLOWING, b"",
            b"wait for all that is queued or runs now"),
 
@@ -151,10 +162,14 @@ cdef Option[OPTIONS] TABLE = [
            b"the server's environment (also: --setenv, --unsetenv)"),
     Option(0, b"setenv", VALUE, ASSIGNMENT, ACTION_SETENV, CHANGING, b"VAR=VAL", b"set a variable of the server"),
     Option(0, b"unsetenv", VALUE, VARIABLE, ACTION_UNSETENV, CHANGING, b"VAR", b"unset a variable of the server"),
-    Option(0, b"get_gpu_free_perc", NOTHING, NO_KIND, UNSUPPORTED, CHANGING, b"", b"free memory that makes a GPU free"),
-    Option(0, b"set_gpu_free_perc", VALUE, NO_KIND, UNSUPPORTED, CHANGING, b"NUM", b"set it, in percent"),
-    Option(0, b"get_gpu_wait", NOTHING, NO_KIND, UNSUPPORTED, CHANGING, b"", b"pause after the start of a GPU job"),
-    Option(0, b"set_gpu_wait", VALUE, NO_KIND, UNSUPPORTED, CHANGING, b"SEC", b"set it, in seconds"),
+    Option(0, b"get_gpu_free_perc", NOTHING, NO_KIND, ACTION_GET_GPU_FREE, CHANGING, b"",
+           b"show how much free memory makes a GPU free"),
+    Option(0, b"set_gpu_free_perc", VALUE, PERCENT, ACTION_SET_GPU_FREE, CHANGING, b"NUM",
+           b"free memory of a free GPU in % (--set_gpu_wait)"),
+    Option(0, b"get_gpu_wait", NOTHING, NO_KIND, ACTION_GET_GPU_WAIT, CHANGING, b"",
+           b"show the pause after the start of a GPU job"),
+    Option(0, b"set_gpu_wait", VALUE, SECONDS, ACTION_SET_GPU_WAIT, CHANGING, b"SEC",
+           b"pause between the starts of GPU jobs"),
     Option(c"K", b"", NOTHING, NO_KIND, ACTION_KILL_SERVER, CHANGING, b"", b"end the server; drops what is queued"),
 
     Option(c"h", b"help", NOTHING, NO_KIND, ACTION_HELP, ABOUT, b"", b"this text (-V, --version: the version)"),
@@ -318,6 +333,71 @@ cdef bint same(const char *a, const char *b) noexcept nogil:
     return strlen(a) == size and strncmp(a, b, size) == 0
 
 
+cdef int read_gpu_count(Command *command, const Option *option, const char *value) noexcept nogil:
+    """Whole GPUs, or thousandths of one."""
+    cdef uint64_t number = 0
+    cdef size_t size = strlen(value), i = 1 if value[0] == c"0" else 0
+    if read_number(value, size, TSF_GPUS, &number):
+        command.gpus = <uint32_t> number
+        command.gpu_share = TSF_GPU_WHOLE
+        return 0
+    if value[i] == c"." and 1 <= size - i - 1 <= 3 and read_number(value + i + 1, size - i - 1, 999, &number) and number:
+        for i in range(size - i - 1, <size_t> 3):
+            number *= 10
+        command.gpus = 1
+        command.gpu_share = <uint32_t> number
+        return 0
+    return wrong_value(command, option, value, size,
+                       "is no number of GPUs (0 to 1024, or a part of one, like 0.5 or 0.125)")
+
+
+cdef int read_gpu_list(Command *command, const Option *option, const char *value) noexcept nogil:
+    """How many it names; whether they are there is for the server to see."""
+    cdef const char *word = value
+    cdef const char *end
+    cdef size_t size
+    cdef uint64_t number = 0
+    command.gpus = 0
+    command.gpu_exact = value
+    if strlen(value) > MAX_GPU_LIST:
+        return option_error(command, option, "names too many GPUs (at most 1024)", b"")
+    while True:
+        end = strchr(word, c",")
+        size = strlen(word) if end == NULL else <size_t>(end - word)
+        if not read_number(word, size, TSF_GPUS - 1, &number) and (
+                size > 63 or (strncmp(word, b"GPU-", 4) and strncmp(word, b"MIG-", 4))):
+            return wrong_value(command, option, word, size,
+                               "is no GPU (indices from 0 to 1023 or UUIDs are needed, like 0,3)")
+        command.gpus += 1
+        if command.gpus > TSF_GPUS:
+            return option_error(command, option, "names too many GPUs (at most 1024)", b"")
+        if end == NULL:
+            return 0
+        word = end + 1
+
+
+cdef int read_memory(Command *command, const Option *option, const char *value) noexcept nogil:
+    """20G, 512M: powers of 1024, the unit is always given."""
+    cdef size_t size = strlen(value), digits = 0
+    cdef uint64_t number = 0
+    cdef int shift = 0
+    while c"0" <= value[digits] <= c"9":
+        digits += 1
+    if value[digits] == c"K" or value[digits] == c"k":
+        shift = 10
+    elif value[digits] == c"M" or value[digits] == c"m":
+        shift = 20
+    elif value[digits] == c"G" or value[digits] == c"g":
+        shift = 30
+    elif value[digits] == c"T" or value[digits] == c"t":
+        shift = 40
+    if (shift == 0 or not (same(value + digits + 1, b"") or same(value + digits + 1, b"iB"))
+            or not read_number(value, digits, 1 << 20, &number) or number == 0):
+        return wrong_value(command, option, value, size, "is no size of memory (like 20G or 512M)")
+    command.vram = number << shift
+    return 0
+
+
 cdef int read_value(Command *command, const Option *option, const char *value) noexcept nogil:
     cdef uint64_t number = 0
     cdef size_t size = strlen(value)
@@ -375,6 +455,22 @@ cdef int read_value(Command *command, const Option *option, const char *value) n
         if value[0] == c"=" or strchr(value, c"=") == NULL:
             return wrong_value(command, option, value, size, "is no assignment (like NAME=VALUE)")
         command.text = value
+    elif option.kind == GPU_COUNT:
+        return read_gpu_count(command, option, value)
+    elif option.kind == GPU_LIST:
+        return read_gpu_list(command, option, value)
+    elif option.kind == MEMORY:
+        return read_memory(command, option, value)
+    elif option.kind == PERCENT:
+        if not read_number(value, size, 100, &number) or number == 0:
+            return wrong_value(command, option, value, size, "is no percentage (1 to 100)")
+        command.number = <uint32_t>number
+        command.has_number = True
+    elif option.kind == SECONDS:
+        if not read_number(value, size, MAX_SECONDS, &number):
+            return wrong_value(command, option, value, size, "is no number of seconds (0 to 1000000)")
+        command.number = <uint32_t>number
+        command.has_number = True
     elif option.kind == ENV_TEXT:
         if size > ENV_TEXT_MAX:
             return wrong_value(command, option, value, size, "is too long (at most 65536 bytes)")
@@ -393,8 +489,6 @@ cdef struct Parser:
 
 cdef int apply(Parser *parser, Command *command, const Option *option, const char *value) noexcept nogil:
     """`value`: what stands in the option's own word (-N2, --opt=2), else NULL; takes the next word where it should."""
-    if option.does == UNSUPPORTED:
-        return option_error(command, option, "is not supported by this version", b"")
     if option.takes == NOTHING:
         if value != NULL:
             return wrong_value(command, option, value, strlen(value), "is given, but it takes no argument")
@@ -404,7 +498,7 @@ cdef int apply(Parser *parser, Command *command, const Option *option, const cha
     elif value == NULL and option.takes == VALUE:
         return option_error(command, option, "needs an argument: ", option.operand)
 
-    if option.does < SET_NO_OUTPUT:
+    if option.does < SET_NO_OUTPUT and not (option.kind == GPU_LIST and value != NULL):
         parser.action = option
         command.action = option.does
         command.has_id = command.has_number = False
@@ -494,6 +588,19 @@ cdef int parse_long(Parser *parser, Command *command, const char *word) noexcept
     return -1
 
 
+cdef void settle_gpus(Command *command) noexcept nogil:
+    """What -G and --vram mean together."""
+    if command.vram:
+        if command.gpu_share == 0:
+            command.gpus = 1
+        elif command.gpu_share == TSF_GPU_WHOLE:
+            command.gpu_share = 0            # so much memory of each of several
+    elif command.gpu_exact != NULL:
+        command.gpu_share = TSF_GPU_WHOLE
+    elif command.gpus == 0:
+        command.gpu_share = 0
+
+
 cdef int disagreement(Command *command) noexcept nogil:
     """Options of a submission that make no sense together."""
     cdef const char *what = NULL
@@ -506,7 +613,12 @@ cdef int disagreement(Command *command) noexcept nogil:
         what = b"--log and -n exclude each other"
     elif flags & TSF_JOB_LOG and command.name != NULL:
         what = b"--log and -O exclude each other"
+    elif command.gpu_exact != NULL and (command.gpu_share or command.vram):
+        what = b"-g names the GPUs: -G and --vram ask for any, and exclude it"
+    elif command.vram and command.gpu_share and command.gpus == 0:
+        what = b"--vram needs a GPU, and -G 0 asks for none"
     if what == NULL:
+        settle_gpus(command)
         return 0
     snprintf(command.error, sizeof(command.error), "%s", what)
     return -1

@@ -10,7 +10,10 @@ _TITLES = (
 
 
 # Named in the help of another option, and so without a line of their own.
-_NAMED_ELSEWHERE = {"append", "truncate", "get_logdir", "setenv", "unsetenv", "version"}
+_NAMED_ELSEWHERE = {
+    "append", "truncate", "get_logdir", "setenv", "unsetenv", "help", "version", "vram", "wait-all", "get_gpu_free_perc",
+    "get_gpu_wait", "set_gpu_wait", "l",
+}
 
 
 def options():
@@ -25,7 +28,6 @@ def options():
             "operand": option.operand.decode(),
             "optional": option.takes == VALUE_UNLESS_LAST,
             "action": 0 <= option.does < SET_NO_OUTPUT,
-            "supported": option.does != UNSUPPORTED,
             "group": _TITLES[option.group].rstrip(":"),
             "help": option.help.decode(),
         })
@@ -34,12 +36,15 @@ def options():
 
 def _make_help():
     lines = ["ts [options] command [argument...]   queue the command, print its id",
-             "ts [option]                          without one: list of the jobs"]
+             "ts [option]                          without one, or with -l: list of the jobs",
+             "ts -h, --help                        this text (-V, --version: the version)"]
     rows = options()
     for title in _TITLES:
+        if title == "About:":
+            continue                     # its options stand in the first lines
         lines.append(title)
         for row in rows:
-            if row["group"] == title.rstrip(":") and row["supported"] and row["name"] not in _NAMED_ELSEWHERE:
+            if row["group"] == title.rstrip(":") and (row["name"] or row["letter"]) not in _NAMED_ELSEWHERE:
                 names = [f"-{row['letter']}"] if row["letter"] else ["   "]
                 if row["name"]:
                     names.append(f"--{row['name']}")
@@ -80,6 +85,10 @@ cdef dict _as_dict(const Command *command):
         "no_block": bool(command.no_block),
         "after_last": bool(command.after_last),
         "slots": command.slots,
+        "gpus": command.gpus,
+        "gpu_share": command.gpu_share,
+        "vram": command.vram,
+        "gpu_exact": None if command.gpu_exact == NULL else <bytes>command.gpu_exact,
         "label": None if command.label == NULL else <bytes>command.label,
         "name": None if command.name == NULL else <bytes>command.name,
         "env_text": None if command.env_text == NULL else <bytes>command.env_text,
@@ -127,6 +136,8 @@ ACTIONS = {
     "count_running": ACTION_COUNT_RUNNING, "last_id": ACTION_LAST_ID, "label": ACTION_LABEL,
     "full_command": ACTION_FULL_COMMAND, "why": ACTION_WHY, "get_logdir": ACTION_GET_LOGDIR,
     "set_logdir": ACTION_SET_LOGDIR, "getenv": ACTION_GETENV, "setenv": ACTION_SETENV, "unsetenv": ACTION_UNSETENV,
+    "gpus": ACTION_GPUS, "get_gpu_free_perc": ACTION_GET_GPU_FREE, "set_gpu_free_perc": ACTION_SET_GPU_FREE,
+    "get_gpu_wait": ACTION_GET_GPU_WAIT, "set_gpu_wait": ACTION_SET_GPU_WAIT,
     "help": ACTION_HELP, "version": ACTION_VERSION,
 }
 FLAGS = {

@@ -1,5 +1,7 @@
 r"""The queue as a pure state machine: order, slots, dependencies. No I/O, no clock, no Python object per job.
 
+What GPUs a job needs is a number to it, the job's class; which classes could have theirs now is for the owner to say.
+
 The composition root calls a transition when something has happened, then pulls what follows from it with `next_start`
 and `next_skipped` until they return 0. Every transition is O(1) or O(log n) plus the edges it resolves; nothing
 recurses, nothing scans the jobs.
@@ -53,6 +55,13 @@ cdef enum AddResult:
 cdef enum:
     PAGE_BITS = 12
 
+cdef struct GpuClass:     # the ready jobs that need the same GPUs; owned by Queue.classes
+    Heap slotted
+    Heap slotless
+    uint32_t room                       # of each heap
+    uint32_t members                    # jobs of this class that have not ended: at most `room`
+    bint open                           # their GPUs are there
+
 cdef struct Page:         # of the directory: 4096 consecutive ids; owned by Queue.pages
     uint32_t used
     uint32_t places[1 << PAGE_BITS]     # slab index by id, NIL where there is none
@@ -77,6 +86,9 @@ cdef class Queue:
     cdef uint64_t unused          # JOB_FREE, never used ones included
     # READY jobs: those that could run, those of no slots, those that need more slots than there are.
     cdef Heap slotted, slotless, oversize
+    cdef GpuClass *classes        # [1 .. n_classes]: ready jobs that need GPUs are in there, and not in the first two
+    cdef uint32_t n_classes
+    cdef readonly uint64_t gpu_ready                    # jobs in the heaps of the classes
     cdef Chain known_jobs, running_jobs, ended_jobs, skips
     cdef uint64_t least_id        # the next id must not be smaller
     cdef uint64_t first_key       # smallest order key given out so far
@@ -87,15 +99,16 @@ cdef class Queue:
     # A new job at the end of the queue. `after`: ids that must have ended, `after_ok`: ids that must have ended well;
     # ids unknown here were forgotten and count as ended for `after` and as bad for `after_ok`. Repeated ids are
     # allowed. `holds` further conditions must be lifted by release(). ids must grow from call to call (gaps allowed)
-    # and stay below 2**63, else ADD_REFUSED.
-    cdef int add(self, uint64_t id, uint32_t slots, const uint64_t *after, size_t n_after,
+    # and stay below 2**63, else ADD_REFUSED. gpu_class: 0, or a small number of the owner's choice.
+    cdef int add(self, uint64_t id, uint32_t slots, uint32_t gpu_class, const uint64_t *after, size_t n_after,
                  const uint64_t *after_ok, size_t n_after_ok, uint32_t holds) noexcept nogil
     # Recovery: a job as it stands in the table. First all jobs, in id order, then link() for the dependencies of
     # those that are queued; then normal life. state: JOB_READY (queued), JOB_STARTING, JOB_RUNNING or JOB_ENDED (then
     # `bad`).
     # Jobs are put in the order of their order keys (running list: the order of the calls; see latest_start).
     # ADD_REFUSED: the id did not grow, or another state.
-    cdef int restore(self, uint64_t id, uint32_t slots, uint64_t order, JobState state, bint bad) noexcept nogil
+    cdef int restore(self, uint64_t id, uint32_t slots, uint32_t gpu_class, uint64_t order, JobState state,
+                     bint bad) noexcept nogil
     # Recovery: the dependencies of a restored queued job. An id unknown here counts as ended well: by the write order
     # of the table, whoever was to be skipped because of it already is. So does an id that is not smaller than its own:
     # there can be no circle. ADD_REFUSED: the job is not BLOCKED or READY.
@@ -107,7 +120,8 @@ cdef class Queue:
     # The next job to start now, or 0. It is then STARTING and has its slots. Rule: strictly in the order of the queue,
     # so that a job that needs many slots is not overtaken for ever by small ones: the first ready job that could run
     # at all (slots <= max_slots) starts if its slots are free, else nobody behind it does, except jobs of 0 slots,
-    # which always start. Jobs with slots > max_slots wait aside and hold up nobody.
+    # which always start. Jobs with slots > max_slots wait aside and hold up nobody; so do those of a class that is not
+    # open.
     cdef bint next_start(self, uint64_t *id) noexcept nogil
     # The next job that is to be skipped, or 0. It is then ENDED and bad, and its own dependents are resolved.
     cdef bint next_skipped(self, uint64_t *id) noexcept nogil
@@ -123,6 +137,9 @@ cdef class Queue:
     cdef int urgent(self, uint64_t id) noexcept nogil             # BLOCKED|READY: before all others
     cdef int swap(self, uint64_t a, uint64_t b) noexcept nogil    # BLOCKED|READY both: exchange their places
     cdef void set_slots(self, uint32_t max_slots) noexcept nogil
+    # Whether the GPUs of this class are there now. A class that has not been used yet is unknown and not opened.
+    cdef void open_class(self, uint32_t gpu_class, bint open) noexcept nogil
+    cdef bint class_waits(self, uint32_t gpu_class) noexcept nogil    # it has ready jobs
 
     # ---- questions ---------------------------------------------------------------------------------------------
     cdef Job *get(self, uint64_t id) noexcept nogil               # NULL if unknown (or GHOST)

@@ -74,13 +74,14 @@ include "_jobs_storage.pxi"
 # ---- known jobs -----------------------------------------------------------------------------------------------------
 
 # A new known job; everything is reserved. It has a state only when its caller has set one.
-cdef uint32_t enter(Queue q, uint64_t id, uint32_t slots, uint64_t order) noexcept nogil:
+cdef uint32_t enter(Queue q, uint64_t id, uint32_t slots, uint32_t gpu_class, uint64_t order) noexcept nogil:
     cdef uint32_t i = take_job(q)
     cdef Job *job = job_at(q.chunks, i)
     cdef Page *page = page_of(q, id)
     job.id = id
     job.order = order
     job.slots = slots
+    job.gpu_class = gpu_class
     job.edges = NIL
     job.prev_known = q.known_jobs.last
     job.next_known = NIL
@@ -120,142 +121,7 @@ cdef void leave(Queue q, uint32_t i) noexcept nogil:
         give_job(q, i)
 
 
-# ---- heaps ----------------------------------------------------------------------------------------------------------
-
-# The heap that a READY job is in. After the slots were lowered, jobs with too many of them may still be in `slotted`.
-cdef inline Heap *heap_of(Queue q, uint32_t i) noexcept nogil:
-    cdef Job *job = job_at(q.chunks, i)
-    if job.slots == 0:
-        return &q.slotless
-    if job.place < q.oversize.size and q.oversize.items[job.place] == i:
-        return &q.oversize
-    return &q.slotted
-
-
-# ---- edges ----------------------------------------------------------------------------------------------------------
-
-cdef inline uint32_t find_older(Queue q, uint64_t id, uint64_t than) noexcept nogil:
-    return find(q, id) if id < than else NIL
-
-
-# Whether one of these has ended badly, and how many edges the others take (added to `edges`).
-cdef bint survey(Queue q, uint64_t id, const uint64_t *after, size_t n, bint unknown_is_bad,
-                 uint64_t *edges) noexcept nogil:
-    cdef bint bad = False
-    cdef uint32_t i
-    cdef size_t k
-    for k in range(n):
-        i = find_older(q, after[k], id)
-        if i == NIL:
-            bad = bad or unknown_is_bad
-        elif job_at(q.chunks, i).state != JOB_ENDED:
-            edges[0] += 1
-        elif job_at(q.chunks, i).flags & FLAG_BAD:
-            bad = True
-    return bad
-
-
-# Makes job i wait for those of these that have not ended. The edges are reserved.
-cdef void tie(Queue q, uint32_t i, const uint64_t *after, size_t n, bint ok) noexcept nogil:
-    cdef Job *job = job_at(q.chunks, i)
-    cdef Job *other
-    cdef uint32_t e, o
-    cdef size_t k
-    for k in range(n):
-        o = find_older(q, after[k], job.id)
-        if o == NIL:
-            continue
-        other = job_at(q.chunks, o)
-        if other.state == JOB_ENDED:
-            continue
-        e = take_edge(q)
-        edge_at(q.edge_chunks, e).waiter = i << 1 | <uint32_t> ok
-        edge_at(q.edge_chunks, e).next = other.edges
-        other.edges = e
-        job.pending += 1
-
-
-# ---- steps that transitions are made of -----------------------------------------------------------------------------
-
-cdef inline void to_ready(Queue q, uint32_t i) noexcept nogil:
-    cdef Job *job = job_at(q.chunks, i)
-    set_state(q, job, JOB_READY)
-    if job.slots == 0:
-        push(q.chunks, &q.slotless, i)
-    elif job.slots <= q.max_slots:
-        push(q.chunks, &q.slotted, i)
-    else:
-        push(q.chunks, &q.oversize, i)
-
-
-# A queued job leaves its heap, if it is in one, and loses its holds: nobody can lift them any more.
-cdef inline void take_out(Queue q, uint32_t i) noexcept nogil:
-    cdef Job *job = job_at(q.chunks, i)
-    if job.state == JOB_READY:
-        pull(q.chunks, heap_of(q, i), i)
-    job.pending -= job.holds
-    job.holds = 0
-
-
-cdef void to_skipping(Queue q, uint32_t i) noexcept nogil:
-    take_out(q, i)
-    set_state(q, job_at(q.chunks, i), JOB_SKIPPING)
-    job_at(q.chunks, i).place = NIL
-    if q.skips.last != NIL:
-        job_at(q.chunks, q.skips.last).place = i
-    else:
-        q.skips.first = i
-    q.skips.last = i
-
-
-# The end of job i for those who wait for it, in the order in which they came.
-cdef void resolve(Queue q, uint32_t i, bint bad) noexcept nogil:
-    cdef uint32_t e = job_at(q.chunks, i).edges
-    cdef uint32_t ordered = NIL
-    cdef uint32_t following, waiter
-    cdef Job *job
-    cdef bint ok
-    while e != NIL:                     # the list is newest first: turn it round
-        following = edge_at(q.edge_chunks, e).next
-        edge_at(q.edge_chunks, e).next = ordered
-        ordered = e
-        e = following
-    job_at(q.chunks, i).edges = NIL
-    while ordered != NIL:
-        e = ordered
-        ordered = edge_at(q.edge_chunks, e).next
-        waiter = edge_at(q.edge_chunks, e).waiter >> 1
-        ok = edge_at(q.edge_chunks, e).waiter & 1
-        give_edge(q, e)
-        job = job_at(q.chunks, waiter)
-        job.pending -= 1
-        if job.state == JOB_BLOCKED:
-            if ok and bad:
-                to_skipping(q, waiter)
-            elif job.pending == 0:
-                to_ready(q, waiter)
-        elif job.state == JOB_GHOST and job.pending == 0:
-            give_job(q, waiter)
-
-
-cdef void to_ended(Queue q, uint32_t i, bint bad) noexcept nogil:
-    cdef Job *job = job_at(q.chunks, i)
-    set_state(q, job, JOB_ENDED)
-    if bad:
-        job.flags |= FLAG_BAD
-    q.end_key += 1
-    job.order = q.end_key
-    append(q.chunks, &q.ended_jobs, i)
-    resolve(q, i, bad)
-
-
-# A job of one of two states, or NIL.
-cdef inline uint32_t find_in(Queue q, uint64_t id, JobState one, JobState other) noexcept nogil:
-    cdef uint32_t i = find(q, id)
-    if i != NIL and (job_at(q.chunks, i).state == one or job_at(q.chunks, i).state == other):
-        return i
-    return NIL
-
+include "_jobs_steps.pxi"
 
 
 cdef void sort_ended(Queue q) noexcept nogil:
@@ -292,6 +158,10 @@ cdef class Queue:
     def __dealloc__(self):
         cdef uint32_t k
         cdef size_t at
+        for k in range(1, self.n_classes + 1):
+            free(self.classes[k].slotted.items)
+            free(self.classes[k].slotless.items)
+        free(self.classes)
         for k in range(self.slab_room >> CHUNK_BITS):
             free(self.chunks[k])
         for k in range(self.edge_room >> CHUNK_BITS):
@@ -307,7 +177,7 @@ cdef class Queue:
         free(self.oversize.items)
         free(self.scratch)
 
-    cdef int add(self, uint64_t id, uint32_t slots, const uint64_t *after, size_t n_after,
+    cdef int add(self, uint64_t id, uint32_t slots, uint32_t gpu_class, const uint64_t *after, size_t n_after,
                  const uint64_t *after_ok, size_t n_after_ok, uint32_t holds) noexcept nogil:
         cdef uint64_t edges = 0
         cdef uint32_t i
@@ -319,9 +189,12 @@ cdef class Queue:
         if bad:
             edges = 0
         # The page comes last: only it would be visible if something after it failed.
-        if edges + holds > NIL or reserve_edges(self, edges) or reserve_job(self) or reserve_page(self, id):
+        if (edges + holds > NIL or reserve_edges(self, edges) or reserve_job(self) or reserve_class(self, gpu_class)
+                or reserve_page(self, id)):
             return ADD_NO_MEMORY
-        i = enter(self, id, slots, ORDER_BASE + id)
+        i = enter(self, id, slots, gpu_class, ORDER_BASE + id)
+        if gpu_class:
+            self.classes[gpu_class].members += 1
         if bad:
             to_skipping(self, i)
             return ADD_SKIPPED
@@ -335,15 +208,20 @@ cdef class Queue:
             to_ready(self, i)
         return ADD_QUEUED
 
-    cdef int restore(self, uint64_t id, uint32_t slots, uint64_t order, JobState state, bint bad) noexcept nogil:
+    cdef int restore(self, uint64_t id, uint32_t slots, uint32_t gpu_class, uint64_t order, JobState state,
+                     bint bad) noexcept nogil:
         cdef uint32_t i
         if id < self.least_id or id >= ORDER_BASE:
             return ADD_REFUSED
         if state != JOB_READY and state != JOB_STARTING and state != JOB_RUNNING and state != JOB_ENDED:
             return ADD_REFUSED
-        if reserve_job(self) or reserve_page(self, id):
+        if state == JOB_ENDED:
+            gpu_class = 0
+        if reserve_job(self) or reserve_class(self, gpu_class) or reserve_page(self, id):
             return ADD_NO_MEMORY
-        i = enter(self, id, slots, order)
+        i = enter(self, id, slots, gpu_class, order)
+        if gpu_class:
+            self.classes[gpu_class].members += 1
         if state == JOB_ENDED:
             set_state(self, job_at(self.chunks, i), state)
             if bad:
@@ -381,7 +259,7 @@ cdef class Queue:
         job.holds += holds
         job.pending += holds
         if job.pending and job.state == JOB_READY:
-            pull(self.chunks, heap_of(self, i), i)
+            take_from(self, heap_of(self, i), i)
             set_state(self, job, JOB_BLOCKED)
         return ADD_QUEUED
 
@@ -394,25 +272,22 @@ cdef class Queue:
         return 0
 
     cdef bint next_start(self, uint64_t *id) noexcept nogil:
-        cdef uint32_t i = NIL
-        cdef uint32_t first
+        cdef uint32_t i = first_of(self, &self.slotted)
+        cdef uint32_t slotless = first_of(self, &self.slotless)
+        cdef uint32_t k
         cdef Job *job
-        while self.slotted.size and job_at(self.chunks, self.slotted.items[0]).slots > self.max_slots:
-            first = self.slotted.items[0]
-            pull(self.chunks, &self.slotted, first)
-            push(self.chunks, &self.oversize, first)
-        if self.slotted.size:
-            first = self.slotted.items[0]
-            if self.used_slots + job_at(self.chunks, first).slots <= self.max_slots:
-                i = first
-        if self.slotless.size:
-            first = self.slotless.items[0]
-            if i == NIL or job_at(self.chunks, first).order < job_at(self.chunks, i).order:
-                i = first
+        if self.gpu_ready:
+            for k in range(1, self.n_classes + 1):
+                if self.classes[k].open:
+                    i = earlier(self, i, first_of(self, &self.classes[k].slotted))
+                    slotless = earlier(self, slotless, first_of(self, &self.classes[k].slotless))
+        if i != NIL and self.used_slots + job_at(self.chunks, i).slots > self.max_slots:
+            i = NIL
+        i = earlier(self, i, slotless)
         if i == NIL:
             return False
         job = job_at(self.chunks, i)
-        pull(self.chunks, heap_of(self, i), i)
+        take_from(self, home_of(self, job), i)
         set_state(self, job, JOB_STARTING)
         self.used_slots += job.slots
         append(self.chunks, &self.running_jobs, i)
@@ -460,6 +335,7 @@ cdef class Queue:
         if i == NIL:
             return -1
         take_out(self, i)
+        leave_class(self, job_at(self.chunks, i))
         resolve(self, i, True)
         leave(self, i)
         return 0
@@ -487,7 +363,7 @@ cdef class Queue:
             return -1
         job = job_at(self.chunks, i)
         if job.state == JOB_READY:
-            pull(self.chunks, heap_of(self, i), i)
+            take_from(self, heap_of(self, i), i)
             set_state(self, job, JOB_BLOCKED)
         job.holds += 1
         job.pending += 1
@@ -526,17 +402,17 @@ cdef class Queue:
         # One key at a time, each outside of any heap, so that a heap is never out of order at two places.
         if job_at(self.chunks, i).state == JOB_READY:
             heap_i = heap_of(self, i)
-            pull(self.chunks, heap_i, i)
+            take_from(self, heap_i, i)
         if job_at(self.chunks, j).state == JOB_READY:
             heap_j = heap_of(self, j)
-            pull(self.chunks, heap_j, j)
+            take_from(self, heap_j, j)
         order = job_at(self.chunks, i).order
         job_at(self.chunks, i).order = job_at(self.chunks, j).order
         job_at(self.chunks, j).order = order
         if heap_i != NULL:
-            push(self.chunks, heap_i, i)
+            put_in(self, heap_i, i)
         if heap_j != NULL:
-            push(self.chunks, heap_j, j)
+            put_in(self, heap_j, j)
         return 0
 
     cdef void set_slots(self, uint32_t max_slots) noexcept nogil:
@@ -544,8 +420,16 @@ cdef class Queue:
         self.max_slots = max_slots
         while self.oversize.size and job_at(self.chunks, self.oversize.items[0]).slots <= max_slots:
             i = self.oversize.items[0]
-            pull(self.chunks, &self.oversize, i)
-            push(self.chunks, &self.slotted, i)
+            take_from(self, &self.oversize, i)
+            put_in(self, home_of(self, job_at(self.chunks, i)), i)
+
+    cdef void open_class(self, uint32_t gpu_class, bint open) noexcept nogil:
+        if 0 < gpu_class <= self.n_classes:
+            self.classes[gpu_class].open = open
+
+    cdef bint class_waits(self, uint32_t gpu_class) noexcept nogil:
+        cdef GpuClass *group = &self.classes[gpu_class]
+        return gpu_class <= self.n_classes and group.slotted.size + group.slotless.size > 0
 
     cdef Job *get(self, uint64_t id) noexcept nogil:
         cdef uint32_t i = find(self, id)

@@ -129,10 +129,22 @@ cdef check_heap(Queue q, Heap *heap, str name):
 
 
 cdef check_heaps(Queue q):
+    cdef uint32_t i, k
     check_heap(q, &q.slotted, "slotted")
     check_heap(q, &q.slotless, "slotless")
     check_heap(q, &q.oversize, "oversize")
-    in_heaps = q.slotted.size + q.slotless.size + q.oversize.size
+    in_classes = 0
+    for k in range(1, q.n_classes + 1):
+        check_heap(q, &q.classes[k].slotted, "class")
+        check_heap(q, &q.classes[k].slotless, "class, slotless")
+        in_classes += q.classes[k].slotted.size + q.classes[k].slotless.size
+        members = 0
+        for i in range(q.slab_top):
+            members += (job_of(q, i).gpu_class == k
+                        and job_of(q, i).state not in (JOB_FREE, JOB_ENDED, JOB_GHOST))
+        _check(members == q.classes[k].members <= q.classes[k].room, "class %d: %d members", k, members)
+    _check(in_classes == q.gpu_ready, "classes: %d jobs, %d counted", in_classes, q.gpu_ready)
+    in_heaps = q.slotted.size + q.slotless.size + q.oversize.size + in_classes
     _check(in_heaps == q.ready, "heaps: %d jobs, %d ready", in_heaps, q.ready)
 
 
@@ -211,13 +223,13 @@ cdef class QueueProbe:
         fail_in = number
         return left
 
-    def add(self, uint64_t id, uint32_t slots=1, after=(), after_ok=(), uint32_t holds=0):
+    def add(self, uint64_t id, uint32_t slots=1, after=(), after_ok=(), uint32_t holds=0, uint32_t gpu_class=0):
         cdef bytes a = _ids(after)
         cdef bytes b = _ids(after_ok)
-        return checked(self.queue.add(id, slots, ids_in(a), len(after), ids_in(b), len(after_ok), holds))
+        return checked(self.queue.add(id, slots, gpu_class, ids_in(a), len(after), ids_in(b), len(after_ok), holds))
 
-    def restore(self, uint64_t id, uint32_t slots, uint64_t order, str state, bint bad=False):
-        checked(self.queue.restore(id, slots, order, <JobState> <int> _NUMBERS[state], bad))
+    def restore(self, uint64_t id, uint32_t slots, uint64_t order, str state, bint bad=False, uint32_t gpu_class=0):
+        checked(self.queue.restore(id, slots, gpu_class, order, <JobState> <int> _NUMBERS[state], bad))
 
     def link(self, uint64_t id, after=(), after_ok=(), uint32_t holds=0):
         cdef bytes a = _ids(after)
@@ -267,6 +279,12 @@ cdef class QueueProbe:
 
     def set_slots(self, uint32_t max_slots):
         self.queue.set_slots(max_slots)
+
+    def open_class(self, uint32_t gpu_class, bint open):
+        self.queue.open_class(gpu_class, open)
+
+    def class_waits(self, uint32_t gpu_class):
+        return bool(self.queue.class_waits(gpu_class))
 
     def get(self, uint64_t id):
         cdef Job *job = self.queue.get(id)

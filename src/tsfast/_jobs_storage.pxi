@@ -55,6 +55,31 @@ cdef int reserve_job(Queue q) noexcept nogil:
     return 0
 
 
+# Room for one member more in the heaps of its class.
+cdef int reserve_class(Queue q, uint32_t number) noexcept nogil:
+    cdef GpuClass *grown
+    cdef GpuClass *group
+    cdef uint32_t room
+    if number == 0:
+        return 0
+    if number > q.n_classes:
+        grown = <GpuClass *> (NULL if fails() else realloc(q.classes, (<size_t> number + 1) * sizeof(GpuClass)))
+        if grown == NULL:
+            return -1
+        memset(grown + (q.n_classes + 1 if q.classes != NULL else 0), 0,
+               (number - q.n_classes + (q.classes == NULL)) * sizeof(GpuClass))
+        q.classes = grown
+        q.n_classes = number
+    group = &q.classes[number]
+    if group.members < group.room:
+        return 0
+    room = 2 * group.room if group.room else 16
+    if widen(&group.slotted.items, room) or widen(&group.slotless.items, room):
+        return -1
+    group.room = room
+    return 0
+
+
 cdef inline uint32_t take_job(Queue q) noexcept nogil:
     cdef uint32_t i = q.slab_free
     if i != NIL:

@@ -35,6 +35,7 @@ cdef extern from "native/table.h" nogil:
         TSF_REMOVED
         TSF_FORGOTTEN
         TSF_CANCELLED
+        TSF_ALLOCATING
 
     cdef enum tsf_note:
         TSF_NOTE_LIMIT
@@ -107,7 +108,29 @@ cdef extern from "native/table.h" nogil:
         uint32_t cwd_len
         uint32_t diff_len
         uint32_t env_text_len
+        uint16_t gpu_share
+        uint16_t gpu_exact_len
+        uint64_t vram
+        uint32_t gpus
         uint32_t check
+
+    cdef enum:
+        TSF_GRANTED_BY_UUID
+
+    cdef struct tsf_grant:
+        uint32_t check
+        uint32_t attempt
+        uint32_t count
+        uint32_t reserved
+
+    cdef struct tsf_granted:
+        uint32_t index
+        uint32_t flags
+        char uuid[64]
+
+    uint64_t tsf_grant_offset(const tsf_cold *cold) noexcept
+    uint64_t tsf_grant_room(const tsf_cold *cold) noexcept
+    uint32_t tsf_grant_check(const tsf_grant *grant, uint64_t id) noexcept
 
     cdef struct tsf_ctx:
         uint32_t magic
@@ -130,7 +153,10 @@ cdef extern from "native/table.h" nogil:
         uint64_t intent[5]
         uint64_t swap_token[2]
         uint32_t logdir_len
-        char logdir[3000]
+        char logdir[2984]
+        uint32_t gpu_free_percent
+        uint32_t gpu_wait_s
+        uint32_t gpu_devices
         uint32_t check
 
     uint32_t tsf_hot_check(const tsf_hot *hot, uint64_t id) noexcept
@@ -191,10 +217,20 @@ cdef extern from "native/runs.h" nogil:
     int tsf_run_cas(tsf_run *run, uint64_t old, uint64_t new) noexcept
     uint64_t tsf_run_check(const tsf_run *run) noexcept
 
+    enum:
+        TSF_LEASES_A_PACKET
+
     cdef struct tsf_assign:
         uint64_t gen
         uint64_t job
+        uint32_t hide_gpus
+        uint32_t leases
         tsf_cold cold
+
+    cdef struct tsf_leases:
+        uint64_t gen
+        uint32_t shared
+        uint32_t count
 
     cdef enum tsf_report_kind:
         TSF_REPORT_STARTED

@@ -2,7 +2,7 @@
 
 cdef enum:
     EVENTS_PER_TURN = 256          # epoll events taken in one turn of the loop
-    TIMERS_MAX = 16                # timers of the loop
+    TIMERS_MAX = 24                # timers of the loop
     LISTEN_BACKLOG = 4096
     READ_CHUNK = 65536             # one recv
     ANSWER_MAX = 8 << 20           # longest list that the server writes itself; longer ones go through the table
@@ -17,6 +17,7 @@ cdef enum:
     PROGRESS_MS = 500              # between two progress lines of -w
     CANCEL_POLL_MS = 500           # how often cancelled jobs that still run are looked at
     SPAWN_RETRY_MS = 200           # after the system refused a process
+    JOURNAL_IDLE_MS = 1000         # what nobody waits for is synced by then
     RECORD_RETRY_MS = 1000         # after the disk refused an outcome
     ACCEPT_RETRY_MS = 200          # after the system refused a caller's descriptor and no caller leaves one
     REBIND_RETRY_MS = 1000         # after the socket's name could not be restored
@@ -24,5 +25,11 @@ cdef enum:
     HOOKS_MAX = 16                 # programs of TS_ONFINISH and mails that run at once
     HOOK_RETRY_MS = 1000           # after one died before it was executed, or the system refused a process
     HOOK_WORD_MAX = 120000         # bytes of one argument of theirs; the kernel takes 128 KiB
+    GPU_SILENCE_MS = 10000         # after which the process that asks NVML counts as hanging; several times its period
+    GPU_INIT_MS = 60000            # likewise while it initialises NVML: seconds for each GPU without persistence mode
+    GPU_LINGER_MS = 10000          # how long it stays when no job waits for a GPU any more
+    GPU_SUSPECT_MS = 60000         # how long a device is left out that did not answer
+    GPU_RETRY_MS = 1000            # after that process failed as a whole; doubled each time, up to
+    GPU_RETRY_MAX_MS = 60000
     ENV_TEXT_MAX = 65536           # what is kept of the output of TS_ENV's command
     FOREGROUND_GRACE_MS = 10000    # after a restart, how long a queued -f job waits for its caller to come back

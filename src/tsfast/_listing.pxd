@@ -1,13 +1,16 @@
 """Lists of jobs, from the table: used by the server for short lists and by the Python command line for long ones."""
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from tsfast._contexts cimport Contexts
 from tsfast._quote cimport Text
 from tsfast._table cimport Table
+from tsfast._text cimport Look
 
-cdef void list_head(Text *text, int format, uint64_t running, uint32_t slots) noexcept nogil
+# used: slots in use.
+cdef void list_head(Text *text, const Look *look, uint64_t used, uint32_t slots) noexcept nogil
 # The rows of these jobs, `first` if none were written before. 0, or -1 when the text has become larger than `limit`
-# (0: no limit). A job whose record is damaged has a row that says so.
-cdef int list_rows(Text *text, Table table, Contexts contexts, const uint64_t *ids, size_t n, int format,
-                   uint32_t columns, bint colour, bint first, size_t limit) noexcept nogil
+# (0: no limit). A job whose record is damaged has a row that says so. allocating: NULL, or for each of the jobs whether
+# it is to be shown as such, which the table does not know.
+cdef int list_rows(Text *text, Table table, Contexts contexts, const uint64_t *ids, const uint8_t *allocating, size_t n,
+                   const Look *look, bint first, size_t limit) noexcept nogil
 cdef void list_tail(Text *text, int format) noexcept nogil

@@ -10,14 +10,14 @@ from libc.string cimport strlen
 from tsfast._contexts cimport Contexts
 from tsfast._grammar cimport FORMAT_DEFAULT, FORMAT_JSON, FORMAT_TAB
 from tsfast._layout cimport (
-    TSF_FINISHED, TSF_JOB_MAIL, TSF_JOB_NO_OUTPUT, TSF_JOB_SPLIT_STDERR, TSF_NONE, TSF_QUEUED, TSF_SEGMENT_BITS,
+    TSF_ALLOCATING, TSF_FINISHED, TSF_JOB_MAIL, TSF_JOB_NO_OUTPUT, TSF_JOB_SPLIT_STDERR, TSF_NONE, TSF_QUEUED, TSF_SEGMENT_BITS,
     TSF_SKIPPED, tsf_cold, tsf_hot, tsf_hot_check, TSF_CANCELLED,
 )
 from tsfast._quote cimport Text, text_add, text_char, text_free, text_str, text_u64
-from tsfast._row cimport Row, row_after, row_after_ok, row_argv, row_cwd, row_label, row_prefix
+from tsfast._row cimport Row, row_after, row_after_ok, row_argv, row_cwd, row_exact, row_label, row_prefix
 from tsfast._sys cimport CLOCK_REALTIME, tsf_now_ns
 from tsfast._table cimport GROUP, Table
-from tsfast._text cimport json_row, list_header, list_row, tab_row
+from tsfast._text cimport Look, json_row, list_header, list_row, tab_row
 
 cdef enum:
     ROWS_AT_ONCE = 1024
@@ -40,16 +40,16 @@ cdef int by_place(const void *a, const void *b) noexcept nogil:
     return -1 if one.id < two.id else 1
 
 
-cdef void list_head(Text *text, int format, uint64_t running, uint32_t slots) noexcept nogil:
-    if format == FORMAT_DEFAULT:
-        list_header(text, running, slots)
-    elif format == FORMAT_JSON:
+cdef void list_head(Text *text, const Look *look, uint64_t used, uint32_t slots) noexcept nogil:
+    if look.format == FORMAT_DEFAULT:
+        list_header(text, look, used, slots)
+    elif look.format == FORMAT_JSON:
         text_char(text, c'[')
 
 
-cdef int list_rows(Text *text, Table table, Contexts contexts, const uint64_t *ids, size_t n, int format,
-                   uint32_t columns, bint colour, bint first, size_t limit) noexcept nogil:
-    cdef uint64_t now = tsf_now_ns(CLOCK_REALTIME)
+cdef int list_rows(Text *text, Table table, Contexts contexts, const uint64_t *ids, const uint8_t *allocating, size_t n,
+                   const Look *look, bint first, size_t limit) noexcept nogil:
+    cdef int format = look.format
     cdef Row row
     cdef tsf_hot hot
     cdef tsf_cold cold
@@ -65,16 +65,18 @@ cdef int list_rows(Text *text, Table table, Contexts contexts, const uint64_t *i
                 else:
                     text_str(text, b"    unreadable\n")
             continue
+        if allocating != NULL and allocating[i] and hot.state == TSF_QUEUED:
+            hot.state = TSF_ALLOCATING
         if format == FORMAT_JSON:
             if not first:
                 text_add(text, b", ", 2)
             first = False
             cwd = contexts.directory(cold.ctx) if cold.cwd_len == 0 else NULL
-            json_row(text, &row, cwd, strlen(cwd) if cwd != NULL else 0, now)
+            json_row(text, &row, cwd, strlen(cwd) if cwd != NULL else 0, look.now_ns)
         elif format == FORMAT_TAB:
-            tab_row(text, &row, now)
+            tab_row(text, &row, look)
         else:
-            list_row(text, &row, columns, colour, now)
+            list_row(text, &row, look)
         if limit and text.size > limit:
             return -1
     return 0
@@ -89,7 +91,6 @@ cdef class _Places:
     """The jobs of a table in the order of a list."""
     cdef Place *places
     cdef size_t n, room
-    cdef uint64_t running
 
     def __dealloc__(self):
         free(self.places)
@@ -128,8 +129,30 @@ cdef class _Places:
         place.id = id
         place.order = hot.order
         place.part = 2 if hot.state >= TSF_FINISHED else hot.state == TSF_QUEUED
-        self.running += place.part == 0
         self.n += 1
+
+
+cdef uint64_t slots_in_use(Table table, const Place *places, size_t n) noexcept nogil:
+    """Of the running ones, which come first."""
+    cdef tsf_cold cold
+    cdef uint64_t used = 0
+    cdef size_t i
+    for i in range(n):
+        if places[i].part != 0:
+            break
+        if table.read_cold(places[i].id, &cold) == 0:
+            used += cold.slots
+    return used
+
+
+cdef bint any_gpus(Table table, const Place *places, size_t n) noexcept nogil:
+    """Whether one of these jobs needs GPUs."""
+    cdef tsf_cold cold
+    cdef size_t i
+    for i in range(n):
+        if table.read_cold(places[i].id, &cold) == 0 and cold.gpus:
+            return True
+    return False
 
 
 def write_list(int dir_fd, int format, uint32_t columns, bint colour, write):
@@ -140,20 +163,26 @@ def write_list(int dir_fd, int format, uint32_t columns, bint colour, write):
     cdef Contexts contexts = Contexts(dir_fd)
     cdef _Places places = _Places()
     cdef Text text
+    cdef Look look
     cdef uint64_t ids[ROWS_AT_ONCE]
     cdef size_t at = 0, n, i
     text.data = NULL
     text.size = text.room = 0
     text.failed = False
     places.read(table)
+    look.format = format
+    look.columns = columns
+    look.colour = colour
+    look.now_ns = tsf_now_ns(CLOCK_REALTIME)
+    look.gpus = table.header.gpu_devices > 0 or any_gpus(table, places.places, places.n)
     try:
-        list_head(&text, format, places.running, table.header.slots)
+        list_head(&text, &look, slots_in_use(table, places.places, places.n), table.header.slots)
         while True:
             n = min(<size_t> ROWS_AT_ONCE, places.n - at)
             for i in range(n):
                 ids[i] = places.places[at + i].id
             with nogil:
-                list_rows(&text, table, contexts, ids, n, format, columns, colour, at == 0, 0)
+                list_rows(&text, table, contexts, ids, NULL, n, &look, at == 0, 0)
             at += n
             if at == places.n:
                 list_tail(&text, format)
@@ -180,6 +209,10 @@ cdef dict _as_dict(const Row *row, const char *base_cwd):
         "after": [row_after(row, i) for i in range(cold.n_after)],
         "after_ok": [row_after_ok(row, i) for i in range(cold.n_after_ok)],
         "slots": cold.slots,
+        "gpus": cold.gpus,
+        "gpu_share": cold.gpu_share,
+        "vram": cold.vram,
+        "gpu_exact": row_exact(row)[:cold.gpu_exact_len],
         "no_output": bool(cold.flags & TSF_JOB_NO_OUTPUT),
         "split_stderr": bool(cold.flags & TSF_JOB_SPLIT_STDERR),
         "mail": bool(cold.flags & TSF_JOB_MAIL),

@@ -1,5 +1,5 @@
 """RECOVER: a queue is taken up as its table and `runs` have it (docs/reliability.md), once, before anybody listens."""
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from tsfast._contexts cimport Contexts
 from tsfast._jobs cimport Queue
@@ -21,6 +21,7 @@ cdef class Recovery:
     cdef list _jobs(self, list damaged, list removed)
     cdef _hold_damaged(self, uint64_t id, uint32_t slots)
     cdef int _job(self, uint64_t id, tsf_hot *hot, const tsf_cold *cold) except -1
+    cdef int32_t _gpu_class(self, uint64_t id, const tsf_cold *cold, bint runs) except -1
     cdef void _apply_intent(self, uint64_t id, tsf_hot *hot) noexcept nogil
     cdef _dependencies(self, list queued, list damaged)
     cdef _tokens(self)

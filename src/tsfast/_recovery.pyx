@@ -11,7 +11,7 @@ from tsfast._layout cimport (
     TSF_CANCELLED, TSF_NOTE_CANCEL,
 )
 from tsfast._limits cimport FOREGROUND_GRACE_MS, TOKENS_KEPT
-from tsfast._row cimport Row
+from tsfast._row cimport Row, row_exact
 from tsfast._runners cimport Outcome, VERDICT_NO_MEMORY, VERDICT_QUEUED, VERDICT_RUNNING, Verdict
 from tsfast._spool cimport Spool, due_at_end, job_flags, removed_token
 from tsfast._sys cimport errno
@@ -92,6 +92,7 @@ cdef class Recovery:
                 if not whole:
                     memset(&cold, 0, sizeof(cold))
                     cold.slots = 1
+                self.spool.gpu_jobs += cold.gpus > 0
                 if state == TSF_FORGOTTEN or state == TSF_REMOVED:
                     self.removal_tokens.append((hot.start_ns, hot.duration_ns, id))
                 if state == TSF_FORGOTTEN:
@@ -115,7 +116,7 @@ cdef class Recovery:
     cdef _hold_damaged(self, uint64_t id, uint32_t slots):
         """Nobody knows what became of it, or what it is: it stays in the list, for the user to remove, and does not
         run; nor do those who wait for it."""
-        if self.queue.restore(id, slots, (<uint64_t> 1 << 63) + id, JOB_READY, False) < 0:
+        if self.queue.restore(id, slots, 0, (<uint64_t> 1 << 63) + id, JOB_READY, False) < 0:
             raise MemoryError
         self.queue.hold(id)
 
@@ -126,6 +127,7 @@ cdef class Recovery:
         cdef Job *job
         cdef Job shadow
         cdef uint32_t entry = hot.run, gen = hot.gen
+        cdef int32_t gpu_class
         cdef int added
         self._apply_intent(id, hot)
         if hot.state == TSF_STARTING or hot.state == TSF_RUNNING:
@@ -133,8 +135,9 @@ cdef class Recovery:
             if verdict == VERDICT_NO_MEMORY:
                 raise MemoryError
             if verdict == VERDICT_RUNNING:
+                gpu_class = self._gpu_class(id, cold, True)
                 # STARTING as long as its start may still be revoked.
-                if self.queue.restore(id, cold.slots, hot.order,
+                if self.queue.restore(id, cold.slots, <uint32_t> gpu_class, hot.order,
                                       JOB_STARTING if hot.state == TSF_STARTING else JOB_RUNNING, False) < 0:
                     raise MemoryError
                 job = self.queue.get(id)
@@ -172,12 +175,13 @@ cdef class Recovery:
                 tsf_fault(b"recover-recorded")
                 self.runners.release(entry)
         if hot.state == TSF_QUEUED:
-            added = self.queue.restore(id, cold.slots, hot.order, JOB_READY, False)
+            gpu_class = self._gpu_class(id, cold, False)
+            added = self.queue.restore(id, cold.slots, <uint32_t> gpu_class, hot.order, JOB_READY, False)
         else:
             self.spool.next_end = max(self.spool.next_end, hot.order + 1)
             if cold.flags & TSF_JOB_VOLATILE:
                 self.spool.absent_callers.append(id)
-            added = self.queue.restore(id, cold.slots, hot.order, JOB_ENDED, hot.state != TSF_FINISHED)
+            added = self.queue.restore(id, cold.slots, 0, hot.order, JOB_ENDED, hot.state != TSF_FINISHED)
         if added < 0:
             raise MemoryError
         job = self.queue.get(id)
@@ -189,6 +193,19 @@ cdef class Recovery:
         if hot.state == TSF_SKIPPED or (hot.state == TSF_CANCELLED and hot.pid == 0):
             job.flags |= FLAG_SKIPPED
         return hot.state
+
+    cdef int32_t _gpu_class(self, uint64_t id, const tsf_cold *cold, bint runs) except -1:
+        """Of what it needs; a running one gets back what it had."""
+        cdef Row row
+        cdef tsf_hot hot
+        cdef tsf_cold whole
+        cdef int32_t gpu_class
+        if cold.gpus == 0 or self.table.read_row(id, &row, &hot, &whole) < 0:
+            return 0
+        gpu_class = self.spool.grants.class_of(cold, row_exact(&row))
+        if gpu_class == -1 or (runs and gpu_class > 0 and self.spool.grants.restore(&row, gpu_class) < 0):
+            raise MemoryError
+        return max(gpu_class, 0)
 
     cdef void _apply_intent(self, uint64_t id, tsf_hot *hot) noexcept nogil:
         """A swap that was cut off in the middle is carried out: both jobs get the places they were to have."""

@@ -4,7 +4,7 @@ Facts are asked for by those who show or report a job; nothing here changes one.
 """
 from libc.stdint cimport uint32_t, uint64_t
 
-from tsfast._layout cimport tsf_cold, tsf_hot
+from tsfast._layout cimport tsf_cold, tsf_grant, tsf_granted, tsf_hot
 from tsfast._quote cimport Text
 
 # One job as the table holds it; `blob` points at its cold.blob_len checked bytes, into which the parts fit.
@@ -13,10 +13,12 @@ cdef struct Row:
     const tsf_hot *hot
     const tsf_cold *cold
     const char *blob
+    const tsf_grant *grant        # the GPUs that it has or had; NULL: none, or it has not started
 
 # Where the parts of a job's blob are (table.h: struct tsf_cold).
 cdef const char *row_argv(const Row *row) noexcept nogil
 cdef const char *row_label(const Row *row) noexcept nogil
+cdef const char *row_exact(const Row *row) noexcept nogil              # the list of -g
 cdef const char *row_prefix(const Row *row) noexcept nogil
 cdef const char *row_cwd(const Row *row) noexcept nogil
 cdef const char *row_diff(const Row *row) noexcept nogil
@@ -36,6 +38,11 @@ cdef int end_signal(const tsf_hot *hot) noexcept nogil                # 0: none 
 cdef bint time_taken(const tsf_hot *hot, uint64_t now_ns, uint64_t *taken_ns) noexcept nogil
 cdef uint64_t end_time(const tsf_hot *hot) noexcept nogil             # 0: it has not ended, or nobody knows when
 cdef size_t suffix_length(const Row *row) noexcept nogil              # 0: there is no output file (yet)
+
+cdef const tsf_granted *row_granted(const Row *row) noexcept nogil    # grant.count of them; grant is not NULL
+cdef void row_gpus(Text *text, const Row *row) noexcept nogil         # what it needs: 2, 0.5, 20G, 2x20G; 0: none
+
+cdef void row_gpu_ids(Text *text, const Row *row, char between) noexcept nogil    # indices of those it has or had
 
 cdef void output_path(Text *text, const Row *row) noexcept nogil      # nothing if there is no file (yet)
 cdef void command_words(Text *text, const Row *row) noexcept nogil    # quoted words joined by spaces

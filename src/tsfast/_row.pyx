@@ -5,8 +5,10 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from tsfast._layout cimport (
+    TSF_ALLOCATING,
     TSF_CANCELLED,
     TSF_FINISHED,
+    TSF_GPU_WHOLE,
     TSF_JOB_GZIP,
     TSF_JOB_LOG,
     TSF_KILLED,
@@ -15,6 +17,8 @@ from tsfast._layout cimport (
     TSF_RUNNING,
     TSF_SKIPPED,
     TSF_STARTING,
+    tsf_cold,
+    tsf_granted,
     tsf_hot,
 )
 from tsfast._quote cimport Text, text_add, text_char, text_quoted, text_str, text_u64
@@ -37,8 +41,12 @@ cdef const char *row_label(const Row *row) noexcept nogil:
     return row_argv(row) + row.cold.argv_len
 
 
-cdef const char *row_prefix(const Row *row) noexcept nogil:
+cdef const char *row_exact(const Row *row) noexcept nogil:
     return row_label(row) + row.cold.label_len
+
+
+cdef const char *row_prefix(const Row *row) noexcept nogil:
+    return row_exact(row) + row.cold.gpu_exact_len
 
 
 cdef const char *row_cwd(const Row *row) noexcept nogil:
@@ -66,6 +74,8 @@ cdef uint64_t row_after_ok(const Row *row, size_t i) noexcept nogil:
 cdef const char *state_name(int state) noexcept nogil:
     if state == TSF_QUEUED:
         return b"queued"
+    if state == TSF_ALLOCATING:
+        return b"allocating"
     if state == TSF_STARTING or state == TSF_RUNNING:
         return b"running"
     if state == TSF_SKIPPED:
@@ -112,6 +122,54 @@ cdef uint64_t end_time(const tsf_hot *hot) noexcept nogil:
 
 cdef size_t suffix_length(const Row *row) noexcept nogil:
     return strnlen(row.hot.suffix, sizeof(row.hot.suffix)) if row.cold.prefix_len else 0
+
+
+cdef const tsf_granted *row_granted(const Row *row) noexcept nogil:
+    return <const tsf_granted *> (row.grant + 1)
+
+
+cdef void row_gpu_ids(Text *text, const Row *row, char between) noexcept nogil:
+    cdef uint32_t i
+    if row.grant == NULL:
+        return
+    for i in range(row.grant.count):
+        if i:
+            text_char(text, between)
+        text_u64(text, row_granted(row)[i].index)
+
+
+cdef void part_text(Text *text, uint32_t thousandths) noexcept nogil:
+    """A part of one: 0.5, 0.125."""
+    cdef uint32_t digit = 100
+    text_str(text, b"0.")
+    while thousandths:
+        text_char(text, <char> (c"0" + thousandths // digit))
+        thousandths %= digit
+        digit //= 10
+
+
+cdef void memory_text(Text *text, uint64_t size) noexcept nogil:
+    """In the largest unit of which it is a whole number."""
+    cdef const char *unit = b"KMGT"
+    size >>= 10
+    while size and size % 1024 == 0 and unit[0] != c"T":
+        size >>= 10
+        unit += 1
+    text_u64(text, size)
+    text_char(text, unit[0])
+
+
+cdef void row_gpus(Text *text, const Row *row) noexcept nogil:
+    cdef const tsf_cold *cold = row.cold
+    if cold.gpus and cold.gpu_share and cold.gpu_share < <uint32_t> TSF_GPU_WHOLE:
+        part_text(text, cold.gpu_share)
+    elif cold.gpus and cold.vram:
+        if cold.gpus > 1:
+            text_u64(text, cold.gpus)
+            text_char(text, c"x")
+        memory_text(text, cold.vram)
+    else:
+        text_u64(text, cold.gpus)
 
 
 cdef void output_path(Text *text, const Row *row) noexcept nogil:

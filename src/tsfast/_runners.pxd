@@ -6,24 +6,20 @@ protocol of the entries, and what each state means after a crash, is in native/r
 """
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from tsfast._layout cimport TSF_RUNS, tsf_cold, tsf_run
+from tsfast._layout cimport TSF_RUNS, tsf_assign, tsf_cold, tsf_run
 from tsfast._loop cimport Loop, Source
+from tsfast._outbox cimport Outbox
+from tsfast._outcome cimport Outcome
 from tsfast._sys cimport pid_t, rusage
 
-# How a job ended, from whichever source is known.
-cdef struct Outcome:
-    bint lost             # nobody could reap it: status is not known
-    int32_t status        # as from wait(2)
-    int32_t pid
-    uint16_t cause
-    uint16_t stage
-    uint64_t start_ns
-    uint64_t duration_ns
-    uint32_t utime_ms
-    uint32_t stime_ms
-    uint32_t maxrss_kb
-    uint32_t notes
-    char suffix[8]
+# What goes to the runner beside the record; descriptors are lent for the call.
+cdef struct Handover:
+    int fds[3]            # of the caller of a foreground job
+    int n_fds             # 3, or 0: there are none
+    const int *leases     # locks on the job's GPUs
+    uint32_t n_leases
+    bint shared           # they are the queue's and not the job's own
+    bint hide_gpus        # the job is to see none of the machine's
 
 cdef enum RunnerKind:
     RUNNER_IDLE = 0       # ours, waits for a job
@@ -76,6 +72,8 @@ cdef class Runners:
     cdef bytes fault
     cdef const char *fault_name
     cdef bint same_boot
+    cdef bint outdated            # power was lost: entries may be those of long before, and say nothing of a job
+    cdef Outbox outbox            # None but with TS_DURABLE
     cdef void *owner
     cdef StartedHandler on_started
     cdef EndedHandler on_ended
@@ -87,7 +85,7 @@ cdef class Runners:
     cdef int prepare(self, uint32_t *entry, uint64_t *gen) noexcept nogil
     # Hand the job to that runner. 0, or -1: the runner is gone and the job was never seen by it (start anew).
     cdef int assign(self, uint32_t entry, uint64_t gen, uint64_t job, uint16_t attempt, const tsf_cold *cold,
-                    const int *fds, int n_fds) noexcept nogil
+                    const Handover *handover) noexcept nogil
     # To the job's process group; -1: not running. `order`: a signal number, or more (native/runs.h).
     cdef int signal(self, uint32_t entry, uint32_t order) noexcept nogil
     cdef const tsf_run *run(self, uint32_t entry) noexcept nogil
@@ -100,6 +98,8 @@ cdef class Runners:
     cdef void reap(self) noexcept nogil               # SIGCHLD: take the status of every dead child
     cdef void drop_jobs(self) noexcept nogil          # -K: revoke what no runner has taken yet, let the rest run on
 
+    cdef void send_held(self) noexcept nogil          # what assign() has left in the outbox, as far as it may go out
+
     # private
     cdef void _link(self, Runner *runner, uint8_t kind) noexcept nogil
     cdef void _unlink(self, Runner *runner) noexcept nogil
@@ -108,6 +108,7 @@ cdef class Runners:
     cdef void _close(self, Source *source) noexcept nogil
     cdef void _destroy(self, Runner *runner) noexcept nogil
     cdef Runner *_spawn(self) noexcept nogil
+    cdef bint _send(self, Runner *runner, const tsf_assign *message, const Handover *handover) noexcept nogil
     cdef void _receive(self, uint32_t entry) noexcept nogil
     cdef void _ended(self, Runner *runner, const Outcome *outcome) noexcept nogil
     cdef void _retry_unrecorded(self) noexcept nogil

@@ -6,12 +6,13 @@ job's start or end sets the handlers.
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from tsfast._contexts cimport Contexts
+from tsfast._grants cimport Grants
 from tsfast._hooks cimport Hooks
 from tsfast._jobs cimport Job, Queue
 from tsfast._contexts cimport Context
 from tsfast._layout cimport tsf_cold, tsf_hot, tsf_request, tsf_run
 from tsfast._loop cimport Loop
-from tsfast._runners cimport Outcome, Runners
+from tsfast._runners cimport Handover, Outcome, Runners
 from tsfast._table cimport Table
 from tsfast._tokens cimport Tokens
 
@@ -32,6 +33,10 @@ cdef struct Submission:
     const uint64_t *after_ok
     size_t n_after_ok
     uint32_t slots
+    uint32_t gpus                   # how many it needs, see struct tsf_cold
+    uint32_t gpu_share
+    uint64_t vram
+    const char *gpu_exact           # NULL: none are named
     uint32_t flags                  # enum tsf_job_flag
     uint32_t holds                  # see Queue.add
 
@@ -40,6 +45,7 @@ cdef enum SubmitResult:
     SUBMIT_OK = 0
     SUBMIT_UNKNOWN_ID = -1          # a dependency on an id never given out (in `bad_id`)
     SUBMIT_FAILED = -2              # a system call failed: errno
+    SUBMIT_BAD_GPUS = -3            # gpu_exact is no list of GPUs
 
 ctypedef void (*JobHandler)(void *owner, uint64_t job, const tsf_hot *hot) noexcept nogil
 # The descriptors 0..2 of the caller of a foreground job, lent for the call; returns 3, or 0 if there are none.
@@ -52,6 +58,9 @@ cdef class Spool:
     cdef Queue queue
     cdef Runners runners
     cdef Hooks hooks
+    cdef Grants grants
+    cdef uint64_t calls_waiting       # for room in the queue; for the owner's use
+    cdef uint64_t gpu_jobs            # known ones that need GPUs, ended ones too
     cdef uint64_t bad_id
     cdef uint64_t next_end            # place of the next job in the order of ending
     cdef bint backing_off             # the system refused a process: no starts until the timer
@@ -73,6 +82,8 @@ cdef class Spool:
     cdef SubmitResult submit(self, const Submission *job, uint64_t *id) noexcept nogil
     # Start what can start now, jobs and hooks.
     cdef void dispatch(self) noexcept nogil
+    # A queued job that waits for nothing but its GPUs.
+    cdef bint allocating(self, const Job *job) noexcept nogil
     # The following: 0, or -1 with errno when the disk refused it (nothing changed), -2 when the job's state forbids it.
     cdef int remove(self, uint64_t id, const uint64_t *token) noexcept nogil     # token: of the call, NULL: no call's
     cdef int urgent(self, uint64_t id) noexcept nogil
@@ -94,6 +105,8 @@ cdef class Spool:
     cdef bint _skipped_from_birth(self, const Submission *job) noexcept nogil
     cdef int _cold(self, const Submission *job, const Context *context, tsf_cold *cold) noexcept nogil
     cdef void _start(self, uint64_t id) noexcept nogil
+    cdef bint _hand_over(self, Job *job, const tsf_cold *cold, Handover *handover) noexcept nogil
+    cdef void _leave_gpus(self, Job *job, bint left) noexcept nogil
     cdef void _put_off(self, uint64_t id) noexcept nogil
     cdef void _not_taken(self, uint64_t id) noexcept nogil
     cdef void _back_off(self) noexcept nogil

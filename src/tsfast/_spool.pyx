@@ -7,6 +7,7 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memcpy, memset, strlen
 
 from tsfast._contexts cimport Context, Contexts
+from tsfast._grants cimport Grants
 from tsfast._hooks cimport Hooks
 from tsfast._idmap cimport idmap_free
 from tsfast._jobs cimport (
@@ -17,11 +18,11 @@ from tsfast._layout cimport (
     TSF_DUE_HOOK, TSF_DUE_MAIL, TSF_FAILED, TSF_FINISHED, TSF_FORGOTTEN, TSF_JOB_FOREGROUND, TSF_JOB_HOOK, TSF_JOB_MAIL,
     TSF_JOB_VOLATILE, TSF_KILLED, TSF_LOST, TSF_NOT_STARTABLE, TSF_QUEUED, TSF_REMOVED, TSF_RUNNING, TSF_SKIPPED,
     TSF_STAGE_EXEC, TSF_STAGE_NONE, TSF_STAGE_RECORD, TSF_STARTING, tsf_cold, tsf_fault, tsf_hot, tsf_run, tsf_run_gen,
-    tsf_run_load, TSF_CANCELLED, TSF_NOTE_CANCEL,
+    tsf_run_load, TSF_CANCELLED, TSF_NOTE_CANCEL, tsf_grant_offset, tsf_grant_room,
 )
 from tsfast._limits cimport BLOB_MAX, SPAWN_RETRY_MS
 from tsfast._loop cimport Loop
-from tsfast._runners cimport Outcome, Runners
+from tsfast._runners cimport Handover, Outcome, Runners
 from tsfast._sys cimport CLOCK_REALTIME, ENOMEM, errno, pid_t, set_errno, tsf_now_ns
 from tsfast._table cimport Table
 from tsfast._tokens cimport tokens_find, tokens_remember
@@ -41,6 +42,7 @@ cdef void run_revoked(void *owner, uint64_t job) noexcept nogil:
 
 cdef void child_reaped(void *owner, pid_t pid) noexcept nogil:
     (<Spool> owner).hooks.reaped(pid)
+    (<Spool> owner).grants.poller.reaped(pid)
 
 
 cdef void hook_begun(void *owner, uint64_t job, uint8_t left) noexcept nogil:
@@ -92,6 +94,7 @@ cdef class Spool:
         self.hooks = Hooks(loop, table, contexts, runners.program, runners.state_dir)
         self.hooks.owner = <void *> self
         self.hooks.on_begun = hook_begun
+        self.grants = Grants(loop, table)
 
     def __dealloc__(self):
         idmap_free(&self.tokens.places)
@@ -106,6 +109,7 @@ cdef class Spool:
         cdef uint64_t known = tokens_find(&self.tokens, job.request.token)
         cdef bint skipped
         cdef int added, error
+        cdef int32_t gpu_class
         cdef size_t i
         if known:
             id[0] = known - 1
@@ -121,23 +125,34 @@ cdef class Spool:
         memset(&hot, 0, sizeof(hot))
         hot.state = TSF_SKIPPED if skipped else TSF_QUEUED
         hot.order = 0 if skipped else (<uint64_t> 1 << 63) + id[0]
-        if (self._cold(job, &context, &cold) < 0
-                or self.table.put(id[0], 1, &hot, &cold, self.scratch, cold.blob_len) < 0):
+        if self._cold(job, &context, &cold) < 0:
             error = errno
             self.contexts.release(context.name)
             set_errno(error)
             return SUBMIT_FAILED
+        gpu_class = self.grants.class_of(&cold, job.gpu_exact)
+        if gpu_class < 0 or self.table.put(id[0], 1, &hot, &cold, self.scratch,
+                                           tsf_grant_offset(&cold) + tsf_grant_room(&cold)) < 0:
+            error = ENOMEM if gpu_class == -1 else errno
+            self.contexts.release(context.name)
+            self.grants.release_class(gpu_class)
+            set_errno(error)
+            return SUBMIT_BAD_GPUS if gpu_class == -2 else SUBMIT_FAILED
         tsf_fault(b"submit-written")
         if self.table.commit(id[0] + 1) < 0:
             error = errno
             self.table.withdraw(id[0])
             self.contexts.release(context.name)
+            self.grants.release_class(gpu_class)
             set_errno(error)
             return SUBMIT_FAILED
         tsf_fault(b"submit-committed")
-        added = self.queue.add(id[0], job.slots, job.after, job.n_after, job.after_ok, job.n_after_ok, job.holds)
+        self.gpu_jobs += gpu_class > 0
+        added = self.queue.add(id[0], job.slots, <uint32_t> gpu_class, job.after, job.n_after, job.after_ok,
+                               job.n_after_ok, job.holds)
         if added < 0:
             self.forget_removed(id[0])
+            self.grants.release_class(gpu_class)
             set_errno(ENOMEM)
             return SUBMIT_FAILED
         self.queue.get(id[0]).flags |= job_flags(&cold)
@@ -162,20 +177,29 @@ cdef class Spool:
         cdef size_t label = strlen(job.label) if job.label != NULL else 0
         cdef size_t prefix = strlen(job.prefix) if job.prefix != NULL else 0
         cdef size_t env_text = strlen(job.env_text) if job.env_text != NULL else 0
-        cdef size_t size = (8 * (job.n_after + job.n_after_ok) + job.argv_len + label + prefix + context.cwd_len
-                            + context.diff_len + env_text)
+        cdef size_t exact = strlen(job.gpu_exact) if job.gpu_exact != NULL else 0
+        cdef size_t size = (8 * (job.n_after + job.n_after_ok) + job.argv_len + label + exact + prefix
+                            + context.cwd_len + context.diff_len + env_text)
+        cdef size_t room
         cdef char *p
         if size > BLOB_MAX:
             set_errno(ENOMEM)
             return -1
-        if size + 8 > self.scratch_room:
-            p = <char *> realloc(self.scratch, size + 8)
+        memset(cold, 0, sizeof(tsf_cold))
+        cold.gpus = job.gpus
+        cold.gpu_share = <uint16_t> job.gpu_share
+        cold.gpu_exact_len = <uint16_t> exact
+        cold.vram = job.vram
+        room = size + 8 + tsf_grant_room(cold)
+        if room > self.scratch_room:
+            p = <char *> realloc(self.scratch, room)
             if p == NULL:
                 set_errno(ENOMEM)
                 return -1
             self.scratch = p
-            self.scratch_room = size + 8
-        memset(cold, 0, sizeof(tsf_cold))
+            self.scratch_room = room
+        if cold.gpus:
+            memset(self.scratch + size, 0, room - size)
         cold.enqueue_ns = tsf_now_ns(CLOCK_REALTIME)
         cold.token[0] = job.request.token[0]
         cold.token[1] = job.request.token[1]
@@ -204,6 +228,8 @@ cdef class Spool:
         p += job.argv_len
         memcpy(p, job.label, label)
         p += label
+        memcpy(p, job.gpu_exact, exact)
+        p += exact
         memcpy(p, job.prefix, prefix)
         p += prefix
         memcpy(p, context.cwd, context.cwd_len)
@@ -216,8 +242,11 @@ cdef class Spool:
     # ---- START -------------------------------------------------------------------------------------------------
     cdef void dispatch(self) noexcept nogil:
         cdef uint64_t id
+        self.grants.refresh(self.queue)
         while not self.backing_off and self.queue.next_start(&id):
             self._start(id)
+            if self.queue.gpu_ready:
+                self.grants.refresh(self.queue)
         if self.hooks.n_due:
             self.hooks.start_due()
 
@@ -228,8 +257,8 @@ cdef class Spool:
         cdef Outcome outcome
         cdef uint32_t entry
         cdef uint64_t gen
-        cdef int fds[3]
-        cdef int n_fds = 0, sent = -1, _try
+        cdef Handover handover
+        cdef int sent = -1, _try
         if self.table.read_cold(id, &cold) < 0:
             memset(&outcome, 0, sizeof(outcome))
             outcome.stage = TSF_STAGE_RECORD
@@ -238,13 +267,8 @@ cdef class Spool:
             if self._ended(id, &outcome) < 0:
                 self._put_off(id)
             return
-        if cold.flags & TSF_JOB_FOREGROUND:
-            n_fds = self.take_descriptors(self.owner, id, fds)
-            if n_fds == 0:                     # its caller left after it had been handed out once
-                self.queue.requeue(id)
-                if self.remove(id, NULL) < 0:
-                    self._back_off()           # or it would be the next one to start, for ever
-                return
+        if not self._hand_over(job, &cold, &handover):
+            return
         for _try in range(8):
             if self.runners.prepare(&entry, &gen) < 0:
                 break
@@ -255,16 +279,49 @@ cdef class Spool:
             hot.run = entry
             hot.gen = <uint32_t> gen
             hot.order = job.order
+            if job.gpu_class and self.grants.record(id, job.attempt, &cold) < 0:
+                break
             if self.table.write_hot(id, &hot) < 0:
                 break
             tsf_fault(b"start-recorded")
-            sent = self.runners.assign(entry, gen, id, job.attempt, &cold, fds, n_fds)
+            sent = self.runners.assign(entry, gen, id, job.attempt, &cold, &handover)
             if sent == 0:
                 break
+        if job.gpu_class:
+            self.grants.sent()
         if sent == 0:
             job.run = entry
             return
         self._put_off(id)
+
+    cdef bint _hand_over(self, Job *job, const tsf_cold *cold, Handover *handover) noexcept nogil:
+        """Have ready what the runner gets beside the record. False: it does not start now."""
+        memset(handover, 0, sizeof(Handover))
+        if cold.flags & TSF_JOB_FOREGROUND:
+            handover.n_fds = self.take_descriptors(self.owner, job.id, handover.fds)
+            if handover.n_fds == 0:            # its caller left after it had been handed out once
+                self.queue.requeue(job.id)
+                if self.remove(job.id, NULL) < 0:
+                    self._back_off()           # or it would be the next one to start, for ever
+                return False
+        handover.hide_gpus = job.gpu_class == 0 and self.grants.machine_has_gpus()
+        if job.gpu_class:
+            if self.grants.take(job.id, <int32_t> job.gpu_class) < 0:
+                self.queue.requeue(job.id)     # another queue has them: its class is closed by the next refresh
+                return False
+            handover.leases = self.grants.leases.fds
+            handover.n_leases = self.grants.leases.count
+            handover.shared = self.grants.leases.shared
+        return True
+
+    cdef void _leave_gpus(self, Job *job, bint left) noexcept nogil:
+        """Its end is known, or that it was not started."""
+        if job.gpu_class:
+            self.grants.give_back(job.id, left)
+
+    cdef bint allocating(self, const Job *job) noexcept nogil:
+        return (job.state == JOB_READY and job.gpu_class and job.slots <= self.queue.max_slots
+                and self.queue.used_slots + job.slots <= self.queue.max_slots)
 
     cdef void _put_off(self, uint64_t id) noexcept nogil:
         """No process, no entry or no disk now: later."""
@@ -289,6 +346,7 @@ cdef class Spool:
         if job == NULL:
             return
         job.run = 0
+        self._leave_gpus(job, False)
         self.queue.requeue(id)
         if not job.flags & FLAG_CANCEL or self.cancel_queued(id) < 0:
             self.write_queued(job)
@@ -341,6 +399,8 @@ cdef class Spool:
         tsf_fault(b"finish-recorded")
         self.next_end += 1
         job.run = 0
+        self._leave_gpus(job, outcome.left)
+        self.grants.release_class(<int32_t> job.gpu_class)
         self.queue.finish(id, hot.state != TSF_FINISHED)
         if due:
             job.flags |= FLAG_DUE
@@ -398,6 +458,7 @@ cdef class Spool:
             self.next_end += 1
             self.table.write_hot(id, &hot)   # refused: a recovery computes it again from its dependency
             self.queue.get(id).flags |= FLAG_SKIPPED
+            self.grants.release_class(<int32_t> self.queue.get(id).gpu_class)
             self.on_final(self.owner, id, &hot)
             self._forget_volatile(id)
 
@@ -414,6 +475,7 @@ cdef class Spool:
             return -1
         if known:
             self.contexts.release(cold.ctx)
+            self.gpu_jobs -= cold.gpus > 0
         self.queue.forget(id)
         return 0
 
@@ -502,6 +564,7 @@ cdef class Spool:
             self.queue.forget(id)
             return 0
         self.next_end += 1
+        self.grants.release_class(<int32_t> job.gpu_class)
         self.queue.remove(id)
         self.on_final(self.owner, id, &hot)
         self.skip_dependents()
@@ -511,6 +574,7 @@ cdef class Spool:
         cdef tsf_cold cold
         if self.table.read_cold(id, &cold) == 0:
             self.contexts.release(cold.ctx)
+            self.gpu_jobs -= cold.gpus > 0
         self.table.forget(id)
 
     cdef int urgent(self, uint64_t id) noexcept nogil:
@@ -580,6 +644,7 @@ cdef class Spool:
         if self.table.write_hot(id, &hot) < 0:
             return -1
         self.next_end += 1
+        self.grants.release_class(<int32_t> job.gpu_class)
         self.queue.cancel(id)
         job.flags |= FLAG_SKIPPED
         self._settled(id, &hot)

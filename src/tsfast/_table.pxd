@@ -6,7 +6,8 @@ with writable=False and see the same records.
 """
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from tsfast._layout cimport tsf_cold, tsf_header, tsf_hot
+from tsfast._journal cimport Journal
+from tsfast._layout cimport tsf_cold, tsf_grant, tsf_header, tsf_hot
 from tsfast._row cimport Row
 
 cdef enum:
@@ -15,6 +16,7 @@ cdef enum:
     BLOB_AHEAD = 65536
 
 cdef struct Segment:
+    uint64_t number
     int fd
     int blob_fd
     uint64_t blob_size        # where the next blob goes, a multiple of 8
@@ -39,9 +41,10 @@ cdef class Table:
     cdef Segment **segments           # owned; [number - first_segment], NULL where not open
     cdef uint64_t first_segment, n_segments
     cdef readonly uint64_t truncated  # segments that somebody cut off; what was missing reads as forgotten
-    cdef char *blob                   # owned; of the last read_row
+    cdef char *blob                   # owned; of the last read_row, with its grant behind it
     cdef size_t blob_room
     cdef Ahead *ahead                 # owned; NULL until a list is read
+    cdef Journal journal              # None but with TS_DURABLE
 
     # All functions: 0, or -1 with errno (EIO: the record's checksum does not fit; ENOENT: a hole).
     # Make the jobs first .. first+n-1 stand in the table, not yet committed. cold[i].blob_off counts from the start of
@@ -55,6 +58,8 @@ cdef class Table:
     cdef int read_cold(self, uint64_t id, tsf_cold *cold) noexcept nogil
     # All of a job, the blob checked; valid until the next read_row.
     cdef int read_row(self, uint64_t id, Row *row, tsf_hot *hot, tsf_cold *cold) noexcept nogil
+    # Which GPUs the job is given, for its next start: a whole tsf_grant.
+    cdef int write_grant(self, uint64_t id, const tsf_cold *cold, const char *grant, size_t size) noexcept nogil
     # The same for many rows in a row: rows whose ids follow each other are read together. What stands in the table must
     # not change between start_rows() and the last next_row(), or the rows can be those of before.
     cdef void start_rows(self) noexcept nogil
@@ -65,15 +70,21 @@ cdef class Table:
     cdef int forget(self, uint64_t id) noexcept nogil
     cdef int drop_all(self) noexcept nogil                        # -K: nothing of the ids so far is left
     cdef int save_settings(self) noexcept nogil
+    cdef void use(self, Journal journal) noexcept                 # what is written from here on is journaled
     cdef int refresh(self) noexcept nogil                         # readers: the header as it is now
     cdef Segment *segment(self, uint64_t number) noexcept nogil
     cdef bint has_segment(self, uint64_t number) noexcept nogil   # False: nothing of its ids is left
 
     # private
     cdef _create(self)
+    cdef int _write_header(self, const void *start, const void *end) noexcept nogil
+    cdef int _write_segment(self, const Segment *segment, const void *data, size_t size,
+                            uint64_t offset) noexcept nogil
+    cdef void _deferred(self, int kind, uint64_t number) noexcept nogil
     cdef void _close(self, uint64_t index) noexcept nogil
     cdef int _open(self, uint64_t number, Segment *segment) noexcept nogil
     cdef void _unlink(self, uint64_t number) noexcept nogil
+    cdef const tsf_grant *_read_grant(self, uint64_t id, const tsf_hot *hot, const tsf_cold *cold) noexcept nogil
     cdef bint _read_ahead(self, uint64_t id) noexcept nogil
     cdef const char *_blob_ahead(self, uint64_t id, const tsf_cold *cold) noexcept nogil
     cdef void _wipe(self, Segment *segment, uint64_t id) noexcept nogil

@@ -35,11 +35,18 @@ from tsfast._row cimport (
 
 # `Exit status: ...`, why a job ended as it did; nothing before its end.
 cdef void info_status(Text *text, const Row *row) noexcept nogil
-cdef void list_header(Text *text, uint64_t running, uint32_t slots) noexcept nogil
-# columns: width to cut the line to, 0: never cut. colour: of the state, by escape sequences of a terminal.
-# now_ns: CLOCK_REALTIME, for the time of running jobs.
-cdef void list_row(Text *text, const Row *row, uint32_t columns, bint colour, uint64_t now_ns) noexcept nogil
-cdef void tab_row(Text *text, const Row *row, uint64_t now_ns) noexcept nogil
+# How a list is to look.
+cdef struct Look:
+    int format               # ListFormat of _grammar
+    uint32_t columns         # width to cut lines to, 0: never cut
+    bint colour              # of the state, by escape sequences of a terminal
+    bint gpus                # with a column for them
+    uint64_t now_ns          # CLOCK_REALTIME, for the time of running jobs
+
+# used: slots in use.
+cdef void list_header(Text *text, const Look *look, uint64_t used, uint32_t slots) noexcept nogil
+cdef void list_row(Text *text, const Row *row, const Look *look) noexcept nogil
+cdef void tab_row(Text *text, const Row *row, const Look *look) noexcept nogil
 # One object, without what separates it from the next. cwd: of the base context, counts where the job has none.
 cdef void json_row(Text *text, const Row *row, const char *cwd, size_t cwd_len, uint64_t now_ns) noexcept nogil
 cdef void info(Text *text, const Row *row, const char *cwd, size_t cwd_len, uint64_t now_ns) noexcept nogil

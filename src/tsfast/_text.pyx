@@ -1,13 +1,14 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: auto_pickle=False
 """See _text.pxd. Foreign bytes reach a text only through _quote: a row is one line whatever they are."""
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memcpy, memset, strlen
 
 from tsfast._layout cimport (
     TSF_CANCELLED,
+    TSF_GPU_WHOLE,
     TSF_JOB_LOG,
     TSF_NOTE_GZIP,
     TSF_STAGE_GZIP,
@@ -25,6 +26,8 @@ from tsfast._layout cimport (
     TSF_STAGE_RECORD,
     TSF_STAGE_SPAWN,
     tsf_cold,
+    tsf_grant,
+    tsf_granted,
     tsf_hot,
 )
 from tsfast._quote cimport bytes_of_columns, display_columns, text_cut, text_pad
@@ -36,6 +39,10 @@ from tsfast._row cimport (
     has_level,
     row_dependencies,
     row_env_text,
+    row_exact,
+    row_gpu_ids,
+    row_gpus,
+    row_granted,
     row_ids,
     row_prefix,
     row_words,
@@ -116,17 +123,6 @@ cdef void add_level(Text *text, const Row *row) noexcept nogil:
         text_i64(text, error_level(row.hot))
 
 
-cdef void list_header(Text *text, uint64_t running, uint32_t slots) noexcept nogil:
-    cdef char[128] line
-    snprintf(line, sizeof(line), "%-4s %-10s %-20s %-8s %-6s %s [run=", b"ID", b"State", b"Output", b"E-Level",
-             b"Time", b"Command")
-    text_str(text, line)
-    text_u64(text, running)
-    text_char(text, c"/")
-    text_u64(text, slots)
-    text_str(text, b"]\n")
-
-
 cdef void cut_line(Text *text, size_t start, size_t columns, bint forced) noexcept nogil:
     """Makes the text from `start` on fit; `forced`: it goes on beyond what was written."""
     cdef size_t size
@@ -142,6 +138,21 @@ cdef void cut_line(Text *text, size_t start, size_t columns, bint forced) noexce
         text_cut(text, start + bytes_of_columns(text.data + start, size, columns))
 
 
+cdef void list_header(Text *text, const Look *look, uint64_t used, uint32_t slots) noexcept nogil:
+    cdef size_t start = text.size
+    cdef char[128] line
+    snprintf(line, sizeof(line), "%-4s %-10s %-20s %-8s %-6s %s%s [run=", b"ID", b"State", b"Output", b"E-Level",
+             b"Time", <const char *> (b"GPUs  " if look.gpus else b""), b"Command")
+    text_str(text, line)
+    text_u64(text, used)
+    text_char(text, c"/")
+    text_u64(text, slots)
+    text_str(text, b"]")
+    if look.columns:
+        cut_line(text, start, look.columns, False)
+    text_char(text, c"\n")
+
+
 cdef const char *state_colour(const tsf_hot *hot) noexcept nogil:
     if hot.state == TSF_QUEUED:
         return b"\x1b[2m"         # dim
@@ -150,8 +161,9 @@ cdef const char *state_colour(const tsf_hot *hot) noexcept nogil:
     return b"\x1b[31m" if hot.state == TSF_SKIPPED else b"\x1b[33m"
 
 
-cdef void list_row(Text *text, const Row *row, uint32_t columns, bint colour, uint64_t now_ns) noexcept nogil:
+cdef void list_row(Text *text, const Row *row, const Look *look) noexcept nogil:
     cdef size_t start = text.size, field, limit = 0, length, used = 0
+    cdef uint32_t columns = look.columns
     cdef uint64_t taken = 0
     cdef double value = 0
     cdef char[64] number
@@ -159,7 +171,7 @@ cdef void list_row(Text *text, const Row *row, uint32_t columns, bint colour, ui
     text_u64(text, row.id)
     pad_from(text, start, 4)
 
-    if colour and (columns == 0 or columns >= COLOUR_COLUMNS):
+    if look.colour and (columns == 0 or columns >= COLOUR_COLUMNS):
         # Escapes take no columns: what is cut and counted begins after them
         used = text.size - start + 11
         text_str(text, state_colour(row.hot))
@@ -185,12 +197,17 @@ cdef void list_row(Text *text, const Row *row, uint32_t columns, bint colour, ui
     add_level(text, row)
     pad_from(text, field, 8)
 
-    if time_taken(row.hot, now_ns, &taken):
+    if time_taken(row.hot, look.now_ns, &taken):
         unit = scaled(taken, &value)
         snprintf(number, sizeof(number), "%5.2f%c ", value, <int>unit)
         text_str(text, number)
     else:
         text_pad(text, 7)
+
+    if look.gpus:
+        field = text.size
+        row_gpus(text, row)
+        pad_from(text, field, 5)
 
     if columns:
         limit = text.size + <size_t>columns * BYTES_PER_COLUMN
@@ -205,7 +222,7 @@ cdef void list_row(Text *text, const Row *row, uint32_t columns, bint colour, ui
     text_char(text, c"\n")
 
 
-cdef void tab_row(Text *text, const Row *row, uint64_t now_ns) noexcept nogil:
+cdef void tab_row(Text *text, const Row *row, const Look *look) noexcept nogil:
     cdef uint64_t taken = 0
     cdef double value = 0
     cdef char[64] number
@@ -218,12 +235,15 @@ cdef void tab_row(Text *text, const Row *row, uint64_t now_ns) noexcept nogil:
     text_char(text, c"\t")
     add_level(text, row)
     text_char(text, c"\t")
-    if time_taken(row.hot, now_ns, &taken):
+    if time_taken(row.hot, look.now_ns, &taken):
         unit = scaled(taken, &value)
         snprintf(number, sizeof(number), "%.2f\t%c\t", value, <int>unit)
         text_str(text, number)
     else:
         text_str(text, b"\t\t")
+    if look.gpus:
+        row_gpus(text, row)
+        text_char(text, c"\t")
     row_ids(text, row, 0)
     text_char(text, c"\t")
     text_oneline(text, row_label(row), row.cold.label_len)
@@ -267,6 +287,27 @@ cdef void json_number(Text *text, bint known, long long value) noexcept nogil:
         text_str(text, b"null")
 
 
+cdef void json_gpus(Text *text, const tsf_cold *cold) noexcept nogil:
+    """How many; a part of one is a fraction."""
+    cdef char[16] number
+    if cold.gpus and cold.gpu_share and cold.gpu_share < <uint32_t> TSF_GPU_WHOLE:
+        snprintf(number, sizeof(number), "0.%03u", <unsigned int>cold.gpu_share)
+        text_str(text, number)
+    else:
+        text_u64(text, cold.gpus)
+
+
+cdef void json_uuids(Text *text, const Row *row) noexcept nogil:
+    cdef uint32_t i
+    text_char(text, c"[")
+    if row.grant != NULL:
+        for i in range(row.grant.count):
+            if i:
+                text_char(text, c",")
+            text_json(text, row_granted(row)[i].uuid, strlen(row_granted(row)[i].uuid))
+    text_char(text, c"]")
+
+
 cdef void json_row(Text *text, const Row *row, const char *cwd, size_t cwd_len, uint64_t now_ns) noexcept nogil:
     cdef const tsf_hot *hot = row.hot
     cdef Text value
@@ -288,7 +329,7 @@ cdef void json_row(Text *text, const Row *row, const char *cwd, size_t cwd_len, 
     known = time_taken(hot, now_ns, &taken)
     json_number(text, known, <long long>(taken // MILLION))
     key(text, b"GPUs")
-    text_char(text, c"0")
+    json_gpus(text, row.cold)
     key(text, b"Command")
     command_words(&value, row)
     json_text(text, &value, True)
@@ -300,7 +341,13 @@ cdef void json_row(Text *text, const Row *row, const char *cwd, size_t cwd_len, 
     key(text, b"Slots")
     text_u64(text, row.cold.slots)
     key(text, b"GPU_IDs")
-    text_str(text, b"[]")
+    text_char(text, c"[")
+    row_gpu_ids(text, row, c",")
+    text_char(text, c"]")
+    key(text, b"GPU_UUIDs")
+    json_uuids(text, row)
+    key(text, b"GPU_Memory")
+    json_number(text, row.cold.vram != 0, <long long>row.cold.vram)
     key(text, b"Depends_On")
     text_char(text, c"[")
     row_ids(text, row, 0)
@@ -449,6 +496,23 @@ cdef void info_environment(Text *text, const char *data, size_t size) noexcept n
         data = line_end + 1
 
 
+cdef void info_gpus(Text *text, const Row *row) noexcept nogil:
+    if row.cold.gpus == 0:
+        return
+    text_str(text, b"GPUs required: ")
+    row_gpus(text, row)
+    text_char(text, c"\n")
+    info_foreign(text, b"GPUs named: ", row_exact(row), row.cold.gpu_exact_len)
+    if row.cold.gpu_share and row.cold.vram:
+        text_str(text, b"GPU memory required: ")
+        text_u64(text, row.cold.vram >> 20)
+        text_str(text, b" MiB\n")
+    if row.grant != NULL:
+        text_str(text, b"GPU IDs: ")
+        row_gpu_ids(text, row, c",")
+        text_char(text, c"\n")
+
+
 cdef void info(Text *text, const Row *row, const char *cwd, size_t cwd_len, uint64_t now_ns) noexcept nogil:
     cdef const tsf_hot *hot = row.hot
     cdef Text path
@@ -463,6 +527,7 @@ cdef void info(Text *text, const Row *row, const char *cwd, size_t cwd_len, uint
     text_str(text, b"Slots required: ")
     text_u64(text, row.cold.slots)
     text_char(text, c"\n")
+    info_gpus(text, row)
     info_time(text, b"Enqueue time: ", row.cold.enqueue_ns)
     info_time(text, b"Start time: ", hot.start_ns)
     info_time(text, b"End time: ", end_time(hot))
@@ -492,89 +557,4 @@ cdef void info(Text *text, const Row *row, const char *cwd, size_t cwd_len, uint
         text_str(text, b"Output incomplete: gzip failed, or had not finished 10 s after the job's end\n")
 
 
-# --- For the tests
-
-cdef void _fill(tsf_hot *hot, tsf_cold *cold, dict fields) except *:
-    cdef bytes suffix = fields.get("suffix", b"")[:sizeof(hot.suffix) - 1]
-    cdef const char *start = suffix
-    memset(hot, 0, sizeof(tsf_hot))
-    memset(cold, 0, sizeof(tsf_cold))
-    hot.state = fields.get("state", TSF_QUEUED)
-    hot.notes = fields.get("notes", 0)
-    hot.status = fields.get("status", 0)
-    hot.pid = fields.get("pid", 0)
-    hot.cause = fields.get("cause", 0)
-    hot.stage = fields.get("stage", 0)
-    hot.start_ns = fields.get("start_ns", 0)
-    hot.duration_ns = fields.get("duration_ns", 0)
-    hot.utime_ms = fields.get("utime_ms", 0)
-    hot.stime_ms = fields.get("stime_ms", 0)
-    hot.maxrss_kb = fields.get("maxrss_kb", 0)
-    memcpy(hot.suffix, start, strlen(start))
-    cold.enqueue_ns = fields.get("enqueue_ns", 0)
-    cold.slots = fields.get("slots", 1)
-    cold.flags = fields.get("flags", 0)
-
-
-def render(str kind not None, dict fields not None, *, int columns=0, bint colour=False,
-           unsigned long long now_ns=0) -> bytes:
-    """One job as `list`, `tab`, `json` or `info`; or the `header` of the list.
-
-    `fields`: those of tsf_hot and tsf_cold by name, and id, argv, after, after_ok, label, prefix, cwd, env_text,
-    base_cwd (of the base context), running.
-    """
-    cdef Text text
-    cdef Row row
-    cdef tsf_hot hot
-    cdef tsf_cold cold
-    cdef bytes ids = b"".join([int(id).to_bytes(8, "little")
-                               for id in (*fields.get("after", ()), *fields.get("after_ok", ()))])
-    cdef bytes argv = b"".join([word + b"\0" for word in fields.get("argv", ())])
-    cdef bytes label = fields.get("label", b"")
-    cdef bytes prefix = fields.get("prefix", b"")
-    cdef bytes cwd = fields.get("cwd", b"")
-    cdef bytes env_text = fields.get("env_text", b"")
-    cdef bytes base_cwd = fields.get("base_cwd", b"/")
-    cdef bytes blob = ids + argv + label + prefix + cwd + env_text
-    cdef const char *base = base_cwd
-    cdef const char *start = blob
-    cdef char *exact
-    _fill(&hot, &cold, fields)
-    cold.n_after = <uint32_t>len(fields.get("after", ()))
-    cold.n_after_ok = <uint32_t>len(fields.get("after_ok", ()))
-    cold.argc = <uint32_t>len(fields.get("argv", ()))
-    cold.argv_len = <uint32_t>len(argv)
-    cold.label_len = <uint32_t>len(label)
-    cold.prefix_len = <uint32_t>len(prefix)
-    cold.cwd_len = <uint32_t>len(cwd)
-    cold.env_text_len = <uint32_t>len(env_text)
-    cold.blob_len = <uint32_t>len(blob)
-    # Without the NUL that a bytes object has at its end, so that a sanitizer sees who reads too far
-    exact = <char *>malloc(max(<size_t>len(blob), <size_t>1))
-    if exact == NULL:
-        raise MemoryError
-    memcpy(exact, start, <size_t>len(blob))
-    memset(&text, 0, sizeof(text))
-    row.id = fields.get("id", 0)
-    row.hot = &hot
-    row.cold = &cold
-    row.blob = exact
-    try:
-        if kind == "header":
-            list_header(&text, fields.get("running", 0), fields.get("slots", 1))
-        elif kind == "list":
-            list_row(&text, &row, <uint32_t>columns, colour, now_ns)
-        elif kind == "tab":
-            tab_row(&text, &row, now_ns)
-        elif kind == "json":
-            json_row(&text, &row, base, <size_t>len(base_cwd), now_ns)
-        elif kind == "info":
-            info(&text, &row, base, <size_t>len(base_cwd), now_ns)
-        else:
-            raise ValueError(kind)
-        if text.failed:
-            raise MemoryError
-        return text.data[:text.size]
-    finally:
-        text_free(&text)
-        free(exact)
+include "_text_probe.pxi"

@@ -1,8 +1,9 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: auto_pickle=False
 """See _why.pxd."""
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t
 
+from tsfast._gpus cimport GpuCounts
 from tsfast._jobs cimport (
     FLAG_BAD, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING, Job,
 )
@@ -98,6 +99,35 @@ cdef void slots(Text *text, Spool spool, const Job *job) noexcept nogil:
         text_str(text, b"the system refused to start a process a moment ago; it is tried again shortly\n")
 
 
+cdef void gpu_line(Text *text, uint64_t count, const char *what) noexcept nogil:
+    if count:
+        a_number(text, count, b"is", b"are")
+        text_str(text, what)
+
+
+cdef void gpus(Text *text, Spool spool, const Job *job) noexcept nogil:
+    cdef GpuCounts counts
+    spool.grants.gpus.counts(<int32_t> job.gpu_class, &counts)
+    text_str(text, b"it needs ")
+    a_number(text, counts.wanted, b"GPU", b"GPUs")
+    text_str(text, b"; of ")
+    text_u64(text, counts.present)
+    text_str(text, b" there would do ")
+    text_u64(text, counts.fit)
+    text_char(text, c'\n')
+    gpu_line(text, counts.used, b" used by jobs of this queue\n")
+    gpu_line(text, counts.leased, b" leased by another queue, or without a lease file\n")
+    gpu_line(text, counts.occupied, b" short of free memory\n")
+    gpu_line(text, counts.unusable, b" not available: `tsfast gpus` says why\n")
+    gpu_line(text, counts.hidden, b" left out by TS_VISIBLE_DEVICES\n")
+    if spool.grants.trouble[0]:
+        text_str(text, b"NVML does not answer: ")
+        text_str(text, spool.grants.trouble)
+        text_char(text, c'\n')
+    if spool.grants.pausing:
+        text_str(text, b"a GPU job has just started: --set_gpu_wait makes the next one wait\n")
+
+
 cdef void skipped(Text *text, Spool spool, const Row *row) noexcept nogil:
     cdef uint32_t i
     cdef uint64_t id
@@ -137,6 +167,8 @@ cdef void why(Text *text, Spool spool, const Job *job) noexcept nogil:
             text_str(text, b"it waits for its caller (-f)\n")
     elif job.state == JOB_READY:
         text_str(text, b"is queued:\n")
+        if job.gpu_class:
+            gpus(text, spool, job)
         slots(text, spool, job)
     elif job.state == JOB_STARTING or job.state == JOB_RUNNING:
         text_str(text, b"is running")
@@ -149,3 +181,7 @@ cdef void why(Text *text, Spool spool, const Job *job) noexcept nogil:
         info_status(text, &row)
         if hot.state == TSF_SKIPPED:
             skipped(text, spool, &row)
+    if (job.state == JOB_BLOCKED or job.state == JOB_READY) and spool.calls_waiting:
+        text_str(text, b"the queue is full (TS_MAXCONN): ")
+        a_number(text, spool.calls_waiting, b"call waits", b"calls wait")
+        text_str(text, b" for room in it\n")

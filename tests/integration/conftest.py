@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fake_nvml.fake_nvml import FakeNvml
 from integration.spool_harness import Queue
 
 
@@ -25,6 +26,12 @@ def queue(tmp_path: Path) -> Iterator[Queue]:
     log = queue.log()
     left = queue.end()
     assert not left, f"processes are left: {left}\n{log}"
+
+
+@pytest.fixture
+def nvml(tmp_path: Path) -> FakeNvml:
+    """A machine of 8 GPUs, for processes started with its env()."""
+    return FakeNvml(tmp_path / "nvml")
 
 
 @pytest.fixture

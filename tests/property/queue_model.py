@@ -12,6 +12,7 @@ class ModelJob:
     state: str = "ready"
     bad: bool = False
     holds: int = 0
+    gpu_class: int = 0
     waits: list = field(default_factory=list)  # (id, must end well) of those that have not ended yet
 
 
@@ -24,6 +25,7 @@ class QueueModel:
         self.ended = []  # ids in the order of ending
         self.skips = []  # ids to be skipped
         self.ghosts = []  # gone, but still waiting
+        self.open = set()  # classes of GPU jobs whose GPUs are there
 
     # ---- what follows from the state --------------------------------------------------------------------------
 
@@ -37,6 +39,8 @@ class QueueModel:
         for id in self.order:
             job = self.jobs[id]
             if job.state != "ready" or job.slots > self.max_slots:
+                continue
+            if job.gpu_class and job.gpu_class not in self.open:
                 continue
             if job.slots == 0 or (not held_up and job.slots <= free):
                 return id
@@ -52,8 +56,8 @@ class QueueModel:
 
     # ---- transitions: each returns whether it was possible ----------------------------------------------------
 
-    def add(self, id, slots, after, after_ok, holds):
-        job = self.jobs[id] = ModelJob(id, slots, holds=holds)
+    def add(self, id, slots, after, after_ok, holds, gpu_class):
+        job = self.jobs[id] = ModelJob(id, slots, holds=holds, gpu_class=gpu_class)
         known = {other: self.jobs[other] for other in (*after, *after_ok) if other in self.jobs and other != id}
         if any(other not in known or known[other].bad for other in after_ok):
             self._skip(job)

@@ -58,24 +58,37 @@ class QueueMachine(RuleBasedStateMachine):
         after_ok=st.lists(choices, max_size=4),
         holds=st.sampled_from([0, 0, 0, 0, 1, 2]),
         gap=st.sampled_from([0, 0, 0, 0, 0, 1, 5000, 1 << 33]),
+        gpu_class=st.sampled_from([0, 0, 1, 2, 5]),
     )
-    def add(self, slots, after, after_ok, holds, gap):
+    def add(self, slots, after, after_ok, holds, gap, gpu_class):
         self.next_id += gap
         states = (*LIVE, "skipping")
         after = [self.choose(choice, *states) for choice in after]
         after_ok = [self.choose(choice, *states) for choice in after_ok]
-        self.same("add", self.next_id, slots, after, after_ok, holds)
+        self.same("add", self.next_id, slots, after, after_ok, holds, gpu_class)
+        if gpu_class in self.model.open:  # the owner opens a class once a job has made it
+            self.probe.open_class(gpu_class, True)
         self.given.append(self.next_id)
         self.next_id += 1
 
     @rule(slots=st.integers(0, 3))
     def add_plain(self, slots):
-        self.add(slots, [], [], 0, 0)
+        self.add(slots, [], [], 0, 0, 0)
 
     @some(*LIVE)
     @rule(choice=choices, slots=st.integers(0, 2))
     def add_after_ok(self, choice, slots):
-        self.add(slots, [], [choice], 0, 0)
+        self.add(slots, [], [choice], 0, 0, 0)
+
+    @rule(gpu_class=st.sampled_from([1, 2, 5]), open=st.booleans())
+    def open_class(self, gpu_class, open):
+        (self.model.open.add if open else self.model.open.discard)(gpu_class)
+        self.probe.open_class(gpu_class, open)
+        ready = [job for job in self.model.jobs.values() if job.gpu_class == gpu_class and job.state == "ready"]
+        if not ready:
+            assert not self.probe.class_waits(gpu_class)
+        elif all(job.slots <= self.model.max_slots for job in ready):
+            assert self.probe.class_waits(gpu_class)
 
     @rule()
     def start_all(self):
@@ -170,7 +183,7 @@ class QueueMachine(RuleBasedStateMachine):
         jobs = sorted(self.model.jobs.values(), key=lambda job: job.id)
         for job in jobs:
             state = "ready" if job.state == "blocked" else job.state
-            fresh.restore(job.id, job.slots, self.probe.get(job.id)["order"], state, job.bad)
+            fresh.restore(job.id, job.slots, self.probe.get(job.id)["order"], state, job.bad, job.gpu_class)
         for job in jobs:
             after = [id for id, ok in job.waits if not ok]
             after_ok = [id for id, ok in job.waits if ok]
@@ -178,6 +191,8 @@ class QueueMachine(RuleBasedStateMachine):
                 assert fresh.link(job.id, after, after_ok, job.holds)
         for id in self.model.running:
             assert fresh.latest_start(id)
+        for gpu_class in self.model.open:
+            fresh.open_class(gpu_class, True)
         self.probe = fresh
 
     # ---- after each step --------------------------------------------------------------------------------------

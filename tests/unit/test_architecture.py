@@ -31,48 +31,61 @@ ALLOWED: dict[str, set[str]] = {
     "_jobs": LEAVES | OF_QUEUE,
     "_gpus": LEAVES,
     "_loop": LEAVES,
+    # what is written goes on to the journal; what is to be seen outside waits for it
+    "_journal": LEAVES | {"_loop"},
+    "_outbox": LEAVES | {"_journal"},
     # effects: files, clients, runners; each knows nothing of the others, and no queue
-    "_table": LEAVES,
-    "_contexts": LEAVES,
+    "_table": LEAVES | {"_journal"},
+    "_contexts": LEAVES | {"_journal"},
     "_environ": LEAVES | {"_grammar"},
-    "_conns": LEAVES | {"_loop"},
-    "_runners": LEAVES | {"_loop"},
+    "_conns": LEAVES | {"_loop", "_journal"},
+    "_runners": LEAVES | {"_loop", "_outbox"},
+    "_leases": LEAVES,
+    "_poller": LEAVES | {"_loop"},
     # composition
     "_listing": LEAVES | {"_grammar", "_text", "_table", "_contexts"},
     "_hooks": LEAVES | {"_loop", "_text", "_table", "_contexts"},
-    "_spool": LEAVES | {"_jobs", "_loop", "_table", "_contexts", "_runners", "_hooks"},
+    "_grants": LEAVES | {"_jobs", "_gpus", "_loop", "_table", "_leases", "_poller"},
+    "_spool": LEAVES | {"_jobs", "_loop", "_table", "_contexts", "_runners", "_hooks", "_grants"},
     "_recovery": LEAVES | {"_jobs", "_table", "_contexts", "_runners", "_hooks", "_spool"},
     # what is answered to clients: to one, about one job, about several, and which answer to what
     "_request": LEAVES,
     "_replies": LEAVES | {"_conns"},
     "_waiters": LEAVES | {"_conns"},
-    "_why": LEAVES | {"_text", "_jobs", "_spool"},
+    "_gpu_actions": LEAVES | {"_grammar", "_jobs", "_conns", "_spool", "_replies"},
+    "_why": LEAVES | {"_text", "_jobs", "_gpus", "_spool"},
     "_facts": LEAVES | {"_grammar", "_text", "_jobs", "_spool", "_why"},
     "_many": LEAVES | {"_grammar", "_jobs", "_loop", "_conns", "_spool", "_replies", "_waiters", "_facts"},
     "_cancel": LEAVES | {"_grammar", "_jobs", "_loop", "_conns", "_runners", "_spool", "_replies", "_many"},
     "_commands": LEAVES
     | {"_grammar", "_environ", "_jobs", "_conns", "_listing", "_spool", "_replies", "_waiters", "_facts", "_many"}
-    | {"_cancel", "_logpath", "_request"},
-    "_core": LEAVES | {"_loop", "_table", "_contexts", "_conns", "_runners", "_spool", "_recovery", "_commands"},
+    | {"_cancel", "_gpu_actions", "_logpath", "_request", "_text"},
+    "_core": LEAVES
+    | {"_journal", "_outbox"}
+    | {"_loop", "_table", "_contexts", "_conns", "_runners", "_spool", "_recovery", "_commands"},
     # Python: on the way of the first call, then the command line
     "__init__": set(),
     "state": {"_core"},
     "mail": set(),
     "savelist": {"_listing"},
     "boot": {"_core", "_environ", "_grammar", "savelist", "state"},
-    "cli": {"boot", "state", "_grammar", "_listing", "_logpath"},
+    "gpus": set(),
+    "cli": {"boot", "gpus", "state", "_grammar", "_listing", "_logpath"},
     "__main__": {"cli"},
 }
 
 # Pieces of a module that have files of their own.
 PIECES = {
     "_jobs_storage": "_jobs",
+    "_jobs_steps": "_jobs",
     "_jobs_probe": "_jobs",
     "_tokens": "_spool",
+    "_outcome": "_runners",
     "_grammar_python": "_grammar",
     "_gpus_needs": "_gpus",
     "_gpus_choice": "_gpus",
     "_gpus_probe": "_gpus",
+    "_text_probe": "_text",
 }
 
 FILES = sorted(path for suffix in ("pyx", "pxd", "pxi") for path in SOURCES.glob(f"_*.{suffix}"))

@@ -20,6 +20,10 @@ NOTHING_SET = {
     "no_block": False,
     "after_last": False,
     "slots": 1,
+    "gpus": 0,
+    "gpu_share": 0,
+    "vram": 0,
+    "gpu_exact": None,
     "label": None,
     "name": None,
     "env_text": None,
@@ -71,17 +75,13 @@ LONG = {
     "unsetenv": "unsetenv",
     "wait-all": "wait_all",
     "why": "why",
+    "get_gpu_free_perc": "get_gpu_free_perc",
+    "set_gpu_free_perc": "set_gpu_free_perc",
+    "get_gpu_wait": "get_gpu_wait",
+    "set_gpu_wait": "set_gpu_wait",
 }
-LONG_OF_SUBMISSIONS = {"log", "append", "truncate"}
+LONG_OF_SUBMISSIONS = {"log", "append", "truncate", "gpus", "gpu_indices", "vram"}
 LONG_WITH_IDS = {"cancel"}
-UNSUPPORTED_LONG = {
-    "gpus",
-    "gpu_indices",
-    "get_gpu_free_perc",
-    "set_gpu_free_perc",
-    "get_gpu_wait",
-    "set_gpu_wait",
-}
 FLAGS = {
     "n": {"flags": NO_OUTPUT},
     "f": {"flags": FOREGROUND},
@@ -122,7 +122,7 @@ def test_the_table_is_complete():
         *WITHOUT_ARGUMENT,
         *"MSUnfEBdDWLNOzmgG",
     }
-    assert {row["name"] for row in rows} - {""} == {*LONG, *UNSUPPORTED_LONG, *LONG_OF_SUBMISSIONS, *LONG_WITH_IDS}
+    assert {row["name"] for row in rows} - {""} == {*LONG, *LONG_OF_SUBMISSIONS, *LONG_WITH_IDS}
     letters = [row["letter"] for row in rows if row["letter"]]
     names = [row["name"] for row in rows if row["name"]]
     assert len(set(letters)) == len(letters)
@@ -169,6 +169,9 @@ def test_long_names(name, action):
         value = "A=b" if name == "setenv" else "A"
         expect([f"--{name}", value], action=ACTIONS[action], text=value.encode())
         return
+    elif name.startswith("set_gpu"):
+        expect([f"--{name}", "7"], action=ACTIONS[action], number=7)
+        return
     else:
         expect([f"--{name}"], action=ACTIONS[action])
     if name in ("get_label", "full_cmd"):
@@ -191,26 +194,58 @@ def test_prefixes_of_long_names():
     assert error("--=x") == "wrong option '--' (-h shows all)"
 
 
+WHOLE = 1000
+
+
+@pytest.mark.parametrize(
+    ("words", "fields"),
+    [
+        (["-G", "2", "ls"], {"gpus": 2, "gpu_share": WHOLE}),
+        (["--gpus=1024", "ls"], {"gpus": 1024, "gpu_share": WHOLE}),
+        (["-G0", "ls"], {}),
+        (["-G", "0.5", "ls"], {"gpus": 1, "gpu_share": 500}),
+        (["-G.25", "ls"], {"gpus": 1, "gpu_share": 250}),
+        (["-G", "0.001", "ls"], {"gpus": 1, "gpu_share": 1}),
+        (["--vram", "20G", "ls"], {"gpus": 1, "vram": 20 << 30}),
+        (["--vram", "512MiB", "-G", "2", "ls"], {"gpus": 2, "vram": 512 << 20}),
+        (["-G", "0.5", "--vram", "1t", "ls"], {"gpus": 1, "gpu_share": 500, "vram": 1 << 40}),
+        (["-g", "0", "ls"], {"gpus": 1, "gpu_share": WHOLE, "gpu_exact": b"0"}),
+        (["--gpu_indices=3,1", "ls"], {"gpus": 2, "gpu_share": WHOLE, "gpu_exact": b"3,1"}),
+        (["-g", "GPU-0a,7,MIG-x", "ls"], {"gpus": 3, "gpu_share": WHOLE, "gpu_exact": b"GPU-0a,7,MIG-x"}),
+    ],
+)
+def test_gpus_of_a_job(words, fields):
+    expect(words, action=ACTIONS["submit"], words=len(words) - 1, **fields)
+
+
+def test_gpu_actions():
+    expect(["-g"], action=ACTIONS["gpus"])
+    expect(["--get_gpu_free_perc"], action=ACTIONS["get_gpu_free_perc"])
+    expect(["--set_gpu_free_perc", "100"], action=ACTIONS["set_gpu_free_perc"], number=100)
+    expect(["--get_gpu_wait"], action=ACTIONS["get_gpu_wait"])
+    expect(["--set_gpu_wait=0"], action=ACTIONS["set_gpu_wait"], number=0)
+
+
 @pytest.mark.parametrize(
     "words",
     [
-        ["-G", "1", "ls"],
-        ["-g"],
-        ["-g", "0", "ls"],
-        ["-G", "1"],
-        ["--gpus", "1", "ls"],
+        *(["-G", value, "ls"] for value in ("-1", "1025", "1.5", "0.0", "0.", ".", "0.1234", "x", "", "1,2", "0.5x")),
+        *(["--vram", value, "ls"] for value in ("20", "0G", "G", "20P", "1.5G", "-1G", "20GB", "", "20G ", "9" * 30 + "G")),
+        *(["-g", value, "ls"] for value in ("", "0,", ",0", "1024", "x", "-1", "0 1", "GPU-" + "x" * 60, "0," * 1025 + "0")),
+        *(["--set_gpu_free_perc", value] for value in ("0", "101", "x", "")),
+        *(["--set_gpu_wait", value] for value in ("-1", "x", "", "1000001")),
+        ["-G"],
         ["--gpus"],
-        ["--gpu_indices=0,1", "ls"],
-        ["--set_gpu_free_perc", "9"],
-        ["--get_gpu_free_perc"],
-        ["--set_gpu_wait", "1"],
-        ["--get_gpu_wait"],
     ],
 )
-def test_options_still_to_come(words):
-    message = error(*words)
-    assert message.endswith(" is not supported by this version")
-    assert message.startswith("-")
+def test_wrong_gpus(words):
+    assert error(*words).startswith("-")
+
+
+def test_gpu_options_that_disagree():
+    assert "exclude" in error("-g", "0", "-G", "1", "ls")
+    assert "exclude" in error("-g", "0", "--vram", "1G", "ls")
+    assert "-G 0" in error("-G", "0", "--vram", "1G", "ls")
 
 
 def test_variables():
@@ -393,10 +428,10 @@ def test_help():
     assert len(lines) <= 48
     assert max(map(len, lines)) <= 80
     for row in _grammar.options():
-        if row["name"] in ("append", "truncate", "get_logdir", "setenv", "unsetenv", "version"):
+        if row["name"].startswith("get_gpu"):
+            assert f"--s{row['name'][1:]}" in text, "its twin is"
+        elif row["help"] not in text:
             assert f"--{row['name']}" in text, "named in the line of another option"
-        else:
-            assert (row["help"] in text) == row["supported"]
 
 
 def test_words_must_be_bytes():

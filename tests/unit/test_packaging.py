@@ -45,9 +45,9 @@ def test_version_has_one_source() -> None:
     assert tsfast.__version__ in printed
 
 
-def test_nothing_is_required_at_run_time() -> None:
+def test_only_nvml_is_required_at_run_time() -> None:
     required = importlib.metadata.requires("tsfast-spooler") or []
-    assert [line for line in required if "extra ==" not in line] == []
+    assert [line for line in required if "extra ==" not in line] == ["nvidia-ml-py>=12"]
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -97,7 +97,7 @@ def rows(kind, **options):
 
 
 def test_list():
-    header = render("header", {"running": 2, "slots": 4})
+    header = render("header", {"used": 2, "slots": 4})
     assert header == b"ID   State      Output               E-Level  Time   Command [run=2/4]\n"
     compare("list.txt", header + b"".join(rows("list")))
 
@@ -117,6 +117,50 @@ def test_list_in_colour():
 
 def test_tab():
     compare("tab.txt", b"".join(rows("tab")))
+
+
+WHOLE, ALLOCATING = 1000, 13
+GIB = 1 << 30
+GPU_JOBS = [
+    ran(RUNNING, start_ns=NOW - 5 * SECOND, gpus=2, gpu_share=WHOLE, granted=[(3, b"GPU-c"), (0, b"GPU-a")]),
+    job(ALLOCATING, gpus=16, gpu_share=WHOLE),
+    job(QUEUED, gpus=1, gpu_share=500),
+    job(QUEUED, gpus=1, gpu_share=125, vram=3 * GIB),
+    job(QUEUED, gpus=1, vram=20 * GIB),
+    job(QUEUED, gpus=4, vram=512 << 20),
+    job(QUEUED, gpus=2, gpu_share=WHOLE, exact=b"1,GPU-a"),
+    ran(FINISHED, 1, gpus=1, gpu_share=250, granted=[(7, b"MIG-x")]),
+    ran(FINISHED, 2),
+]
+
+
+def test_gpus_in_lists():
+    header = render("header", {"used": 1, "slots": 4}, gpus=True)
+    assert header == b"ID   State      Output               E-Level  Time   GPUs  Command [run=1/4]\n"
+    lines = b"".join(
+        render(kind, {"id": id, **fields}, gpus=True, now_ns=NOW)
+        for kind in ("list", "tab")
+        for id, fields in enumerate(GPU_JOBS)
+    )
+    compare("gpus.txt", header + lines)
+
+
+def test_gpus_in_json_and_info():
+    found = [json.loads(render("json", {"id": 0, **fields})) for fields in GPU_JOBS]
+    assert [row["GPUs"] for row in found] == [2, 16, 0.5, 0.125, 1, 4, 2, 0.25, 0]
+    assert [row["GPU_Memory"] for row in found] == [None, None, None, 3 * GIB, 20 * GIB, 512 << 20, None, None, None]
+    assert found[0]["GPU_IDs"] == [3, 0] and found[0]["GPU_UUIDs"] == ["GPU-c", "GPU-a"]
+    assert found[1]["State"] == "allocating" and found[1]["GPU_IDs"] == []
+    text = render("info", GPU_JOBS[0]).decode()
+    assert "Slots required: 1\nGPUs required: 2\nGPU IDs: 3,0\nEnqueue time: " in text
+    assert "GPUs required: 2\nGPUs named: 1,GPU-a\n" in render("info", GPU_JOBS[6]).decode()
+    assert "GPUs required: 0.125\nGPU memory required: 3072 MiB\n" in render("info", GPU_JOBS[3]).decode()
+    assert "GPU" not in render("info", GPU_JOBS[8]).decode()
+
+
+def test_header_is_cut_on_a_narrow_terminal():
+    header = render("header", {"used": 1, "slots": 4}, columns=40)
+    assert header == b"ID   State      Output               ...\n"
 
 
 def test_json():
@@ -140,6 +184,8 @@ def test_json_values():
         "Label": None,
         "Slots": 1,
         "GPU_IDs": [],
+        "GPU_UUIDs": [],
+        "GPU_Memory": None,
         "Depends_On": [],
         "Enqueue_Time": 1700000000.0,
         "Start_Time": 1700000001.25,
@@ -159,6 +205,8 @@ def test_json_values():
         "Label",
         "Slots",
         "GPU_IDs",
+        "GPU_UUIDs",
+        "GPU_Memory",
         "Depends_On",
         "Enqueue_Time",
         "Start_Time",
@@ -381,7 +429,7 @@ def test_any_job_is_valid_json(fields, now_ns):
     line = render("json", fields, now_ns=now_ns)
     assert b"\n" not in line
     loaded = json.loads(line.decode())
-    assert len(loaded) == 17
+    assert len(loaded) == 19
     assert loaded["ID"] == fields["id"]
 
 

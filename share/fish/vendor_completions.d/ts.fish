@@ -17,7 +17,7 @@ end
 
 function __ts_in_options --description 'no word of a command is there yet'
     set -l words (commandline -opc)[2..-1]
-    set -l with_argument -O --log -D -W -L -N -M --serialize -s -i --why -F --full_cmd -a --get_label -o -p -t -c -w -S -u -U -r -k --cancel --set_logdir --getenv --setenv --unsetenv
+    set -l with_argument -O --log -D -W -L -N -G --gpus --vram -g --gpu_indices -M --serialize -s -i --why -F --full_cmd -a --get_label -o -p -t -c -w -S -u -U -r -k --cancel --set_logdir --getenv --setenv --unsetenv --set_gpu_free_perc --set_gpu_wait
     while set -q words[1]
         if test "$words[1]" = --
             return 1
@@ -31,7 +31,7 @@ function __ts_in_options --description 'no word of a command is there yet'
     return 0
 end
 
-complete -c ts -x -a '(__fish_complete_subcommand -- -O --log -D -W -L -N -M --serialize -s -i --why -F --full_cmd -a --get_label -o -p -t -c -w -S -u -U -r -k --cancel --set_logdir --getenv --setenv --unsetenv)'
+complete -c ts -x -a '(__fish_complete_subcommand -- -O --log -D -W -L -N -G --gpus --vram -g --gpu_indices -M --serialize -s -i --why -F --full_cmd -a --get_label -o -p -t -c -w -S -u -U -r -k --cancel --set_logdir --getenv --setenv --unsetenv --set_gpu_free_perc --set_gpu_wait)'
 complete -c ts -n __ts_in_options -s n -d 'do not store the output, print no id'
 complete -c ts -n __ts_in_options -s f -d 'stay in the foreground (-nf: with this terminal)'
 complete -c ts -n __ts_in_options -s z -d 'compress the stored output'
@@ -46,8 +46,11 @@ complete -c ts -n __ts_in_options -s D -x -a '(__ts_job_list)' -d 'run it after 
 complete -c ts -n __ts_in_options -s W -x -a '(__ts_job_list)' -d 'run it only if all of these end well'
 complete -c ts -n __ts_in_options -s L -x -d 'label shown in the list'
 complete -c ts -n __ts_in_options -s N -x -d 'slots that it takes (1)'
+complete -c ts -n __ts_in_options -s G -l gpus -x -d 'GPUs, or a part of one: 0.5 (--vram 20G: by memory)'
+complete -c ts -n __ts_in_options -l vram -x -d 'so much memory of each GPU, which it may share'
+complete -c ts -n __ts_in_options -s g -l gpu_indices -x -d 'these GPUs, free or not; without: who has which'
 complete -c ts -n __ts_in_options -s B -d 'exit with 2 at once if the queue is full'
-complete -c ts -n __ts_in_options -s l -d 'list of the jobs, as without any option'
+complete -c ts -n __ts_in_options -s l -d 'list of the jobs'
 complete -c ts -n __ts_in_options -s M -l serialize -x -a 'default json tab' -d 'list of the jobs as default, json or tab'
 complete -c ts -n __ts_in_options -s s -x -a '(__ts_job_list)' -d 'state of the job'
 complete -c ts -n __ts_in_options -s i -x -a '(__ts_job_list)' -d 'all that is known of the job'
@@ -60,7 +63,7 @@ complete -c ts -n __ts_in_options -s q -l last_queue_id -d 'id of the job added 
 complete -c ts -n __ts_in_options -s R -l count_running -d 'how many jobs run'
 complete -c ts -n __ts_in_options -s t -x -a '(__ts_jobs)' -d 'last lines of its output, and on until it ends'
 complete -c ts -n __ts_in_options -s c -x -a '(__ts_jobs)' -d 'all of its output, and on until it ends'
-complete -c ts -n __ts_in_options -s w -x -a '(__ts_job_list)' -d 'wait until they have ended'
+complete -c ts -n __ts_in_options -s w -x -a '(__ts_job_list)' -d 'wait until they have ended (--wait-all: all jobs)'
 complete -c ts -n __ts_in_options -l wait-all -d 'wait for all that is queued or runs now'
 complete -c ts -n __ts_in_options -s S -x -d 'show or set the number of slots'
 complete -c ts -n __ts_in_options -s u -x -a '(__ts_job_list)' -d 'start this one next'
@@ -75,6 +78,10 @@ complete -c ts -n __ts_in_options -l set_logdir -x -a '(__fish_complete_director
 complete -c ts -n __ts_in_options -l getenv -x -d 'the server\'s environment (also: --setenv, --unsetenv)'
 complete -c ts -n __ts_in_options -l setenv -x -d 'set a variable of the server'
 complete -c ts -n __ts_in_options -l unsetenv -x -d 'unset a variable of the server'
+complete -c ts -n __ts_in_options -l get_gpu_free_perc -d 'show how much free memory makes a GPU free'
+complete -c ts -n __ts_in_options -l set_gpu_free_perc -x -d 'free memory of a free GPU in % (--set_gpu_wait)'
+complete -c ts -n __ts_in_options -l get_gpu_wait -d 'show the pause after the start of a GPU job'
+complete -c ts -n __ts_in_options -l set_gpu_wait -x -d 'pause between the starts of GPU jobs'
 complete -c ts -n __ts_in_options -s K -d 'end the server; drops what is queued'
 complete -c ts -n __ts_in_options -s h -l help -d 'this text (-V, --version: the version)'
 complete -c ts -n __ts_in_options -s V -l version -d 'the version'

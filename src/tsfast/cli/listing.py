@@ -8,14 +8,11 @@ from tsfast import _listing, state
 
 def run(format: int) -> int | None:
     """Write the list; the exit code, or None when there is no table yet (the server then makes one)."""
-    socket = os.environ.get("TS_SOCKET") or os.path.join(
-        os.environ.get("TMPDIR") or "/tmp", f"tsfast-{os.geteuid()}", "socket"
-    )
     terminal = os.isatty(1)
     columns = os.get_terminal_size(1).columns if terminal else 0
     colour = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     try:
-        place = state.find(state.canonical(socket), os.environ)
+        place = state.find(state.canonical(socket_path()), os.environ)
         if place is None:
             return None
         directory = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -28,3 +25,10 @@ def run(format: int) -> int | None:
         os.write(2, f"ts: {error}\n".encode("utf-8", "surrogateescape"))
         return 255
     return 0
+
+
+def socket_path() -> str:
+    """The caller's queue, as the launcher finds it."""
+    return os.environ.get("TS_SOCKET") or os.path.join(
+        os.environ.get("TMPDIR") or "/tmp", f"tsfast-{os.geteuid()}", "socket"
+    )

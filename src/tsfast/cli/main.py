@@ -1,4 +1,4 @@
-"""The command `tsfast`: the command line of `ts`, and what needs Python.
+"""The command `tsfast`: the command line of `ts`, what needs Python, and `tsfast gpus`.
 
 Short answers come from the server, which the native launcher asks; the launcher runs this program for what the server
 leaves to its callers (lists of more than 2,000 jobs, paths, the command of TS_ENV), and to start a server where it does
@@ -16,6 +16,10 @@ def main() -> int:
         from tsfast import boot
 
         boot.main(words[1:])
+    if words[:1] == ["gpus"]:  # a command of that name comes from `ts` behind a --
+        from tsfast.cli import gpus
+
+        return gpus.run(words[1:])
     from tsfast import _grammar
 
     try:

@@ -110,8 +110,20 @@ static inline uint64_t tsf_run_check(const struct tsf_run *run)
 struct tsf_assign {
     uint64_t gen;
     uint64_t job;
+    uint32_t hide_gpus; /* it needs no GPU on a machine that has some */
+    uint32_t leases;    /* how many came before it */
     struct tsf_cold cold;
 };
+
+/* Server to runner, before the tsf_assign of a job with GPUs: up to TSF_LEASES_A_PACKET lease descriptors. The job
+ * inherits them. At its end the runner unlocks those that are the job's own, and closes all. */
+struct tsf_leases {
+    uint64_t gen;
+    uint32_t shared; /* the lock is the queue's, for several jobs */
+    uint32_t count;
+};
+
+#define TSF_LEASES_A_PACKET 200u /* the kernel takes 253 */
 
 enum tsf_report_kind { TSF_REPORT_STARTED = 1, TSF_REPORT_ENDED = 2 };
 

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -64,11 +65,11 @@ static inline ssize_t tsf_recv_fds(int sock, void *data, size_t size, int fds[3]
     return got;
 }
 
-/* One packet with n_fds (0 or 3) descriptors. */
+/* One packet with n_fds descriptors, at most TSF_LEASES_A_PACKET. */
 static inline ssize_t tsf_send_fds(int sock, const void *data, size_t size, const int *fds, int n_fds)
 {
     union {
-        char bytes[CMSG_SPACE(3 * sizeof(int))];
+        char bytes[CMSG_SPACE(TSF_LEASES_A_PACKET * sizeof(int))];
         struct cmsghdr align;
     } control;
     struct iovec iov;
@@ -81,7 +82,7 @@ static inline ssize_t tsf_send_fds(int sock, const void *data, size_t size, cons
     message.msg_iov = &iov;
     message.msg_iovlen = 1;
     if (n_fds > 0) {
-        memset(&control, 0, sizeof control);
+        memset(&control, 0, CMSG_SPACE((size_t)n_fds * sizeof(int)));
         message.msg_control = control.bytes;
         message.msg_controllen = CMSG_SPACE((size_t)n_fds * sizeof(int));
         cmsg = CMSG_FIRSTHDR(&message);

@@ -45,7 +45,8 @@ enum tsf_state {
     TSF_SKIPPED = 9,       /* a job of its -W ended badly */
     TSF_REMOVED = 10,
     TSF_FORGOTTEN = 11,
-    TSF_CANCELLED = 12 /* --cancel: taken out of the queue, or reached by its signal */
+    TSF_CANCELLED = 12, /* --cancel: taken out of the queue, or reached by its signal */
+    TSF_ALLOCATING = 13 /* never in the table: a QUEUED job that waits for nothing but GPUs, as the server shows it */
 };
 
 /* What could not be applied to a job at its start (tsf_hot.notes, tsf_run.notes). CANCEL in tsf_hot while the job has
@@ -112,11 +113,13 @@ enum tsf_job_flag {
  *   after_ok  n_after_ok x uint64_t ids  (-W)
  *   argv      argv_len bytes: argc NUL-terminated strings
  *   label     label_len bytes, no NUL
+ *   exact     gpu_exact_len bytes, no NUL: the list of -g
  *   prefix    prefix_len bytes, no NUL: output file = prefix + "." + suffix, with LOG prefix alone; empty when there is
  *             no output file
  *   cwd       cwd_len bytes, no NUL: working directory where it differs from the base context's, else empty
  *   diff      diff_len bytes: NUL-terminated strings, "NAME=VALUE" sets, "NAME" unsets, against the base context
- *   env_text  env_text_len bytes, no NUL: what the command of TS_ENV printed, for -i */
+ *   env_text  env_text_len bytes, no NUL: what the command of TS_ENV printed, for -i
+ * Behind the blob of a job that needs GPUs there is room for a struct tsf_grant, written at each start. */
 struct tsf_cold {
     uint64_t enqueue_ns; /* CLOCK_REALTIME */
     uint64_t token[2];   /* of the submission, 0,0 if it had none */
@@ -137,8 +140,29 @@ struct tsf_cold {
     uint32_t cwd_len;
     uint32_t diff_len;
     uint32_t env_text_len;
-    uint32_t reserved[6];
+    uint16_t gpu_share; /* thousandths of each GPU, 1000: whole ones; 0 with vram: by memory alone */
+    uint16_t gpu_exact_len;
+    uint64_t vram; /* bytes of the memory of each GPU that it takes; 0: not said */
+    uint32_t gpus; /* how many GPUs it needs */
+    uint32_t reserved[2];
     uint32_t check; /* tsf_check32 of the bytes before, seed: the id */
+};
+
+/* Which GPUs a start was given: the struct, then `count` struct tsf_granted, at tsf_grant_offset in the blob file. It
+ * counts if `check` fits and `attempt` is that of the hot record, which is written after it. */
+struct tsf_grant {
+    uint32_t check; /* tsf_check32 of the bytes from `attempt` to the end of the last tsf_granted, seed: the id */
+    uint32_t attempt;
+    uint32_t count;
+    uint32_t reserved;
+};
+
+enum tsf_granted_flag { TSF_GRANTED_BY_UUID = 1 }; /* the index does not lead CUDA to it */
+
+struct tsf_granted {
+    uint32_t index;
+    uint32_t flags; /* enum tsf_granted_flag */
+    char uuid[64];  /* NUL-terminated */
 };
 
 /* A base context: what many jobs of one shell share. Its name is tsf_hash64 of the bytes from `umask` on to the end,
@@ -171,16 +195,36 @@ struct tsf_header {
     uint64_t swap_token[2]; /* of the call that asked for the latest swap */
     uint32_t logdir_len;   /* 0: not set by --set_logdir */
     char logdir[2984];
+    uint32_t gpu_free_percent; /* --set_gpu_free_perc, 0: not set */
+    uint32_t gpu_wait_s;       /* --set_gpu_wait */
+    uint32_t gpu_devices;      /* how many GPUs the machine had when it was last asked */
     uint32_t check; /* tsf_check32 of slots to here, seed: 0 */
 };
 
 _Static_assert(sizeof(struct tsf_hot) == 64, "tsf_hot is 64 bytes");
 _Static_assert(sizeof(struct tsf_cold) == 128, "tsf_cold is 128 bytes");
+_Static_assert(sizeof(struct tsf_grant) == 16, "no padding");
+_Static_assert(sizeof(struct tsf_granted) == 72, "no padding");
 _Static_assert(sizeof(struct tsf_ctx) == 32 + 16 * TSF_LIMITS, "tsf_ctx has no padding");
 _Static_assert(sizeof(struct tsf_header) <= 4096, "the header is one page");
 
 #define TSF_HOT_BYTES ((uint64_t)TSF_SEGMENT_JOBS * sizeof(struct tsf_hot))
 #define TSF_COLD_BYTES ((uint64_t)TSF_SEGMENT_JOBS * sizeof(struct tsf_cold))
+
+static inline uint64_t tsf_grant_offset(const struct tsf_cold *cold)
+{
+    return (cold->blob_off + cold->blob_len + 7) & ~7ull;
+}
+
+static inline uint64_t tsf_grant_room(const struct tsf_cold *cold)
+{
+    return cold->gpus ? sizeof(struct tsf_grant) + (uint64_t)cold->gpus * sizeof(struct tsf_granted) : 0;
+}
+
+static inline uint32_t tsf_grant_check(const struct tsf_grant *grant, uint64_t id)
+{
+    return tsf_check32(&grant->attempt, sizeof *grant - 4 + grant->count * sizeof(struct tsf_granted), id);
+}
 
 static inline uint32_t tsf_hot_check(const struct tsf_hot *hot, uint64_t id)
 {

@@ -18,7 +18,7 @@ def test_server_is_started_the_short_way(fresh):
     assert ended(fresh.start("true")) == (0, b"", b"")
     assert boots(fresh) == ["short true"]
     assert stat.S_IMODE((fresh.tmp_path / "socket.lock").stat().st_mode) == 0o600
-    assert ended(fresh.start("x", "exec", "a b")) == (7, b"the program ['x', 'exec', 'a b'] False\n", b"")
+    assert ended(fresh.start("x", "exec", "a b")) == (7, b"the program ['--', 'x', 'exec', 'a b'] False\n", b"")
     assert boots(fresh) == ["short true"]
 
 

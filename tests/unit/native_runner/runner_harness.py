@@ -55,7 +55,7 @@ class Cold(ctypes.Structure):
 
 
 class Assign(ctypes.Structure):
-    _fields_ = [("gen", U64), ("job", U64), ("cold", Cold)]
+    _fields_ = [("gen", U64), ("job", U64), ("hide_gpus", U32), ("leases", U32), ("cold", Cold)]
 
 
 assert ctypes.sizeof(Run) == ctypes.sizeof(Cold) == 128

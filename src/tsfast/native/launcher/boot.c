@@ -221,11 +221,14 @@ int start_server(struct place *place, char **words, const struct forwarding *for
 _Noreturn void exec_program(char **words, const struct forwarding *forwarding)
 {
     static struct program program;
-    char **command = allocate(count_of(words) + 2);
+    char **command = allocate(count_of(words) + 3);
+    int own = 1;
 
     find_program(&program);
     command[0] = program.path;
-    memcpy(command + 1, words, count_of(words) * sizeof(*words));
+    if (words[0] && words[0][0] != '-')
+        command[own++] = "--"; /* `tsfast gpus` is another thing than a job called gpus */
+    memcpy(command + own, words, count_of(words) * sizeof(*words));
     if (forwarding->source)
         sigprocmask(SIG_UNBLOCK, &forwarding->caught, NULL);
     execv(program.path, command);

@@ -66,6 +66,7 @@ static char *put_text(char *to, const char *text, size_t size)
 static size_t fill_environment(struct job *job, const struct context *context, char **env)
 {
     static char job_id[32], unset_output[] = "TS_OUTPUT", unbuffered[] = "PYTHONUNBUFFERED=1";
+    static char no_devices[] = "CUDA_VISIBLE_DEVICES=-1", device_order[] = "CUDA_DEVICE_ORDER=PCI_BUS_ID";
     size_t count = context->head->env_count;
     char *entry = job->diff, *digits;
 
@@ -76,6 +77,10 @@ static size_t fill_environment(struct job *job, const struct context *context, c
     digits = put_decimal(job_id + sizeof job_id, job->assign.job);
     count = env_change(env, count, memcpy(digits - 9, "TS_JOBID=", 9));
     count = env_change(env, count, job->output ? job->output - 10 : unset_output);
+    if (job->visible || job->assign.hide_gpus) {
+        count = env_change(env, count, job->visible ? job->visible : no_devices);
+        count = env_change(env, count, device_order);
+    }
     if (!env_has(env, count, "PYTHONUNBUFFERED"))
         env[count++] = unbuffered;
     env[count] = NULL;
@@ -86,11 +91,13 @@ int job_prepare(struct runner *runner, struct job *job)
 {
     const struct tsf_cold *cold = &job->assign.cold;
     const struct context *context = &runner->records.context;
-    size_t argc = cold->argc, env_room = context->head->env_count + job->diff_count + 3;
+    size_t argc = cold->argc, env_room = context->head->env_count + job->diff_count + 5;
     int has_output = cold->prefix_len && !(cold->flags & TSF_JOB_NO_OUTPUT), cause;
     size_t text_size = cold->cwd_len + 1 + sizeof "TS_OUTPUT=" + cold->prefix_len + 1 + TSF_SUFFIX + sizeof ".gz.e";
+    size_t devices = job->grant ? job->grant->count : 0;
     char **place, *text, *word = job->argv_text;
 
+    text_size += sizeof "CUDA_VISIBLE_DEVICES=" + devices * TSF_VISIBLE_MAX;
     cause = buffer_reserve(&runner->vectors, (1 + argc + 1 + env_room + 1) * sizeof(char *) + text_size);
     if (cause)
         return cause;
@@ -111,6 +118,14 @@ int job_prepare(struct runner *runner, struct job *job)
     }
     if (!job->cwd)
         return EIO;
+
+    job->visible = NULL;
+    if (job->grant) {
+        job->visible = text;
+        text = put_text(text, "CUDA_VISIBLE_DEVICES=", 21);
+        put_visible_devices(text, job->grant);
+        text += strlen(text) + 1;
+    }
 
     /* The suffix is filled in when the file exists; the environment can point to it already. */
     job->output = NULL;

@@ -101,42 +101,52 @@ static void close_all(int *fds, int count)
     }
 }
 
-static void take_descriptors(struct msghdr *message, struct job *job)
+static int take_descriptors(struct msghdr *message, int *received)
 {
     struct cmsghdr *part = CMSG_FIRSTHDR(message);
-    int received[4], count = 0;
+    int count = 0;
 
     if (part && part->cmsg_level == SOL_SOCKET && part->cmsg_type == SCM_RIGHTS) {
         count = (int)((part->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-        count = count > 4 ? 4 : count;
+        count = count > (int)TSF_LEASES_A_PACKET ? (int)TSF_LEASES_A_PACKET : count;
         memcpy(received, CMSG_DATA(part), (size_t)count * sizeof(int));
     }
-    if (count == 3 && job->assign.cold.flags & TSF_JOB_FOREGROUND)
-        memcpy(job->given, received, sizeof job->given);
-    else
-        close_all(received, count);
+    return count;
 }
 
 /* Returns 0 when there will be no more jobs: the server is gone, or had nothing to do for long. */
-static int receive_job(struct job *job)
+static int receive_job(struct runner *runner, struct job *job)
 {
     union {
         struct cmsghdr align;
-        char bytes[CMSG_SPACE(4 * sizeof(int))];
+        char bytes[CMSG_SPACE(TSF_LEASES_A_PACKET * sizeof(int))];
     } control;
+    int received[TSF_LEASES_A_PACKET], count;
 
     for (;;) {
         struct iovec iov = {&job->assign, sizeof job->assign};
-        struct msghdr message = {
-            .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_LEN(4 * sizeof(int))};
+        struct msghdr message = {.msg_iov = &iov,
+                                 .msg_iovlen = 1,
+                                 .msg_control = &control,
+                                 .msg_controllen = CMSG_LEN(TSF_LEASES_A_PACKET * sizeof(int))};
         ssize_t size = recvmsg(TSF_RUNNER_SOCKET, &message, MSG_CMSG_CLOEXEC);
 
         if (size < 0 && errno == EINTR)
             continue;
         if (size <= 0)
             return 0;
+        count = take_descriptors(&message, received);
+        if (size == (ssize_t)sizeof(struct tsf_leases)) {
+            leases_add(&runner->leases, (const struct tsf_leases *)&job->assign, received, count);
+            continue;
+        }
+        if (runner->leases.gen != job->assign.gen)
+            leases_end(&runner->leases);
         *job = (struct job){.assign = job->assign, .given = {-1, -1, -1}, .out = -1, .err = -1};
-        take_descriptors(&message, job);
+        if (count == 3 && job->assign.cold.flags & TSF_JOB_FOREGROUND)
+            memcpy(job->given, received, sizeof job->given);
+        else
+            close_all(received, count);
         if (size == (ssize_t)sizeof job->assign && !(message.msg_flags & MSG_TRUNC))
             return 1;
         close_all(job->given, 3);
@@ -174,6 +184,8 @@ static int run_job(struct runner *runner, struct job *job)
     cause = runner->entry->job == job->assign.job ? 0 : EIO;
     if (!cause)
         cause = records_load(&runner->records, job);
+    if (!cause)
+        cause = grant_load(runner, job);
     if (!cause)
         cause = job_prepare(runner, job);
     if (!cause) {
@@ -216,11 +228,13 @@ int main(int argc, char **argv)
     if (!runner.entry)
         return 1;
     runner.entry->runner = getpid();
-    while (receive_job(&job)) {
-        if (!claim(&runner, &job))
-            close_all(job.given, 3); /* revoked meanwhile */
-        else if (!run_job(&runner, &job))
+    while (receive_job(&runner, &job)) {
+        if (!claim(&runner, &job)) { /* revoked meanwhile */
+            close_all(job.given, 3);
+            leases_end(&runner.leases);
+        } else if (!run_job(&runner, &job)) {
             break;
+        }
     }
     return 0;
 }

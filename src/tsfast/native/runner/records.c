@@ -131,10 +131,10 @@ static int parse_blob(char *blob, struct job *job)
     uint64_t after = ((uint64_t)cold->n_after + cold->n_after_ok) * sizeof(uint64_t);
     int64_t diff_count;
 
-    if (after + cold->argv_len + cold->label_len + cold->prefix_len + cold->cwd_len + cold->diff_len > cold->blob_len)
+    if (after + cold->argv_len + cold->label_len + cold->gpu_exact_len + cold->prefix_len + cold->cwd_len + cold->diff_len > cold->blob_len)
         return EIO;
     job->argv_text = blob + after;
-    job->prefix = job->argv_text + cold->argv_len + cold->label_len;
+    job->prefix = job->argv_text + cold->argv_len + cold->label_len + cold->gpu_exact_len;
     job->cwd_text = job->prefix + cold->prefix_len;
     job->diff = job->cwd_text + cold->cwd_len;
     diff_count = count_strings(job->diff, cold->diff_len);
@@ -144,6 +144,11 @@ static int parse_blob(char *blob, struct job *job)
         return EIO;
     job->diff_count = (size_t)diff_count;
     return 0;
+}
+
+int records_read(const struct records *records, char *data, size_t size, uint64_t offset)
+{
+    return read_whole(records->blob_fd, data, size, offset);
 }
 
 int records_load(struct records *records, struct job *job)

@@ -209,8 +209,9 @@ static void store_unstarted(struct tsf_run *run, enum tsf_stage stage, int cause
 }
 
 /* The order is the promise: result, word, reaping, message. Whoever dies in between, the next reader can go on. */
-static int leave_result(struct tsf_run *run, const struct job *job, enum tsf_run_state from)
+static int leave_result(struct runner *runner, const struct job *job, enum tsf_run_state from)
 {
+    struct tsf_run *run = runner->entry;
     uint64_t gen = job->assign.gen;
     int retiring, reported;
 
@@ -219,6 +220,7 @@ static int leave_result(struct tsf_run *run, const struct job *job, enum tsf_run
     tsf_run_cas(run, tsf_run_word(gen, from), tsf_run_word(gen, TSF_RUN_EXITED));
     tsf_fault("runner-exited");
     retiring = reap_all();
+    leases_end(&runner->leases);
     tsf_fault("runner-reaped");
     /* Blocking: a server that is slow to read must not miss this one. If it is gone, the call fails at once. */
     do
@@ -267,7 +269,7 @@ static void wait_for_gzip(struct tsf_run *run, struct job *job)
 int finish_unstarted(struct runner *runner, struct job *job, enum tsf_stage stage, int cause)
 {
     store_unstarted(runner->entry, stage, cause);
-    return leave_result(runner->entry, job, TSF_RUN_CLAIMED);
+    return leave_result(runner, job, TSF_RUN_CLAIMED);
 }
 
 int finish_job(struct runner *runner, struct job *job, int leader)
@@ -284,7 +286,7 @@ int finish_job(struct runner *runner, struct job *job, int leader)
         store_result(run, job, &info, &usage);
         if (job->gzip)
             wait_for_gzip(run, job);
-        reusable = leave_result(run, job, TSF_RUN_EXECING);
+        reusable = leave_result(runner, job, TSF_RUN_EXECING);
         if (!reusable && job->kill_ns)
             end_left_overs(job);
         return reusable;
@@ -293,6 +295,7 @@ int finish_job(struct runner *runner, struct job *job, int leader)
             return finish_unstarted(runner, job, run->stage, run->cause);
         return finish_unstarted(runner, job, TSF_STAGE_SPAWN, EINTR);
     default: /* revoked: the entry is no longer this job's, and its process lost the race and ran nothing */
+        leases_end(&runner->leases);
         return !reap_all();
     }
 }

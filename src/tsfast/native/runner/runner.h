@@ -1,6 +1,7 @@
 /* ts-run: the parent of one job at a time. Started by the server, it owns one entry of `runs` from birth to death.
  *
  *   main.c     birth, the loop, one job from claim to report
+ *   gpu.c      which GPUs the job has, and their leases
  *   records.c  what the server wrote to disk about a job: blob and base context
  *   job.c      argument vector, environment, output file
  *   spawn.c    the job's own process, up to execve
@@ -24,6 +25,7 @@
 #include <stdint.h>
 
 #include "../fault.h"
+#include "../gpus.h"
 #include "../runs.h"
 
 /* The raw calls below pass kernel structures (rusage, 64-bit limits) that only here are those of the C library. */
@@ -47,10 +49,19 @@ struct context {
     char **env;      /* head->env_count strings, not NULL-terminated */
 };
 
+/* Lease descriptors of the GPUs of the job at hand. */
+struct leases {
+    int fds[TSF_GPUS]; /* owned */
+    uint32_t count;
+    int shared; /* the locks are the queue's, and not the job's own */
+    uint64_t gen;
+};
+
 struct records {
     int blob_fd; /* -1, or the blob file of `segment` */
     uint64_t segment;
     struct buffer blob;
+    struct buffer grant;
     struct context context;
 };
 
@@ -65,6 +76,8 @@ struct job {
     const char *cwd;
     char *output; /* path of the output file, NULL if there is none */
     int out, err; /* its descriptors, -1 if there is none; owned */
+    const struct tsf_grant *grant; /* of its GPUs, in records.grant; NULL: it has none */
+    char *visible; /* CUDA_VISIBLE_DEVICES=..., NULL: it has no GPUs */
     int gzip;     /* pid of the process that compresses the output, 0 if there is none */
     uint64_t start_boot_ns;
     uint64_t kill_ns; /* --cancel: CLOCK_BOOTTIME at which all its processes are killed; 0: not asked for */
@@ -72,6 +85,7 @@ struct job {
 
 struct runner {
     struct tsf_run *entry;
+    struct leases leases;
     uint64_t limits[TSF_LIMITS][2]; /* its own, so that a job sets only those that differ */
     struct records records;
     struct buffer vectors;
@@ -82,6 +96,18 @@ struct runner {
 void put_hex(char *text, uint64_t value, int digits);
 int buffer_reserve(struct buffer *buffer, size_t size);
 int records_load(struct records *records, struct job *job);
+/* Of the blob file that records_load has opened. */
+int records_read(const struct records *records, char *data, size_t size, uint64_t offset);
+
+/* A packet of lease descriptors; those of an earlier generation, whose job never came, are closed. */
+void leases_add(struct leases *leases, const struct tsf_leases *packet, const int *fds, int count);
+/* Once the job has ended: unlocks those that are its own, closes all. */
+void leases_end(struct leases *leases);
+/* Which GPUs this start was given, if the job needs any. */
+int grant_load(struct runner *runner, struct job *job);
+/* The value of CUDA_VISIBLE_DEVICES into `text`, which has room for TSF_VISIBLE_MAX bytes for each GPU. */
+void put_visible_devices(char *text, const struct tsf_grant *grant);
+#define TSF_VISIBLE_MAX 65
 
 int job_prepare(struct runner *runner, struct job *job);
 int job_open_output(struct runner *runner, struct job *job);

@@ -243,6 +243,8 @@ static int child(void *arg)
         _exit(126);
     }
     umask(birth->runner->records.context.head->umask & 0777);
+    for (uint32_t i = 0; i < birth->runner->leases.count; i++)
+        fcntl(birth->runner->leases.fds[i], F_SETFD, 0); /* in this process alone: the job inherits them */
     ticks = start_ticks(job->start_boot_ns);
     notes = apply_resources(birth->runner); /* limits last: nothing is opened under them */
     write_only_if_claimed(run, gen);

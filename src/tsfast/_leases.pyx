@@ -1,0 +1,65 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# cython: auto_pickle=False
+"""See _leases.pxd."""
+from libc.stdio cimport snprintf
+from libc.string cimport strchr
+
+from tsfast._limits cimport PATH_BYTES
+from tsfast._sys cimport EAGAIN, EINTR, O_CLOEXEC, O_NOFOLLOW, O_RDONLY, close, errno, fstat, open_, stat_, stat_t
+
+cdef extern from "<fcntl.h>" nogil:
+    int O_NONBLOCK
+
+cdef extern from "<sys/file.h>" nogil:
+    int LOCK_EX, LOCK_NB
+    int flock(int fd, int operation)
+
+cdef extern from "<sys/stat.h>" nogil:
+    bint S_ISREG(unsigned int mode)
+
+
+cdef bint names_one_file(const char *name) noexcept nogil:
+    """What a driver says becomes part of a path."""
+    return name[0] != 0 and name[0] != c"." and strchr(name, c"/") == NULL
+
+
+cdef int lock(const char *path) noexcept nogil:
+    """-1: there is no such file, or it cannot be used."""
+    cdef stat_t opened, named
+    cdef int fd = open_(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+    cdef int done
+    if fd < 0:
+        return -1
+    done = flock(fd, LOCK_EX | LOCK_NB)
+    while done < 0 and errno == EINTR:
+        done = flock(fd, LOCK_EX | LOCK_NB)
+    if done < 0 and errno == EAGAIN:
+        close(fd)
+        return LEASE_HELD
+    # Somebody may have put another file there meanwhile, which the next one would lock.
+    if (done < 0 or fstat(fd, &opened) < 0 or not S_ISREG(opened.st_mode) or stat_(path, &named) < 0
+            or named.st_ino != opened.st_ino or named.st_dev != opened.st_dev):
+        close(fd)
+        return -1
+    return fd
+
+
+cdef int lease_take(const char *directory, const char *uuid, const char *bus, bint mig) noexcept nogil:
+    cdef char path[PATH_BYTES]
+    cdef int fd
+    if directory != NULL and directory[0]:
+        if not names_one_file(uuid):
+            return LEASE_MISSING
+        snprintf(path, sizeof(path), "%s/%s", directory, uuid)
+        fd = lock(path)
+        return fd if fd != -1 else <int> LEASE_MISSING
+    if not mig and names_one_file(bus):
+        snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vendor", bus)
+        fd = lock(path)
+        if fd != -1:
+            return fd
+    if not names_one_file(uuid):
+        return LEASE_NONE
+    snprintf(path, sizeof(path), "/var/lib/tsfast/leases/%s", uuid)
+    fd = lock(path)
+    return fd if fd != -1 else <int> LEASE_NONE

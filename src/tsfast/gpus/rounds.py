@@ -1,0 +1,123 @@
+"""One round: every device is asked how it is, and what is about to be asked is said before."""
+
+import time
+from collections.abc import Iterator
+
+from tsfast.gpus.devices import Device, Machine
+from tsfast.gpus.nvml import NoAnswer, Nvml, Unavailable, owner
+from tsfast.gpus.records import (
+    ANSWERS,
+    ASKING,
+    BUSY,
+    DEVICE,
+    DIVIDED,
+    EXCLUSIVE,
+    FOREIGN,
+    MOST,
+    NONE,
+    PROHIBITED,
+    ROUND,
+    VISIBLE,
+    Record,
+)
+from tsfast.gpus.visible import visible
+
+# MIG instances come and go, and NVLinks come up: so often all is enumerated anew though the count is the same.
+ROUNDS_PER_ENUMERATION = 40
+
+
+class Poller:
+    def __init__(self, own_uid: int, without: set[str], wanted: str | None, memory_only: bool) -> None:
+        self.own_uid = own_uid
+        self.wanted = wanted
+        self.memory_only = memory_only
+        self._machine = Machine(without)
+        self._nvml: Nvml | None = None
+        self._rounds = 0
+
+    def round(self) -> Iterator[Record]:
+        """The records of one round. Raises Unavailable; NVML is then shut down, and the next round opens it again."""
+        try:
+            yield from self._round()
+        except Unavailable:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        if self._nvml is not None:
+            self._nvml.close()
+            self._nvml = None
+
+    def _round(self) -> Iterator[Record]:
+        yield Record(ASKING)
+        if self._nvml is None:
+            self._nvml = Nvml()
+            self._rounds = 0
+        nvml, machine = self._nvml, self._machine
+        count = nvml.count()
+        if self._rounds % ROUNDS_PER_ENUMERATION == 0 or count != machine.count:
+            yield from machine.enumerate(nvml, count)
+            self._rounds = 0
+        self._rounds += 1
+        devices = machine.devices[:MOST]
+        allowed = visible(self.wanted, [(device.index, device.uuid) for device in devices])
+        answers, silent = 0, ""
+        for device in devices:
+            yield Record(ASKING, device.index)
+            record = self._ask(nvml, device)
+            if device.index in allowed:
+                record.flags |= VISIBLE
+            if record.flags & ANSWERS:
+                answers += 1
+            elif not device.matches(machine.without):
+                silent = silent or record.why
+                self._rounds = 0  # it may be another one now, or there again
+            yield record
+        yield Record(ROUND, len(devices))
+        if silent and not answers:
+            raise Unavailable(f"no GPU answers: {silent}")
+
+    def _ask(self, nvml: Nvml, device: Device) -> Record:
+        about = Record(
+            DEVICE,
+            device.index,
+            device.kind,
+            device.numa,
+            device.link,
+            measured_ns=time.monotonic_ns(),
+            uuid=device.uuid,
+            bus=device.bus,
+            name=device.name,
+            why=device.why,
+        )
+        if not device.why:
+            try:
+                self._measure(nvml, device, about)
+                about.flags |= ANSWERS
+            except NoAnswer as error:
+                about.why = str(error)
+        return about
+
+    def _measure(self, nvml: Nvml, device: Device, about: Record) -> None:
+        about.memory_total, about.memory_free = nvml.memory(device.handle)
+        if device.kind == DIVIDED:
+            return
+        mode = nvml.compute_mode(device.parent or device.handle)
+        about.flags |= EXCLUSIVE if nvml.exclusive(mode) else 0
+        about.flags |= PROHIBITED if nvml.prohibited(mode) else 0
+        if self.memory_only:
+            return
+        pids = nvml.processes(device.handle)
+        about.flags |= BUSY if pids else 0
+        stranger = self._foreign(pids)
+        if stranger is not None:
+            about.flags |= FOREIGN
+            about.foreign_pid, about.foreign_uid = stranger
+
+    def _foreign(self, pids: list[int]) -> tuple[int, int] | None:
+        """The first process of somebody else, pid and uid. One that cannot be seen is nobody's of ours."""
+        for pid in pids:
+            uid = owner(pid)
+            if uid != self.own_uid:
+                return pid, NONE if uid is None else uid
+        return None

@@ -1,0 +1,217 @@
+"""`tsfast gpus`: the devices, and who holds each."""
+
+import fcntl
+import json
+import os
+import pwd
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fake_nvml.fake_nvml import GIB, FakeNvml
+from integration.gpu_harness import NO_PROCESS
+from integration.spool_harness import BIN, Queue
+
+ME = pwd.getpwuid(os.getuid()).pw_name
+UNKNOWN_ERROR = 999
+
+
+@pytest.fixture
+def gpu_queue(queue: Queue, nvml: FakeNvml) -> Queue:
+    """A queue on a machine of 8 GPUs."""
+    queue.environment.update(nvml.env())
+    return queue
+
+
+@pytest.fixture
+def leases(queue: Queue, nvml: FakeNvml) -> Path:
+    """TS_LEASE_DIR with a file for each GPU."""
+    path = queue.directory / "leases"
+    path.mkdir()
+    for number in range(8):
+        (path / nvml.uuid(number)).touch()
+    queue.environment["TS_LEASE_DIR"] = str(path)
+    return path
+
+
+@pytest.fixture
+def stranger() -> Iterator[int]:
+    child = subprocess.Popen(["sleep", "1000"], user=65534)
+    yield child.pid
+    child.kill()
+    child.wait()
+
+
+def gpus(queue: Queue, *words: str, **env: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [BIN / "tsfast", "gpus", *words],
+        env=queue.env({**env}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def told(queue: Queue, **env: str) -> list[dict[str, object]]:
+    done = gpus(queue, "--json", **env)
+    assert (done.returncode, done.stderr) == (0, "")
+    return json.loads(done.stdout)
+
+
+def reasons(queue: Queue, **env: str) -> list[object]:
+    rows = told(queue, **env)
+    assert all(row["free"] == (row["why"] is None) for row in rows)
+    return [row["why"] for row in rows]
+
+
+def test_table(gpu_queue: Queue, nvml: FakeNvml, leases: Path) -> None:
+    nvml.resize(3)
+    nvml.set(1, name="Another GPU", memory_total=24 * GIB, memory_free=GIB)
+    nvml.set(2, processes=[(NO_PROCESS, 1)])
+    done = gpus(gpu_queue)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "GPU  UUID                                      Name         Used MiB  Total MiB  Held by",
+        f"0    {nvml.uuid(0)}  Fake GPU          512      81920  free",
+        f"1    {nvml.uuid(1)}  Another GPU     23552      24576  free",
+        f"2    {nvml.uuid(2)}  Fake GPU          512      81920  process {NO_PROCESS}, not to be seen from here",
+    ]
+
+
+def test_json(gpu_queue: Queue, nvml: FakeNvml, leases: Path) -> None:
+    nvml.resize(1)
+    nvml.set(0, numa=1, memory_free=80 * GIB - 5)
+    assert told(gpu_queue) == [
+        {
+            "index": 0,
+            "uuid": nvml.uuid(0),
+            "name": "Fake GPU",
+            "bus": "0000:01:00.0",
+            "numa": 1,
+            "nvlink_group": None,
+            "mig": False,
+            "memory_total": 80 * GIB,
+            "memory_used": 5,
+            "free": True,
+            "why": None,
+            "jobs": [],
+            "lease_file": str(leases / nvml.uuid(0)),
+            "lease_pid": None,
+            "foreign_pid": None,
+            "foreign_user": None,
+        }
+    ]
+
+
+def test_no_server_is_started(gpu_queue: Queue, leases: Path) -> None:
+    assert reasons(gpu_queue) == [None] * 8
+    assert gpu_queue.servers() == []
+    assert not gpu_queue.state_dir.exists()
+
+
+def test_a_queue_with_jobs_is_read(gpu_queue: Queue, leases: Path) -> None:
+    _, gate = gpu_queue.blocker()
+    assert reasons(gpu_queue) == [None] * 8
+    gate.open()
+
+
+@pytest.mark.root
+def test_processes_and_compute_modes(gpu_queue: Queue, nvml: FakeNvml, leases: Path, stranger: int) -> None:
+    nvml.set(0, processes=[(stranger, 1)])
+    nvml.set(1, processes=[(os.getpid(), 1)])
+    nvml.set(2, compute_mode=2)
+    nvml.set(3, lost=True)
+    nvml.set(4, compute_mode=3)
+    assert reasons(gpu_queue, TS_VISIBLE_DEVICES="0,1,2,3,4,5") == [
+        f"process {stranger} of {pwd.getpwuid(65534).pw_name}",
+        "a process of yours, of no job",
+        "compute mode prohibited",
+        "does not answer: GPU is lost",
+        None,
+        None,
+        "not in TS_VISIBLE_DEVICES",
+        "not in TS_VISIBLE_DEVICES",
+    ]
+
+
+def test_mig(gpu_queue: Queue, nvml: FakeNvml) -> None:
+    nvml.resize(2)
+    nvml.divide(0, 2)
+    rows = told(gpu_queue)
+    assert [row["why"] for row in rows] == ["divided into MIG instances", None, None, None]
+    assert [row["mig"] for row in rows] == [False, False, True, True]
+
+
+def test_leases_are_seen_and_left_alone(gpu_queue: Queue, nvml: FakeNvml, leases: Path) -> None:
+    with (leases / nvml.uuid(5)).open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert reasons(gpu_queue)[5] == f"leased by another queue, process {os.getpid()} of {ME}"
+        assert told(gpu_queue)[5]["lease_pid"] == os.getpid()
+    with (leases / nvml.uuid(5)).open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert reasons(gpu_queue) == [None] * 8
+
+
+def test_gpus_without_a_lease_file(gpu_queue: Queue, nvml: FakeNvml, leases: Path) -> None:
+    nvml.resize(2)
+    (leases / nvml.uuid(1)).unlink()
+    assert reasons(gpu_queue) == [None, "no file in TS_LEASE_DIR"]
+    del gpu_queue.environment["TS_LEASE_DIR"]
+    for number in range(2):  # a bus that no machine has
+        nvml.set(number, bus=f"ffff:ff:1{number}.0")
+    last = gpus(gpu_queue).stdout.splitlines()[-1]
+    assert last == "No lease file for GPU 0, 1: other queues are seen through NVML only."
+
+
+def test_no_driver(gpu_queue: Queue, nvml: FakeNvml) -> None:
+    nvml.error("nvmlInitWithFlags", code=UNKNOWN_ERROR)
+    done = gpus(gpu_queue)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "no GPU: Unknown Error\n", "")
+    done = gpus(gpu_queue, "--json")
+    assert (done.returncode, json.loads(done.stdout), done.stderr) == (0, [], "no GPU: Unknown Error\n")
+
+
+def test_no_gpu(gpu_queue: Queue, nvml: FakeNvml) -> None:
+    nvml.resize(0)
+    assert gpus(gpu_queue).stdout == "no GPU: NVML knows none\n"
+
+
+def test_a_wrong_variable(gpu_queue: Queue) -> None:
+    assert gpus(gpu_queue, TS_VISIBLE_DEVICES="any").stdout.startswith("no GPU: TS_VISIBLE_DEVICES: 'any'")
+
+
+@pytest.mark.parametrize(
+    ("function", "key", "who"), [("nvmlInitWithFlags", None, "NVML"), ("nvmlDeviceGetMemoryInfo", 3, "GPU 3")]
+)
+def test_nvml_hangs_or_crashes(gpu_queue: Queue, nvml: FakeNvml, function: str, key: int | None, who: str) -> None:
+    nvml.hang(function, key)
+    done = gpus(gpu_queue, "--timeout", "1")
+    assert (done.returncode, done.stdout, done.stderr) == (255, "", f"tsfast: {who} did not answer within 1 s\n")
+    nvml.heal()
+    nvml.crash(function, key)
+    done = gpus(gpu_queue)
+    assert (done.returncode, done.stdout) == (255, "")
+    assert done.stderr == f"tsfast: the process that asked {who} died of signal 11\n"
+
+
+def test_usage(gpu_queue: Queue) -> None:
+    done = gpus(gpu_queue, "0")
+    assert done.returncode == 255
+    assert "usage: tsfast gpus" in done.stderr
+    assert "--json" in gpus(gpu_queue, "--help").stdout
+
+
+@pytest.mark.parametrize("env", [{}, {"TS_ENV": "echo some text"}], ids=["", "TS_ENV"])
+def test_ts_gpus_is_a_job(queue: Queue, env: dict[str, str]) -> None:
+    """With TS_ENV it is tsfast that queues it, for `ts`."""
+    program = queue.work / "gpus"
+    program.write_text('#!/bin/sh\necho "a program, $*"\n')
+    program.chmod(0o755)
+    path = {"PATH": f"{queue.work}:{queue.environment['PATH']}"}
+    job = queue.finish("gpus", "--json", env={**env, **path})
+    assert queue.output(job) == "a program, --json\n"
+    assert ("some text" in queue.get("-i", job)) == bool(env)
+    done = subprocess.run([BIN / "tsfast", "--", "gpus"], env=queue.env(path), capture_output=True, text=True)
+    assert (done.returncode, queue.wait(int(done.stdout))) == (0, 0)
