@@ -155,8 +155,9 @@ cdef class Poller:
         self._expect_more()
 
     cdef void _expect_more(self) noexcept nogil:
+        cdef int times = GPU_INIT_TIMES if self.asking == TSF_GPU_NONE else 1
         self.loop.set_timer(self.silence_timer, -1)
-        self.loop.set_timer(self.silence_timer, self.timeout_ms * (GPU_INIT_TIMES if self.asking == TSF_GPU_NONE else 1))
+        self.loop.set_timer(self.silence_timer, self.timeout_ms * times)
 
     cdef void _close(self) noexcept nogil:
         """Whatever it does, it is ours no longer: one that hangs in the driver may outlive SIGKILL for long."""

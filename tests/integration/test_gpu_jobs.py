@@ -184,7 +184,7 @@ def order(queue: GpuQueue) -> list[str]:
 def test_order_of_the_queue(known: GpuQueue) -> None:
     """Where the GPUs would do for several, the queue's order decides, with -u and -U."""
     known.get("-S", 1)
-    first, gate = known.hold("-G", 8)
+    _, gate = known.hold("-G", 8)
     names = ["a", "b", "c", "d", "e"]
     jobs = {name: known.submit("-G", 1 + names.index(name), *note(known, name)) for name in names}
     jobs["cpu"] = known.submit(*note(known, "cpu"))
@@ -313,7 +313,7 @@ def test_memory_of_a_job_that_ended_counts_no_longer(gpu_queue: GpuQueue, nvml: 
     """What NVML said while the job ran is not held against the next one, without waiting for NVML."""
     nvml.resize(1)
     gpu_queue.learn()
-    job, gate = gpu_queue.hold("-G", 1)
+    _, gate = gpu_queue.hold("-G", 1)
     nvml.set(0, memory_free=0)
     late = gpu_queue.waiting("-G", 1, "true")
     gpu_queue.wait_until(lambda: "used by jobs of this queue" in gpu_queue.why(late))
