@@ -85,11 +85,12 @@ def test_memory_that_is_used_counts(two: GpuQueue, nvml: FakeNvml) -> None:
     """Never more than NVML says is free now, though more was promised to nobody."""
     job, _ = two.hold("--vram", "10G")
     (gpu,) = two.gpus(job)
+    whole = two.waiting("-G", 2, "true")
     for number in range(2):
         nvml.set(number, memory_free=5 * GIB)
+    two.wait_until(lambda: "short of free memory" in two.why(whole))
     waits = two.waiting("-G", 2, "--vram", "8G", "true")
     late = two.waiting("--vram", "70G", "true")
-    two.wait_until(lambda: "2 are short of free memory" in two.why(late) or "1 is short of free" in two.why(late))
     nvml.set(1 - gpu, memory_free=75 * GIB)
     assert two.wait(late) == 0
     assert two.gpus(late) == [1 - gpu]
