@@ -1,5 +1,7 @@
 """Deaths while GPU jobs run: no GPU is ever given twice, none is lost, and no job runs twice."""
 
+import contextlib
+import ctypes
 import fcntl
 import os
 import shutil
@@ -15,6 +17,8 @@ from fault.fault_harness import Queue, alive, kill, stopped
 
 DEVICES = 8
 NOBODY = 65534
+CAP_DAC_OVERRIDE = 1
+PR_SET_KEEPCAPS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 8, 47, 2
 LATE_POINTS = ["start-recorded", "start-assigned", "start-sent", "running-recorded"]
 END_POINTS = ["finish-reported", "finish-recorded", "finish-freed"]
 RUNNER_POINTS = [
@@ -310,11 +314,12 @@ def test_death_of_both(queue, leases, point, need):
 # ---- many at once ---------------------------------------------------------------------------------------------------
 
 
-def claiming(folder):
+def claiming(folder, seconds=0):
     """A job's script: for each of its GPUs it makes a directory that must not be there."""
     each = 'for gpu in $(echo "$CUDA_VISIBLE_DEVICES" | tr , " "); do'
     return (
         f"{each} mkdir {folder}/taken.$gpu || exit 9; done; echo $TS_JOBID $CUDA_VISIBLE_DEVICES >> {folder}/used;"
+        f"sleep {seconds};"
         f"{each} rmdir {folder}/taken.$gpu; done"
     )
 
@@ -363,6 +368,23 @@ def public():
     shutil.rmtree(path)
 
 
+def become(uid):
+    """For a child: that user, who can nevertheless read the environment that the tests run in."""
+    prctl, capset = ctypes.CDLL(None).prctl, ctypes.CDLL(None).capset
+    right = 1 << CAP_DAC_OVERRIDE
+    version, rights = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)(right, right, right)
+
+    def switch():
+        prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+        capset(version, rights)
+        prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE, 0, 0)
+
+    return switch if uid else None
+
+
 @pytest.mark.root
 def test_two_users(public, fault_points_work):
     """Two servers of two users with the same leases: no two of their jobs are ever on one GPU."""
@@ -382,15 +404,18 @@ def test_two_users(public, fault_points_work):
             queues.append((uid, Queue(folder)))
             queues[-1][1].env.update(with_gpus(nvml, leases))
             os.chown(queues[-1][1].journal, uid, uid)
-        script = claiming(shared)
+        script = claiming(shared, seconds=0.02)
         ids = {uid: [] for uid, _ in queues}
-        for _ in range(100):
-            for uid, queue in queues:
-                ids[uid].append(int(queue.ts("-G", 1, "sh", "-c", script, user=uid)))
+        with contextlib.ExitStack() as held:  # so that all of them start at the same moment
+            for path in leases.iterdir():
+                fcntl.flock(held.enter_context(path.open()), fcntl.LOCK_EX)
+            for _ in range(100):
+                for uid, queue in queues:
+                    ids[uid].append(int(queue.ts("-G", 1, "sh", "-c", script, preexec_fn=become(uid))))
         for uid, queue in queues:
-            assert queue.ts("-w", *ids[uid][-1:], user=uid) == ""
+            assert queue.ts("-w", *ids[uid][-1:], preexec_fn=become(uid)) == ""
             queue.until(lambda queue=queue, uid=uid: not unended(queue, uid), "all of them end")
-            jobs = queue.ts("-M", "tab", user=uid).splitlines()
+            jobs = queue.ts("-M", "tab", preexec_fn=become(uid)).splitlines()
             assert {line.split("\t")[3] for line in jobs} == {"0"}, jobs
         assert len((shared / "used").read_text().splitlines()) == 200
         queue.until(lambda: not locked(leases), "the leases are free")
@@ -400,4 +425,6 @@ def test_two_users(public, fault_points_work):
 
 
 def unended(queue, uid):
-    return [line for line in queue.ts("-M", "tab", user=uid).splitlines() if line.split("\t")[1] != "finished"]
+    return [
+        line for line in queue.ts("-M", "tab", preexec_fn=become(uid)).splitlines() if line.split("\t")[1] != "finished"
+    ]
