@@ -33,6 +33,8 @@ cdef class Grants:
     cdef int pause_timer
     cdef Text text                # a line for the log, or a grant under construction
     cdef char trouble[80]         # why NVML does not answer; empty: it does, or was not asked
+    cdef uint64_t silent[TSF_GPU_WORDS]     # by index: the log says that it is not available
+    cdef bint answered            # some device has, in this round
 
     # The class of what the job needs, with a reference for it; 0: no GPUs, -1: no memory, -2: a list that is none.
     cdef int32_t class_of(self, const tsf_cold *cold, const char *exact) noexcept nogil
@@ -56,5 +58,7 @@ cdef class Grants:
     cdef void _drop_leases(self) noexcept nogil
     cdef void _drop_unused_shares(self, const uint64_t *mask) noexcept nogil
     cdef void _record_came(self, const tsf_gpu *record) noexcept nogil
+    cdef void _device_came(self, const tsf_gpu *record) noexcept nogil
+    cdef void _unavailable(self, uint32_t index, const char *why) noexcept nogil
     cdef void _trouble(self, uint32_t index, const char *why) noexcept nogil
     cdef void _say(self, const char *text) noexcept nogil

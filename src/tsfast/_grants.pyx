@@ -7,12 +7,12 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset, strncmp, strncpy
 
-from tsfast._gpumask cimport mask_clear, mask_next, mask_set
+from tsfast._gpumask cimport mask_clear, mask_next, mask_set, mask_test, mask_unset
 from tsfast._gpus cimport Device, Gpus, Need
 from tsfast._idmap cimport idmap_del, idmap_free, idmap_get, idmap_put, not_there
 from tsfast._jobs cimport Queue
 from tsfast._layout cimport (
-    TSF_GPU_DEVICE, TSF_GPU_FAILED, TSF_GPU_MIG, TSF_GPU_NONE, TSF_GPU_ROUND, TSF_GPU_WHOLE, TSF_GPUS,
+    TSF_GPU_ANSWERS, TSF_GPU_DEVICE, TSF_GPU_FAILED, TSF_GPU_MIG, TSF_GPU_NONE, TSF_GPU_ROUND, TSF_GPU_WHOLE, TSF_GPUS,
     TSF_GRANTED_BY_UUID, tsf_cold, tsf_gpu, tsf_grant, tsf_grant_check, tsf_granted,
 )
 from tsfast._leases cimport LEASE_HELD, LEASE_MISSING, lease_take
@@ -48,7 +48,7 @@ cdef void pause_over(void *owner) noexcept nogil:
 
 @cython.final
 cdef class Grants:
-    def __init__(self, Loop loop not None, Table table not None):
+    def __init__(self, Loop loop not None, Table table not None, uint32_t timeout):
         cdef int i
         self.loop = loop
         self.table = table
@@ -56,7 +56,7 @@ cdef class Grants:
         self.gpus.seed(tsf_now_ns(CLOCK_REALTIME))
         if table.header.gpu_free_percent:
             self.gpus.set_free_percent(table.header.gpu_free_percent)
-        self.poller = Poller(loop)
+        self.poller = Poller(loop, timeout)
         self.poller.owner = <void *> self
         self.poller.on_record = record_came
         self.poller.on_trouble = poller_failed
@@ -111,20 +111,41 @@ cdef class Grants:
     cdef void _record_came(self, const tsf_gpu *record) noexcept nogil:
         cdef uint32_t before = self.table.header.gpu_devices
         if record.kind == TSF_GPU_DEVICE:
-            self.gpus.report(record)
+            self._device_came(record)
         elif record.kind == TSF_GPU_FAILED:
             self.gpus.failed(record.why)
             self._trouble(TSF_GPU_NONE, record.why)
         elif record.kind == TSF_GPU_ROUND:
             self.gpus.round_end()
             self.gpus.clear_leased()          # whoever had them may have given them back: try again
-            if self.trouble[0]:
+            if self.trouble[0] and (self.answered or record.index == 0):
                 self.trouble[0] = 0
                 self._say(b"NVML answers again")
+            self.answered = False
             if record.index and record.index != before:
                 self.table.header.gpu_devices = record.index
                 if self.table.save_settings() < 0:
                     self.table.header.gpu_devices = before     # the next round tries again
+
+    cdef void _device_came(self, const tsf_gpu *record) noexcept nogil:
+        cdef char line[64]
+        self.gpus.report(record)
+        if not record.flags & TSF_GPU_ANSWERS:
+            self._unavailable(record.index, record.why)
+            return
+        self.answered = True
+        if mask_test(self.silent, record.index):
+            mask_unset(self.silent, record.index)
+            snprintf(line, sizeof(line), "GPU %u answers again", record.index)
+            self._say(line)
+
+    cdef void _unavailable(self, uint32_t index, const char *why) noexcept nogil:
+        cdef char line[128]
+        if index >= <uint32_t> TSF_GPUS or mask_test(self.silent, index):
+            return                            # one line in the log is enough
+        mask_set(self.silent, index)
+        snprintf(line, sizeof(line), "GPU %u is not available: %.80s", index, why)
+        self._say(line)
 
     cdef void _trouble(self, uint32_t index, const char *why) noexcept nogil:
         cdef char line[128]
@@ -134,10 +155,10 @@ cdef class Grants:
                 return                        # as before: one line in the log is enough
             strncpy(self.trouble, why, sizeof(self.trouble) - 1)
             snprintf(line, sizeof(line), "no GPU is available: %.80s", why)
+            self._say(line)
         else:
             self.gpus.without(index, why)
-            snprintf(line, sizeof(line), "GPU %u is not available: %.80s", index, why)
-        self._say(line)
+            self._unavailable(index, why)
 
     cdef void _say(self, const char *text) noexcept nogil:
         """A line in the log."""

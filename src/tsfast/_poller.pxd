@@ -28,9 +28,11 @@ cdef class Poller:
     cdef uint32_t asking             # the device it asks at the moment
     cdef bint needed
     cdef bint backing_off            # it failed as a whole a moment ago
+    cdef bint told_why               # the last that it said is why no device answers
     cdef int failures                # in a row
     cdef Suspect suspects[SUSPECTS_MAX]
     cdef int n_suspects
+    cdef int timeout_ms              # how long a device may be silent, and how long it stays when nobody needs it
     cdef int silence_timer, linger_timer, retry_timer
     cdef bytes python
     cdef const char *python_text

@@ -76,7 +76,7 @@ cdef const uint64_t *removed_token(const tsf_hot *hot) noexcept nogil:
 
 @cython.final
 cdef class Spool:
-    def __init__(self, Loop loop, Table table, Contexts contexts, Runners runners):
+    def __init__(self, Loop loop, Table table, Contexts contexts, Runners runners, uint32_t gpu_timeout):
         self.loop = loop
         self.table = table
         self.contexts = contexts
@@ -94,7 +94,7 @@ cdef class Spool:
         self.hooks = Hooks(loop, table, contexts, runners.program, runners.state_dir)
         self.hooks.owner = <void *> self
         self.hooks.on_begun = hook_begun
-        self.grants = Grants(loop, table)
+        self.grants = Grants(loop, table, gpu_timeout)
 
     def __dealloc__(self):
         idmap_free(&self.tokens.places)
