@@ -98,6 +98,7 @@ cdef struct Option:
     const char *help
 
 cdef const uint64_t MAX_ID = 0x7fffffffffffffff
+cdef const uint64_t MAX_MEMORY = (1 << 50) - 1
 
 # The only place that knows an option.
 cdef Option[OPTIONS] TABLE = [
@@ -353,6 +354,17 @@ cdef int read_gpu_count(Command *command, const Option *option, const char *valu
                        "is no number of GPUs (0 to 1024, or a part of one, like 0.5 or 0.125)")
 
 
+cdef bint is_uuid(const char *word, size_t size) noexcept nogil:
+    cdef size_t i
+    if size < 5 or size > 63 or (strncmp(word, b"GPU-", 4) and strncmp(word, b"MIG-", 4)):
+        return False
+    for i in range(4, size):
+        if not (c"0" <= word[i] <= c"9" or c"a" <= word[i] <= c"z" or c"A" <= word[i] <= c"Z"
+                or word[i] == c"-" or word[i] == c"/"):
+            return False
+    return True
+
+
 cdef int read_gpu_list(Command *command, const Option *option, const char *value) noexcept nogil:
     """How many it names; whether they are there is for the server to see."""
     cdef const char *word = value
@@ -366,8 +378,7 @@ cdef int read_gpu_list(Command *command, const Option *option, const char *value
     while True:
         end = strchr(word, c",")
         size = strlen(word) if end == NULL else <size_t>(end - word)
-        if not read_number(word, size, TSF_GPUS - 1, &number) and (
-                size > 63 or (strncmp(word, b"GPU-", 4) and strncmp(word, b"MIG-", 4))):
+        if not read_number(word, size, TSF_GPUS - 1, &number) and not is_uuid(word, size):
             return wrong_value(command, option, word, size,
                                "is no GPU (indices from 0 to 1023 or UUIDs are needed, like 0,3)")
         command.gpus += 1
@@ -394,7 +405,7 @@ cdef int read_memory(Command *command, const Option *option, const char *value) 
     elif value[digits] == c"T" or value[digits] == c"t":
         shift = 40
     if (shift == 0 or not (same(value + digits + 1, b"") or same(value + digits + 1, b"iB"))
-            or not read_number(value, digits, 1 << 20, &number) or number == 0):
+            or not read_number(value, digits, MAX_MEMORY >> shift, &number) or number == 0):
         return wrong_value(command, option, value, size, "is no size of memory (like 20G or 512M)")
     command.vram = number << shift
     return 0

@@ -1,7 +1,7 @@
 """Which GPUs the jobs of the queue have been granted: choice, lease, record; and back when they end (docs/gpus.md)."""
 from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
 
-from tsfast._gpus cimport Gpus
+from tsfast._gpus cimport Device, Gpus
 from tsfast._idmap cimport IdMap
 from tsfast._jobs cimport Queue
 from tsfast._layout cimport TSF_GPU_WORDS, TSF_GPUS, tsf_cold, tsf_gpu
@@ -28,7 +28,8 @@ cdef class Grants:
     cdef Poller poller
     cdef IdMap held               # job -> Held *
     cdef Leases leases
-    cdef int shared_fd[TSF_GPUS]  # by slot: the queue's lock on a GPU that its jobs share, -1: none
+    cdef int queue_fd[TSF_GPUS]   # by slot: the queue's own lock on a GPU that several of its jobs have, -1: none
+    cdef uint64_t heard_ns        # CLOCK_MONOTONIC: when the poller last told of a device
     cdef bint pausing             # --set_gpu_wait: not yet the next one
     cdef int pause_timer
     cdef Text text                # a line for the log, or a grant under construction
@@ -45,7 +46,7 @@ cdef class Grants:
     cdef int take(self, uint64_t job, int32_t gpu_class) noexcept nogil
     # Write down what was taken, for this attempt. 0, or -1 with errno.
     cdef int record(self, uint64_t job, uint16_t attempt, const tsf_cold *cold) noexcept nogil
-    cdef void sent(self) noexcept nogil     # the runner has the leases, or will not get them
+    cdef void sent(self, bint started) noexcept nogil     # the runner has the leases, or will not get them
     # The job has ended, or was not started after all. left: processes of it may still be there.
     cdef void give_back(self, uint64_t job, bint left) noexcept nogil
     # Recovery: a job that runs has what this row says it was granted.
@@ -55,8 +56,9 @@ cdef class Grants:
 
     # private
     cdef int _lease(self, int32_t gpu_class, const uint64_t *mask) noexcept nogil
+    cdef int _take_lease(self, const Device *device) noexcept nogil
     cdef void _drop_leases(self) noexcept nogil
-    cdef void _drop_unused_shares(self, const uint64_t *mask) noexcept nogil
+    cdef void _settle_leases(self, const uint64_t *mask, bint left) noexcept nogil
     cdef void _record_came(self, const tsf_gpu *record) noexcept nogil
     cdef void _device_came(self, const tsf_gpu *record) noexcept nogil
     cdef void _unavailable(self, uint32_t index, const char *why) noexcept nogil

@@ -8,7 +8,7 @@ cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdio cimport snprintf
 
-from tsfast._layout cimport TSF_GPU_ASKING, TSF_GPU_FAILED, TSF_GPU_NONE, TSF_GPU_ROUND, tsf_gpu
+from tsfast._layout cimport TSF_GPU_ANSWERS, TSF_GPU_ASKING, TSF_GPU_FAILED, TSF_GPU_NONE, TSF_GPU_DEVICE, tsf_gpu
 from tsfast._limits cimport GPU_INIT_TIMES, GPU_RETRY_MAX_MS, GPU_RETRY_MS, GPU_SUSPECT_TIMES
 from tsfast._loop cimport Loop, Source
 from tsfast._sys cimport (
@@ -67,7 +67,7 @@ cdef void silent_for_long(void *owner) noexcept nogil:
 
 
 cdef void not_needed(void *owner) noexcept nogil:
-    (<Poller> owner)._stop()
+    (<Poller> owner)._close()
 
 
 cdef void retry_due(void *owner) noexcept nogil:
@@ -170,10 +170,11 @@ cdef class Poller:
             self.loop.remove(&self.pipe)
             close(self.pipe.fd)
             self.pipe.fd = -1
+            self.on_stopped(self.owner)
 
-    cdef void _stop(self) noexcept nogil:
-        self._close()
-        self.on_stopped(self.owner)
+    cdef void renew(self) noexcept nogil:
+        if self.pid:
+            self._close()
 
     cdef void _give_up(self, const char *why) noexcept nogil:
         cdef uint32_t index = self.asking
@@ -258,7 +259,7 @@ cdef class Poller:
                 else:
                     self.asking = TSF_GPU_NONE
                     self.told_why = records[i].kind == TSF_GPU_FAILED
-                    if records[i].kind == TSF_GPU_ROUND:
+                    if records[i].kind == TSF_GPU_DEVICE and records[i].flags & TSF_GPU_ANSWERS:
                         self.failures = 0
                     self.on_record(self.owner, &records[i])
             self._expect_more()

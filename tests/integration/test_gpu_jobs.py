@@ -349,6 +349,15 @@ def test_visible_devices(gpu_queue: GpuQueue, nvml: FakeNvml) -> None:
     assert shown(queue, "-g", "0") == "0 PCI_BUS_ID", "who names a GPU gets it"
 
 
+def test_visible_devices_change_while_a_job_waits(gpu_queue: GpuQueue) -> None:
+    gpu_queue.environment["TS_VISIBLE_DEVICES"] = "2"
+    gpu_queue.learn()
+    late = gpu_queue.waiting("-G", 2, "true")
+    gpu_queue.get("--setenv", "TS_VISIBLE_DEVICES=2,5")
+    assert gpu_queue.wait(late) == 0
+    assert sorted(gpu_queue.gpus(late)) == [2, 5]
+
+
 def test_visible_devices_that_make_no_sense(gpu_queue: GpuQueue) -> None:
     queue = gpu_queue
     queue.environment["TS_VISIBLE_DEVICES"] = "2,x"

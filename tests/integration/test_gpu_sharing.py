@@ -126,6 +126,14 @@ def test_named_gpus_are_shared_with_nobody(two: GpuQueue) -> None:
     gate.open()
 
 
+def test_a_part_beside_those_who_asked_for_memory(two: GpuQueue) -> None:
+    two.hold("-G", "1")
+    two.hold("--vram", "70G")
+    late = two.waiting("-G", "0.5", "true")
+    two.hold("-G", "0.1")
+    assert two.state(late) == "allocating"
+
+
 # ---- MIG and compute modes ------------------------------------------------------------------------------------------
 
 
@@ -247,6 +255,19 @@ def test_leases_are_held_while_jobs_run(two: GpuQueue, need: tuple[str, str]) ->
     gate.open()
     two.wait(job)
     assert not any(locked(two, number) for number in (0, 1))
+
+
+@pytest.mark.parametrize("need", ["1", "0.5"])
+def test_a_named_gpu_stays_leased_when_its_other_job_ends(two: GpuQueue, need: str) -> None:
+    first, first_gate = two.hold("-G", need)
+    (gpu,) = two.gpus(first)
+    second, second_gate = two.hold("-g", gpu)
+    first_gate.open()
+    two.wait(first)
+    assert locked(two, gpu)
+    second_gate.open()
+    two.wait(second)
+    two.wait_until(lambda: not locked(two, gpu), "nobody has it")
 
 
 def test_no_lease_file(gpu_queue: GpuQueue, nvml: FakeNvml) -> None:

@@ -134,6 +134,14 @@ def test_among_equals_each_is_as_likely():
     assert all(1800 < times < 2200 for times in pairs.values())
 
 
+def test_each_set_of_equals_is_as_likely():
+    probe = machine(4, seed=5)
+    number = probe.class_of(count=2)
+    sets = Counter(frozenset(probe.choose(number)) for _ in range(6000))
+    assert len(sets) == 6
+    assert all(850 < times < 1150 for times in sets.values())
+
+
 def test_the_same_seed_chooses_the_same():
     def chosen(seed):
         probe = machine(16, seed)
@@ -180,7 +188,7 @@ def test_a_part_without_memory_is_taken_only_of_an_empty_gpu():
     probe = machine(1, free=500)
     assert waits(probe, share=500)
     start(probe, share=500, vram=300)
-    assert not waits(probe, share=500)
+    assert not waits(probe, share=200)
 
 
 def test_memory_is_promised_from_the_start_on():
@@ -221,7 +229,7 @@ def test_a_part_without_memory_counts_as_that_part_of_the_memory():
     start(probe, share=500)
     assert waits(probe, share=0, vram=501)
     start(probe, share=0, vram=500)
-    assert not waits(probe, share=500)
+    assert waits(probe, share=500), "in whichever order they come"
 
 
 def test_share_and_memory_must_both_be_there():
