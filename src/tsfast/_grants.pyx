@@ -40,6 +40,7 @@ cdef void poller_failed(void *owner, uint32_t index, const char *why) noexcept n
 cdef void poller_stopped(void *owner) noexcept nogil:
     (<Grants> owner).gpus.failed(b"not asked at the moment")
     (<Grants> owner).trouble[0] = 0
+    (<Grants> owner).complete = False
 
 
 cdef void pause_over(void *owner) noexcept nogil:
@@ -106,17 +107,23 @@ cdef class Grants:
             return
         for number in range(1, queue.n_classes + 1):
             if queue.class_waits(number):
-                queue.open_class(number, not self.pausing and self.gpus.fits(<int32_t> number))
+                queue.open_class(number, self._may_start(<int32_t> number))
+
+    cdef bint _may_start(self, int32_t gpu_class) noexcept nogil:
+        """The best choice takes all devices to choose from; those that a list names have been chosen."""
+        if self.pausing or not (self.complete or self.gpus.need_of(gpu_class).exact != NULL):
+            return False
+        return self.gpus.fits(gpu_class)
 
     cdef void _record_came(self, const tsf_gpu *record) noexcept nogil:
         cdef uint32_t before = self.table.header.gpu_devices
         if record.kind == TSF_GPU_DEVICE:
             self._device_came(record)
         elif record.kind == TSF_GPU_FAILED:
-            self.gpus.failed(record.why)
             self._trouble(TSF_GPU_NONE, record.why)
         elif record.kind == TSF_GPU_ROUND:
             self.gpus.round_end()
+            self.complete = True
             self.gpus.clear_leased()          # whoever had them may have given them back: try again
             if self.trouble[0] and (self.answered or record.index == 0):
                 self.trouble[0] = 0
@@ -151,6 +158,7 @@ cdef class Grants:
         cdef char line[128]
         if index == TSF_GPU_NONE:
             self.gpus.failed(why)
+            self.complete = False
             if strncmp(self.trouble, why, sizeof(self.trouble) - 1) == 0:
                 return                        # as before: one line in the log is enough
             strncpy(self.trouble, why, sizeof(self.trouble) - 1)

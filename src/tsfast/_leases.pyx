@@ -5,7 +5,9 @@ from libc.stdio cimport snprintf
 from libc.string cimport strchr
 
 from tsfast._limits cimport PATH_BYTES
-from tsfast._sys cimport EAGAIN, EINTR, O_CLOEXEC, O_NOFOLLOW, O_RDONLY, close, errno, fstat, open_, stat_, stat_t
+from tsfast._sys cimport (
+    EAGAIN, EINTR, EMFILE, ENFILE, ENOMEM, O_CLOEXEC, O_NOFOLLOW, O_RDONLY, close, errno, fstat, open_, stat_, stat_t,
+)
 
 cdef extern from "<fcntl.h>" nogil:
     int O_NONBLOCK
@@ -29,7 +31,8 @@ cdef int lock(const char *path) noexcept nogil:
     cdef int fd = open_(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
     cdef int done
     if fd < 0:
-        return -1
+        # No descriptor to be had now is not the same as no file, with which the GPU would be used without a lease.
+        return <int> LEASE_HELD if errno == EMFILE or errno == ENFILE or errno == ENOMEM or errno == EINTR else -1
     done = flock(fd, LOCK_EX | LOCK_NB)
     while done < 0 and errno == EINTR:
         done = flock(fd, LOCK_EX | LOCK_NB)
