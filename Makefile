@@ -13,7 +13,7 @@ TESTS ?=
 BENCH ?=
 
 .DEFAULT_GOAL := build
-.PHONY: demo share build installed debug test test-debug lint format typecheck bench bench-quick wheel clean distclean
+.PHONY: demo share build installed debug test test-debug soak lint format typecheck bench bench-quick wheel clean distclean
 
 # $(call install,WHAT) is pip install WHAT. The compilers' output is shown when they fail; else only which compiler the
 # native programs got.
@@ -67,6 +67,11 @@ test: $(VENV)/.ready
 
 test-debug: debug
 	$(VENV)-debug/bin/python -m pytest $(TESTS)
+
+# The long form of the fault tests: every moment of a loss of power, storms of 5,000 kills.
+soak: debug
+	TSFAST_POWER_CUTS=all TSFAST_STORM_KILLS=5000 \
+		$(VENV)-debug/bin/python -m pytest --timeout 3600 $(or $(TESTS),tests/fault)
 
 lint: $(VENV)/.linters
 	$(BIN)/ruff check .

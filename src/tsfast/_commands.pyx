@@ -141,6 +141,7 @@ cdef class Commands:
 
     cdef void _perform(self, Conn *conn, const Request *request, Command *command) noexcept nogil:
         cdef int action = command.action
+        self.spool.calls_waiting = self.waiters.n_parked
         if action == ACTION_SUBMIT:
             self._submit(conn, request, command)
         elif action == ACTION_LIST:
@@ -459,8 +460,7 @@ cdef class Commands:
         look.colour = wants_colour(request)
         look.gpus = self.spool.grants.machine_has_gpus() or self.spool.gpu_jobs > 0
         look.now_ns = tsf_now_ns(CLOCK_REALTIME)
-        list_head(&self.reply.text, &look, self.spool.queue.starting + self.spool.queue.running,
-                  self.spool.queue.max_slots)
+        list_head(&self.reply.text, &look, self.spool.queue.used_slots, self.spool.queue.max_slots)
         if list_rows(&self.reply.text, self.spool.table, self.spool.contexts, ids, allocating, n, &look, True,
                      ANSWER_MAX) < 0:
             return self.reply.elsewhere(conn)

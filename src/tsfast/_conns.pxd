@@ -5,6 +5,7 @@ end of the loop's turn; what a client does not take at once is kept for it, and 
 """
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
+from tsfast._journal cimport Journal
 from tsfast._limits cimport READ_CHUNK
 from tsfast._loop cimport Loop, Source
 
@@ -22,6 +23,7 @@ cdef struct Conn:
     Conn *prev            # all connections
     Conn *next
     Conn *next_dirty
+    uint64_t barrier      # nothing is sent before this much of the journal is synced
     # for the owner of the connections
     uint64_t job          # the job that it waits for
     int role              # 0: none
@@ -42,6 +44,7 @@ cdef class Conns:
     cdef int accept_timer
     cdef Conn *all
     cdef Conn *dirty
+    cdef Journal journal          # None but with TS_DURABLE
     cdef uint64_t uid
     cdef void *owner
     cdef FrameHandler on_frame

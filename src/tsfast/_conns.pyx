@@ -28,7 +28,8 @@ cdef void accept_due(void *owner) noexcept nogil:
 
 cdef void conn_ready(void *owner, Source *source, uint32_t events) noexcept nogil:
     cdef Conn *conn = <Conn *> source          # its first member
-    if events & EPOLLOUT and not (<Conns> owner)._write(conn):
+    # One that is dirty is written at the end of the turn, if it may be.
+    if events & EPOLLOUT and not conn.dirty and not (<Conns> owner)._write(conn):
         return
     if events & (EPOLLIN | EPOLLHUP | EPOLLERR):
         (<Conns> owner)._read(conn)
@@ -206,6 +207,8 @@ cdef class Conns:
         self._mark(conn)
 
     cdef void _mark(self, Conn *conn) noexcept nogil:
+        if self.journal is not None:
+            conn.barrier = self.journal.end    # whatever the answer tells was written before
         if not conn.dirty:
             conn.dirty = True
             conn.next_dirty = self.dirty
@@ -221,12 +224,20 @@ cdef class Conns:
         self._mark(conn)
 
     cdef void flush(self) noexcept nogil:
+        cdef Conn **link = &self.dirty
         cdef Conn *conn
-        while self.dirty != NULL:
-            conn = self.dirty
-            self.dirty = conn.next_dirty
+        while link[0] != NULL:
+            conn = link[0]
+            if self.journal is not None and conn.barrier > self.journal.synced:
+                self.journal.wanted = True
+                if conn.source.events & <uint32_t> EPOLLOUT:
+                    self.loop.watch(&conn.source, EPOLLIN)
+                link = &conn.next_dirty
+                continue
+            link[0] = conn.next_dirty
             conn.dirty = False
             self._write(conn)
+            link = &self.dirty                 # its end may have changed the list
 
     cdef bint _write(self, Conn *conn) noexcept nogil:
         """Send what the client takes; False if the connection was closed."""

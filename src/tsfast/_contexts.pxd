@@ -6,6 +6,7 @@ contexts are counted by the jobs that use them and their files unlinked when nob
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from tsfast._idmap cimport IdMap
+from tsfast._journal cimport Journal
 from tsfast._layout cimport tsf_ctx, tsf_request
 from tsfast._limits cimport CONTEXTS_CACHED, DIFF_MAX
 
@@ -34,6 +35,7 @@ cdef class Contexts:
     cdef Base cache[CONTEXTS_CACHED]
     cdef uint64_t calls
     cdef char diff[2][DIFF_MAX]
+    cdef Journal journal    # None but with TS_DURABLE
 
     # Find or make the context of a request whose strings follow it (native/wire.h). It is counted once. 0, or -1 with
     # errno (ENOSPC and the like: nothing is left behind).
@@ -45,7 +47,10 @@ cdef class Contexts:
     # The directory of a base context, for -i; NULL if it cannot be read. Valid until the next call.
     cdef const char *directory(self, uint64_t name) noexcept nogil
 
+    cdef void use(self, Journal journal) noexcept
+
     # private
+    cdef void _unlink(self, uint64_t name) noexcept nogil
     cdef int _store(self, const Base *base) noexcept nogil
     cdef int _load(self, uint64_t number, Base *base) noexcept nogil
     cdef Base *_new(self, const tsf_request *request, const char *cwd, const char *env,

@@ -9,6 +9,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memchr, memcmp, memcpy, memset, strcmp, strlen, strncmp
 
 from tsfast._idmap cimport idmap_del, idmap_free, idmap_get, idmap_put, not_there
+from tsfast._journal cimport DEFER_CONTEXT, TSF_JOURNAL_CONTEXT
 from tsfast._layout cimport TSF_CTX_MAGIC, tsf_check32, tsf_ctx, tsf_hash64, tsf_request
 from tsfast._sys cimport (
     EEXIST, EIO, ENOMEM, O_CLOEXEC, O_CREAT, O_EXCL, O_NOFOLLOW, O_RDONLY, O_WRONLY, close, errno, fstat, openat,
@@ -133,6 +134,10 @@ cdef long difference(Base *base, const char *env, uint32_t count, char *diff) no
             diff[length + name] = 0
             length += name + 1
     return <long> length
+
+
+cdef void deferred(void *owner, int kind, uint64_t number) noexcept nogil:
+    (<Contexts> owner)._unlink(number)
 
 
 @cython.final
@@ -327,6 +332,8 @@ cdef class Contexts:
                 set_errno(ENOMEM)
             base_free(&fresh)
             return NULL
+        if self.journal is not None:           # also if the file was there: its unlinking may be due
+            self.journal.add(TSF_JOURNAL_CONTEXT, fresh.name, 0, fresh.data, fresh.size)
         place = &self.cache[0]
         for i in range(CONTEXTS_CACHED):
             if self.cache[i].used < place.used:
@@ -336,7 +343,6 @@ cdef class Contexts:
         return place
 
     cdef void release(self, uint64_t name) noexcept nogil:
-        cdef char file_name[NAME_ROOM]
         cdef uint64_t count = idmap_get(&self.refs, name)
         cdef int i
         if count == not_there():
@@ -345,11 +351,24 @@ cdef class Contexts:
             idmap_put(&self.refs, name, count - 1)
             return
         idmap_del(&self.refs, name)
-        snprintf(file_name, NAME_ROOM, b"%016llx", <unsigned long long> name)
-        unlinkat(self.dir_fd, file_name, 0)
+        if self.journal is not None:
+            self.journal.defer(DEFER_CONTEXT, name)
+        else:
+            self._unlink(name)
         for i in range(CONTEXTS_CACHED):
             if self.cache[i].used and self.cache[i].name == name:
                 base_free(&self.cache[i])
+
+    cdef void use(self, Journal journal) noexcept:
+        self.journal = journal
+        journal.register(DEFER_CONTEXT, deferred, <void *> self)
+
+    cdef void _unlink(self, uint64_t name) noexcept nogil:
+        cdef char file_name[NAME_ROOM]
+        if idmap_get(&self.refs, name) != not_there():
+            return                             # a job of now has it again
+        snprintf(file_name, NAME_ROOM, b"%016llx", <unsigned long long> name)
+        unlinkat(self.dir_fd, file_name, 0)
 
     cdef int recovered(self, uint64_t name) noexcept nogil:
         cdef uint64_t count = idmap_get(&self.refs, name)

@@ -3,6 +3,7 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from tsfast._commands cimport Commands
 from tsfast._conns cimport Conns
+from tsfast._journal cimport Journal
 from tsfast._loop cimport Loop, Source
 from tsfast._spool cimport Spool
 
@@ -11,6 +12,9 @@ cdef class Server:
     cdef Conns conns
     cdef Spool spool
     cdef Commands commands
+    cdef Journal journal              # None but with TS_DURABLE
+    cdef bint had_journal             # this queue's last server had one
+    cdef readonly object damaged      # places of its journal, if it had to be replayed; else None
     cdef Source signals               # SIGCHLD, SIGTERM
     cdef Source watch                 # inotify on the socket's name
     cdef int watched, watched_directory, rebind_timer
@@ -25,6 +29,8 @@ cdef class Server:
     cdef int _bind(self) noexcept nogil
 
     # private
+    cdef bint _may_answer(self) noexcept nogil
+    cdef _journal_begins(self)
     cdef bint _name_is_ours(self) noexcept nogil
     cdef void _check_name(self) noexcept nogil
     cdef void _unbind(self) noexcept nogil

@@ -10,8 +10,11 @@ from libc.string cimport strerror
 from tsfast._commands cimport Commands
 from tsfast._conns cimport Conns
 from tsfast._contexts cimport Contexts
+from tsfast._journal cimport Journal
+from tsfast._journal import discard, has_journal, replay
 from tsfast._limits cimport LISTEN_BACKLOG, REBIND_RETRY_MS
 from tsfast._loop cimport Loop, Source
+from tsfast._outbox cimport Outbox
 from tsfast._recovery cimport Recovery
 from tsfast._runners cimport Runners
 from tsfast._spool cimport Spool
@@ -22,6 +25,7 @@ from tsfast._sys cimport (
     open_, prctl, read, sigaddset, sigemptyset, signalfd, signalfd_siginfo, sigprocmask, sigset_t, ssize_t, stat_t,
     statfs_t, tsf_answers, tsf_listen, unlinkat,
 )
+from tsfast._layout cimport tsf_header
 from tsfast._table cimport Table
 from tsfast._table import TableError as TableError  # no-cython-lint
 
@@ -39,14 +43,19 @@ def answers(int directory, bytes name not None) -> bool:
     return tsf_answers(directory, name)
 
 
-def drop_queue(int state_dir):
+def drop_queue(int state_dir, str boot_id not None):
     """-K where no server is there: forget all jobs of the table in `state_dir` (taken over). The caller holds the
-    lock. Raises OSError, TableError."""
+    lock. Raises OSError, ValueError, TableError."""
+    cdef bint journaled = has_journal(state_dir)
+    if journaled:
+        replay(state_dir, boot_id)
     cdef Contexts contexts = Contexts(state_dir)
     cdef Table table = Table(state_dir, True)
     if table.drop_all() < 0:
         raise OSError(errno, strerror(errno).decode(), "header")
     contexts.sweep(True)
+    if journaled:
+        discard(table.dir_fd)
 
 
 cdef void signal_came(void *owner, Source *source, uint32_t events) noexcept nogil:
@@ -72,12 +81,13 @@ cdef void rebind_due(void *owner) noexcept nogil:
 cdef class Server:
     def __init__(self, *, int state_dir, str socket_path not None, str runner not None, str boot_id not None,
                  bytes version not None, uint64_t max_unfinished, uint32_t gpus, uint32_t gpu_timeout,
-                 uint32_t cancel_grace, bytes fault not None):
+                 uint32_t cancel_grace, object durable, bytes fault not None):
         """Open everything of a queue; the caller holds the lock of its state directory.
 
         state_dir: descriptor of the state directory, taken over. socket_path: absolute. runner: path of the runner
         program. max_unfinished: TS_MAXCONN, 0 for no limit. gpus: how many the machine seems to have, until NVML tells.
-        gpu_timeout, cancel_grace: TS_GPU_TIMEOUT and TS_CANCEL_GRACE, in seconds.
+        gpu_timeout, cancel_grace: TS_GPU_TIMEOUT and TS_CANCEL_GRACE, in seconds. durable: TS_DURABLE, None for what the
+        queue had last.
         Raises OSError, ValueError, TableError."""
         cdef sigset_t mask
         self.signals.fd = self.watch.fd = self.socket_dir = -1
@@ -97,8 +107,14 @@ cdef class Server:
         prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self.loop = Loop()
         self.conns = Conns(self.loop)
+        self.had_journal = has_journal(state_dir)
+        if self.had_journal:
+            self.damaged = replay(state_dir, boot_id)
+        if durable or (durable is None and self.had_journal):
+            self.journal = Journal(self.loop, state_dir, boot_id)
         contexts = Contexts(state_dir)
         runners = Runners(self.loop, state_dir, runner, boot_id, fault)
+        runners.outdated = self.damaged is not None
         table = Table(state_dir, True)
         if gpus and (<Table> table).header.gpu_devices == 0:
             (<Table> table).header.gpu_devices = gpus
@@ -124,9 +140,25 @@ cdef class Server:
 
     def recover(self, slots: int, max_finished: int) -> list[int]:
         """Take up the queue where it was left; see Recovery.run."""
+        # After a loss of power the old journal counts until all that was made of it is on the disk; else the table is
+        # as the last server left it, and what is changed from here on is journaled.
+        if self.damaged is None:
+            self._journal_begins()
         damaged = Recovery(self.spool).run(slots, max_finished)
+        if self.damaged is not None:
+            self._journal_begins()
         self.commands.cancel.resume()
         return damaged
+
+    cdef _journal_begins(self):
+        if self.journal is not None:
+            self.journal.begin(<const char *> &self.spool.table.header, sizeof(tsf_header))
+            self.spool.table.use(self.journal)
+            self.spool.contexts.use(self.journal)
+            self.spool.runners.outbox = Outbox(self.journal)
+            self.conns.journal = self.journal
+        elif self.had_journal:
+            discard(self.spool.table.dir_fd)
 
     @property
     def truncated(self) -> int:
@@ -139,24 +171,41 @@ cdef class Server:
             raise OSError(errno, strerror(errno).decode(), os.fsdecode(self.path))
 
     def run(self):
-        """Serve until -K (returns True: the queue was dropped) or SIGTERM (False: it is kept)."""
+        """Serve until -K (returns True: the queue was dropped) or SIGTERM (False: it is kept). Raises OSError if what
+        was to be answered could not be synced: then nothing was answered, and the calls are made again."""
         cdef bint dropped
         with nogil:
             while not self.terminated and self.commands.last_caller == NULL:
                 self.commands.admit_parked()
                 self.spool.dispatch()          # before the answers: who has a job's id may ask for its pid, or kill it
+                if self.journal is not None and not self._may_answer():
+                    break
                 self.conns.flush()
                 self.spool.tidy()
+                if self.journal is not None:
+                    self.journal.push()
                 if self.loop.turn(False) < 0:
                     break
             dropped = self.commands.last_caller != NULL
             if not dropped:
                 self.commands.answer_all(b"the server was ended; its queue is kept")
             self._unbind()
-            self.conns.flush()
+            if self.journal is None or self.journal.settle() == 0:
+                self.conns.flush()
+        if self.journal is not None and self.journal.failed:
+            raise OSError(self.journal.failed, strerror(self.journal.failed).decode(), "journal")
         if dropped:
             self.spool.contexts.sweep(True)
+            if self.journal is not None:
+                discard(self.spool.table.dir_fd)
         return dropped
+
+    cdef bint _may_answer(self) noexcept nogil:
+        """False: the journal has failed. Sends what waited for it."""
+        if self.journal.failed:
+            return False
+        self.spool.runners.send_held()
+        return True
 
     # ---- the socket's name -------------------------------------------------------------------------------------
     cdef int _bind(self) noexcept nogil:

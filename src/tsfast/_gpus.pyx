@@ -246,7 +246,7 @@ cdef class Gpus:
         for slot in range(self.n_devices):
             if self.devices[slot].seen == self.round or self.devices[slot].without:
                 continue
-            self.changed += set_index(self, slot, TSF_GPU_NONE)
+            set_index(self, slot, TSF_GPU_NONE)
             self.changed += mask_put(self.present, slot, False)
         self.round += 1
 

@@ -14,7 +14,8 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memset, strchr, strlen, strncmp
 
 from tsfast._layout cimport (
-    TSF_GPU_WHOLE, TSF_GPUS, TSF_JOB_APPEND, TSF_JOB_FOREGROUND, TSF_JOB_GZIP, TSF_JOB_LOG, TSF_JOB_MAIL, TSF_JOB_NO_OUTPUT,
+    TSF_GPU_WHOLE, TSF_GPUS, TSF_JOB_APPEND, TSF_JOB_FOREGROUND, TSF_JOB_GZIP, TSF_JOB_LOG, TSF_JOB_MAIL,
+    TSF_JOB_NO_OUTPUT,
     TSF_JOB_SPLIT_STDERR, TSF_JOB_TRUNCATE, TSF_JOB_VOLATILE,
 )
 from tsfast._limits cimport ENV_TEXT_MAX
@@ -336,13 +337,14 @@ cdef bint same(const char *a, const char *b) noexcept nogil:
 cdef int read_gpu_count(Command *command, const Option *option, const char *value) noexcept nogil:
     """Whole GPUs, or thousandths of one."""
     cdef uint64_t number = 0
-    cdef size_t size = strlen(value), i = 1 if value[0] == c"0" else 0
+    cdef size_t size = strlen(value), i = 1 if value[0] == c"0" else 0, _digit
     if read_number(value, size, TSF_GPUS, &number):
         command.gpus = <uint32_t> number
         command.gpu_share = TSF_GPU_WHOLE
         return 0
-    if value[i] == c"." and 1 <= size - i - 1 <= 3 and read_number(value + i + 1, size - i - 1, 999, &number) and number:
-        for i in range(size - i - 1, <size_t> 3):
+    if (value[i] == c"." and 1 <= size - i - 1 <= 3
+            and read_number(value + i + 1, size - i - 1, 999, &number) and number):
+        for _digit in range(size - i - 1, <size_t> 3):
             number *= 10
         command.gpus = 1
         command.gpu_share = <uint32_t> number

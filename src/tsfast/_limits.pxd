@@ -17,6 +17,7 @@ cdef enum:
     PROGRESS_MS = 500              # between two progress lines of -w
     CANCEL_POLL_MS = 500           # how often cancelled jobs that still run are looked at
     SPAWN_RETRY_MS = 200           # after the system refused a process
+    JOURNAL_IDLE_MS = 1000         # what nobody waits for is synced by then
     RECORD_RETRY_MS = 1000         # after the disk refused an outcome
     ACCEPT_RETRY_MS = 200          # after the system refused a caller's descriptor and no caller leaves one
     REBIND_RETRY_MS = 1000         # after the socket's name could not be restored

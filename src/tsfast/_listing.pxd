@@ -6,7 +6,8 @@ from tsfast._quote cimport Text
 from tsfast._table cimport Table
 from tsfast._text cimport Look
 
-cdef void list_head(Text *text, const Look *look, uint64_t running, uint32_t slots) noexcept nogil
+# used: slots in use.
+cdef void list_head(Text *text, const Look *look, uint64_t used, uint32_t slots) noexcept nogil
 # The rows of these jobs, `first` if none were written before. 0, or -1 when the text has become larger than `limit`
 # (0: no limit). A job whose record is damaged has a row that says so. allocating: NULL, or for each of the jobs whether
 # it is to be shown as such, which the table does not know.

@@ -10,7 +10,9 @@ from libc.string cimport strlen
 from tsfast._contexts cimport Contexts
 from tsfast._grammar cimport FORMAT_DEFAULT, FORMAT_JSON, FORMAT_TAB
 from tsfast._layout cimport (
-    TSF_ALLOCATING, TSF_FINISHED, TSF_JOB_MAIL, TSF_JOB_NO_OUTPUT, TSF_JOB_SPLIT_STDERR, TSF_NONE, TSF_QUEUED, TSF_SEGMENT_BITS,
+    TSF_ALLOCATING, TSF_FINISHED, TSF_JOB_APPEND, TSF_JOB_GZIP, TSF_JOB_LOG, TSF_JOB_MAIL, TSF_JOB_NO_OUTPUT, TSF_JOB_SPLIT_STDERR, TSF_JOB_TRUNCATE,
+    TSF_NONE, TSF_QUEUED,
+    TSF_SEGMENT_BITS,
     TSF_SKIPPED, tsf_cold, tsf_hot, tsf_hot_check, TSF_CANCELLED,
 )
 from tsfast._quote cimport Text, text_add, text_char, text_free, text_str, text_u64
@@ -40,9 +42,9 @@ cdef int by_place(const void *a, const void *b) noexcept nogil:
     return -1 if one.id < two.id else 1
 
 
-cdef void list_head(Text *text, const Look *look, uint64_t running, uint32_t slots) noexcept nogil:
+cdef void list_head(Text *text, const Look *look, uint64_t used, uint32_t slots) noexcept nogil:
     if look.format == FORMAT_DEFAULT:
-        list_header(text, look, running, slots)
+        list_header(text, look, used, slots)
     elif look.format == FORMAT_JSON:
         text_char(text, c'[')
 
@@ -91,7 +93,6 @@ cdef class _Places:
     """The jobs of a table in the order of a list."""
     cdef Place *places
     cdef size_t n, room
-    cdef uint64_t running
 
     def __dealloc__(self):
         free(self.places)
@@ -130,8 +131,20 @@ cdef class _Places:
         place.id = id
         place.order = hot.order
         place.part = 2 if hot.state >= TSF_FINISHED else hot.state == TSF_QUEUED
-        self.running += place.part == 0
         self.n += 1
+
+
+cdef uint64_t slots_in_use(Table table, const Place *places, size_t n) noexcept nogil:
+    """Of the running ones, which come first."""
+    cdef tsf_cold cold
+    cdef uint64_t used = 0
+    cdef size_t i
+    for i in range(n):
+        if places[i].part != 0:
+            break
+        if table.read_cold(places[i].id, &cold) == 0:
+            used += cold.slots
+    return used
 
 
 cdef bint any_gpus(Table table, const Place *places, size_t n) noexcept nogil:
@@ -165,7 +178,7 @@ def write_list(int dir_fd, int format, uint32_t columns, bint colour, write):
     look.now_ns = tsf_now_ns(CLOCK_REALTIME)
     look.gpus = table.header.gpu_devices > 0 or any_gpus(table, places.places, places.n)
     try:
-        list_head(&text, &look, places.running, table.header.slots)
+        list_head(&text, &look, slots_in_use(table, places.places, places.n), table.header.slots)
         while True:
             n = min(<size_t> ROWS_AT_ONCE, places.n - at)
             for i in range(n):
@@ -205,6 +218,10 @@ cdef dict _as_dict(const Row *row, const char *base_cwd):
         "no_output": bool(cold.flags & TSF_JOB_NO_OUTPUT),
         "split_stderr": bool(cold.flags & TSF_JOB_SPLIT_STDERR),
         "mail": bool(cold.flags & TSF_JOB_MAIL),
+        "gzip": bool(cold.flags & TSF_JOB_GZIP),
+        "log": bool(cold.flags & TSF_JOB_LOG),
+        "append": bool(cold.flags & TSF_JOB_APPEND),
+        "truncate": bool(cold.flags & TSF_JOB_TRUNCATE),
     }
 
 

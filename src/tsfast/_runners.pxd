@@ -8,23 +8,9 @@ from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from tsfast._layout cimport TSF_RUNS, tsf_assign, tsf_cold, tsf_run
 from tsfast._loop cimport Loop, Source
+from tsfast._outbox cimport Outbox
+from tsfast._outcome cimport Outcome
 from tsfast._sys cimport pid_t, rusage
-
-# How a job ended, from whichever source is known.
-cdef struct Outcome:
-    bint lost             # nobody could reap it: status is not known
-    int32_t status        # as from wait(2)
-    int32_t pid
-    uint16_t cause
-    uint16_t stage
-    uint64_t start_ns
-    uint64_t duration_ns
-    uint32_t utime_ms
-    uint32_t stime_ms
-    uint32_t maxrss_kb
-    uint32_t notes
-    char suffix[8]
-    bint left             # processes of the job may still be there
 
 # What goes to the runner beside the record; descriptors are lent for the call.
 cdef struct Handover:
@@ -86,6 +72,8 @@ cdef class Runners:
     cdef bytes fault
     cdef const char *fault_name
     cdef bint same_boot
+    cdef bint outdated            # power was lost: entries may be those of long before, and say nothing of a job
+    cdef Outbox outbox            # None but with TS_DURABLE
     cdef void *owner
     cdef StartedHandler on_started
     cdef EndedHandler on_ended
@@ -109,6 +97,8 @@ cdef class Runners:
     cdef void release(self, uint32_t entry) noexcept nogil     # the outcome is recorded: the entry is free
     cdef void reap(self) noexcept nogil               # SIGCHLD: take the status of every dead child
     cdef void drop_jobs(self) noexcept nogil          # -K: revoke what no runner has taken yet, let the rest run on
+
+    cdef void send_held(self) noexcept nogil          # what assign() has left in the outbox, as far as it may go out
 
     # private
     cdef void _link(self, Runner *runner, uint8_t kind) noexcept nogil

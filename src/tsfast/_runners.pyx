@@ -10,70 +10,25 @@ from libc.string cimport memcpy, memset, strerror
 
 from tsfast._layout cimport (
     TSF_COMMAND_CANCEL, TSF_NOTE_CANCEL, TSF_REPORT_ENDED, TSF_REPORT_STARTED, TSF_RUN_ASSIGNED, TSF_RUN_CLAIMED,
-    TSF_RUN_EXECING, TSF_RUN_EXITED,
-    TSF_RUN_FREE, TSF_RUN_REVOKED, TSF_RUN_SIGNAL, TSF_RUNS, TSF_RUNS_BYTES, TSF_RUNS_MAGIC, TSF_RUNS_VERSION,
-    TSF_STAGE_EXEC,
-    TSF_LEASES_A_PACKET, tsf_assign, tsf_cold, tsf_leases, tsf_fault, tsf_report, tsf_run, tsf_run_cas, tsf_run_check, tsf_run_gen, tsf_run_load,
-    tsf_run_state, tsf_run_word, tsf_runs_header,
+    TSF_LEASES_A_PACKET, TSF_RUN_EXECING, TSF_RUN_EXITED, TSF_RUN_FREE, TSF_RUN_REVOKED, TSF_RUN_SIGNAL, TSF_RUNS,
+    TSF_RUNS_BYTES, TSF_RUNS_MAGIC, TSF_RUNS_VERSION, tsf_assign, tsf_cold, tsf_fault, tsf_leases, tsf_report, tsf_run,
+    tsf_run_cas, tsf_run_gen, tsf_run_load, tsf_run_state, tsf_run_word, tsf_runs_header,
 )
 from tsfast._limits cimport ADOPTED_POLL_MS, RECORD_RETRY_MS
 from tsfast._loop cimport Loop, Source
+from tsfast._outbox cimport Packet, packet_free
+from tsfast._outcome cimport from_nothing, from_result, from_wait
 from tsfast._sys cimport (
-    AF_UNIX, CLOCK_REALTIME, EAGAIN, EINTR, EPOLLIN, F_DUPFD_CLOEXEC, MAP_FAILED, MAP_SHARED,
+    AF_UNIX, EAGAIN, EINTR, EPOLLIN, F_DUPFD_CLOEXEC, MAP_FAILED, MAP_SHARED,
     MSG_DONTWAIT, O_CLOEXEC, O_CREAT, O_NOFOLLOW, O_PATH, O_RDWR, PROT_READ, PROT_WRITE, SOCK_CLOEXEC, SOCK_SEQPACKET,
     SIGCONT, WNOHANG, close, errno, fallocate, fcntl, kill, mmap, munmap, open_, openat, pid_t, recv, rusage,
-    socketpair, ssize_t, tsf_lock_holder, tsf_now_ns, tsf_pidfd_open, tsf_pidfd_signal, tsf_send_fds, tsf_spawn_runner,
+    socketpair, ssize_t, tsf_lock_holder, tsf_pidfd_open, tsf_pidfd_signal, tsf_send_fds, tsf_spawn_runner,
     tsf_process_lives, wait4,
     set_errno,
 )
 
 cdef enum:
     FD_FLOOR = 10      # descriptors handed to runners lie above those that a runner is born with
-
-
-cdef void from_entry(Outcome *outcome, const tsf_run *run) noexcept nogil:
-    memset(outcome, 0, sizeof(Outcome))
-    outcome.pid = run.pid
-    outcome.left = True
-    outcome.start_ns = run.start_ns
-    outcome.notes = run.notes
-    memcpy(outcome.suffix, run.suffix, sizeof(outcome.suffix))
-    outcome.suffix[7] = 0
-
-
-cdef void from_result(Outcome *outcome, const tsf_run *run) noexcept nogil:
-    from_entry(outcome, run)
-    if tsf_run_check(run) != run.check:
-        outcome.lost = True
-        return
-    outcome.status = run.status
-    outcome.cause = run.cause
-    outcome.stage = run.stage
-    outcome.duration_ns = run.duration_ns
-    outcome.utime_ms = run.utime_ms
-    outcome.stime_ms = run.stime_ms
-    outcome.maxrss_kb = run.maxrss_kb
-
-
-cdef void from_wait(Outcome *outcome, const tsf_run *run, int status, const rusage *usage) noexcept nogil:
-    """The server itself reaped the job: the end is now, by the wall clock."""
-    cdef uint64_t now = tsf_now_ns(CLOCK_REALTIME)
-    from_entry(outcome, run)
-    outcome.status = status
-    if run.spawn_errno:
-        outcome.stage = TSF_STAGE_EXEC
-        outcome.cause = <uint16_t> run.spawn_errno
-    outcome.duration_ns = now - run.start_ns if now > run.start_ns else 0
-    outcome.utime_ms = <uint32_t> (usage.ru_utime.tv_sec * 1000 + usage.ru_utime.tv_usec // 1000)
-    outcome.stime_ms = <uint32_t> (usage.ru_stime.tv_sec * 1000 + usage.ru_stime.tv_usec // 1000)
-    outcome.maxrss_kb = <uint32_t> usage.ru_maxrss
-
-
-cdef void from_nothing(Outcome *outcome, const tsf_run *run) noexcept nogil:
-    cdef uint64_t now = tsf_now_ns(CLOCK_REALTIME)
-    from_entry(outcome, run)
-    outcome.lost = True
-    outcome.duration_ns = now - run.start_ns if run.start_ns and now > run.start_ns else 0
 
 
 # ---- handlers of the loop: owner is the Runners object ----------------------------------------------------------
@@ -332,8 +287,22 @@ cdef class Runners:
                             <int> packet.count) != <ssize_t> sizeof(packet):
                 return False
             at += packet.count
+        # The leases alone start nothing.
+        if self.outbox is not None:
+            return self.outbox.add(runner.entry, message, handover.fds, handover.n_fds) == 0
         return tsf_send_fds(runner.socket.fd, message, sizeof(tsf_assign), handover.fds,
                             handover.n_fds) == <ssize_t> sizeof(tsf_assign)
+
+    cdef void send_held(self) noexcept nogil:
+        cdef Packet *packet = self.outbox.take()
+        cdef Runner *runner
+        while packet != NULL:
+            runner = self.table[packet.entry]
+            # One that has left since is settled when its death is certain.
+            if runner != NULL and runner.has_job and runner.gen == packet.message.gen and runner.socket.fd >= 0:
+                tsf_send_fds(runner.socket.fd, &packet.message, sizeof(tsf_assign), packet.fds, packet.n_fds)
+            packet_free(packet)
+            packet = self.outbox.take()
 
     # ---- events ------------------------------------------------------------------------------------------------
     cdef void _receive(self, uint32_t entry) noexcept nogil:
@@ -650,6 +619,10 @@ cdef class Runners:
         run = &self.runs[entry]
         while True:
             pid = self._alive(entry, &word)
+            if self.outdated and word != tsf_run_word(gen, TSF_RUN_EXITED):
+                memset(outcome, 0, sizeof(Outcome))
+                outcome.lost = True
+                return VERDICT_ENDED
             if <uint32_t> tsf_run_gen(word) != gen:
                 return VERDICT_QUEUED             # the server died before it filled the entry
             if tsf_run_state(word) == TSF_RUN_REVOKED or tsf_run_state(word) == TSF_RUN_FREE:
@@ -695,3 +668,4 @@ cdef class Runners:
                 if tsf_run_cas(run, word, tsf_run_word(tsf_run_gen(word), TSF_RUN_FREE)):
                     break
         self.same_boot = True
+        self.outdated = False

@@ -59,6 +59,7 @@ cdef class Spool:
     cdef Runners runners
     cdef Hooks hooks
     cdef Grants grants
+    cdef uint64_t calls_waiting       # for room in the queue; for the owner's use
     cdef uint64_t gpu_jobs            # known ones that need GPUs, ended ones too
     cdef uint64_t bad_id
     cdef uint64_t next_end            # place of the next job in the order of ending

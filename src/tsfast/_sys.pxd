@@ -73,6 +73,8 @@ cdef extern from "native/sysaux.h" nogil:
     int accept4(int sock, void *address, void *size, int flags)
     ssize_t send(int sock, const void *data, size_t size, int flags)
     ssize_t recv(int sock, void *data, size_t size, int flags)
+    int eventfd(unsigned int value, int flags)
+    int EFD_CLOEXEC, EFD_NONBLOCK
     int inotify_init1(int flags)
     int inotify_add_watch(int fd, const char *path, uint32_t mask)
     int inotify_rm_watch(int fd, int watch)

@@ -6,6 +6,7 @@ with writable=False and see the same records.
 """
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+from tsfast._journal cimport Journal
 from tsfast._layout cimport tsf_cold, tsf_grant, tsf_header, tsf_hot
 from tsfast._row cimport Row
 
@@ -15,6 +16,7 @@ cdef enum:
     BLOB_AHEAD = 65536
 
 cdef struct Segment:
+    uint64_t number
     int fd
     int blob_fd
     uint64_t blob_size        # where the next blob goes, a multiple of 8
@@ -42,6 +44,7 @@ cdef class Table:
     cdef char *blob                   # owned; of the last read_row, with its grant behind it
     cdef size_t blob_room
     cdef Ahead *ahead                 # owned; NULL until a list is read
+    cdef Journal journal              # None but with TS_DURABLE
 
     # All functions: 0, or -1 with errno (EIO: the record's checksum does not fit; ENOENT: a hole).
     # Make the jobs first .. first+n-1 stand in the table, not yet committed. cold[i].blob_off counts from the start of
@@ -67,12 +70,17 @@ cdef class Table:
     cdef int forget(self, uint64_t id) noexcept nogil
     cdef int drop_all(self) noexcept nogil                        # -K: nothing of the ids so far is left
     cdef int save_settings(self) noexcept nogil
+    cdef void use(self, Journal journal) noexcept                 # what is written from here on is journaled
     cdef int refresh(self) noexcept nogil                         # readers: the header as it is now
     cdef Segment *segment(self, uint64_t number) noexcept nogil
     cdef bint has_segment(self, uint64_t number) noexcept nogil   # False: nothing of its ids is left
 
     # private
     cdef _create(self)
+    cdef int _write_header(self, const void *start, const void *end) noexcept nogil
+    cdef int _write_segment(self, const Segment *segment, const void *data, size_t size,
+                            uint64_t offset) noexcept nogil
+    cdef void _deferred(self, int kind, uint64_t number) noexcept nogil
     cdef void _close(self, uint64_t index) noexcept nogil
     cdef int _open(self, uint64_t number, Segment *segment) noexcept nogil
     cdef void _unlink(self, uint64_t number) noexcept nogil

@@ -8,6 +8,9 @@ from libc.stddef cimport size_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memset, strerror
 
+from tsfast._journal cimport (
+    DEFER_PUNCH, DEFER_UNLINK, DEFER_WIPE, TSF_JOURNAL_BLOB, TSF_JOURNAL_DROP, TSF_JOURNAL_HEADER, TSF_JOURNAL_SEGMENT,
+)
 from tsfast._layout cimport (
     TSF_COLD_BYTES, TSF_FORGOTTEN, TSF_HOT_BYTES, TSF_SEGMENT_BITS, TSF_SEGMENT_JOBS, TSF_TABLE_FORMAT,
     TSF_GPUS, TSF_STARTING, TSF_TABLE_MAGIC, tsf_check32, tsf_cold, tsf_cold_check, tsf_grant, tsf_grant_check,
@@ -83,6 +86,10 @@ cdef bint is_sized(const tsf_cold *cold) noexcept nogil:
     return cold.blob_len <= BLOB_MAX and cold.gpus <= <uint32_t> TSF_GPUS and cold.blob_len == (
         8 * (<uint64_t> cold.n_after + cold.n_after_ok) + cold.argv_len + cold.label_len + cold.gpu_exact_len
         + cold.prefix_len + cold.cwd_len + cold.diff_len + cold.env_text_len)
+
+
+cdef void deferred(void *owner, int kind, uint64_t number) noexcept nogil:
+    (<Table> owner)._deferred(kind, number)
 
 
 @cython.final
@@ -166,16 +173,23 @@ cdef class Table:
         return read_all(self.header_fd, &self.header, sizeof(tsf_header), 0)
 
     cdef int save_settings(self) noexcept nogil:
-        cdef const char *start = <const char *> &self.header.slots
         self.header.check = settings_check(&self.header)
-        return write_all(self.header_fd, start, <size_t> (<const char *> (&self.header + 1) - start),
-                         <uint64_t> (start - <const char *> &self.header))
+        return self._write_header(&self.header.slots, &self.header + 1)
+
+    cdef int _write_header(self, const void *start, const void *end) noexcept nogil:
+        """What lies between two places in self.header."""
+        cdef uint64_t offset = <uint64_t> (<const char *> start - <const char *> &self.header)
+        cdef size_t size = <size_t> (<const char *> end - <const char *> start)
+        if write_all(self.header_fd, start, size, offset) < 0:
+            return -1
+        if self.journal is not None:
+            self.journal.add(TSF_JOURNAL_HEADER, 0, offset, start, size)
+        return 0
 
     cdef int commit(self, uint64_t next_id) noexcept nogil:
         cdef uint64_t before = self.header.committed
         self.header.committed = next_id
-        if write_all(self.header_fd, &self.header.committed, sizeof(uint64_t),
-                     <uint64_t> (<char *> &self.header.committed - <char *> &self.header)) < 0:
+        if self._write_header(&self.header.committed, &self.header.committed + 1) < 0:
             self.header.committed = before
             return -1
         return 0
@@ -213,6 +227,7 @@ cdef class Table:
         cdef char name[32]
         cdef stat_t st
         cdef int flags = (O_RDWR | O_CREAT if self.writable else O_RDONLY) | O_CLOEXEC | O_NOFOLLOW
+        segment.number = number
         segment.blob_fd = -1
         snprintf(name, sizeof(name), b"seg.%08llx", <unsigned long long> number)
         segment.fd = openat(self.dir_fd, name, flags, 0o600)
@@ -246,6 +261,14 @@ cdef class Table:
         unlinkat(self.dir_fd, name, 0)
 
     # ---- records -----------------------------------------------------------------------------------------------
+    cdef int _write_segment(self, const Segment *segment, const void *data, size_t size,
+                            uint64_t offset) noexcept nogil:
+        if write_all(segment.fd, data, size, offset) < 0:
+            return -1
+        if self.journal is not None:
+            self.journal.add(TSF_JOURNAL_SEGMENT, segment.number, offset, data, size)
+        return 0
+
     cdef int put(self, uint64_t first, uint32_t n, tsf_hot *hot, tsf_cold *cold, const char *blobs,
                  size_t size) noexcept nogil:
         cdef Segment *segment = self.segment(first >> TSF_SEGMENT_BITS)
@@ -258,9 +281,12 @@ cdef class Table:
             cold[i].blob_off += segment.blob_size
             cold[i].check = tsf_cold_check(&cold[i], first + i)
             hot[i].check = tsf_hot_check(&hot[i], first + i)
-        if (write_all(segment.blob_fd, blobs, size, segment.blob_size) < 0
-                or write_all(segment.fd, cold, n * sizeof(tsf_cold), TSF_HOT_BYTES + at * sizeof(tsf_cold)) < 0
-                or write_all(segment.fd, hot, n * sizeof(tsf_hot), at * sizeof(tsf_hot)) < 0):
+        if write_all(segment.blob_fd, blobs, size, segment.blob_size) < 0:
+            return -1
+        if self.journal is not None:
+            self.journal.add(TSF_JOURNAL_BLOB, segment.number, segment.blob_size, blobs, size)
+        if (self._write_segment(segment, cold, n * sizeof(tsf_cold), TSF_HOT_BYTES + at * sizeof(tsf_cold)) < 0
+                or self._write_segment(segment, hot, n * sizeof(tsf_hot), at * sizeof(tsf_hot)) < 0):
             return -1
         segment.blob_size += (size + 7) & ~(<uint64_t> 7)
         for i in range(n):
@@ -283,7 +309,7 @@ cdef class Table:
         if segment == NULL:
             return -1
         hot.check = tsf_hot_check(hot, id)
-        return write_all(segment.fd, hot, sizeof(tsf_hot), (id & (TSF_SEGMENT_JOBS - 1)) * sizeof(tsf_hot))
+        return self._write_segment(segment, hot, sizeof(tsf_hot), (id & (TSF_SEGMENT_JOBS - 1)) * sizeof(tsf_hot))
 
     cdef int read_hot(self, uint64_t id, tsf_hot *hot) noexcept nogil:
         cdef Segment *segment = self.segment(id >> TSF_SEGMENT_BITS)
@@ -345,7 +371,11 @@ cdef class Table:
         cdef Segment *segment = self.segment(id >> TSF_SEGMENT_BITS)
         if segment == NULL:
             return -1
-        return write_all(segment.blob_fd, grant, size, tsf_grant_offset(cold))
+        if write_all(segment.blob_fd, grant, size, tsf_grant_offset(cold)) < 0:
+            return -1
+        if self.journal is not None:
+            self.journal.add(TSF_JOURNAL_BLOB, segment.number, tsf_grant_offset(cold), grant, size)
+        return 0
 
     cdef const tsf_grant *_read_grant(self, uint64_t id, const tsf_hot *hot, const tsf_cold *cold) noexcept nogil:
         """Of the start that the job is in or has had; NULL: it needs no GPU or has not started."""
@@ -440,18 +470,45 @@ cdef class Table:
         cdef tsf_hot hot
         if segment == NULL:
             return -1
-        self._wipe(segment, id)
+        if self.journal is None:
+            self._wipe(segment, id)
         memset(&hot, 0, sizeof(tsf_hot))
         hot.state = TSF_FORGOTTEN
         if self.write_hot(id, &hot) < 0:
             return -1
         segment.live -= 1
         segment.group[at // GROUP] -= 1
+        if self.journal is not None:
+            self.journal.defer(DEFER_WIPE, id)
         if segment.group[at // GROUP] == 0 and (id | (GROUP - 1)) < self.header.committed:
-            self._punch(segment, id & ~(<uint64_t> (GROUP - 1)))
+            if self.journal is not None:
+                self.journal.defer(DEFER_PUNCH, id & ~(<uint64_t> (GROUP - 1)))
+            else:
+                self._punch(segment, id & ~(<uint64_t> (GROUP - 1)))
         if segment.live == 0 and ((number + 1) << TSF_SEGMENT_BITS) <= self.header.committed:
-            self._unlink(number)
+            if self.journal is not None:
+                self.journal.add(TSF_JOURNAL_DROP, number, 0, NULL, 0)
+                self.journal.defer(DEFER_UNLINK, number)
+            else:
+                self._unlink(number)
         return 0
+
+    cdef void use(self, Journal journal) noexcept:
+        self.journal = journal
+        for kind in (DEFER_WIPE, DEFER_PUNCH, DEFER_UNLINK):
+            journal.register(kind, deferred, <void *> self)
+
+    cdef void _deferred(self, int kind, uint64_t number) noexcept nogil:
+        """A forgotten job is that on the disk now, so what it had may go."""
+        cdef Segment *segment
+        if kind == DEFER_UNLINK:
+            self._unlink(number)
+            return
+        segment = self.segment(number >> TSF_SEGMENT_BITS)
+        if segment != NULL and kind == DEFER_WIPE:
+            self._wipe(segment, number)
+        elif segment != NULL:
+            self._punch(segment, number)
 
     cdef void _wipe(self, Segment *segment, uint64_t id) noexcept nogil:
         """Zeros over the job's difference to its base context and the text of TS_ENV: they can hold secrets."""
@@ -491,9 +548,10 @@ cdef class Table:
         cdef uint64_t number, last, before = self.header.floor
         cdef Segment *segment
         self.header.floor = self.header.committed
-        if write_all(self.header_fd, &self.header.floor, sizeof(uint64_t),
-                     <uint64_t> (<char *> &self.header.floor - <char *> &self.header)) < 0:
+        if self._write_header(&self.header.floor, &self.header.floor + 1) < 0:
             self.header.floor = before
+            return -1
+        if self.journal is not None and self.journal.settle() < 0:
             return -1
         last = self.header.committed >> TSF_SEGMENT_BITS
         for number in range(before >> TSF_SEGMENT_BITS, last):

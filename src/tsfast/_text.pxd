@@ -43,7 +43,8 @@ cdef struct Look:
     bint gpus                # with a column for them
     uint64_t now_ns          # CLOCK_REALTIME, for the time of running jobs
 
-cdef void list_header(Text *text, const Look *look, uint64_t running, uint32_t slots) noexcept nogil
+# used: slots in use.
+cdef void list_header(Text *text, const Look *look, uint64_t used, uint32_t slots) noexcept nogil
 cdef void list_row(Text *text, const Row *row, const Look *look) noexcept nogil
 cdef void tab_row(Text *text, const Row *row, const Look *look) noexcept nogil
 # One object, without what separates it from the next. cwd: of the base context, counts where the job has none.

@@ -138,13 +138,13 @@ cdef void cut_line(Text *text, size_t start, size_t columns, bint forced) noexce
         text_cut(text, start + bytes_of_columns(text.data + start, size, columns))
 
 
-cdef void list_header(Text *text, const Look *look, uint64_t running, uint32_t slots) noexcept nogil:
+cdef void list_header(Text *text, const Look *look, uint64_t used, uint32_t slots) noexcept nogil:
     cdef size_t start = text.size
     cdef char[128] line
     snprintf(line, sizeof(line), "%-4s %-10s %-20s %-8s %-6s %s%s [run=", b"ID", b"State", b"Output", b"E-Level",
              b"Time", <const char *> (b"GPUs  " if look.gpus else b""), b"Command")
     text_str(text, line)
-    text_u64(text, running)
+    text_u64(text, used)
     text_char(text, c"/")
     text_u64(text, slots)
     text_str(text, b"]")

@@ -48,7 +48,7 @@ def render(str kind not None, dict fields not None, *, int columns=0, bint colou
     """One job as `list`, `tab`, `json` or `info`; or the `header` of the list.
 
     `fields`: those of tsf_hot and tsf_cold by name, and id, argv, after, after_ok, label, prefix, cwd, env_text,
-    base_cwd (of the base context), running, granted (list of index and UUID), exact.
+    base_cwd (of the base context), used, granted (list of index and UUID), exact.
     """
     cdef Text text
     cdef Row row
@@ -99,7 +99,7 @@ def render(str kind not None, dict fields not None, *, int columns=0, bint colou
     look.now_ns = now_ns
     try:
         if kind == "header":
-            list_header(&text, &look, fields.get("running", 0), fields.get("slots", 1))
+            list_header(&text, &look, fields.get("used", 0), fields.get("slots", 1))
         elif kind == "list":
             list_row(&text, &row, &look)
         elif kind == "tab":

@@ -36,6 +36,7 @@ cdef class Waiters:
     cdef IdMap jobs                   # job -> first Conn of those that wait for it
     cdef Conn *parked_first           # requests that wait for room, oldest first
     cdef Conn *parked_last
+    cdef uint64_t n_parked
     cdef IdMap members                # job -> first Member of those that wait for it
     cdef Group *watched               # the groups with progress
 

@@ -46,6 +46,7 @@ cdef class Waiters:
         else:
             self.parked_first = conn
         self.parked_last = conn
+        self.n_parked += 1
         return 0
 
     cdef void remove(self, Conn *conn) noexcept nogil:
@@ -55,6 +56,8 @@ cdef class Waiters:
             conn.role = ROLE_NONE
         if conn.role == ROLE_NONE:
             return
+        if conn.role == ROLE_ROOM:
+            self.n_parked -= 1
         if conn.next_waiting != NULL:
             conn.next_waiting.prev_waiting = conn.prev_waiting
         elif conn.role == ROLE_ROOM:

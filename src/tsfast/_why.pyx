@@ -181,3 +181,7 @@ cdef void why(Text *text, Spool spool, const Job *job) noexcept nogil:
         info_status(text, &row)
         if hot.state == TSF_SKIPPED:
             skipped(text, spool, &row)
+    if (job.state == JOB_BLOCKED or job.state == JOB_READY) and spool.calls_waiting:
+        text_str(text, b"the queue is full (TS_MAXCONN): ")
+        a_number(text, spool.calls_waiting, b"call waits", b"calls wait")
+        text_str(text, b" for room in it\n")

@@ -68,8 +68,8 @@ def drop(socket: str) -> None:
     if not lock(directory, socket, place):
         raise BootError("a server is just starting: try again")
     try:
-        _core.drop_queue(directory)
-    except _core.TableError as error:
+        _core.drop_queue(directory, boot_id())
+    except (_core.TableError, ValueError) as error:
         raise BootError(str(error)) from None
 
 
@@ -103,6 +103,7 @@ def serve(socket: str, report: int) -> None:
             gpus=gpu_count(),
             gpu_timeout=min(number("TS_GPU_TIMEOUT", GPU_TIMEOUT_S, 1), 3600),
             cancel_grace=min(number("TS_CANCEL_GRACE", CANCEL_GRACE_S, 0), 65535),
+            durable=switch("TS_DURABLE"),
             fault=os.fsencode(os.environ.get("TSFAST_FAULT", "")),
         )
         slots = number("TS_SLOTS", SLOTS_DEFAULT, 1)
@@ -111,6 +112,10 @@ def serve(socket: str, report: int) -> None:
         detach(log)
     except (_core.TableError, ValueError) as error:
         raise BootError(f"{error} ({place})") from None
+    if server.damaged is not None:
+        note("the machine had stopped: the journal was written over the job table again")
+        if server.damaged:
+            note(f"the journal is damaged in {server.damaged} places: what it held there is missing")
     note(f"serving {socket}, pid {os.getpid()}, tsfast {__version__}")
     if server.truncated:
         note(f"{server.truncated} segment files of the job table were cut off; jobs in the missing part are gone")
@@ -118,7 +123,11 @@ def serve(socket: str, report: int) -> None:
         note(f"job {job}: its record is damaged; it is not run")
     os.write(report, b"L")
     os.close(report)
-    dropped = server.run()
+    try:
+        dropped = server.run()
+    except OSError as error:
+        note(f"ended: nothing can be promised any more: {error}")
+        os._exit(1)
     if not dropped and (path := _environ.variable(b"TS_SAVELIST")):
         save_list(path, directory)
     note("ended by -K" if dropped else "ended by SIGTERM; the queue is kept")
@@ -151,6 +160,14 @@ def number(variable: str, default: int, least: int) -> int:
     if not (text.isascii() and text.isdigit()) or not least <= int(text) <= 1000000:
         raise BootError(f"{variable} is '{text[:60]}', allowed is a number from {least} to 1000000")
     return int(text)
+
+
+def switch(variable: str) -> bool | None:
+    """0 or 1 from the environment, None if it is not set. Raises BootError."""
+    text = os.environ.get(variable, "")
+    if text not in ("", "0", "1"):
+        raise BootError(f"{variable} is '{text[:60]}', allowed is 0 or 1")
+    return text == "1" if text else None
 
 
 def close_all_but(report: int) -> None:

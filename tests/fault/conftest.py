@@ -1,3 +1,6 @@
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from fault.fault_harness import Queue
@@ -21,3 +24,12 @@ def queue(tmp_path, fault_points_work):
     queue = Queue(tmp_path)
     yield queue
     queue.close()
+
+
+@pytest.fixture(scope="session")
+def recorder(tmp_path_factory):
+    """recorder.c, to be preloaded into a server."""
+    library = tmp_path_factory.mktemp("recorder") / "recorder.so"
+    command = ["cc", "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", library]
+    subprocess.run([*command, Path(__file__).with_name("recorder.c")], check=True)
+    return library

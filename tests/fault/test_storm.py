@@ -1,59 +1,95 @@
-"""Random kills while jobs are queued, waited for, moved and removed; then the books must balance.
+"""Random kills of servers, runners and clients, alone and all at once, while jobs are queued, waited for, moved and
+removed; then the books must balance, and nothing is left behind.
 
 TSFAST_STORM_SEED repeats a storm's choices (not its timing), TSFAST_STORM_KILLS makes it longer."""
 
+import json
 import os
 import random
 import re
 import select
+import signal
+import struct
 import threading
 import time
 
+import psutil
 import pytest
 
 from fault.fault_harness import FINAL, PATIENCE, kill
 
 SEED = int(os.environ.get("TSFAST_STORM_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
-KILLS = int(os.environ.get("TSFAST_STORM_KILLS", "30"))
+KILLS = int(os.environ.get("TSFAST_STORM_KILLS", "300"))
+
+
+SLOTS = 4
+ENTRY = 128  # bytes of an entry of `runs`
 
 
 class Killer(threading.Thread):
-    """Kills the server, or a runner, until it has killed often enough."""
+    """Kills the server, a runner, a client, or all of them, until it has killed often enough."""
 
-    def __init__(self, queue, rng, runners_too):
+    def __init__(self, queue, rng, storm, *, runners_too):
         super().__init__()
-        self.queue, self.rng, self.runners_too = queue, rng, runners_too
-        self.kills = self.runner_kills = 0
-        self.end = time.monotonic() + 2 * PATIENCE
+        self.queue, self.rng, self.storm, self.runners_too = queue, rng, storm, runners_too
+        self.servers = self.runners = self.clients = 0
+        self.wanted = KILLS if runners_too else KILLS // 5
+        self.end = time.monotonic() + max(2 * PATIENCE, self.wanted)
+
+    @property
+    def kills(self):
+        return self.servers + self.runners + self.clients
 
     def run(self):
-        while self.kills < KILLS and time.monotonic() < self.end:
-            select.select([], [], [], self.rng.uniform(0.0, 0.15))
-            server, runners = self.queue.server(), list(self.queue.runners().values())
-            if self.runners_too and runners and self.rng.random() < 0.6:
-                kill(self.rng.choice(runners))
-                self.runner_kills += 1
-                self.kills += 1
-            if server and (not self.runners_too or self.rng.random() < 0.6):
-                kill(server)
-                self.kills += 1
+        while self.kills < self.wanted and time.monotonic() < self.end:
+            select.select([], [], [], self.rng.uniform(0.0, 0.12))
+            self.kill_some()
+
+    def kill_some(self):
+        server, runners, clients = self.queue.server(), list(self.queue.runners().values()), self.storm.victims()
+        everybody = self.runners_too and self.rng.random() < 0.05
+        # A place for the GPU poller among the victims: Queue.poller(), once a queue of tests has one.
+        if not everybody:
+            runners = self.rng.sample(runners, 1) if runners and self.runners_too and self.rng.random() < 0.6 else []
+            clients = self.rng.sample(clients, 1) if clients and self.rng.random() < 0.4 else []
+            server = server if not self.runners_too or self.rng.random() < 0.5 else 0
+        for pid in runners:
+            kill(pid)
+        for client in clients:
+            client.kill()
+        if server:
+            kill(server)
+        self.servers += bool(server)
+        self.runners += len(runners)
+        self.clients += len(clients)
 
 
 class Storm:
     def __init__(self, queue, rng):
         self.queue, self.rng = queue, rng
         self.ids, self.removed, self.maybe_removed, self.waiters = [], set(), set(), []
+        self.unanswered = []
+
+    def victims(self):
+        """Calls that may be killed: those that wait, and submissions of which nobody waits for the id."""
+        calls = [call for _, call in self.waiters[-6:]] + self.unanswered[-6:]
+        return [call for call in calls if call.poll() is None]
 
     def some(self):
         return self.rng.choice(self.ids[-12:])
 
     def submit(self):
         if len(self.ids) % 20 == 0:  # no faster than the jobs run
-            self.queue.until(lambda: len(unfinished(self.queue)) < 40, "a short queue")
+            self.queue.until(lambda: is_short(self.queue), "a short queue")
         options = []
         if self.ids and self.rng.random() < 0.5:
             options = [self.rng.choice(["-D", "-W"]), self.some()]
         seconds = self.rng.choice([0, 0, 0.01, 0.07])
+        if self.rng.random() < 0.15:
+            self.unanswered.append(
+                self.queue.begin("sh", "-c", f"echo $TS_JOBID >> {self.queue.journal}; : unanswered; exit 0")
+            )
+            return
         script = f"echo $TS_JOBID >> {self.queue.journal}; sleep {seconds}; exit {self.code()}"
         slots = self.rng.choice([0, 1, 1, 1, 2, 3])
         self.ids.append(int(self.queue.ts("-N", slots, *options, "sh", "-c", script)))
@@ -79,6 +115,13 @@ class Storm:
             self.queue.ts("-U", f"{self.some()}-{self.some()}", code=None)
 
 
+def is_short(queue):
+    """A long list whose server is killed in the middle of it is not repeated: it was shown in part."""
+    call = queue.begin("-M", "json")
+    out, _ = call.communicate(timeout=PATIENCE)
+    return call.returncode == 0 and sum(job["State"] not in FINAL for job in json.loads(out)) < 40
+
+
 def unfinished(queue):
     return [id for id, job in queue.jobs().items() if job["State"] not in FINAL]
 
@@ -90,9 +133,14 @@ def check(queue, storm, lost_allowed):
     started = [int(line) for line in queue.started()]
     assert len(started) == len(set(started)), f"started twice: {sorted(started)}"
     gone = set(storm.ids) - set(jobs)
+    for call in storm.unanswered:
+        queue.end(call, None)
+    unanswered = {id for id, job in jobs.items() if ": unanswered;" in job["Command"]}
+    assert len(unanswered) <= len(storm.unanswered), "a call that was repeated was queued twice"
+    assert len(unanswered) >= sum(call.returncode == 0 for call in storm.unanswered), "lost an acknowledged job"
     assert storm.removed <= gone <= storm.removed | storm.maybe_removed, "lost an acknowledged job"
     assert len(set(storm.ids)) == len(storm.ids), "an id was given twice"
-    assert set(jobs) <= set(storm.ids), "a job was queued twice"
+    assert set(jobs) <= set(storm.ids) | unanswered, "a job was queued twice"
     lost = {id for id, job in jobs.items() if job["State"] == "finished" and "lost" in queue.info(id)}
     assert len(lost) <= lost_allowed, f"lost: {lost}"
     for id, job in jobs.items():
@@ -103,8 +151,8 @@ def check(queue, storm, lost_allowed):
             assert job["E-Level"] == expected, (id, job)
             assert id in started
     for id, call in storm.waiters:
-        if "breaks off every connection" in queue.end(call, None):
-            continue  # it has seen more deaths in a row than a launcher bears
+        if "breaks off every connection" in queue.end(call, None) or call.returncode == -signal.SIGKILL:
+            continue  # it has seen more deaths in a row than a launcher bears, or its own
         if id in jobs:
             level = jobs[id]["E-Level"]
             assert call.returncode == (255 if level in (None, -1) else level), (id, call.returncode, jobs[id])
@@ -112,19 +160,52 @@ def check(queue, storm, lost_allowed):
             assert call.returncode in (0, 1, 7, 200, 255)
 
 
-@pytest.mark.parametrize("runners_too", [False, True], ids=["servers", "servers and runners"])
+def descriptors(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def processes(queue):
+    """Of jobs, hooks and calls: whatever has the queue's environment and is not its server."""
+    found = psutil.process_iter(["pid", "environ"])
+    return [p.pid for p in found if (p.info["environ"] or {}).get("TS_STATE") == str(queue.state)]
+
+
+def check_leaks(queue):
+    """The last server has seen the end of everything."""
+    server = queue.server()
+    queue.until(lambda: not queue.runners(), "the runners leave when they have nothing to do")
+    queue.until(lambda: processes(queue) in ([], [server]), "no process is left")
+    entries = (queue.state / "runs").read_bytes()[ENTRY:]
+    taken = [n for n in range(len(entries) // ENTRY) if struct.unpack_from("=Q", entries, n * ENTRY)[0] & 0xFF]
+    assert not taken, f"entries are not free: {taken}"
+    queue.ts("-C")
+    assert queue.jobs() == {}
+    queue.until(lambda: not list((queue.state / "ctx").iterdir()), "the contexts are unlinked")
+    queue.until(lambda: descriptors(server) <= queue.idle_descriptors, "the descriptors are closed")
+
+
+@pytest.mark.parametrize("runners_too", [False, True], ids=["servers and clients", "all"])
+@pytest.mark.timeout(max(180, 3 * KILLS))
 def test_storm(queue, runners_too):
     print(f"TSFAST_STORM_SEED={SEED}")
-    queue.env["TS_MAXFINISHED"] = "100000"
+    queue.env |= {"TS_MAXFINISHED": "100000", "TS_SLOTS": str(SLOTS)}
     queue.start()
+    queue.wait(queue.job("0", "exit 0"))
+    queue.ts("-r", 0)
+    queue.until(lambda: not queue.runners(), "the runner leaves")
+    queue.idle_descriptors = descriptors(queue.server()) + 2  # segment and blob are opened at need
+    queue.journal.write_text("")
     storm = Storm(queue, random.Random(SEED))
-    killer = Killer(queue, random.Random(SEED + 1), runners_too)
+    killer = Killer(queue, random.Random(SEED + 1), storm, runners_too=runners_too)
     killer.start()
     try:
         while killer.is_alive():
             storm.step()
     finally:
+        killer.end = 0  # also where a step has failed
         killer.join()
-    print(f"{len(storm.ids)} jobs, {killer.kills} kills, {killer.runner_kills} of them of runners")
-    assert killer.kills >= KILLS
-    check(queue, storm, killer.runner_kills)
+    told = f"{killer.servers} servers, {killer.runners} runners, {killer.clients} clients"
+    print(f"{len(storm.ids)} jobs answered, {len(storm.unanswered)} not waited for; killed: {told}")
+    assert killer.kills >= killer.wanted
+    check(queue, storm, killer.runners)
+    check_leaks(queue)

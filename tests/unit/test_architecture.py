@@ -31,12 +31,15 @@ ALLOWED: dict[str, set[str]] = {
     "_jobs": LEAVES | OF_QUEUE,
     "_gpus": LEAVES,
     "_loop": LEAVES,
+    # what is written goes on to the journal; what is to be seen outside waits for it
+    "_journal": LEAVES | {"_loop"},
+    "_outbox": LEAVES | {"_journal"},
     # effects: files, clients, runners; each knows nothing of the others, and no queue
-    "_table": LEAVES,
-    "_contexts": LEAVES,
+    "_table": LEAVES | {"_journal"},
+    "_contexts": LEAVES | {"_journal"},
     "_environ": LEAVES | {"_grammar"},
-    "_conns": LEAVES | {"_loop"},
-    "_runners": LEAVES | {"_loop"},
+    "_conns": LEAVES | {"_loop", "_journal"},
+    "_runners": LEAVES | {"_loop", "_outbox"},
     "_leases": LEAVES,
     "_poller": LEAVES | {"_loop"},
     # composition
@@ -57,7 +60,9 @@ ALLOWED: dict[str, set[str]] = {
     "_commands": LEAVES
     | {"_grammar", "_environ", "_jobs", "_conns", "_listing", "_spool", "_replies", "_waiters", "_facts", "_many"}
     | {"_cancel", "_gpu_actions", "_logpath", "_request", "_text"},
-    "_core": LEAVES | {"_loop", "_table", "_contexts", "_conns", "_runners", "_spool", "_recovery", "_commands"},
+    "_core": LEAVES
+    | {"_journal", "_outbox"}
+    | {"_loop", "_table", "_contexts", "_conns", "_runners", "_spool", "_recovery", "_commands"},
     # Python: on the way of the first call, then the command line
     "__init__": set(),
     "state": {"_core"},
@@ -75,6 +80,7 @@ PIECES = {
     "_jobs_steps": "_jobs",
     "_jobs_probe": "_jobs",
     "_tokens": "_spool",
+    "_outcome": "_runners",
     "_grammar_python": "_grammar",
     "_gpus_needs": "_gpus",
     "_gpus_choice": "_gpus",

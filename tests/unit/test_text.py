@@ -97,7 +97,7 @@ def rows(kind, **options):
 
 
 def test_list():
-    header = render("header", {"running": 2, "slots": 4})
+    header = render("header", {"used": 2, "slots": 4})
     assert header == b"ID   State      Output               E-Level  Time   Command [run=2/4]\n"
     compare("list.txt", header + b"".join(rows("list")))
 
@@ -135,7 +135,7 @@ GPU_JOBS = [
 
 
 def test_gpus_in_lists():
-    header = render("header", {"running": 1, "slots": 4}, gpus=True)
+    header = render("header", {"used": 1, "slots": 4}, gpus=True)
     assert header == b"ID   State      Output               E-Level  Time   GPUs  Command [run=1/4]\n"
     lines = b"".join(
         render(kind, {"id": id, **fields}, gpus=True, now_ns=NOW)
@@ -159,7 +159,7 @@ def test_gpus_in_json_and_info():
 
 
 def test_header_is_cut_on_a_narrow_terminal():
-    header = render("header", {"running": 1, "slots": 4}, columns=40)
+    header = render("header", {"used": 1, "slots": 4}, columns=40)
     assert header == b"ID   State      Output               ...\n"
 
 

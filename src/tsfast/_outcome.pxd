@@ -1,0 +1,66 @@
+"""How a job ended, as far as it is known."""
+from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from tsfast._layout cimport TSF_STAGE_EXEC, tsf_run, tsf_run_check
+from tsfast._sys cimport CLOCK_REALTIME, rusage, tsf_now_ns
+
+cdef struct Outcome:
+    bint lost             # nobody could reap it: status is not known
+    int32_t status        # as from wait(2)
+    int32_t pid
+    uint16_t cause
+    uint16_t stage
+    uint64_t start_ns
+    uint64_t duration_ns
+    uint32_t utime_ms
+    uint32_t stime_ms
+    uint32_t maxrss_kb
+    uint32_t notes
+    char suffix[8]
+    bint left             # processes of the job may still be there
+
+
+cdef inline void from_entry(Outcome *outcome, const tsf_run *run) noexcept nogil:
+    memset(outcome, 0, sizeof(Outcome))
+    outcome.pid = run.pid
+    outcome.left = True
+    outcome.start_ns = run.start_ns
+    outcome.notes = run.notes
+    memcpy(outcome.suffix, run.suffix, sizeof(outcome.suffix))
+    outcome.suffix[7] = 0
+
+
+cdef inline void from_result(Outcome *outcome, const tsf_run *run) noexcept nogil:
+    from_entry(outcome, run)
+    if tsf_run_check(run) != run.check:
+        outcome.lost = True
+        return
+    outcome.status = run.status
+    outcome.cause = run.cause
+    outcome.stage = run.stage
+    outcome.duration_ns = run.duration_ns
+    outcome.utime_ms = run.utime_ms
+    outcome.stime_ms = run.stime_ms
+    outcome.maxrss_kb = run.maxrss_kb
+
+
+cdef inline void from_wait(Outcome *outcome, const tsf_run *run, int status, const rusage *usage) noexcept nogil:
+    """The server itself reaped the job: the end is now, by the wall clock."""
+    cdef uint64_t now = tsf_now_ns(CLOCK_REALTIME)
+    from_entry(outcome, run)
+    outcome.status = status
+    if run.spawn_errno:
+        outcome.stage = TSF_STAGE_EXEC
+        outcome.cause = <uint16_t> run.spawn_errno
+    outcome.duration_ns = now - run.start_ns if now > run.start_ns else 0
+    outcome.utime_ms = <uint32_t> (usage.ru_utime.tv_sec * 1000 + usage.ru_utime.tv_usec // 1000)
+    outcome.stime_ms = <uint32_t> (usage.ru_stime.tv_sec * 1000 + usage.ru_stime.tv_usec // 1000)
+    outcome.maxrss_kb = <uint32_t> usage.ru_maxrss
+
+
+cdef inline void from_nothing(Outcome *outcome, const tsf_run *run) noexcept nogil:
+    cdef uint64_t now = tsf_now_ns(CLOCK_REALTIME)
+    from_entry(outcome, run)
+    outcome.lost = True
+    outcome.duration_ns = now - run.start_ns if run.start_ns and now > run.start_ns else 0
