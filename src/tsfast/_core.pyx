@@ -86,8 +86,8 @@ cdef class Server:
 
         state_dir: descriptor of the state directory, taken over. socket_path: absolute. runner: path of the runner
         program. max_unfinished: TS_MAXCONN, 0 for no limit. gpus: how many the machine seems to have, until NVML tells.
-        gpu_timeout, cancel_grace: TS_GPU_TIMEOUT and TS_CANCEL_GRACE, in seconds. durable: TS_DURABLE, None for what the
-        queue had last.
+        gpu_timeout, cancel_grace: TS_GPU_TIMEOUT and TS_CANCEL_GRACE, in seconds. durable: TS_DURABLE, None for what
+        the queue had last.
         Raises OSError, ValueError, TableError."""
         cdef sigset_t mask
         self.signals.fd = self.watch.fd = self.socket_dir = -1
