@@ -35,6 +35,7 @@ cdef class Grants:
     cdef Text text                # a line for the log, or a grant under construction
     cdef char trouble[80]         # why NVML does not answer; empty: it does, or was not asked
     cdef uint64_t silent[TSF_GPU_WORDS]     # by index: the log says that it is not available
+    cdef bint complete            # all devices have been told since NVML was asked first, or again
     cdef bint answered            # some device has, in this round
 
     # The class of what the job needs, with a reference for it; 0: no GPUs, -1: no memory, -2: a list that is none.
@@ -55,6 +56,7 @@ cdef class Grants:
     cdef bint machine_has_gpus(self) noexcept nogil
 
     # private
+    cdef bint _may_start(self, int32_t gpu_class, bint fresh) noexcept nogil
     cdef int _lease(self, int32_t gpu_class, const uint64_t *mask) noexcept nogil
     cdef int _take_lease(self, const Device *device) noexcept nogil
     cdef void _drop_leases(self) noexcept nogil

@@ -40,6 +40,7 @@ cdef void poller_failed(void *owner, uint32_t index, const char *why) noexcept n
 
 cdef void poller_stopped(void *owner) noexcept nogil:
     (<Grants> owner).gpus.failed(b"not asked at the moment")
+    (<Grants> owner).complete = False
 
 
 cdef void pause_over(void *owner) noexcept nogil:
@@ -101,7 +102,7 @@ cdef class Grants:
     # ---- what is there -----------------------------------------------------------------------------------------
     cdef void refresh(self, Queue queue) noexcept nogil:
         cdef uint32_t number
-        cdef bint open, fresh
+        cdef bint fresh
         self.poller.need(queue.gpu_ready > 0)
         if queue.gpu_ready == 0:
             return
@@ -109,8 +110,13 @@ cdef class Grants:
         fresh = tsf_now_ns(CLOCK_MONOTONIC) - self.heard_ns < <uint64_t> GPU_FRESH_MS * 1000000
         for number in range(1, queue.n_classes + 1):
             if queue.class_waits(number):
-                open = not self.pausing and self.gpus.fits(<int32_t> number)
-                queue.open_class(number, open and (fresh or self.gpus.need_of(<int32_t> number).exact != NULL))
+                queue.open_class(number, self._may_start(<int32_t> number, fresh))
+
+    cdef bint _may_start(self, int32_t gpu_class, bint fresh) noexcept nogil:
+        """The best choice takes all devices to choose from; those that a list names have been chosen."""
+        if self.pausing or not ((self.complete and fresh) or self.gpus.need_of(gpu_class).exact != NULL):
+            return False
+        return self.gpus.fits(gpu_class)
 
     cdef void _record_came(self, const tsf_gpu *record) noexcept nogil:
         cdef uint32_t before = self.table.header.gpu_devices
@@ -118,10 +124,10 @@ cdef class Grants:
             self.heard_ns = tsf_now_ns(CLOCK_MONOTONIC)
             self._device_came(record)
         elif record.kind == TSF_GPU_FAILED:
-            self.gpus.failed(record.why)
             self._trouble(TSF_GPU_NONE, record.why)
         elif record.kind == TSF_GPU_ROUND:
             self.gpus.round_end()
+            self.complete = True
             self.gpus.clear_leased()          # whoever had them may have given them back: try again
             if self.trouble[0] and (self.answered or record.index == 0):
                 self.trouble[0] = 0
@@ -156,6 +162,7 @@ cdef class Grants:
         cdef char line[128]
         if index == TSF_GPU_NONE:
             self.gpus.failed(why)
+            self.complete = False
             if strncmp(self.trouble, why, sizeof(self.trouble) - 1) == 0:
                 return                        # as before: one line in the log is enough
             strncpy(self.trouble, why, sizeof(self.trouble) - 1)

@@ -5,7 +5,6 @@ import ctypes
 import fcntl
 import os
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
@@ -354,9 +353,8 @@ def test_poller_killed_again_and_again(queue, leases):
 
 
 def pollers(queue):
-    server = queue.server()
-    children = subprocess.run(["pgrep", "-P", str(server), "-f", "tsfast.gpus"], capture_output=True, text=True)
-    return [int(pid) for pid in children.stdout.split() if alive(int(pid))]
+    children = psutil.Process(queue.server()).children()
+    return [child.pid for child in children if alive(child.pid) and "tsfast.gpus" in child.cmdline()]
 
 
 @pytest.fixture

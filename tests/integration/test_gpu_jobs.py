@@ -69,6 +69,7 @@ def test_named_gpus(known: GpuQueue) -> None:
 
 def test_named_twice(known: GpuQueue) -> None:
     assert "twice" in known.refused("-g", "1,1", "true")
+    assert shown(known, "-g", f"1,{known.nvml.uuid(1)}") == "1 PCI_BUS_ID", "by its index and by its UUID"
 
 
 def test_gpus_of_one_nvlink_group(gpu_queue: GpuQueue, nvml: FakeNvml) -> None:
@@ -83,6 +84,15 @@ def test_gpus_of_one_nvlink_group(gpu_queue: GpuQueue, nvml: FakeNvml) -> None:
     gpu_queue.hold("-G", 1)
     pairs = [gpu_queue.hold("-G", 2)[0] for _ in range(3)]
     assert all(one ^ 2 == two for one, two in map(gpu_queue.gpus, pairs))
+
+
+def test_first_choice_waits_for_all_devices(gpu_queue: GpuQueue, nvml: FakeNvml) -> None:
+    for number in (0, 7):
+        nvml.set(number, links=[nvml.devices[7 - number].bus])
+    nvml.delay("nvmlDeviceGetMemoryInfo", ms=20)
+    job = gpu_queue.waiting("-G", 2, "true")
+    assert gpu_queue.wait(job) == 0
+    assert gpu_queue.gpus(job) == [0, 7]
 
 
 def test_gpus_of_one_numa_node(gpu_queue: GpuQueue, nvml: FakeNvml) -> None:
@@ -221,8 +231,14 @@ def test_dependencies(known: GpuQueue) -> None:
 
 
 def test_a_job_that_cannot_be_executed_gives_back(known: GpuQueue) -> None:
-    for words in (["/nonexistent"], ["-L", "x", "/nonexistent"]):
-        known.wait(known.submit("-G", 8, *words))
+    assert known.wait(known.submit("-G", 8, "/nonexistent")) != 0
+    _, gate = known.hold("-G", 8)
+    gone = known.directory / "gone"
+    gone.mkdir()
+    job = known.submit("-G", 8, "true", cwd=gone)
+    gone.rmdir()
+    gate.open()
+    assert known.wait(job) != 0
     assert known.wait(known.submit("-G", 8, "true")) == 0
 
 
@@ -241,6 +257,38 @@ def test_many_through_few(known: GpuQueue) -> None:
     jobs = [known.submit("-G", 1 + number % 4, "sh", "-c", script) for number in range(60)]
     assert [known.wait(job) for job in jobs] == [0] * 60
     assert {gpu for job in jobs for gpu in known.gpus(job)} == set(range(8))
+
+
+def test_many_kinds_of_need(known: GpuQueue) -> None:
+    """They come and go, so that their places are used again."""
+    for start in (1, 51):
+        _, gate = known.hold("-G", 8)
+        jobs = [known.submit("-G", 1 + size % 2, "--vram", f"{size}M", "true") for size in range(start, start + 50)]
+        removed = jobs.pop(7)
+        known.get("-r", removed)
+        gate.open()
+        assert [known.wait(job) for job in jobs] == [0] * 49
+
+
+def test_more_slots_than_there_are(known: GpuQueue) -> None:
+    job = known.waiting("-N", 51, "-G", 1, "true")
+    assert known.state(job) == "queued"
+    known.get("-S", 51)
+    assert known.wait(job) == 0
+
+
+def test_hundreds_of_gpus(gpu_queue: GpuQueue, nvml: FakeNvml) -> None:
+    """More leases than go to a runner in one message."""
+    nvml.resize(300)
+    gpu_queue.add_lease_files()
+    gpu_queue.learn()
+    halves = [gpu_queue.hold("-G", 150) for _ in range(2)]
+    assert sorted(gpu for job, _ in halves for gpu in gpu_queue.gpus(job)) == list(range(300))
+    all_of_them = gpu_queue.waiting("-G", 300, *SHOW)
+    for _, gate in halves:
+        gate.open()
+    assert gpu_queue.wait(all_of_them) == 0
+    assert gpu_queue.output(all_of_them).split()[0] == ",".join(map(str, range(300)))
 
 
 # ---- more than there is ---------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import resource
 import subprocess
 from collections.abc import Iterator
 
@@ -223,6 +224,13 @@ def test_own_process_without_a_job(gpu_queue: GpuQueue, nvml: FakeNvml) -> None:
     gpu_queue.wait_until(lambda: "short of free memory" in gpu_queue.why(gpu_queue.submit("-G", 1, "true")))
 
 
+def given(queue: GpuQueue) -> list[int]:
+    """What a job of one GPU gets."""
+    job = int(queue.run("-G", 1, "true").stdout)
+    assert queue.wait(job) == 0
+    return queue.gpus(job)
+
+
 def test_lease_of_another_queue(gpu_queue: GpuQueue, nvml: FakeNvml) -> None:
     nvml.resize(2)
     gpu_queue.learn()
@@ -236,6 +244,45 @@ def test_lease_of_another_queue(gpu_queue: GpuQueue, nvml: FakeNvml) -> None:
         assert gpu_queue.state(both) == "allocating"
         gate.open()
     assert gpu_queue.wait(both) == 0
+
+
+def test_foreground_job_and_a_lease_of_another_queue(gpu_queue: GpuQueue, nvml: FakeNvml) -> None:
+    """Its caller's descriptors wait with it, however often its start is tried in vain."""
+    nvml.resize(1)
+    gpu_queue.learn()
+    with (gpu_queue.leases / nvml.uuid(0)).open() as lease:
+        fcntl.flock(lease, fcntl.LOCK_EX)
+        caller = gpu_queue.start("-nf", "-G", 1, "echo", "here")
+        gpu_queue.wait_until(lambda: gpu_queue.ids(), "it is queued")
+        (job,) = gpu_queue.ids()
+        gpu_queue.wait_until(lambda: "leased" in gpu_queue.why(job))
+    assert caller.communicate(timeout=20) == (b"here\n", b"")
+    assert caller.returncode == 0
+
+
+def test_job_of_a_queue_that_was_dropped(two: GpuQueue) -> None:
+    """It runs on, and so its lease keeps the next server from its GPU."""
+    job, gate = two.hold("-G", 1)
+    (gpu,) = two.gpus(job)
+    two.get("-K")
+    assert locked(two, gpu)
+    assert [given(two) for _ in range(3)] == [[1 - gpu]] * 3
+    both = two.waiting("-G", 2, "true")
+    gate.open()
+    assert two.wait(both) == 0
+
+
+def test_too_many_open_files_is_no_missing_lease(gpu_queue: GpuQueue, nvml: FakeNvml) -> None:
+    """A lease that cannot be opened now is not one that does not exist."""
+    nvml.resize(100)
+    gpu_queue.add_lease_files()
+    gpu_queue.learn()
+    resource.prlimit(gpu_queue.server_pid(), resource.RLIMIT_NOFILE, (60, 4096))
+    job = gpu_queue.waiting("-G", 100, "true")
+    assert gpu_queue.wait(gpu_queue.submit("-G", 1, "true")) == 0
+    assert gpu_queue.state(job) == "allocating"
+    resource.prlimit(gpu_queue.server_pid(), resource.RLIMIT_NOFILE, (1024, 4096))
+    assert gpu_queue.wait(job) == 0
 
 
 def locked(queue: GpuQueue, number: int) -> bool:

@@ -92,6 +92,7 @@ def test_wrong_timeout(queue: GpuQueue) -> None:
 # ---- one device -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_device_that_hangs(queue: GpuQueue, nvml: FakeNvml) -> None:
     """It is left out; the others go on, and after a while it is asked again."""
     queue.learn()
@@ -161,6 +162,7 @@ def heals(queue: GpuQueue, nvml: FakeNvml, *, says: str) -> None:
     assert len(queue.log_lines("NVML answers again")) == 1
 
 
+@pytest.mark.slow
 def test_init_that_hangs(queue: GpuQueue, nvml: FakeNvml) -> None:
     nvml.hang("nvmlInitWithFlags")
     heals(queue, nvml, says="NVML does not answer")
