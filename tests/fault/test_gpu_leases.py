@@ -324,15 +324,23 @@ def claiming(folder, seconds=0):
 
 
 def test_storm_of_kills(queue, leases):
-    """The server dies again and again while jobs of one to four GPUs come and go."""
+    """Servers, runners and pollers die again and again while jobs of one to four GPUs come and go."""
     queue.start()
     script = claiming(queue.folder)
     ids = []
     for number in range(60):
         ids.append(int(queue.ts("-G", 1 + number % 4, "sh", "-c", script)))
-        if number % 10 == 9 and (server := queue.server()):
-            kill(server)
-    assert [queue.wait(id) for id in ids] == [0] * len(ids), queue.report()
+        victims = []
+        if number % 10 == 2 and queue.server():
+            victims = pollers(queue)
+        if number % 10 == 5:
+            victims = list(queue.runners().values())[:1]
+        if number % 10 == 9:
+            victims = [queue.server()]
+        for victim in filter(None, victims):
+            kill(victim)
+    for id in ids:
+        assert queue.wait(id) == 0 or "lost" in queue.info(id), queue.report()
     used = [int(line.split()[0]) for line in (queue.folder / "used").read_text().splitlines()]
     assert sorted(used) == ids
     all_free(queue, leases)
