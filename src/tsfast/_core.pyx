@@ -25,9 +25,11 @@ from tsfast._sys cimport (
     open_, prctl, read, sigaddset, sigemptyset, signalfd, signalfd_siginfo, sigprocmask, sigset_t, ssize_t, stat_t,
     statfs_t, tsf_answers, tsf_listen, unlinkat,
 )
-from tsfast._layout cimport tsf_header
+from tsfast._layout cimport tsf_count_python_steps, tsf_header
 from tsfast._table cimport Table
 from tsfast._table import TableError as TableError  # no-cython-lint
+
+tsf_count_python_steps()                       # nothing in a normal build
 
 
 def filesystem_type(int fd) -> int:

@@ -8,6 +8,7 @@ cdef extern from "native/check.h" nogil:
 
 cdef extern from "native/fault.h" nogil:
     void tsf_fault(const char *name) noexcept
+    void tsf_count_python_steps() noexcept
 
 cdef extern from "native/table.h" nogil:
     enum:

@@ -12,7 +12,7 @@ cdef extern from "<fcntl.h>" nogil:
 
 cdef extern from "<sys/file.h>" nogil:
     int LOCK_EX, LOCK_NB
-    int flock(int fd, int operation)
+    int flock "tsf_flock"(int fd, int operation)
 
 cdef extern from "<sys/stat.h>" nogil:
     bint S_ISREG(unsigned int mode)
