@@ -25,6 +25,7 @@ cdef class Server:
     cdef const char *path_text
     cdef uint64_t inode               # of the socket's name
     cdef bint terminated
+    cdef readonly bint gave_way       # run() has ended because a caller of a later release starts the next server
 
     cdef int _bind(self) noexcept nogil
 

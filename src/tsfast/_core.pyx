@@ -173,11 +173,11 @@ cdef class Server:
             raise OSError(errno, strerror(errno).decode(), os.fsdecode(self.path))
 
     def run(self):
-        """Serve until -K (returns True: the queue was dropped) or SIGTERM (False: it is kept). Raises OSError if what
-        was to be answered could not be synced: then nothing was answered, and the calls are made again."""
+        """Serve until -K (returns True: the queue was dropped), or SIGTERM or a caller of a later release (False: it is
+        kept). Raises OSError if what was to be answered could not be synced: then nothing was answered, and the calls are made again."""
         cdef bint dropped
         with nogil:
-            while not self.terminated and self.commands.last_caller == NULL:
+            while not self.terminated and self.commands.last_caller == NULL and not self.commands.giving_way:
                 self.commands.admit_parked()
                 self.spool.dispatch()          # before the answers: who has a job's id may ask for its pid, or kill it
                 if self.journal is not None and not self._may_answer():
@@ -189,7 +189,8 @@ cdef class Server:
                 if self.loop.turn(False) < 0:
                     break
             dropped = self.commands.last_caller != NULL
-            if not dropped:
+            self.gave_way = self.commands.giving_way and not dropped and not self.terminated
+            if not dropped and not self.gave_way:
                 self.commands.answer_all(b"the server was ended; its queue is kept")
             self._unbind()
             if self.journal is None or self.journal.settle() == 0:

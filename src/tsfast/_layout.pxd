@@ -261,12 +261,15 @@ cdef extern from "native/wire.h" nogil:
         TSF_FRAME_ENDED
         TSF_FRAME_EXEC
         TSF_FRAME_PROGRESS
+        TSF_FRAME_GIVE_WAY
+
+    uint32_t tsf_release(const char *version) noexcept
 
     cdef struct tsf_frame:
         uint32_t version
         uint32_t type
         uint32_t length
-        uint32_t reserved
+        uint32_t release
 
     cdef enum tsf_tty:
         TSF_TTY_STDIN

@@ -126,6 +126,9 @@ def serve(socket: str, report: int) -> None:
     except OSError as error:
         note(f"ended: nothing can be promised any more: {error}")
         os._exit(1)
+    if server.gave_way:
+        note("ended for a later release of tsfast; the queue is kept")
+        os._exit(0)
     if not dropped and (path := _environ.variable(b"TS_SAVELIST")):
         save_list(path, directory)
     note("ended by -K" if dropped else "ended by SIGTERM; the queue is kept")
