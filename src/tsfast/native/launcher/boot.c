@@ -221,8 +221,9 @@ int start_server(struct place *place, char **words, const struct forwarding *for
 
 /* The server of an earlier release ends once we end our side of the connection, and closes its own. Whoever waited for
  * it has then to wait for our lock, and cannot start another one of that release. */
-int succeed_server(struct place *place, int connection, char **words, const struct forwarding *forwarding)
+int succeed_server(struct place *place, int connection, const struct forwarding *forwarding)
 {
+    static char *no_words[] = {NULL}; /* a server in any case: others wait for it */
     int lock = take_lock(place), next;
     char rest[64];
     ssize_t got;
@@ -233,7 +234,7 @@ int succeed_server(struct place *place, int connection, char **words, const stru
     while (got > 0 || (got < 0 && errno == EINTR));
     next = connect_to_server(place);
     if (next < 0) {
-        run_boot(place, words, forwarding);
+        run_boot(place, no_words, forwarding);
         next = connect_to_server(place);
     }
     if (lock >= 0)

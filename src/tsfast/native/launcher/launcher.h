@@ -106,7 +106,7 @@ const char *server_log(const struct place *place, char path[PATH_MAX]);
 
 /* boot.c */
 int start_server(struct place *place, char **words, const struct forwarding *forwarding);
-int succeed_server(struct place *place, int connection, char **words, const struct forwarding *forwarding);
+int succeed_server(struct place *place, int connection, const struct forwarding *forwarding);
 _Noreturn void exec_program(char **words, const struct forwarding *forwarding);
 
 /* program.c */

@@ -79,7 +79,7 @@ int main(int argc, char **argv)
             send_request(&request, connection);
             next = -1;
             if (take_answer(&answer, &place, connection, words)) {
-                next = succeed_server(&place, connection, words, &answer.forwarding);
+                next = succeed_server(&place, connection, &answer.forwarding);
                 request.head.frame.release = 0; /* whatever is there now is to serve us: this is tried once */
             }
             close(connection);
