@@ -94,6 +94,7 @@ cdef class Server:
         cdef sigset_t mask
         self.signals.fd = self.watch.fd = self.socket_dir = -1
         self.watched = self.watched_directory = -1
+        self.lost = []
         self.path = os.fsencode(socket_path)
         self.directory, self.name = os.path.split(self.path)
         self.path_text = self.path
@@ -146,7 +147,9 @@ cdef class Server:
         # as the last server left it, and what is changed from here on is journaled.
         if self.damaged is None:
             self._journal_begins()
-        damaged = Recovery(self.spool).run(slots, max_finished)
+        recovery = Recovery(self.spool)
+        damaged = recovery.run(slots, max_finished)
+        self.lost = recovery.lost
         if self.damaged is not None:
             self._journal_begins()
         self.commands.cancel.resume()
@@ -161,6 +164,11 @@ cdef class Server:
             self.conns.journal = self.journal
         elif self.had_journal:
             discard(self.spool.table.dir_fd)
+
+    @property
+    def settings_lost(self) -> bool:
+        """The queue's settings were damaged, and are the defaults now."""
+        return self.spool.table.settings_lost
 
     @property
     def truncated(self) -> int:
@@ -183,7 +191,7 @@ cdef class Server:
                 if self.journal is not None and not self._may_answer():
                     break
                 self.conns.flush()
-                self.spool.tidy()
+                self._tidy()
                 if self.journal is not None:
                     self.journal.push()
                 if self.loop.turn(False) < 0:
@@ -202,6 +210,20 @@ cdef class Server:
             if self.journal is not None:
                 discard(self.spool.table.dir_fd)
         return dropped
+
+    cdef void _tidy(self) noexcept nogil:
+        """What has been answered may be forgotten, but with a journal the answers that were just made go out later, and
+        a call whose answer is lost with this server is made again."""
+        if self.journal is None:
+            self.spool.tidy(self.spool.n_forgettable)
+            return
+        if self.tidying and self.journal.synced >= self.tidy_barrier:
+            self.spool.tidy(self.tidy_count)
+            self.tidying = False
+        if not self.tidying and self.spool.untidy():
+            self.tidying = True
+            self.tidy_count = self.spool.n_forgettable
+            self.tidy_barrier = self.journal.end
 
     cdef bint _may_answer(self) noexcept nogil:
         """False: the journal has failed. Sends what waited for it."""

@@ -147,6 +147,7 @@ cdef extern from "native/table.h" nogil:
     cdef struct tsf_header:
         uint64_t magic
         uint32_t format
+        uint32_t ids_check
         uint64_t committed
         uint64_t floor
         uint32_t slots

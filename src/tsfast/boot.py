@@ -117,6 +117,10 @@ def serve(socket: str, report: int) -> None:
     note(f"serving {socket}, pid {os.getpid()}, tsfast {__version__}")
     if server.truncated:
         note(f"{server.truncated} segment files of the job table were cut off; jobs in the missing part are gone")
+    if server.settings_lost:
+        note("the queue's settings were damaged: the defaults are taken")
+    for job in server.lost:
+        note(f"job {job}: lost: nobody can tell how it ended")
     for job in damaged:
         note(f"job {job}: its record is damaged; it is not run")
     os.write(report, b"L")

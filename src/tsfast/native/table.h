@@ -180,12 +180,13 @@ struct tsf_ctx {
     uint64_t limits[TSF_LIMITS][2]; /* soft, hard */
 };
 
-/* One page. `committed` is moved by a single 8-byte write: ids below it exist. `floor` likewise: all ids below it were
- * dropped by -K. The rest is written as a whole under `check`. */
+/* One page. Ids below `committed` exist; it is moved by a single write, together with its check. `floor` likewise: all ids
+ * below it were dropped by -K. The rest is written as a whole under `check`. Whoever reads while a server writes can meet
+ * committed and floor without their check, but each of them whole. */
 struct tsf_header {
     uint64_t magic;
     uint32_t format;
-    uint32_t reserved0;
+    uint32_t ids_check; /* tsf_check32 of committed and floor, seed: 0 */
     uint64_t committed; /* = the next id */
     uint64_t floor;
     /* settings, from here to `check` */
