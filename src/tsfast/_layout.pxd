@@ -38,6 +38,11 @@ cdef extern from "native/table.h" nogil:
         TSF_CANCELLED
         TSF_ALLOCATING
 
+    cdef enum tsf_loss:
+        TSF_LOSS_RUNNER
+        TSF_LOSS_BOOT
+        TSF_LOSS_DAMAGE
+
     cdef enum tsf_note:
         TSF_NOTE_LIMIT
         TSF_NOTE_NICE
