@@ -27,7 +27,7 @@ cdef class Server:
     cdef const char *path_text
     cdef uint64_t inode               # of the socket's name
     cdef bint terminated
-    cdef bint tidying                 # tidy_count jobs are to be forgotten once the journal is synced up to tidy_barrier
+    cdef bint tidying                 # tidy_count jobs are to be forgotten once `tidy_barrier` is synced
     cdef size_t tidy_count
     cdef uint64_t tidy_barrier
     cdef readonly bint gave_way       # run() has ended because a caller of a later release starts the next server

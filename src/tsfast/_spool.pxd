@@ -99,7 +99,7 @@ cdef class Spool:
     # Forget what is not to be kept: ended -nf jobs, and the oldest ended ones beyond the number to be kept. Called when
     # all answers are sent: a caller who has to ask again, because the server died first, still finds its job.
     cdef bint untidy(self) noexcept nogil                # there is something to forget
-    cdef void tidy(self, size_t n) noexcept nogil        # the first n of those whose callers have the answer, and surplus ones
+    cdef void tidy(self, size_t n) noexcept nogil        # forgets the first n of `forgettable`, and surplus ended jobs
 
     # private
     cdef void _trim(self) noexcept nogil

@@ -118,7 +118,7 @@ class Run:
         for name in CANCELLED:
             state = jobs[ids[name]]["State"]
             assert state == "cancelled" or self.excuse(name), f"{name} is {state}"
-        if "foreground" != self.excused:
+        if self.excused != "foreground":
             assert self.foreground == 9
         started = queue.started()
         assert len(started) == len(set(started)), started

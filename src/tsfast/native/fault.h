@@ -6,8 +6,9 @@
  *
  * TSFAST_CRASH_AT=N:FILE, likewise: the server sends itself SIGKILL instead of its Nth step that others can see. These
  * are writes, packets, answers, renames, unlinks, syncs, locks, signals, new processes, and swaps of a word of `runs`.
- * FILE holds the count as 8 bytes; servers that come later go on counting, so it happens once, and at the end FILE tells
- * how many steps there were. TSFAST_CRASH_AT=runner:N:FILE: the steps of all runners, hooks and jobs before execve. */
+ * FILE holds the count as 8 bytes; servers that come later go on counting, so it happens once, and at the end FILE
+ * tells how many steps there were. TSFAST_CRASH_AT=runner:N:FILE: the steps of all runners, hooks and jobs before
+ * execve. */
 #ifndef TSFAST_FAULT_H
 #define TSFAST_FAULT_H
 

@@ -183,9 +183,9 @@ struct tsf_ctx {
     uint64_t limits[TSF_LIMITS][2]; /* soft, hard */
 };
 
-/* One page. Ids below `committed` exist; it is moved by a single write, together with its check. `floor` likewise: all ids
- * below it were dropped by -K. The rest is written as a whole under `check`. Whoever reads while a server writes can meet
- * committed and floor without their check, but each of them whole. */
+/* One page. Ids below `committed` exist; it is moved by a single write, together with its check. `floor` likewise: all
+ * ids below it were dropped by -K. The rest is written as a whole under `check`. Whoever reads while a server writes
+ * can meet committed and floor without their check, but each of them whole. */
 struct tsf_header {
     uint64_t magic;
     uint32_t format;

@@ -199,8 +199,8 @@ static void serve_until_readable(struct answer *answer, int connection)
     }
 }
 
-/* Returns if the connection broke before the answer was complete, or, true, the server gives way to a new one; otherwise
- * this is the end of the process. */
+/* Returns if the connection broke before the answer was complete, or, true, the server gives way to a new one;
+ * otherwise this is the end of the process. */
 bool take_answer(struct answer *answer, const struct place *place, int connection, char **words)
 {
     answer->begin = answer->end = 0;
