@@ -13,7 +13,7 @@ TESTS ?=
 BENCH ?=
 
 .DEFAULT_GOAL := build
-.PHONY: demo share build installed debug test test-debug soak lint format typecheck bench bench-quick wheel clean distclean
+.PHONY: demo share build installed debug test test-debug soak fixture lint format typecheck bench bench-quick wheel clean distclean
 
 # $(call install,WHAT) is pip install WHAT. The compilers' output is shown when they fail; else only which compiler the
 # native programs got.
@@ -68,10 +68,15 @@ test: $(VENV)/.ready
 test-debug: debug
 	$(VENV)-debug/bin/python -m pytest $(TESTS)
 
-# The long form of the fault tests: every moment of a loss of power, storms of 5,000 kills.
+# The long form of the fault tests: every moment of a loss of power, death at every step, many flipped bytes, storms of
+# 5,000 kills.
 soak: debug
-	TSFAST_POWER_CUTS=all TSFAST_STORM_KILLS=5000 \
+	TSFAST_POWER_CUTS=all TSFAST_STORM_KILLS=5000 TSFAST_CRASH_POINTS=all TSFAST_FLIPS=400 \
 		$(VENV)-debug/bin/python -m pytest --timeout 3600 $(or $(TESTS),tests/fault)
+
+# The table that later versions must be able to take up: once for each version, before its release.
+fixture: debug
+	$(VENV)-debug/bin/python tests/fault/make_table.py
 
 lint: $(VENV)/.linters
 	$(BIN)/ruff check .

@@ -26,6 +26,8 @@ cdef class Commands:
     cdef uint64_t max_unfinished      # TS_MAXCONN, 0: no limit
     cdef bytes version
     cdef const char *version_text
+    cdef uint32_t release             # of this server, see tsf_release
+    cdef bint giving_way              # a caller of a later release is ready to start the next server
     cdef bint stopping                # -K or SIGTERM
     cdef Conn *last_caller            # of -K: hears of the end by the end of its connection
 

@@ -23,9 +23,9 @@ from tsfast._jobs cimport (
 )
 from tsfast._layout cimport (
     TSF_EXIT_ERROR, TSF_FRAME_DESCRIPTORS, TSF_FRAME_ENDED, TSF_FRAME_ERR, TSF_FRAME_EXIT_AT_CLOSE, TSF_FRAME_FOLLOW,
-    TSF_FRAME_OUT, TSF_FRAME_REQUEST, TSF_FRAME_SEND_DESCRIPTORS, TSF_FRAME_SIGNAL, TSF_JOB_FOREGROUND, TSF_JOB_HOOK,
-    TSF_JOB_NO_OUTPUT, TSF_REMOVED, TSF_SKIPPED, TSF_JOB_GZIP, TSF_TTY_STDERR, TSF_TTY_STDOUT, tsf_code, tsf_cold,
-    tsf_follow, tsf_header, tsf_hot, tsf_request,
+    TSF_FRAME_GIVE_WAY, TSF_FRAME_OUT, TSF_FRAME_REQUEST, TSF_FRAME_SEND_DESCRIPTORS, TSF_FRAME_SIGNAL,
+    TSF_JOB_FOREGROUND, TSF_JOB_HOOK, TSF_JOB_NO_OUTPUT, TSF_REMOVED, TSF_SKIPPED, TSF_JOB_GZIP, TSF_TTY_STDERR, TSF_TTY_STDOUT,
+    tsf_code, tsf_cold, tsf_follow, tsf_header, tsf_hot, tsf_release, tsf_request,
 )
 from tsfast._limits cimport ANSWER_MAX, LIST_ROWS_MAX, PATH_BYTES
 from tsfast._listing cimport list_head, list_rows, list_tail
@@ -39,7 +39,7 @@ from tsfast._spool cimport SUBMIT_BAD_GPUS, SUBMIT_FAILED, SUBMIT_OK, SUBMIT_UNK
 from tsfast._sys cimport CLOCK_REALTIME, SIGTERM, close, tsf_now_ns
 from tsfast._text cimport Look
 from tsfast._waiters cimport (
-    ROLE_FOLLOW, ROLE_FOLLOWING, ROLE_FOREGROUND, ROLE_NONE, ROLE_TELL, ROLE_WAIT, Waiters,
+    ROLE_FOLLOW, ROLE_FOLLOWING, ROLE_FOREGROUND, ROLE_NONE, ROLE_SUCCESSOR, ROLE_TELL, ROLE_WAIT, Waiters,
 )
 from tsfast._tokens cimport tokens_find
 
@@ -49,6 +49,10 @@ from tsfast._tokens cimport tokens_find
 cdef int frame_came(void *owner, Conn *conn, uint32_t type, char *payload, uint32_t size) noexcept nogil:
     if (<Commands> owner).stopping:
         return -1                              # -K was served in this turn: the call is made again, to the next server
+    if type == TSF_FRAME_REQUEST and conn.role == ROLE_NONE and conn.release > (<Commands> owner).release:
+        conn.role = ROLE_SUCCESSOR
+        (<Commands> owner).conns.send(conn, TSF_FRAME_GIVE_WAY, NULL, 0)
+        return 0
     if type == TSF_FRAME_REQUEST and conn.role == ROLE_NONE:
         return (<Commands> owner)._request(conn, payload, size)
     if type == TSF_FRAME_DESCRIPTORS and conn.role == ROLE_FOREGROUND:
@@ -94,6 +98,7 @@ cdef class Commands:
         self.cancel = Cancel(spool.loop, self.reply, self.many, spool, cancel_grace)
         self.version = version
         self.version_text = self.version
+        self.release = tsf_release(self.version_text)
         self.max_unfinished = max_unfinished
         conns.owner = <void *> self
         conns.on_frame = frame_came
@@ -369,6 +374,8 @@ cdef class Commands:
         cdef uint64_t id = conn.job
         cdef int role = conn.role
         self.waiters.remove(conn)
+        if role == ROLE_SUCCESSOR:
+            self.giving_way = True
         if role == ROLE_FOREGROUND and not self.stopping:
             self.spool.remove(id, NULL)         # refused when it runs: then it runs on
 

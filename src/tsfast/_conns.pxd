@@ -23,6 +23,7 @@ cdef struct Conn:
     Conn *prev            # all connections
     Conn *next
     Conn *next_dirty
+    uint32_t release      # tsf_release of the caller, 0: not told
     uint64_t barrier      # nothing is sent before this much of the journal is synced
     # for the owner of the connections
     uint64_t job          # the job that it waits for

@@ -148,6 +148,7 @@ cdef class Conns:
                 return -1
             if size - at - sizeof(tsf_frame) < frame.length:
                 break
+            conn.release = frame.release
             if self.on_frame(self.owner, conn, frame.type, data + at + sizeof(tsf_frame), frame.length) < 0:
                 self.close(conn)
                 return -1
@@ -196,7 +197,7 @@ cdef class Conns:
             frame.version = TSF_WIRE_VERSION
             frame.type = type
             frame.length = <uint32_t> part
-            frame.reserved = 0
+            frame.release = 0
             memcpy(conn.output + conn.output_size, &frame, sizeof(frame))
             memcpy(conn.output + conn.output_size + sizeof(frame), p, part)
             conn.output_size += sizeof(frame) + part

@@ -1,4 +1,5 @@
 """The composition root: builds the parts of a server, joins them, and runs the loop."""
+from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uint64_t
 
 from tsfast._commands cimport Commands
@@ -15,6 +16,7 @@ cdef class Server:
     cdef Journal journal              # None but with TS_DURABLE
     cdef bint had_journal             # this queue's last server had one
     cdef readonly object damaged      # places of its journal, if it had to be replayed; else None
+    cdef readonly list lost           # ids of jobs that recovery found lost
     cdef Source signals               # SIGCHLD, SIGTERM
     cdef Source watch                 # inotify on the socket's name
     cdef int watched, watched_directory, rebind_timer
@@ -25,10 +27,15 @@ cdef class Server:
     cdef const char *path_text
     cdef uint64_t inode               # of the socket's name
     cdef bint terminated
+    cdef bint tidying                 # tidy_count jobs are to be forgotten once `tidy_barrier` is synced
+    cdef size_t tidy_count
+    cdef uint64_t tidy_barrier
+    cdef readonly bint gave_way       # run() has ended because a caller of a later release starts the next server
 
     cdef int _bind(self) noexcept nogil
 
     # private
+    cdef void _tidy(self) noexcept nogil
     cdef bint _may_answer(self) noexcept nogil
     cdef _journal_begins(self)
     cdef bint _name_is_ours(self) noexcept nogil

@@ -25,9 +25,11 @@ from tsfast._sys cimport (
     open_, prctl, read, sigaddset, sigemptyset, signalfd, signalfd_siginfo, sigprocmask, sigset_t, ssize_t, stat_t,
     statfs_t, tsf_answers, tsf_listen, unlinkat,
 )
-from tsfast._layout cimport tsf_header
+from tsfast._layout cimport tsf_count_python_steps, tsf_header
 from tsfast._table cimport Table
 from tsfast._table import TableError as TableError  # no-cython-lint
+
+tsf_count_python_steps()                       # nothing in a normal build
 
 
 def filesystem_type(int fd) -> int:
@@ -93,6 +95,7 @@ cdef class Server:
         cdef sigset_t mask
         self.signals.fd = self.watch.fd = self.socket_dir = -1
         self.watched = self.watched_directory = -1
+        self.lost = []
         self.path = os.fsencode(socket_path)
         self.directory, self.name = os.path.split(self.path)
         self.path_text = self.path
@@ -145,7 +148,9 @@ cdef class Server:
         # as the last server left it, and what is changed from here on is journaled.
         if self.damaged is None:
             self._journal_begins()
-        damaged = Recovery(self.spool).run(slots, max_finished)
+        recovery = Recovery(self.spool)
+        damaged = recovery.run(slots, max_finished)
+        self.lost = recovery.lost
         if self.damaged is not None:
             self._journal_begins()
         self.commands.cancel.resume()
@@ -162,6 +167,11 @@ cdef class Server:
             discard(self.spool.table.dir_fd)
 
     @property
+    def settings_lost(self) -> bool:
+        """The queue's settings were damaged, and are the defaults now."""
+        return self.spool.table.settings_lost
+
+    @property
     def truncated(self) -> int:
         """Segments of the table that were found cut off; the jobs in the missing part are gone."""
         return self.spool.table.truncated
@@ -172,23 +182,25 @@ cdef class Server:
             raise OSError(errno, strerror(errno).decode(), os.fsdecode(self.path))
 
     def run(self):
-        """Serve until -K (returns True: the queue was dropped) or SIGTERM (False: it is kept). Raises OSError if what
-        was to be answered could not be synced: then nothing was answered, and the calls are made again."""
+        """Serve until -K (returns True: the queue was dropped), or SIGTERM or a caller of a later release (False: it is
+        kept). Raises OSError if what was to be answered could not be synced: then nothing was answered, and the calls
+        are made again."""
         cdef bint dropped
         with nogil:
-            while not self.terminated and self.commands.last_caller == NULL:
+            while not self.terminated and self.commands.last_caller == NULL and not self.commands.giving_way:
                 self.commands.admit_parked()
                 self.spool.dispatch()          # before the answers: who has a job's id may ask for its pid, or kill it
                 if self.journal is not None and not self._may_answer():
                     break
                 self.conns.flush()
-                self.spool.tidy()
+                self._tidy()
                 if self.journal is not None:
                     self.journal.push()
                 if self.loop.turn(False) < 0:
                     break
             dropped = self.commands.last_caller != NULL
-            if not dropped:
+            self.gave_way = self.commands.giving_way and not dropped and not self.terminated
+            if not dropped and not self.gave_way:
                 self.commands.answer_all(b"the server was ended; its queue is kept")
             self._unbind()
             if self.journal is None or self.journal.settle() == 0:
@@ -200,6 +212,20 @@ cdef class Server:
             if self.journal is not None:
                 discard(self.spool.table.dir_fd)
         return dropped
+
+    cdef void _tidy(self) noexcept nogil:
+        """What has been answered may be forgotten, but with a journal the answers that were just made go out later, and
+        a call whose answer is lost with this server is made again."""
+        if self.journal is None:
+            self.spool.tidy(self.spool.n_forgettable)
+            return
+        if self.tidying and self.journal.synced >= self.tidy_barrier:
+            self.spool.tidy(self.tidy_count)
+            self.tidying = False
+        if not self.tidying and self.spool.untidy():
+            self.tidying = True
+            self.tidy_count = self.spool.n_forgettable
+            self.tidy_barrier = self.journal.end
 
     cdef bint _may_answer(self) noexcept nogil:
         """False: the journal has failed. Sends what waited for it."""

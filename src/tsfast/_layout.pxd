@@ -8,6 +8,7 @@ cdef extern from "native/check.h" nogil:
 
 cdef extern from "native/fault.h" nogil:
     void tsf_fault(const char *name) noexcept
+    void tsf_count_python_steps() noexcept
 
 cdef extern from "native/table.h" nogil:
     enum:
@@ -36,6 +37,11 @@ cdef extern from "native/table.h" nogil:
         TSF_FORGOTTEN
         TSF_CANCELLED
         TSF_ALLOCATING
+
+    cdef enum tsf_loss:
+        TSF_LOSS_RUNNER
+        TSF_LOSS_BOOT
+        TSF_LOSS_DAMAGE
 
     cdef enum tsf_note:
         TSF_NOTE_LIMIT
@@ -146,6 +152,7 @@ cdef extern from "native/table.h" nogil:
     cdef struct tsf_header:
         uint64_t magic
         uint32_t format
+        uint32_t ids_check
         uint64_t committed
         uint64_t floor
         uint32_t slots
@@ -260,12 +267,15 @@ cdef extern from "native/wire.h" nogil:
         TSF_FRAME_ENDED
         TSF_FRAME_EXEC
         TSF_FRAME_PROGRESS
+        TSF_FRAME_GIVE_WAY
+
+    uint32_t tsf_release(const char *version) noexcept
 
     cdef struct tsf_frame:
         uint32_t version
         uint32_t type
         uint32_t length
-        uint32_t reserved
+        uint32_t release
 
     cdef enum tsf_tty:
         TSF_TTY_STDIN

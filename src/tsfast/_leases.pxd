@@ -2,7 +2,7 @@
 
 cdef extern from "<sys/file.h>" nogil:
     int LOCK_EX, LOCK_NB, LOCK_UN
-    int flock(int fd, int operation)
+    int flock "tsf_flock"(int fd, int operation)
 
 cdef enum:
     LEASE_NONE = -1       # no file stands for this GPU on this machine: it is used without

@@ -2,14 +2,14 @@
 from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from tsfast._layout cimport TSF_STAGE_EXEC, tsf_run, tsf_run_check
+from tsfast._layout cimport TSF_LOSS_DAMAGE, TSF_STAGE_EXEC, tsf_run, tsf_run_check
 from tsfast._sys cimport CLOCK_REALTIME, rusage, tsf_now_ns
 
 cdef struct Outcome:
     bint lost             # nobody could reap it: status is not known
     int32_t status        # as from wait(2)
     int32_t pid
-    uint16_t cause
+    uint16_t cause        # errno; lost: enum tsf_loss
     uint16_t stage
     uint64_t start_ns
     uint64_t duration_ns
@@ -35,6 +35,7 @@ cdef inline void from_result(Outcome *outcome, const tsf_run *run) noexcept nogi
     from_entry(outcome, run)
     if tsf_run_check(run) != run.check:
         outcome.lost = True
+        outcome.cause = TSF_LOSS_DAMAGE
         return
     outcome.status = run.status
     outcome.cause = run.cause

@@ -39,8 +39,8 @@ cdef extern from "<spawn.h>" nogil:
     int posix_spawn_file_actions_init(posix_spawn_file_actions_t *actions)
     int posix_spawn_file_actions_adddup2(posix_spawn_file_actions_t *actions, int fd, int fd2)
     int posix_spawn_file_actions_destroy(posix_spawn_file_actions_t *actions)
-    int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
-                    const posix_spawnattr_t *attributes, char **argv, char **envp)
+    int posix_spawn "tsf_posix_spawn"(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+                                      const posix_spawnattr_t *attributes, char **argv, char **envp)
 
 cdef extern from "<signal.h>" nogil:
     int sigfillset(sigset_t *set)

@@ -15,6 +15,7 @@ cdef class Recovery:
     cdef Queue queue
     cdef Runners runners
     cdef list running_since           # (start time, id) of the running jobs
+    cdef readonly list lost           # ids of jobs of which nobody can tell how they ended
     cdef list removal_tokens          # (token, token, id) of removals whose callers may ask again
 
     # private

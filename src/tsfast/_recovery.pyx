@@ -29,6 +29,7 @@ cdef class Recovery:
         self.runners = spool.runners
         self.running_since = []
         self.removal_tokens = []
+        self.lost = []
 
     def run(self, uint32_t slots, uint32_t max_finished):
         """Take up the queue as the table and `runs` have it. slots and max_finished are for a queue that has not
@@ -126,12 +127,12 @@ cdef class Recovery:
         cdef Verdict verdict
         cdef Job *job
         cdef Job shadow
-        cdef uint32_t entry = hot.run, gen = hot.gen
+        cdef uint32_t entry = hot.run
         cdef int32_t gpu_class
         cdef int added
         self._apply_intent(id, hot)
         if hot.state == TSF_STARTING or hot.state == TSF_RUNNING:
-            verdict = self.runners.recover(entry, gen, id, &outcome)
+            verdict = self.runners.recover(id, hot, &outcome)
             if verdict == VERDICT_NO_MEMORY:
                 raise MemoryError
             if verdict == VERDICT_RUNNING:
@@ -167,6 +168,8 @@ cdef class Recovery:
                 if self.spool.write_queued(&shadow) < 0:
                     raise OSError(errno, "cannot write the job table")
             else:
+                if outcome.lost:
+                    self.lost.append(id)
                 self.spool.final_record(hot, &shadow, &outcome)
                 hot.notes |= due_at_end(cold)
                 hot.order = self.spool.next_end

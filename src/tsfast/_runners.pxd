@@ -6,7 +6,7 @@ protocol of the entries, and what each state means after a crash, is in native/r
 """
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from tsfast._layout cimport TSF_RUNS, tsf_assign, tsf_cold, tsf_run
+from tsfast._layout cimport TSF_RUNS, tsf_assign, tsf_cold, tsf_hot, tsf_run
 from tsfast._loop cimport Loop, Source
 from tsfast._outbox cimport Outbox
 from tsfast._outcome cimport Outcome
@@ -90,7 +90,7 @@ cdef class Runners:
     cdef int signal(self, uint32_t entry, uint32_t order) noexcept nogil
     cdef const tsf_run *run(self, uint32_t entry) noexcept nogil
     # Recovery: what became of the job that the table says was started as (entry, generation)?
-    cdef Verdict recover(self, uint32_t entry, uint32_t gen, uint64_t job, Outcome *outcome) noexcept nogil
+    cdef Verdict recover(self, uint64_t job, const tsf_hot *hot, Outcome *outcome) noexcept nogil
     # After VERDICT_RUNNING, if the job's start does not stand in the table: on_started comes, now or when it starts.
     cdef void await_start(self, uint32_t entry) noexcept nogil
     cdef void recover_rest(self) noexcept nogil       # after all recover(): entries that no job claims

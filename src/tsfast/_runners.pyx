@@ -10,9 +10,10 @@ from libc.string cimport memcpy, memset, strerror
 
 from tsfast._layout cimport (
     TSF_COMMAND_CANCEL, TSF_NOTE_CANCEL, TSF_REPORT_ENDED, TSF_REPORT_STARTED, TSF_RUN_ASSIGNED, TSF_RUN_CLAIMED,
-    TSF_LEASES_A_PACKET, TSF_RUN_EXECING, TSF_RUN_EXITED, TSF_RUN_FREE, TSF_RUN_REVOKED, TSF_RUN_SIGNAL, TSF_RUNS,
-    TSF_RUNS_BYTES, TSF_RUNS_MAGIC, TSF_RUNS_VERSION, tsf_assign, tsf_cold, tsf_fault, tsf_leases, tsf_report, tsf_run,
-    tsf_run_cas, tsf_run_gen, tsf_run_load, tsf_run_state, tsf_run_word, tsf_runs_header,
+    TSF_LEASES_A_PACKET, TSF_LOSS_BOOT, TSF_LOSS_DAMAGE, TSF_LOSS_RUNNER, TSF_RUN_EXECING, TSF_RUN_EXITED, TSF_RUN_FREE,
+    TSF_RUN_REVOKED, TSF_RUN_SIGNAL, TSF_RUNNING, TSF_RUNS, TSF_RUNS_BYTES, TSF_RUNS_MAGIC, TSF_RUNS_VERSION,
+    tsf_assign, tsf_cold, tsf_fault, tsf_hot, tsf_leases, tsf_report, tsf_run, tsf_run_cas, tsf_run_gen, tsf_run_load,
+    tsf_run_state, tsf_run_word, tsf_runs_header,
 )
 from tsfast._limits cimport ADOPTED_POLL_MS, RECORD_RETRY_MS
 from tsfast._loop cimport Loop, Source
@@ -47,6 +48,17 @@ cdef void poll_due(void *owner) noexcept nogil:
 
 cdef void retry_due(void *owner) noexcept nogil:
     (<Runners> owner)._retry_unrecorded()
+
+
+cdef bint contradicts(const tsf_run *run, uint64_t word, uint64_t job, const tsf_hot *hot) noexcept nogil:
+    """The entry was damaged: the job may have run, and by the entry it would be started once more."""
+    cdef bint same = <uint32_t> tsf_run_gen(word) == hot.gen
+    cdef int state = tsf_run_state(word)
+    if hot.state == TSF_RUNNING:               # recorded once it was EXECING, and until the entry is free again
+        return not same or (state != TSF_RUN_EXECING and state != TSF_RUN_EXITED)
+    if not same:                               # filled for this start, and not yet ASSIGNED: then it is FREE
+        return run.job == job and run.attempt == hot.attempt and state != TSF_RUN_FREE
+    return state == TSF_RUN_ASSIGNED and run.pid != 0
 
 
 @cython.final
@@ -606,7 +618,9 @@ cdef class Runners:
             return 0
         return 1
 
-    cdef Verdict recover(self, uint32_t entry, uint32_t gen, uint64_t job, Outcome *outcome) noexcept nogil:
+    cdef Verdict recover(self, uint64_t job, const tsf_hot *hot, Outcome *outcome) noexcept nogil:
+        cdef uint32_t entry = hot.run, gen = hot.gen
+        cdef bint damaged
         cdef tsf_run *run
         cdef Runner *runner
         cdef uint64_t word
@@ -619,9 +633,11 @@ cdef class Runners:
         run = &self.runs[entry]
         while True:
             pid = self._alive(entry, &word)
-            if self.outdated and word != tsf_run_word(gen, TSF_RUN_EXITED):
+            damaged = contradicts(run, word, job, hot)
+            if damaged or (self.outdated and word != tsf_run_word(gen, TSF_RUN_EXITED)):
                 memset(outcome, 0, sizeof(Outcome))
                 outcome.lost = True
+                outcome.cause = TSF_LOSS_DAMAGE if damaged and self.same_boot else TSF_LOSS_BOOT
                 return VERDICT_ENDED
             if <uint32_t> tsf_run_gen(word) != gen:
                 return VERDICT_QUEUED             # the server died before it filled the entry
@@ -649,6 +665,7 @@ cdef class Runners:
                 self._watch(runner, run.pid)
                 return VERDICT_RUNNING
             from_nothing(outcome, run)
+            outcome.cause = TSF_LOSS_RUNNER if self.same_boot else TSF_LOSS_BOOT
             return VERDICT_ENDED
 
     cdef void recover_rest(self) noexcept nogil:

@@ -3,6 +3,7 @@
 The Spool joins the table, the contexts, the queue and the runners. It knows no clients: whoever wants to hear of a
 job's start or end sets the handlers.
 """
+from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from tsfast._contexts cimport Contexts
@@ -97,7 +98,8 @@ cdef class Spool:
     cdef int drop_all(self) noexcept nogil        # -K
     # Forget what is not to be kept: ended -nf jobs, and the oldest ended ones beyond the number to be kept. Called when
     # all answers are sent: a caller who has to ask again, because the server died first, still finds its job.
-    cdef void tidy(self) noexcept nogil
+    cdef bint untidy(self) noexcept nogil                # there is something to forget
+    cdef void tidy(self, size_t n) noexcept nogil        # forgets the first n of `forgettable`, and surplus ended jobs
 
     # private
     cdef void _trim(self) noexcept nogil

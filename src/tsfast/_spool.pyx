@@ -4,7 +4,7 @@
 cimport cython
 from libc.stddef cimport size_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcmp, memcpy, memset, strlen
+from libc.string cimport memcmp, memcpy, memmove, memset, strlen
 
 from tsfast._contexts cimport Context, Contexts
 from tsfast._grants cimport Grants
@@ -498,18 +498,24 @@ cdef class Spool:
         self.forgettable[self.n_forgettable] = id
         self.n_forgettable += 1
 
-    cdef void tidy(self) noexcept nogil:
+    cdef bint untidy(self) noexcept nogil:
+        return self.n_forgettable or self.queue.ended > self.table.header.max_finished + self.kept_longer
+
+    cdef void tidy(self, size_t n) noexcept nogil:
         cdef uint64_t id
+        cdef size_t i
         cdef Job *job
         cdef tsf_hot hot
-        while self.n_forgettable:
-            self.n_forgettable -= 1
-            id = self.forgettable[self.n_forgettable]
+        for i in range(n):
+            id = self.forgettable[i]
             job = self.queue.get(id)
             if job != NULL and job.state == JOB_ENDED:
                 self._forget(id)
             elif job == NULL and self.table.read_hot(id, &hot) == 0 and removed_token(&hot) != NULL:
                 self.forget_removed(id)
+        if n:
+            memmove(self.forgettable, self.forgettable + n, (self.n_forgettable - n) * sizeof(uint64_t))
+            self.n_forgettable -= n
         self._trim()
 
     cdef void _trim(self) noexcept nogil:

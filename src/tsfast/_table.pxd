@@ -40,6 +40,7 @@ cdef class Table:
     cdef tsf_header header            # as on disk; change the settings through save_settings
     cdef Segment **segments           # owned; [number - first_segment], NULL where not open
     cdef uint64_t first_segment, n_segments
+    cdef readonly bint settings_lost  # they were damaged, and are the defaults now
     cdef readonly uint64_t truncated  # segments that somebody cut off; what was missing reads as forgotten
     cdef char *blob                   # owned; of the last read_row, with its grant behind it
     cdef size_t blob_room

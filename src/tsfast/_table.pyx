@@ -76,6 +76,10 @@ cdef uint32_t settings_check(const tsf_header *header) noexcept nogil:
     return tsf_check32(start, <size_t> (<const char *> &header.check - start), 0)
 
 
+cdef uint32_t ids_check(const tsf_header *header) noexcept nogil:
+    return tsf_check32(&header.committed, sizeof(header.committed) + sizeof(header.floor), 0)
+
+
 cdef bint is_hole(const void *record, size_t size) noexcept nogil:
     # size is at least 1: all bytes are zero if the first one is and each equals its successor
     return (<const char *> record)[0] == 0 and memcmp(record, <const char *> record + 1, size - 1) == 0
@@ -119,12 +123,16 @@ cdef class Table:
                 f"the job table has format {self.header.format}, this version knows format {TSF_TABLE_FORMAT}: "
                 "use the version of tsfast that made it"
             )
+        if writable and ids_check(&self.header) != self.header.ids_check:
+            raise TableError("the job table's header is damaged, so that nobody knows which jobs there are: "
+                             "restore the state directory, or move it away to begin anew")
         if self.header.floor > self.header.committed:
             raise TableError("the job table's header is damaged")
         if settings_check(&self.header) != self.header.check:
             if not writable:
                 raise TableError("the job table's header is damaged")
             # Ids and jobs do not depend on the settings: go on with the defaults.
+            self.settings_lost = True
             memset(&self.header.slots, 0, <size_t> (<char *> &self.header.check - <char *> &self.header.slots))
             if self.save_settings() < 0:
                 raise OSError(errno, strerror(errno).decode(), "header")
@@ -135,6 +143,7 @@ cdef class Table:
         memset(&fresh, 0, sizeof(tsf_header))
         fresh.magic = TSF_TABLE_MAGIC
         fresh.format = TSF_TABLE_FORMAT
+        fresh.ids_check = ids_check(&fresh)
         fresh.check = settings_check(&fresh)
         # Whole under another name, then renamed: a table either has a valid header or is not there.
         fd = os.open("header.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=self.dir_fd)
@@ -189,8 +198,10 @@ cdef class Table:
     cdef int commit(self, uint64_t next_id) noexcept nogil:
         cdef uint64_t before = self.header.committed
         self.header.committed = next_id
-        if self._write_header(&self.header.committed, &self.header.committed + 1) < 0:
+        self.header.ids_check = ids_check(&self.header)
+        if self._write_header(&self.header.ids_check, &self.header.committed + 1) < 0:
             self.header.committed = before
+            self.header.ids_check = ids_check(&self.header)
             return -1
         return 0
 
@@ -548,8 +559,10 @@ cdef class Table:
         cdef uint64_t number, last, before = self.header.floor
         cdef Segment *segment
         self.header.floor = self.header.committed
-        if self._write_header(&self.header.floor, &self.header.floor + 1) < 0:
+        self.header.ids_check = ids_check(&self.header)
+        if self._write_header(&self.header.ids_check, &self.header.floor + 1) < 0:
             self.header.floor = before
+            self.header.ids_check = ids_check(&self.header)
             return -1
         if self.journal is not None and self.journal.settle() < 0:
             return -1

@@ -13,7 +13,7 @@ from tsfast._layout cimport (
     TSF_NOTE_GZIP,
     TSF_STAGE_GZIP,
     TSF_JOB_NO_OUTPUT,
-    TSF_LOST,
+    TSF_LOSS_BOOT, TSF_LOSS_DAMAGE, TSF_LOST,
     TSF_NOT_STARTABLE,
     TSF_NOTE_AFFINITY,
     TSF_NOTE_LIMIT,
@@ -398,7 +398,13 @@ cdef void info_status(Text *text, const Row *row) noexcept nogil:
     if hot.state == TSF_SKIPPED:
         text_str(text, b"Exit status: skipped: a job of -W ended badly\n")
     elif hot.state == TSF_LOST:
-        text_str(text, b"Exit status: lost: the runner died and nobody could wait for the job\n")
+        text_str(text, b"Exit status: lost: ")
+        if hot.cause == TSF_LOSS_BOOT:
+            text_str(text, b"the machine stopped while it ran\n")
+        elif hot.cause == TSF_LOSS_DAMAGE:
+            text_str(text, b"the record of its end is damaged\n")
+        else:
+            text_str(text, b"the runner died and nobody could wait for the job\n")
     elif hot.state == TSF_NOT_STARTABLE:
         text_str(text, b"Exit status: not started: ")
         text_str(text, stage_text(hot.stage))

@@ -54,7 +54,7 @@ cdef class Waiters:
             self._dissolve(<Group *> conn.group)
             conn.group = NULL
             conn.role = ROLE_NONE
-        if conn.role == ROLE_NONE:
+        if conn.role == ROLE_NONE or conn.role == ROLE_SUCCESSOR:
             return
         if conn.role == ROLE_ROOM:
             self.n_parked -= 1

@@ -119,6 +119,10 @@ def serve(socket: str, report: int) -> None:
     note(f"serving {socket}, pid {os.getpid()}, tsfast {__version__}")
     if server.truncated:
         note(f"{server.truncated} segment files of the job table were cut off; jobs in the missing part are gone")
+    if server.settings_lost:
+        note("the queue's settings were damaged: the defaults are taken")
+    for job in server.lost:
+        note(f"job {job}: lost: nobody can tell how it ended")
     for job in damaged:
         note(f"job {job}: its record is damaged; it is not run")
     os.write(report, b"L")
@@ -128,6 +132,9 @@ def serve(socket: str, report: int) -> None:
     except OSError as error:
         note(f"ended: nothing can be promised any more: {error}")
         os._exit(1)
+    if server.gave_way:
+        note("ended for a later release of tsfast; the queue is kept")
+        os._exit(0)
     if not dropped and (path := _environ.variable(b"TS_SAVELIST")):
         save_list(path, directory)
     note("ended by -K" if dropped else "ended by SIGTERM; the queue is kept")

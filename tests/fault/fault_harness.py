@@ -50,6 +50,8 @@ def kill(pid: int, number: int = signal.SIGKILL) -> None:
 class Queue:
     """Each job writes a line to the journal when it starts, so that a second start or none is seen."""
 
+    program = TS
+
     def __init__(self, folder: Path, slots: int = 3) -> None:
         self.folder, self.state, self.journal = folder, folder / "state", folder / "journal"
         self.env = {
@@ -72,7 +74,7 @@ class Queue:
             token.touch()
             env["TSFAST_FAULT"] = f"{fault}:{token}" if once else fault
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-        call = subprocess.Popen([TS, *map(str, words)], env=env, cwd=self.folder, text=True, **streams)
+        call = subprocess.Popen([self.program, *map(str, words)], env=env, cwd=self.folder, text=True, **streams)
         self.calls.append(call)
         return call
 

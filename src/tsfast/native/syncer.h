@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "journal.h"
 
 /* Of a file, allocated at once; the next one is begun when it is full. */
@@ -64,12 +65,12 @@ static inline int tsf_sync_files(int directory, const char *without)
         fd = openat(directory, entry->d_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         if (fd < 0 && errno == ENOENT)
             continue;
-        if (fd < 0 || fsync(fd) < 0)
+        if (fd < 0 || tsf_fsync(fd) < 0)
             failed = errno;
         if (fd >= 0)
             close(fd);
     }
-    if (fsync(copy) < 0)
+    if (tsf_fsync(copy) < 0)
         failed = errno;
     closedir(list);
     errno = failed;
@@ -106,7 +107,7 @@ static inline void tsf_journal_unlink(int dir, uint64_t number)
     }
     while ((entry = readdir(list)))
         if (strlen(entry->d_name) == 16 && sscanf(entry->d_name, "%16llx%c", &found, &rest) == 1 && found < number)
-            unlinkat(dir, entry->d_name, 0);
+            tsf_unlinkat(dir, entry->d_name, 0);
     closedir(list);
 }
 
@@ -115,7 +116,7 @@ static inline int tsf_journal_write(struct tsf_syncer *syncer, const void *data,
     const char *p = data;
 
     while (size) {
-        ssize_t wrote = pwrite(syncer->file, p, size, (off_t)syncer->at);
+        ssize_t wrote = tsf_pwrite(syncer->file, p, size, (off_t)syncer->at);
 
         if (wrote < 0 && errno == EINTR)
             continue;
@@ -141,7 +142,7 @@ static inline int tsf_journal_create(struct tsf_syncer *syncer)
     if (syncer->file < 0)
         return -1;
     /* Allocated, so that no full disk stops it in the middle, and no sync has to write its size. */
-    if (fallocate(syncer->file, 0, 0, TSF_JOURNAL_BYTES) < 0 && errno != EOPNOTSUPP && errno != ENOSYS)
+    if (tsf_fallocate(syncer->file, 0, 0, TSF_JOURNAL_BYTES) < 0 && errno != EOPNOTSUPP && errno != ENOSYS)
         return -1;
     syncer->head.check = tsf_journal_head_check(&syncer->head);
     return tsf_journal_write(syncer, &syncer->head, sizeof syncer->head);
@@ -155,9 +156,9 @@ static inline int tsf_journal_put(struct tsf_syncer *syncer)
         if (tsf_journal_create(syncer) < 0)
             return errno;
     }
-    if (tsf_journal_write(syncer, syncer->data, syncer->size) < 0 || fdatasync(syncer->file) < 0)
+    if (tsf_journal_write(syncer, syncer->data, syncer->size) < 0 || tsf_fdatasync(syncer->file) < 0)
         return errno;
-    if (syncer->fresh && fsync(syncer->dir) < 0)
+    if (syncer->fresh && tsf_fsync(syncer->dir) < 0)
         return errno;
     return 0;
 }
@@ -214,8 +215,8 @@ static inline int tsf_syncer_start(struct tsf_syncer *syncer, const char *group,
     int error;
 
     if (tsf_sync_table(syncer->state_dir) < 0 || tsf_journal_create(syncer) < 0 ||
-        tsf_journal_write(syncer, group, size) < 0 || fdatasync(syncer->file) < 0 || fsync(syncer->dir) < 0 ||
-        fsync(syncer->state_dir) < 0)
+        tsf_journal_write(syncer, group, size) < 0 || tsf_fdatasync(syncer->file) < 0 || tsf_fsync(syncer->dir) < 0 ||
+        tsf_fsync(syncer->state_dir) < 0)
         return -1;
     tsf_journal_unlink(syncer->dir, syncer->head.number);
     syncer->given = syncer->synced = size;

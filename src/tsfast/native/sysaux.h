@@ -22,6 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "runs.h"
 
 #ifndef SYS_pidfd_open
@@ -92,7 +93,7 @@ static inline ssize_t tsf_send_fds(int sock, const void *data, size_t size, cons
         memcpy(CMSG_DATA(cmsg), fds, (size_t)n_fds * sizeof(int));
     }
     do
-        sent = sendmsg(sock, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+        sent = tsf_sendmsg(sock, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
     while (sent < 0 && errno == EINTR);
     return sent;
 }
@@ -104,7 +105,7 @@ static __attribute__((noinline, unused)) pid_t tsf_spawn(int program, int sock, 
                                                          const char *fault)
 {
     char variable[512] = "";
-    char *envp[2] = {NULL, NULL};
+    char *envp[3] = {NULL, NULL, NULL};
     sigset_t all;
     volatile int failed = 0;
     pid_t pid;
@@ -114,10 +115,16 @@ static __attribute__((noinline, unused)) pid_t tsf_spawn(int program, int sock, 
         strcat(variable, fault);
         envp[0] = variable;
     }
+#ifdef TSFAST_FAULTS
+    char *crash_at = getenv("TSFAST_CRASH_AT");
+
+    if (crash_at)
+        envp[envp[0] != NULL] = crash_at - strlen("TSFAST_CRASH_AT=");
+#endif
     /* Blocked from birth, as the runner wants them: a TSF_RUN_SIGNAL that comes before it has got there waits for it
      * instead of ending it. */
     sigfillset(&all);
-    pid = vfork();
+    pid = tsf_vfork();
     if (pid == 0) {
         sigprocmask(SIG_SETMASK, &all, NULL);
         if (dup2(sock, TSF_RUNNER_SOCKET) >= 0 && dup2(state_dir, TSF_RUNNER_STATE_DIR) >= 0)
@@ -153,7 +160,7 @@ static inline int tsf_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open
 
 static inline int tsf_pidfd_signal(int pidfd, int signal_number)
 {
-    return (int)syscall(SYS_pidfd_send_signal, pidfd, signal_number, NULL, 0);
+    return (int)tsf_step(syscall(SYS_pidfd_send_signal, pidfd, signal_number, NULL, 0));
 }
 
 /* Pid of the process that holds a lock on the first byte of `entry` of runs, 0 if none, -1 if it is one that is not
@@ -292,9 +299,9 @@ static inline int tsf_listen(int directory, const char *name, int backlog)
     sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (sock < 0)
         return -1;
-    unlinkat(directory, temporary, 0);
+    tsf_unlinkat(directory, temporary, 0);
     if (bind(sock, (struct sockaddr *)&address, sizeof address) < 0 || fchmodat(directory, temporary, 0600, 0) < 0 ||
-        listen(sock, backlog) < 0 || renameat(directory, temporary, directory, name) < 0) {
+        listen(sock, backlog) < 0 || tsf_renameat(directory, temporary, directory, name) < 0) {
         error = errno;
         unlinkat(directory, temporary, 0);
         close(sock);

@@ -67,6 +67,9 @@ enum tsf_stage {
     TSF_STAGE_EXEC = 5   /* the command could not be executed: the job ends with 126 or 127 */
 };
 
+/* Why nobody knows how a LOST job ended (tsf_hot.cause). */
+enum tsf_loss { TSF_LOSS_RUNNER = 0, TSF_LOSS_BOOT = 1, TSF_LOSS_DAMAGE = 2 };
+
 struct tsf_hot {
     uint8_t state; /* enum tsf_state */
     uint8_t notes; /* enum tsf_note and enum tsf_due, a bit set */
@@ -83,7 +86,7 @@ struct tsf_hot {
     };
     int32_t status; /* once ended: as from wait(2) */
     int32_t pid;    /* leader of the job's session, 0 if none was made */
-    uint16_t cause; /* errno of a failed start */
+    uint16_t cause; /* errno of a failed start; LOST: enum tsf_loss */
     uint16_t stage; /* enum tsf_stage */
     uint64_t start_ns;    /* CLOCK_REALTIME, 0 if not started */
     uint64_t duration_ns; /* CLOCK_BOOTTIME difference, once ended */
@@ -180,12 +183,13 @@ struct tsf_ctx {
     uint64_t limits[TSF_LIMITS][2]; /* soft, hard */
 };
 
-/* One page. `committed` is moved by a single 8-byte write: ids below it exist. `floor` likewise: all ids below it were
- * dropped by -K. The rest is written as a whole under `check`. */
+/* One page. Ids below `committed` exist; it is moved by a single write, together with its check. `floor` likewise: all
+ * ids below it were dropped by -K. The rest is written as a whole under `check`. Whoever reads while a server writes
+ * can meet committed and floor without their check, but each of them whole. */
 struct tsf_header {
     uint64_t magic;
     uint32_t format;
-    uint32_t reserved0;
+    uint32_t ids_check; /* tsf_check32 of committed and floor, seed: 0 */
     uint64_t committed; /* = the next id */
     uint64_t floor;
     /* settings, from here to `check` */

@@ -12,6 +12,11 @@
  *                      <-  EXIT              exit with code
  *                      <-  EXIT_AT_CLOSE     exit with code once the connection is closed (-K)
  *                      <-  EXEC              exec the Python command line with the same words
+ *                      <-  GIVE_WAY          to a client of a later release, see below
+ *
+ * GIVE_WAY: the client takes the lock of those that start a server and ends its side of the connection; then the server
+ * ends without answering anybody, and the client starts the server of its own release. All others ask again. An earlier
+ * release is served: of two on one machine the later one stays.
  *
  * A connection that breaks before EXIT, ENDED, EXIT_AT_CLOSE or EXEC is made again, and the same REQUEST sent, with the
  * same token: a job that was queued by it is not queued twice. */
@@ -19,6 +24,7 @@
 #define TSFAST_WIRE_H
 
 #include <stdint.h>
+#include <string.h>
 
 #include "table.h"
 
@@ -39,15 +45,33 @@ enum tsf_frame_type {
     TSF_FRAME_FOLLOW = 21, /* struct tsf_follow, then the path, no NUL */
     TSF_FRAME_ENDED = 22,  /* struct tsf_code */
     TSF_FRAME_EXEC = 23, /* text, may be empty: what that program finds in TSFAST_ANSWER */
-    TSF_FRAME_PROGRESS = 24 /* text for a terminal on stderr that takes the place of the one before */
+    TSF_FRAME_PROGRESS = 24, /* text for a terminal on stderr that takes the place of the one before */
+    TSF_FRAME_GIVE_WAY = 25
 };
 
 struct tsf_frame {
     uint32_t version; /* TSF_WIRE_VERSION */
     uint32_t type;    /* enum tsf_frame_type */
     uint32_t length;  /* of the payload, at most TSF_FRAME_MAX */
-    uint32_t reserved;
+    uint32_t release; /* of a client's REQUEST: its tsf_release; else 0 */
 };
+
+/* A version as a number that grows: the first three numbers of "tsfast 1.2.3rc4". */
+static inline uint32_t tsf_release(const char *version)
+{
+    uint32_t release = 0;
+
+    version += strcspn(version, "0123456789");
+    for (int i = 0; i < 3; i++) {
+        uint32_t part = 0;
+
+        while (*version >= '0' && *version <= '9')
+            part = part * 10 + (uint32_t)(*version++ - '0');
+        release = release * 1000 + part % 1000;
+        version += *version == '.';
+    }
+    return release;
+}
 
 enum tsf_tty { TSF_TTY_STDIN = 1, TSF_TTY_STDOUT = 2, TSF_TTY_STDERR = 4 };
 

@@ -15,7 +15,7 @@ SOURCES = Path(__file__).parents[3] / "src" / "tsfast" / "native" / "launcher"
 def launcher(tmp_path_factory):
     program = tmp_path_factory.mktemp("launcher") / "ts"
     compiler = os.environ.get("CC", "cc").split()
-    flags = ["-O1", "-g", "-std=gnu11", "-Wall", "-Wextra", "-Werror"]
+    flags = ["-O1", "-g", "-std=gnu11", "-Wall", "-Wextra", "-Werror", '-DTSFAST_VERSION="1.2.3"']
     subprocess.run([*compiler, *flags, "-o", program, *sorted(SOURCES.glob("*.c"))], check=True)
     return program
 

@@ -104,6 +104,9 @@ static void obey(struct answer *answer, const struct place *place, int connectio
             bad_frame(place);
         follow_copy(&answer->follow);
         leave(code_of(place, payload, frame->length));
+    case TSF_FRAME_GIVE_WAY:
+        answer->succeed = true;
+        return;
     case TSF_FRAME_EXEC:
         pass_text(payload, frame->length);
         exec_program(words, &answer->forwarding);
@@ -196,18 +199,20 @@ static void serve_until_readable(struct answer *answer, int connection)
     }
 }
 
-/* Returns if the connection broke before the answer was complete; otherwise this is the end of the process. */
-void take_answer(struct answer *answer, const struct place *place, int connection, char **words)
+/* Returns if the connection broke before the answer was complete, or, true, the server gives way to a new one;
+ * otherwise this is the end of the process. */
+bool take_answer(struct answer *answer, const struct place *place, int connection, char **words)
 {
     answer->begin = answer->end = 0;
     answer->text_left = 0;
     answer->to_skip = answer->shown;
-    answer->printed = answer->exit_at_close = answer->forwarding.ready = false;
+    answer->printed = answer->exit_at_close = answer->succeed = answer->forwarding.ready = false;
     for (;;) {
         ssize_t got;
 
         while (take_step(answer, place, connection, words))
-            ;
+            if (answer->succeed)
+                return true;
         if (answer->begin) {
             answer->end -= answer->begin;
             memmove(answer->in, answer->in + answer->begin, answer->end);
@@ -223,4 +228,5 @@ void take_answer(struct answer *answer, const struct place *place, int connectio
     }
     if (answer->exit_at_close)
         leave(answer->code);
+    return false;
 }

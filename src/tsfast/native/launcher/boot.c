@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -216,6 +217,29 @@ int start_server(struct place *place, char **words, const struct forwarding *for
     if (lock >= 0)
         close(lock);
     return connection >= 0 ? connection : connect_to_server(place);
+}
+
+/* The server of an earlier release ends once we end our side of the connection, and closes its own. Whoever waited for
+ * it has then to wait for our lock, and cannot start another one of that release. */
+int succeed_server(struct place *place, int connection, const struct forwarding *forwarding)
+{
+    static char *no_words[] = {NULL}; /* a server in any case: others wait for it */
+    int lock = take_lock(place), next;
+    char rest[64];
+    ssize_t got;
+
+    shutdown(connection, SHUT_WR);
+    do
+        got = recv(connection, rest, sizeof(rest), 0);
+    while (got > 0 || (got < 0 && errno == EINTR));
+    next = connect_to_server(place);
+    if (next < 0) {
+        run_boot(place, no_words, forwarding);
+        next = connect_to_server(place);
+    }
+    if (lock >= 0)
+        close(lock);
+    return next;
 }
 
 _Noreturn void exec_program(char **words, const struct forwarding *forwarding)

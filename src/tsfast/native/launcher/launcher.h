@@ -71,6 +71,7 @@ struct answer {
     uint64_t shown;   /* bytes of OUT frames, over all connections */
     uint64_t to_skip; /* of them, those that this connection's answer repeats */
     bool exit_at_close;
+    bool succeed; /* the server gives way to one of our release */
     int32_t code;
     size_t begin, end; /* what is unread in `in` */
     char in[1 << 16];
@@ -105,13 +106,14 @@ const char *server_log(const struct place *place, char path[PATH_MAX]);
 
 /* boot.c */
 int start_server(struct place *place, char **words, const struct forwarding *forwarding);
+int succeed_server(struct place *place, int connection, const struct forwarding *forwarding);
 _Noreturn void exec_program(char **words, const struct forwarding *forwarding);
 
 /* program.c */
 void find_program(struct program *program);
 
 /* answer.c */
-void take_answer(struct answer *answer, const struct place *place, int connection, char **words);
+bool take_answer(struct answer *answer, const struct place *place, int connection, char **words);
 
 /* follow.c */
 void follow_file(struct follow *follow, const char *path, size_t size, int32_t lines);

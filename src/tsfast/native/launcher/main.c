@@ -5,7 +5,8 @@
  *   3. gather the request, with a random token
  *   4. connect, and check that the other side is the same user; start a server if there is none
  *   5. send the request; print, follow, forward, exec, exit, as the frames of the answer say
- *   6. if the connection breaks before the answer is complete, go to 4: the token tells the server that it is the same
+ *   6. if the server is of an earlier release, let it end, and start one of ours, which takes its queue up
+ *   7. if the connection breaks before the answer is complete, go to 4: the token tells the server that it is the same
  *      request
  *
  * It knows no option: there is one grammar, in the server. In the usual case it makes one connect, one sendmsg and one
@@ -64,20 +65,27 @@ int main(int argc, char **argv)
     static struct answer answer;
     struct patience patience = {0};
     char **words = argv + (argc > 0);
+    int connection = -1, next;
 
     open_standard_descriptors(&request.head.request);
     find_place(&place);
     collect_request(&request, words);
     for (;;) {
-        int connection = connect_to_server(&place);
-
+        if (connection < 0)
+            connection = connect_to_server(&place);
         if (connection < 0)
             connection = start_server(&place, words, &answer.forwarding);
         if (connection >= 0) {
             send_request(&request, connection);
-            take_answer(&answer, &place, connection, words);
+            next = -1;
+            if (take_answer(&answer, &place, connection, words)) {
+                next = succeed_server(&place, connection, &answer.forwarding);
+                request.head.frame.release = 0; /* whatever is there now is to serve us: this is tried once */
+            }
             close(connection);
+            connection = next;
         }
-        prepare_next_try(&patience, &place, &answer);
+        if (connection < 0)
+            prepare_next_try(&patience, &place, &answer);
     }
 }

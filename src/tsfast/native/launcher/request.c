@@ -134,8 +134,10 @@ void collect_request(struct request *request, char **words)
     head->cwd_len = (uint32_t)part[2].iov_len;
     head->env_len = (uint32_t)part[3].iov_len;
     head->affinity_len = (uint32_t)part[4].iov_len;
-    request->head.frame =
-        (struct tsf_frame){.version = TSF_WIRE_VERSION, .type = TSF_FRAME_REQUEST, .length = (uint32_t)total};
+    request->head.frame = (struct tsf_frame){.version = TSF_WIRE_VERSION,
+                                             .type = TSF_FRAME_REQUEST,
+                                             .length = (uint32_t)total,
+                                             .release = tsf_release(TSFAST_VERSION)};
 }
 
 /* A failure is not reported here: the server may have answered before it closed, and reading tells both. */

@@ -31,7 +31,7 @@ void leases_add(struct leases *leases, const struct tsf_leases *packet, const in
 void leases_end(struct leases *leases)
 {
     for (uint32_t i = 0; !leases->shared && i < leases->count; i++)
-        flock(leases->fds[i], LOCK_UN);
+        tsf_flock(leases->fds[i], LOCK_UN);
     close_leases(leases);
 }
 

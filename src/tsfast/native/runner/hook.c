@@ -17,7 +17,7 @@
 
 static void settle(void)
 {
-    if (send(TSF_RUNNER_SOCKET, "x", 1, MSG_NOSIGNAL) < 0)
+    if (tsf_send(TSF_RUNNER_SOCKET, "x", 1, MSG_NOSIGNAL) < 0)
         return; /* the server is gone: the next one runs it again */
 }
 

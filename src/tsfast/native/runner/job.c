@@ -172,7 +172,7 @@ static void draw_suffix(char *suffix)
  * openat, here and for /proc: musl's open sets close-on-exec a second time, for kernels of long ago. */
 static int create(const char *path)
 {
-    return openat(AT_FDCWD, path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+    return tsf_openat(AT_FDCWD, path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 }
 
 /* An earlier attempt at this start may have made the file and died: nothing was written to it then. */
@@ -198,7 +198,7 @@ static int open_log(const char *path, uint32_t flags, int retry)
         fd = create(path);
         return fd < 0 && errno == EEXIST && retry ? take_unused(path) : fd;
     }
-    fd = openat(AT_FDCWD, path, how | (flags & TSF_JOB_TRUNCATE ? O_TRUNC : 0), 0600);
+    fd = tsf_openat(AT_FDCWD, path, how | (flags & TSF_JOB_TRUNCATE ? O_TRUNC : 0), 0600);
     if (fd >= 0)
         fcntl(fd, F_SETFL, O_APPEND);
     return fd;

@@ -85,7 +85,7 @@ static struct tsf_run *open_entry(unsigned long number)
         return NULL;
     }
     lock.l_start = (off_t)(number * sizeof(struct tsf_run));
-    if (fcntl(fd, F_SETLK, &lock) < 0) {
+    if (tsf_fcntl(fd, F_SETLK, &lock) < 0) {
         say("ts-run: the entry belongs to another runner\n");
         return NULL;
     }

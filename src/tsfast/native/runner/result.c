@@ -74,7 +74,7 @@ static int reap_all(void)
     siginfo_t info;
 
     do {
-        if (wait_for(P_ALL, 0, &info, WEXITED | WNOHANG, NULL) < 0)
+        if (tsf_step(wait_for(P_ALL, 0, &info, WEXITED | WNOHANG, NULL)) < 0)
             return 0; /* ECHILD */
     } while (info.si_pid);
     return 1;
@@ -84,7 +84,7 @@ static int report(const struct job *job, enum tsf_report_kind kind, int retiring
 {
     struct tsf_report packet = {.kind = kind, .retiring = (uint32_t)retiring, .gen = job->assign.gen};
 
-    return send(TSF_RUNNER_SOCKET, &packet, sizeof packet, flags | MSG_NOSIGNAL) == (ssize_t)sizeof packet;
+    return tsf_send(TSF_RUNNER_SOCKET, &packet, sizeof packet, flags | MSG_NOSIGNAL) == (ssize_t)sizeof packet;
 }
 
 static int has_ended(int leader)
@@ -101,8 +101,8 @@ static void cancel(struct tsf_run *run, struct job *job, int leader, uint32_t or
         return;
     job->kill_ns = now_ns(CLOCK_BOOTTIME) + (uint64_t)(order >> TSF_COMMAND_GRACE_SHIFT) * 1000000000u;
     run->notes |= TSF_NOTE_CANCEL;
-    kill(-leader, (int)(order & 0xff));
-    kill(-leader, SIGCONT);
+    tsf_kill(-leader, (int)(order & 0xff));
+    tsf_kill(-leader, SIGCONT);
 }
 
 /* A command is taken out when it is obeyed, so that a second wake-up does not send the signal twice. The leader is
@@ -120,8 +120,8 @@ static void obey_command(struct tsf_run *run, struct job *job, int leader)
         return; /* a newer one, whose own wake-up is on its way */
     if (order & TSF_COMMAND_CANCEL)
         cancel(run, job, leader, order);
-    else if (kill(-leader, signal) < 0 && errno == ESRCH)
-        kill(leader, signal);
+    else if (tsf_kill(-leader, signal) < 0 && errno == ESRCH)
+        tsf_kill(leader, signal);
 }
 
 /* How long to wait for a signal; NULL: for ever. */

@@ -24,6 +24,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define TSF_CRASH_ROLE "runner:"
 #include "../fault.h"
 #include "../gpus.h"
 #include "../runs.h"

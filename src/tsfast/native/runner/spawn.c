@@ -156,7 +156,7 @@ static int try_file(struct job *job, char *file)
     static char shell[] = "/bin/sh";
     char *name = job->argv[0];
 
-    execve(file, job->argv, job->envp);
+    tsf_execve(file, job->argv, job->envp);
     if (errno != ENOEXEC)
         return errno;
     job->argv[-1] = shell;
@@ -293,7 +293,7 @@ int spawn_gzip(struct job *job)
         return errno;
     gzip.from = ends[0];
     gzip.to = job->out;
-    pid = clone(gzip_child, stack + sizeof stack, CLONE_VM | CLONE_VFORK | SIGCHLD, &gzip);
+    pid = tsf_clone(gzip_child, stack + sizeof stack, CLONE_VM | CLONE_VFORK | SIGCHLD, &gzip);
     if (pid < 0)
         cause = errno;
     else if (gzip.cause && waitpid(pid, NULL, 0) == pid)
@@ -316,7 +316,7 @@ int spawn(struct runner *runner, struct job *job, int *leader)
 
     runner->entry->start_ns = now_ns(CLOCK_REALTIME);
     job->start_boot_ns = now_ns(CLOCK_BOOTTIME);
-    *leader = clone(child, stack + sizeof stack, CLONE_VM | CLONE_VFORK | SIGCHLD, &birth);
+    *leader = tsf_clone(child, stack + sizeof stack, CLONE_VM | CLONE_VFORK | SIGCHLD, &birth);
     if (*leader < 0)
         return errno;
     tsf_fault("runner-spawned");

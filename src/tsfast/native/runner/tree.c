@@ -33,7 +33,7 @@ static int parent_of(int proc, const char *name)
 static void kill_but(int pid, int spared)
 {
     if (pid != spared)
-        kill(pid, SIGKILL);
+        tsf_kill(pid, SIGKILL);
 }
 
 void kill_children(int spared)
