@@ -6,7 +6,8 @@ import subprocess
 import pytest
 
 from integration.spool_harness import BIN, Queue, alive, sleeping
-from integration.test_protocol import connect, idle_switches, request
+from integration.test_protocol import idle_switches
+from integration.wire import connect, request
 
 
 def still_fine(queue: Queue, server: int) -> None:
