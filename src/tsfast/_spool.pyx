@@ -59,6 +59,13 @@ cdef uint8_t due_at_end(const tsf_cold *cold) noexcept nogil:
                       | (TSF_DUE_MAIL if cold.flags & TSF_JOB_MAIL else 0))
 
 
+cdef inline char *put(char *p, const void *data, size_t size) noexcept nogil:
+    """Where it ends. Nothing may be NULL, which memcpy must not see."""
+    if size:
+        memcpy(p, data, size)
+    return p + size
+
+
 cdef void backoff_due(void *owner) noexcept nogil:
     (<Spool> owner).backing_off = False
 
@@ -218,25 +225,15 @@ cdef class Spool:
         cold.diff_len = context.diff_len
         cold.env_text_len = <uint32_t> env_text
         p = self.scratch
-        if job.n_after:
-            memcpy(p, job.after, 8 * job.n_after)
-            p += 8 * job.n_after
-        if job.n_after_ok:
-            memcpy(p, job.after_ok, 8 * job.n_after_ok)
-            p += 8 * job.n_after_ok
-        memcpy(p, job.argv, job.argv_len)
-        p += job.argv_len
-        memcpy(p, job.label, label)
-        p += label
-        memcpy(p, job.gpu_exact, exact)
-        p += exact
-        memcpy(p, job.prefix, prefix)
-        p += prefix
-        memcpy(p, context.cwd, context.cwd_len)
-        p += context.cwd_len
-        memcpy(p, context.diff, context.diff_len)
-        p += context.diff_len
-        memcpy(p, job.env_text, env_text)
+        p = put(p, job.after, 8 * job.n_after)
+        p = put(p, job.after_ok, 8 * job.n_after_ok)
+        p = put(p, job.argv, job.argv_len)
+        p = put(p, job.label, label)
+        p = put(p, job.gpu_exact, exact)
+        p = put(p, job.prefix, prefix)
+        p = put(p, context.cwd, context.cwd_len)
+        p = put(p, context.diff, context.diff_len)
+        put(p, job.env_text, env_text)
         return 0
 
     # ---- START -------------------------------------------------------------------------------------------------

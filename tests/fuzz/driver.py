@@ -66,9 +66,9 @@ class Target:
 
     def __init__(self, queue: Queue, preload: str = "") -> None:
         self.queue = queue
-        self.variables: dict[str, str | None] = {"TS_MAXCONN": "64", "TS_MAXFINISHED": "32"}
+        queue.environment |= {"TS_MAXCONN": "64", "TS_MAXFINISHED": "32"}
         if preload:
-            self.variables |= {
+            queue.environment |= {
                 "LD_PRELOAD": preload,
                 "PYTHONMALLOC": "malloc",
                 "ASAN_OPTIONS": f"detect_leaks=0:exitcode=99:log_path={queue.directory}/asan",
@@ -79,7 +79,7 @@ class Target:
         self.start()
 
     def start(self) -> None:
-        self.queue.get("-l", env=self.variables, timeout=PATIENCE)
+        self.queue.get("-l", timeout=PATIENCE)
         self.pid = self.queue.server_pid()
 
     def block(self) -> None:
