@@ -78,7 +78,7 @@ soak: debug
 fuzz:
 	TSFAST_DEBUG=1 TSFAST_SANITIZE=1 $(MAKE) VENV=$(VENV)-asan installed
 	$(VENV)-asan/bin/python tests/fuzz/driver.py --keep --seconds $(FUZZ_SECONDS) \
-		--preload "$$($(or $(CC),gcc) -print-file-name=libasan.so)"
+		--preload "$$(gcc -print-file-name=libasan.so)"
 
 lint: $(VENV)/.linters
 	$(BIN)/ruff check .

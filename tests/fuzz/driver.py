@@ -81,6 +81,7 @@ class Target:
     def start(self) -> None:
         self.queue.get("-l", timeout=PATIENCE)
         self.pid = self.queue.server_pid()
+        self.status: int | None = None
 
     def block(self) -> None:
         """Fill the slot, so that what is queued by chance stays queued."""
@@ -88,8 +89,10 @@ class Target:
 
     def ended(self) -> int | None:
         """Wait status of the server, None while it lives."""
-        pid, status = os.waitpid(self.pid, os.WNOHANG)
-        return status if pid else None
+        if self.status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.status = status if pid else None
+        return self.status
 
     def rss_kb(self) -> int:
         found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{self.pid}/status").read_text())
@@ -192,9 +195,13 @@ def run(queue: Queue, seed: int, frames: int = 0, seconds: float = 0.0, preload:
             known.add(answer_form(answer))
     last: list[bytes] = []
     for _ in range(500):  # all that is allocated once
-        shoot(path, mutated(inputs, rng), True)
+        last = [*last[-7:], mutated(inputs, rng)]
+        if shoot(path, last[-1], True) is None:
+            revive(target, last, figures)
     client = GoodClient(path, queue.directory)
-    figures.rss_before_kb = target.rss_kb() if target.ended() is None else 0
+    if target.ended() is not None:
+        revive(target, last, figures)
+    figures.rss_before_kb = target.rss_kb()
     begin = time.monotonic()
     try:
         while (not frames or figures.frames < frames) and (not seconds or time.monotonic() - begin < seconds):
