@@ -103,6 +103,7 @@ def test_many_frames(tmp_path: Path) -> None:
         "assert len(figures.latencies) > 10, 'others are not served'\n"
     )
     path = str(Path(__file__).parents[1])
-    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
+    env = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     print(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr

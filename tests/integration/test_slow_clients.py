@@ -107,7 +107,7 @@ def test_a_caller_stopped_in_the_middle_of_a_batch(queue: Queue) -> None:
     """Others are served meanwhile, and it goes on where it was."""
     queue.blocker()
     script = "for i in $(seq 300); do ts -n true || exit 1; done"
-    batch = subprocess.Popen(["sh", "-c", script], env=queue.env(), cwd=queue.work, start_new_session=True)
+    batch = subprocess.Popen(["bash", "-c", script], env=queue.env(), cwd=queue.work, start_new_session=True)
     queue.children.append(batch)
     queue.wait_until(lambda: int(queue.get("-q") or 0) >= 20)
     os.killpg(batch.pid, signal.SIGSTOP)
@@ -198,12 +198,12 @@ def test_no_process_left_for_a_start(queue: Queue) -> None:
 
     ts("-l")
     server = queue.server_pid()
-    _, hard = resource.prlimit(server, resource.RLIMIT_NPROC)
-    resource.prlimit(server, resource.RLIMIT_NPROC, (0, hard))
+    limit = [*AS_NOBODY, *WITH_FILES, "prlimit", "--pid", str(server)]
+    subprocess.run([*limit, "--nproc=0:"], check=True)
     job = ts("sh", "-c", "exit 6")
     assert at_rest(queue, server)
     assert ts("-s", job) == "queued"
-    resource.prlimit(server, resource.RLIMIT_NPROC, (hard, hard))
+    subprocess.run([*limit, "--nproc=10000:"], check=True)
     assert ts("-w", job) == "6"
     assert queue.server_pid() == server
 
@@ -222,7 +222,8 @@ ts -K
 
 
 def namespaces_allowed() -> bool:
-    return subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "none", "/proc"], capture_output=True).returncode == 0
+    words = ["unshare", "-m", "mount", "-t", "tmpfs", "none", "/proc"]
+    return subprocess.run(words, capture_output=True).returncode == 0
 
 
 @pytest.mark.root

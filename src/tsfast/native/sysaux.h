@@ -123,13 +123,12 @@ static __attribute__((noinline, unused)) pid_t tsf_spawn(int program, int sock, 
     pid = vfork();
     if (pid == 0) {
         sigprocmask(SIG_SETMASK, &all, NULL);
-        if (dup2(sock, TSF_RUNNER_SOCKET) >= 0 && dup2(state_dir, TSF_RUNNER_STATE_DIR) >= 0)
+        if (dup2(sock, TSF_RUNNER_SOCKET) >= 0 && dup2(state_dir, TSF_RUNNER_STATE_DIR) >= 0) {
             syscall(SYS_execveat, program, "", argv, envp, AT_EMPTY_PATH);
-        failed = errno;
-        if (failed == ENOSYS || failed == EPERM) {
-            execve(path, argv, envp);
-            failed = errno;
+            if (errno == ENOSYS || errno == EPERM)
+                execve(path, argv, envp);
         }
+        failed = errno;
         _exit(127);
     }
     if (pid > 0 && failed) {
