@@ -14,17 +14,17 @@ def measure(options: Options) -> list[Figure]:
         for _ in range(5):
             for name, program in peers(options):
                 with Queue(name, program) as queue:
-                    gaps[name] += run(queue, stamp, min(jobs, queued), queued)
+                    gaps[name] += run(queue, min(jobs, queued), queued, stamp)
         series = {name: Stats.of(values) for name, values in gaps.items()}
         figures.append(Figure(f"job end to next start, {queued} queued", "us", series, "tsp", goal))
     return figures
 
 
-def run(queue: Queue, stamp: str, jobs: int, queued: int) -> list[float]:
-    """The first `jobs` gaps of a queue that holds `queued` jobs at the start."""
+def run(queue: Queue, jobs: int, queued: int, *command: str) -> list[float]:
+    """The first `jobs` gaps of a queue that holds `queued` jobs at the start; the command ends with `stamp`."""
     stamps = queue.directory / "stamps"
     queue.block()
-    queue.fill(queued, stamp, str(stamps))
+    queue.fill(queued, *command, str(stamps))
     queue.unblock()
     await_true(lambda: stamps.exists() and stamps.read_bytes().count(b"\n") >= queued, "the jobs' ends")
     lines = sorted(tuple(map(int, line.split())) for line in stamps.read_text().splitlines())

@@ -11,7 +11,10 @@ import time
 
 from common import BUILD, Figure, Options, tsp_program
 
-QUESTIONS = ("submit", "loop", "memory", "idle", "first_call", "commands", "gaps", "end_to_end")
+QUESTIONS = (
+    *("submit", "loop", "memory", "idle", "first_call", "commands", "gaps", "end_to_end"),
+    *("gpu_choice", "gpu_jobs"),
+)
 
 
 def main() -> None:

@@ -187,6 +187,8 @@ cdef class Commands:
             if environ_action(&self.reply.text, command) < 0:
                 self.reply.fail_errno(conn, b"the server's environment could not be changed")
             else:
+                if action != ACTION_GETENV:
+                    self.spool.grants.poller.renew()
                 self.reply.answer(conn)
         elif is_gpu_action(action):
             gpu_action(self.reply, self.spool, conn, command)

@@ -1,8 +1,8 @@
 """Base contexts: the environment, limits and directory that jobs of one shell share, stored once (native/table.h).
 
 A submission gets the name of a base context and what its job has more: another directory, a few variables. A base has
-nothing that one of its jobs does not have, so that what was a job's own is gone from the disk with it. Base contexts are
-counted by the jobs that use them and their files unlinked when nobody does.
+nothing that one of its jobs does not have, so that what was a job's own is gone from the disk with it. Base contexts
+are counted by the jobs that use them and their files unlinked when nobody does.
 """
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 

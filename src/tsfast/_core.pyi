@@ -18,6 +18,7 @@ class Server:
         version: bytes,
         max_unfinished: int,
         gpus: int,
+        gpu_timeout: int,
         cancel_grace: int,
         durable: bool | None,
         fault: bytes,

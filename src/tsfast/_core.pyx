@@ -80,14 +80,15 @@ cdef void rebind_due(void *owner) noexcept nogil:
 @cython.final
 cdef class Server:
     def __init__(self, *, int state_dir, str socket_path not None, str runner not None, str boot_id not None,
-                 bytes version not None, uint64_t max_unfinished, uint32_t gpus, uint32_t cancel_grace,
-                 object durable,
-                 bytes fault not None):
+                 bytes version not None, uint64_t max_unfinished, uint32_t gpus, uint32_t gpu_timeout,
+                 uint32_t cancel_grace, object durable, bytes fault not None):
         """Open everything of a queue; the caller holds the lock of its state directory.
 
         state_dir: descriptor of the state directory, taken over. socket_path: absolute. runner: path of the runner
-        program. max_unfinished: TS_MAXCONN, 0 for no limit. gpus: how many the machine seems to have, until NVML tells.
-        cancel_grace: TS_CANCEL_GRACE, in seconds. durable: TS_DURABLE, None for what the queue had last.
+        program. max_unfinished: TS_MAXCONN, 0 for no limit. gpus: how many the machine seems to have, until NVML
+        tells.
+        gpu_timeout, cancel_grace: TS_GPU_TIMEOUT and TS_CANCEL_GRACE, in seconds. durable: TS_DURABLE, None for what
+        the queue had last.
         Raises OSError, ValueError, TableError."""
         cdef sigset_t mask
         self.signals.fd = self.watch.fd = self.socket_dir = -1
@@ -118,7 +119,7 @@ cdef class Server:
         table = Table(state_dir, True)
         if gpus and (<Table> table).header.gpu_devices == 0:
             (<Table> table).header.gpu_devices = gpus
-        self.spool = Spool(self.loop, table, contexts, runners)
+        self.spool = Spool(self.loop, table, contexts, runners, gpu_timeout)
         self.commands = Commands(self.conns, self.spool, version, max_unfinished, cancel_grace)
         self.rebind_timer = self.loop.new_timer(rebind_due, <void *> self)
         self.signals.fd = signalfd(-1, &mask, SFD_NONBLOCK | SFD_CLOEXEC)

@@ -90,6 +90,7 @@ cdef class Gpus:
     cdef uint64_t usable[TSF_GPU_WORDS]      # answers, nobody else computes on it, its compute mode allows it
     cdef uint64_t possible[TSF_GPU_WORDS]    # neither divided nor prohibited: exact needs are content with that
     cdef uint64_t exclusive[TSF_GPU_WORDS]   # by its compute mode
+    cdef uint64_t mig[TSF_GPU_WORDS]         # an instance of a divided GPU
     cdef uint64_t empty[TSF_GPU_WORDS]
     cdef uint64_t whole[TSF_GPU_WORDS]       # a job of this queue has it whole
     cdef uint64_t shared[TSF_GPU_WORDS]      # jobs of this queue share it

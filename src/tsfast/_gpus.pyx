@@ -70,6 +70,7 @@ cdef bint refresh(Gpus g, uint32_t slot) noexcept nogil:
     changed |= mask_put(g.usable, slot, is_usable(d))
     changed |= mask_put(g.possible, slot, d.flags & FORBIDDEN == 0)
     changed |= mask_put(g.exclusive, slot, d.flags & TSF_GPU_EXCLUSIVE != 0)
+    changed |= mask_put(g.mig, slot, d.flags & TSF_GPU_MIG != 0)
     changed |= mask_put(g.empty, slot, is_empty(d, g.free_percent))
     changed |= mask_put(g.whole, slot, d.whole_holders != 0)
     changed |= mask_put(g.shared, slot, d.sharers != 0)
@@ -246,7 +247,7 @@ cdef class Gpus:
         for slot in range(self.n_devices):
             if self.devices[slot].seen == self.round or self.devices[slot].without:
                 continue
-            self.changed += set_index(self, slot, TSF_GPU_NONE)
+            set_index(self, slot, TSF_GPU_NONE)
             self.changed += mask_put(self.present, slot, False)
         self.round += 1
 

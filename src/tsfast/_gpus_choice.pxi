@@ -4,13 +4,16 @@
 
 # What the device itself says to a need that is not exact; `empty` as in the mask.
 cdef inline bint has_room(const Device *d, const Need *need, bint empty) noexcept nogil:
+    cdef uint64_t asked = need.vram
     if need.vram > d.memory_free:
         return False
     if d.sharers == 0:
         return empty or (need.vram != 0 and is_sharing(need))
     if d.share + need.share > <uint32_t> TSF_GPU_WHOLE:
         return False
-    return need.vram == 0 or (d.promised <= d.baseline_free and need.vram <= d.baseline_free - d.promised)
+    if need.vram == 0 and d.promised_vram:       # beside those who asked for memory a part is a part of the memory
+        asked = d.memory_total // 1000 * need.share
+    return asked == 0 or (d.promised <= d.baseline_free and asked <= d.baseline_free - d.promised)
 
 
 # The devices of a list, unless one is missing or can never be used; how many of the need's count that is.
@@ -43,6 +46,9 @@ cdef uint32_t find_fitting(Gpus g, const Need *need, uint64_t *fitting) noexcept
             if not has_room(&g.devices[slot], need, mask_test(g.empty, slot)):
                 mask_unset(fitting, slot)
             slot = mask_next(fitting, slot + 1)
+    if need.count > 1:
+        # CUDA gives a process one MIG instance, and none beside whole GPUs.
+        mask_andnot(fitting, g.mig)
     return mask_count(fitting)
 
 

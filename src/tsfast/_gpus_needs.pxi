@@ -195,7 +195,6 @@ cdef int32_t intern(Gpus g, const Need *asked) noexcept nogil:
     c.hash = hash
     c.next = <uint32_t> first
     c.references = 1
-    c.checked = 0
     g.n_by_memory += need.vram != 0
     return <int32_t> number
 

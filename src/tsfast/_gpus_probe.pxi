@@ -19,7 +19,8 @@ cdef set slots_in(const uint64_t *mask):
 cdef dict masks_of(Gpus g):
     return {
         "present": slots_in(g.present), "visible": slots_in(g.visible), "usable": slots_in(g.usable),
-        "possible": slots_in(g.possible), "exclusive": slots_in(g.exclusive), "empty": slots_in(g.empty),
+        "possible": slots_in(g.possible), "exclusive": slots_in(g.exclusive),
+        "mig": slots_in(g.mig), "empty": slots_in(g.empty),
         "whole": slots_in(g.whole), "shared": slots_in(g.shared), "exact": slots_in(g.exact),
         "leased": slots_in(g.leased), "draining": slots_in(g.draining),
     }
@@ -29,14 +30,16 @@ cdef check_devices(Gpus g):
     cdef uint32_t slot
     cdef Device *d
     masks = masks_of(g)
-    expected = {name: set() for name in ("visible", "possible", "exclusive", "empty", "whole", "shared", "exact")}
+    names = ("visible", "possible", "exclusive", "mig", "empty", "whole", "shared", "exact")
+    expected = {name: set() for name in names}
     uuids = set()
     for slot in range(g.n_devices):
         d = &g.devices[slot]
         uuids.add(d.uuid)
         for name, member in (
             ("visible", d.flags & TSF_GPU_VISIBLE), ("possible", not d.flags & FORBIDDEN),
-            ("exclusive", d.flags & TSF_GPU_EXCLUSIVE), ("whole", d.whole_holders), ("shared", d.sharers),
+            ("exclusive", d.flags & TSF_GPU_EXCLUSIVE), ("mig", d.flags & TSF_GPU_MIG),
+            ("whole", d.whole_holders), ("shared", d.sharers),
             ("empty", d.memory_free * 100 > d.memory_total * g.free_percent), ("exact", d.exact_holders),
         ):
             if member:

@@ -11,8 +11,8 @@ _TITLES = (
 
 # Named in the help of another option, and so without a line of their own.
 _NAMED_ELSEWHERE = {
-    "append", "truncate", "get_logdir", "setenv", "unsetenv", "help", "version", "vram", "wait-all", "get_gpu_free_perc",
-    "get_gpu_wait", "set_gpu_wait", "l",
+    "append", "truncate", "get_logdir", "setenv", "unsetenv", "help", "version", "vram", "wait-all",
+    "get_gpu_free_perc", "get_gpu_wait", "set_gpu_wait", "l",
 }
 
 

@@ -1,7 +1,7 @@
 """Which GPUs the jobs of the queue have been granted: choice, lease, record; and back when they end (docs/gpus.md)."""
 from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
 
-from tsfast._gpus cimport Gpus
+from tsfast._gpus cimport Device, Gpus
 from tsfast._idmap cimport IdMap
 from tsfast._jobs cimport Queue
 from tsfast._layout cimport TSF_GPU_WORDS, TSF_GPUS, tsf_cold, tsf_gpu
@@ -28,11 +28,15 @@ cdef class Grants:
     cdef Poller poller
     cdef IdMap held               # job -> Held *
     cdef Leases leases
-    cdef int shared_fd[TSF_GPUS]  # by slot: the queue's lock on a GPU that its jobs share, -1: none
+    cdef int queue_fd[TSF_GPUS]   # by slot: the queue's own lock on a GPU that several of its jobs have, -1: none
+    cdef uint64_t heard_ns        # CLOCK_MONOTONIC: when the poller last told of a device
     cdef bint pausing             # --set_gpu_wait: not yet the next one
     cdef int pause_timer
     cdef Text text                # a line for the log, or a grant under construction
     cdef char trouble[80]         # why NVML does not answer; empty: it does, or was not asked
+    cdef uint64_t silent[TSF_GPU_WORDS]     # by index: the log says that it is not available
+    cdef bint complete            # all devices have been told since NVML was asked first, or again
+    cdef bint answered            # some device has, in this round
 
     # The class of what the job needs, with a reference for it; 0: no GPUs, -1: no memory, -2: a list that is none.
     cdef int32_t class_of(self, const tsf_cold *cold, const char *exact) noexcept nogil
@@ -43,7 +47,7 @@ cdef class Grants:
     cdef int take(self, uint64_t job, int32_t gpu_class) noexcept nogil
     # Write down what was taken, for this attempt. 0, or -1 with errno.
     cdef int record(self, uint64_t job, uint16_t attempt, const tsf_cold *cold) noexcept nogil
-    cdef void sent(self) noexcept nogil     # the runner has the leases, or will not get them
+    cdef void sent(self, bint started) noexcept nogil     # the runner has the leases, or will not get them
     # The job has ended, or was not started after all. left: processes of it may still be there.
     cdef void give_back(self, uint64_t job, bint left) noexcept nogil
     # Recovery: a job that runs has what this row says it was granted.
@@ -52,9 +56,13 @@ cdef class Grants:
     cdef bint machine_has_gpus(self) noexcept nogil
 
     # private
+    cdef bint _may_start(self, int32_t gpu_class, bint fresh) noexcept nogil
     cdef int _lease(self, int32_t gpu_class, const uint64_t *mask) noexcept nogil
+    cdef int _take_lease(self, const Device *device) noexcept nogil
     cdef void _drop_leases(self) noexcept nogil
-    cdef void _drop_unused_shares(self, const uint64_t *mask) noexcept nogil
+    cdef void _settle_leases(self, const uint64_t *mask, bint left) noexcept nogil
     cdef void _record_came(self, const tsf_gpu *record) noexcept nogil
+    cdef void _device_came(self, const tsf_gpu *record) noexcept nogil
+    cdef void _unavailable(self, uint32_t index, const char *why) noexcept nogil
     cdef void _trouble(self, uint32_t index, const char *why) noexcept nogil
     cdef void _say(self, const char *text) noexcept nogil

@@ -7,15 +7,16 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset, strncmp, strncpy
 
-from tsfast._gpumask cimport mask_clear, mask_next, mask_set
+from tsfast._gpumask cimport mask_clear, mask_next, mask_set, mask_test, mask_unset
 from tsfast._gpus cimport Device, Gpus, Need
 from tsfast._idmap cimport idmap_del, idmap_free, idmap_get, idmap_put, not_there
 from tsfast._jobs cimport Queue
 from tsfast._layout cimport (
-    TSF_GPU_DEVICE, TSF_GPU_FAILED, TSF_GPU_MIG, TSF_GPU_NONE, TSF_GPU_ROUND, TSF_GPU_WHOLE, TSF_GPUS,
+    TSF_GPU_ANSWERS, TSF_GPU_DEVICE, TSF_GPU_FAILED, TSF_GPU_MIG, TSF_GPU_NONE, TSF_GPU_ROUND, TSF_GPU_WHOLE, TSF_GPUS,
     TSF_GRANTED_BY_UUID, tsf_cold, tsf_gpu, tsf_grant, tsf_grant_check, tsf_granted,
 )
-from tsfast._leases cimport LEASE_HELD, LEASE_MISSING, lease_take
+from tsfast._leases cimport LEASE_HELD, LEASE_MISSING, LOCK_UN, flock, lease_take
+from tsfast._limits cimport GPU_FRESH_MS
 from tsfast._loop cimport Loop
 from tsfast._poller cimport Poller
 from tsfast._quote cimport text_add, text_char, text_free, text_str
@@ -39,7 +40,7 @@ cdef void poller_failed(void *owner, uint32_t index, const char *why) noexcept n
 
 cdef void poller_stopped(void *owner) noexcept nogil:
     (<Grants> owner).gpus.failed(b"not asked at the moment")
-    (<Grants> owner).trouble[0] = 0
+    (<Grants> owner).complete = False
 
 
 cdef void pause_over(void *owner) noexcept nogil:
@@ -48,7 +49,7 @@ cdef void pause_over(void *owner) noexcept nogil:
 
 @cython.final
 cdef class Grants:
-    def __init__(self, Loop loop not None, Table table not None):
+    def __init__(self, Loop loop not None, Table table not None, uint32_t timeout):
         cdef int i
         self.loop = loop
         self.table = table
@@ -56,14 +57,14 @@ cdef class Grants:
         self.gpus.seed(tsf_now_ns(CLOCK_REALTIME))
         if table.header.gpu_free_percent:
             self.gpus.set_free_percent(table.header.gpu_free_percent)
-        self.poller = Poller(loop)
+        self.poller = Poller(loop, timeout)
         self.poller.owner = <void *> self
         self.poller.on_record = record_came
         self.poller.on_trouble = poller_failed
         self.poller.on_stopped = poller_stopped
         self.pause_timer = loop.new_timer(pause_over, <void *> self)
         for i in range(TSF_GPUS):
-            self.shared_fd[i] = -1
+            self.queue_fd[i] = -1
 
     def __dealloc__(self):
         cdef size_t i
@@ -101,43 +102,75 @@ cdef class Grants:
     # ---- what is there -----------------------------------------------------------------------------------------
     cdef void refresh(self, Queue queue) noexcept nogil:
         cdef uint32_t number
+        cdef bint fresh
         self.poller.need(queue.gpu_ready > 0)
         if queue.gpu_ready == 0:
             return
+        # A poller that has been silent for a while may hang: what it said before is not relied upon.
+        fresh = tsf_now_ns(CLOCK_MONOTONIC) - self.heard_ns < <uint64_t> GPU_FRESH_MS * 1000000
         for number in range(1, queue.n_classes + 1):
             if queue.class_waits(number):
-                queue.open_class(number, not self.pausing and self.gpus.fits(<int32_t> number))
+                queue.open_class(number, self._may_start(<int32_t> number, fresh))
+
+    cdef bint _may_start(self, int32_t gpu_class, bint fresh) noexcept nogil:
+        """The best choice takes all devices to choose from; those that a list names have been chosen."""
+        if self.pausing or not ((self.complete and fresh) or self.gpus.need_of(gpu_class).exact != NULL):
+            return False
+        return self.gpus.fits(gpu_class)
 
     cdef void _record_came(self, const tsf_gpu *record) noexcept nogil:
         cdef uint32_t before = self.table.header.gpu_devices
         if record.kind == TSF_GPU_DEVICE:
-            self.gpus.report(record)
+            self.heard_ns = tsf_now_ns(CLOCK_MONOTONIC)
+            self._device_came(record)
         elif record.kind == TSF_GPU_FAILED:
-            self.gpus.failed(record.why)
             self._trouble(TSF_GPU_NONE, record.why)
         elif record.kind == TSF_GPU_ROUND:
             self.gpus.round_end()
+            self.complete = True
             self.gpus.clear_leased()          # whoever had them may have given them back: try again
-            if self.trouble[0]:
+            if self.trouble[0] and (self.answered or record.index == 0):
                 self.trouble[0] = 0
                 self._say(b"NVML answers again")
+            self.answered = False
             if record.index and record.index != before:
                 self.table.header.gpu_devices = record.index
                 if self.table.save_settings() < 0:
                     self.table.header.gpu_devices = before     # the next round tries again
 
+    cdef void _device_came(self, const tsf_gpu *record) noexcept nogil:
+        cdef char line[64]
+        self.gpus.report(record)
+        if not record.flags & TSF_GPU_ANSWERS:
+            self._unavailable(record.index, record.why)
+            return
+        self.answered = True
+        if mask_test(self.silent, record.index):
+            mask_unset(self.silent, record.index)
+            snprintf(line, sizeof(line), "GPU %u answers again", record.index)
+            self._say(line)
+
+    cdef void _unavailable(self, uint32_t index, const char *why) noexcept nogil:
+        cdef char line[128]
+        if index >= <uint32_t> TSF_GPUS or mask_test(self.silent, index):
+            return                            # one line in the log is enough
+        mask_set(self.silent, index)
+        snprintf(line, sizeof(line), "GPU %u is not available: %.80s", index, why)
+        self._say(line)
+
     cdef void _trouble(self, uint32_t index, const char *why) noexcept nogil:
         cdef char line[128]
         if index == TSF_GPU_NONE:
             self.gpus.failed(why)
+            self.complete = False
             if strncmp(self.trouble, why, sizeof(self.trouble) - 1) == 0:
                 return                        # as before: one line in the log is enough
             strncpy(self.trouble, why, sizeof(self.trouble) - 1)
             snprintf(line, sizeof(line), "no GPU is available: %.80s", why)
+            self._say(line)
         else:
             self.gpus.without(index, why)
-            snprintf(line, sizeof(line), "GPU %u is not available: %.80s", index, why)
-        self._say(line)
+            self._unavailable(index, why)
 
     cdef void _say(self, const char *text) noexcept nogil:
         """A line in the log."""
@@ -177,6 +210,7 @@ cdef class Grants:
         held.gpu_class = gpu_class
         if idmap_put(&self.held, job, <uint64_t> <size_t> held) < 0:
             self._drop_leases()
+            self._settle_leases(held.mask, False)
             free(held)
             return -1
         self.gpus.take(gpu_class, held.mask)
@@ -187,25 +221,28 @@ cdef class Grants:
         cdef const Need *need = self.gpus.need_of(gpu_class)
         cdef uint32_t slot = mask_next(mask, 0)
         cdef int fd
+        cdef bint held = False
         cdef Device *device
         self.leases.count = 0
         self.leases.shared = need.exact == NULL and (need.share != TSF_GPU_WHOLE or need.vram != 0)
         while slot < <uint32_t> TSF_GPUS:
             device = self.gpus.device(slot)
-            fd = self.shared_fd[slot] if self.leases.shared else -1
+            fd = self.queue_fd[slot] if self.leases.shared else -1
             if fd < 0:
-                fd = lease_take(getenv(b"TS_LEASE_DIR"), device.uuid, device.bus, device.flags & TSF_GPU_MIG)
+                fd = self._take_lease(device)
                 if (fd == LEASE_HELD or fd == LEASE_MISSING) and need.exact == NULL:
-                    self._drop_leases()
-                    self._drop_unused_shares(mask)
-                    self.gpus.set_leased(slot, True)
-                    return -1
+                    self.gpus.set_leased(slot, True)       # the others are tried too: not one at a time
+                    held = True
                 if fd >= 0 and self.leases.shared:
-                    self.shared_fd[slot] = fd
+                    self.queue_fd[slot] = fd
             if fd >= 0:
                 self.leases.fds[self.leases.count] = fd
                 self.leases.count += 1
             slot = mask_next(mask, slot + 1)
+        if held:
+            self._drop_leases()
+            self._settle_leases(mask, False)
+            return -1
         return 0
 
     cdef void _drop_leases(self) noexcept nogil:
@@ -214,14 +251,26 @@ cdef class Grants:
             if not self.leases.shared:
                 close(self.leases.fds[self.leases.count])
 
-    cdef void _drop_unused_shares(self, const uint64_t *mask) noexcept nogil:
-        """The queue's locks on those of these GPUs that none of its jobs shares."""
+    cdef void _settle_leases(self, const uint64_t *mask, bint left) noexcept nogil:
+        """After a change of who has these GPUs. The queue keeps its lock while a job has the GPU; where a job of -g is
+        left on one that another job of this queue had locked, it takes it over."""
         cdef uint32_t slot = mask_next(mask, 0)
+        cdef Device *device
+        cdef int fd
         while slot < <uint32_t> TSF_GPUS:
-            if self.shared_fd[slot] >= 0 and self.gpus.device(slot).sharers == 0:
-                close(self.shared_fd[slot])
-                self.shared_fd[slot] = -1
+            device = self.gpus.device(slot)
+            if self.queue_fd[slot] >= 0 and device.holders == 0:
+                if not left:
+                    flock(self.queue_fd[slot], LOCK_UN)    # an earlier job may have left a process that has it too
+                close(self.queue_fd[slot])
+                self.queue_fd[slot] = -1
+            elif self.queue_fd[slot] < 0 and device.exact_holders:
+                fd = self._take_lease(device)
+                self.queue_fd[slot] = fd if fd >= 0 else -1
             slot = mask_next(mask, slot + 1)
+
+    cdef int _take_lease(self, const Device *device) noexcept nogil:
+        return lease_take(getenv(b"TS_LEASE_DIR"), device.uuid, device.bus, device.flags & TSF_GPU_MIG)
 
     cdef int record(self, uint64_t job, uint16_t attempt, const tsf_cold *cold) noexcept nogil:
         cdef Held *held = <Held *> <size_t> idmap_get(&self.held, job)
@@ -229,6 +278,7 @@ cdef class Grants:
         cdef tsf_granted one
         cdef uint32_t slots[TSF_GPUS]
         cdef uint32_t n = 0, i, slot
+        cdef bint by_uuid = self.trouble[0] != 0
         cdef Device *device
         memset(&head, 0, sizeof(head))
         if cold.gpu_exact_len:
@@ -243,11 +293,15 @@ cdef class Grants:
         head.count = n
         self.text.size = 0
         text_add(&self.text, <const char *> &head, sizeof(head))
+        # CUDA takes indices or UUIDs, and not both in one list.
+        for i in range(n):
+            device = self.gpus.device(slots[i])
+            by_uuid = by_uuid or device.flags & TSF_GPU_MIG or device.index == TSF_GPU_NONE
         for i in range(n):
             device = self.gpus.device(slots[i])
             memset(&one, 0, sizeof(one))
             one.index = device.index
-            if device.flags & TSF_GPU_MIG or self.trouble[0]:
+            if by_uuid:
                 one.flags = TSF_GRANTED_BY_UUID
             memcpy(one.uuid, device.uuid, sizeof(one.uuid))
             text_add(&self.text, <const char *> &one, sizeof(one))
@@ -258,9 +312,9 @@ cdef class Grants:
         (<tsf_grant *> self.text.data).check = tsf_grant_check(<const tsf_grant *> self.text.data, job)
         return self.table.write_grant(job, cold, self.text.data, self.text.size)
 
-    cdef void sent(self) noexcept nogil:
+    cdef void sent(self, bint started) noexcept nogil:
         self._drop_leases()
-        if self.table.header.gpu_wait_s:
+        if started and self.table.header.gpu_wait_s:
             self.pausing = True
             self.loop.set_timer(self.pause_timer, <int> self.table.header.gpu_wait_s * 1000)
 
@@ -271,7 +325,7 @@ cdef class Grants:
             return
         held = <Held *> <size_t> place
         self.gpus.give_back(held.gpu_class, held.mask, tsf_now_ns(CLOCK_MONOTONIC), left)
-        self._drop_unused_shares(held.mask)
+        self._settle_leases(held.mask, left)
         idmap_del(&self.held, job)
         free(held)
 
@@ -279,12 +333,17 @@ cdef class Grants:
     cdef int restore(self, const Row *row, int32_t gpu_class) noexcept nogil:
         cdef Held *held = <Held *> calloc(1, sizeof(Held))
         cdef const tsf_granted *granted
+        cdef char line[96]
         cdef uint32_t i
         cdef int slot
         if held == NULL:
             return -1
         held.gpu_class = gpu_class
-        if row.grant != NULL:
+        if row.grant == NULL:
+            snprintf(line, sizeof(line), "job %llu runs, and which GPUs it has cannot be read",
+                     <unsigned long long> row.id)
+            self._say(line)
+        else:
             granted = <const tsf_granted *> (row.grant + 1)
             for i in range(row.grant.count):
                 slot = self.gpus.slot_for(granted[i].uuid, granted[i].index)

@@ -1,5 +1,5 @@
-# The part of _jobs.pyx that transitions are made of: which heap a job is in, who waits for whom, becoming ready, skipped
-# or ended.
+# The part of _jobs.pyx that transitions are made of: which heap a job is in, who waits for whom, becoming ready,
+# skipped or ended.
 
 # ---- heaps ----------------------------------------------------------------------------------------------------------
 

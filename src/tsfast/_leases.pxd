@@ -1,5 +1,9 @@
 """Leases on GPUs: exclusive flocks on files that stand for them, so that no two queues have one GPU (docs/gpus.md)."""
 
+cdef extern from "<sys/file.h>" nogil:
+    int LOCK_EX, LOCK_NB, LOCK_UN
+    int flock(int fd, int operation)
+
 cdef enum:
     LEASE_NONE = -1       # no file stands for this GPU on this machine: it is used without
     LEASE_HELD = -2       # another queue has it

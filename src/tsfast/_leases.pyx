@@ -5,14 +5,13 @@ from libc.stdio cimport snprintf
 from libc.string cimport strchr
 
 from tsfast._limits cimport PATH_BYTES
-from tsfast._sys cimport EAGAIN, EINTR, O_CLOEXEC, O_NOFOLLOW, O_RDONLY, close, errno, fstat, open_, stat_, stat_t
+from tsfast._sys cimport (
+    EACCES, EINTR, ELOOP, ENOENT, ENOTDIR, EPERM, O_CLOEXEC, O_NOFOLLOW, O_RDONLY, close, errno, fstat, open_, stat_,
+    stat_t,
+)
 
 cdef extern from "<fcntl.h>" nogil:
     int O_NONBLOCK
-
-cdef extern from "<sys/file.h>" nogil:
-    int LOCK_EX, LOCK_NB
-    int flock(int fd, int operation)
 
 cdef extern from "<sys/stat.h>" nogil:
     bint S_ISREG(unsigned int mode)
@@ -23,24 +22,29 @@ cdef bint names_one_file(const char *name) noexcept nogil:
     return name[0] != 0 and name[0] != c"." and strchr(name, c"/") == NULL
 
 
+cdef bint is_none() noexcept nogil:
+    """errno says that there is no file for us; anything else may pass."""
+    return errno == ENOENT or errno == ENOTDIR or errno == EACCES or errno == EPERM or errno == ELOOP
+
+
 cdef int lock(const char *path) noexcept nogil:
-    """-1: there is no such file, or it cannot be used."""
+    """-1: there is no such file, or it is none that can be locked. What may pass counts as held by others."""
     cdef stat_t opened, named
     cdef int fd = open_(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
     cdef int done
     if fd < 0:
+        return -1 if is_none() else <int> LEASE_HELD
+    if fstat(fd, &opened) == 0 and not S_ISREG(opened.st_mode):
+        close(fd)
         return -1
     done = flock(fd, LOCK_EX | LOCK_NB)
     while done < 0 and errno == EINTR:
         done = flock(fd, LOCK_EX | LOCK_NB)
-    if done < 0 and errno == EAGAIN:
-        close(fd)
-        return LEASE_HELD
     # Somebody may have put another file there meanwhile, which the next one would lock.
-    if (done < 0 or fstat(fd, &opened) < 0 or not S_ISREG(opened.st_mode) or stat_(path, &named) < 0
+    if (done < 0 or fstat(fd, &opened) < 0 or stat_(path, &named) < 0
             or named.st_ino != opened.st_ino or named.st_dev != opened.st_dev):
         close(fd)
-        return -1
+        return LEASE_HELD
     return fd
 
 

@@ -25,10 +25,9 @@ cdef enum:
     HOOKS_MAX = 16                 # programs of TS_ONFINISH and mails that run at once
     HOOK_RETRY_MS = 1000           # after one died before it was executed, or the system refused a process
     HOOK_WORD_MAX = 120000         # bytes of one argument of theirs; the kernel takes 128 KiB
-    GPU_SILENCE_MS = 10000         # after which the process that asks NVML counts as hanging; several times its period
-    GPU_INIT_MS = 60000            # likewise while it initialises NVML: seconds for each GPU without persistence mode
-    GPU_LINGER_MS = 10000          # how long it stays when no job waits for a GPU any more
-    GPU_SUSPECT_MS = 60000         # how long a device is left out that did not answer
+    GPU_FRESH_MS = 3000            # what the poller said counts as long as it was heard in this time
+    GPU_INIT_TIMES = 6             # TS_GPU_TIMEOUT while NVML is initialised: seconds for each GPU that has to wake up
+    GPU_SUSPECT_TIMES = 6          # TS_GPU_TIMEOUT: so long a device is left out that did not answer
     GPU_RETRY_MS = 1000            # after that process failed as a whole; doubled each time, up to
     GPU_RETRY_MAX_MS = 60000
     ENV_TEXT_MAX = 65536           # what is kept of the output of TS_ENV's command

@@ -14,9 +14,17 @@ class LiveJob(TypedDict):
     after: list[int]
     after_ok: list[int]
     slots: int
+    gpus: int
+    gpu_share: int
+    vram: int
+    gpu_exact: bytes
     no_output: bool
     split_stderr: bool
     mail: bool
+    gzip: bool
+    log: bool
+    append: bool
+    truncate: bool
 
 def live_jobs(dir_fd: int) -> list[LiveJob]: ...
 def write_list(dir_fd: int, format: int, columns: int, colour: bool, write: Callable[[bytes], object]) -> None: ...

@@ -10,8 +10,9 @@ from libc.string cimport strlen
 from tsfast._contexts cimport Contexts
 from tsfast._grammar cimport FORMAT_DEFAULT, FORMAT_JSON, FORMAT_TAB
 from tsfast._layout cimport (
-    TSF_ALLOCATING, TSF_FINISHED, TSF_JOB_MAIL, TSF_JOB_NO_OUTPUT, TSF_JOB_SPLIT_STDERR, TSF_NONE, TSF_QUEUED, TSF_SEGMENT_BITS,
-    TSF_SKIPPED, tsf_cold, tsf_hot, tsf_hot_check, TSF_CANCELLED,
+    TSF_ALLOCATING, TSF_FINISHED, TSF_JOB_APPEND, TSF_JOB_GZIP, TSF_JOB_LOG, TSF_JOB_MAIL, TSF_JOB_NO_OUTPUT,
+    TSF_JOB_SPLIT_STDERR, TSF_JOB_TRUNCATE, TSF_NONE, TSF_QUEUED, TSF_SEGMENT_BITS, TSF_SKIPPED, tsf_cold, tsf_hot,
+    tsf_hot_check, TSF_CANCELLED,
 )
 from tsfast._quote cimport Text, text_add, text_char, text_free, text_str, text_u64
 from tsfast._row cimport Row, row_after, row_after_ok, row_argv, row_cwd, row_exact, row_label, row_prefix
@@ -216,6 +217,10 @@ cdef dict _as_dict(const Row *row, const char *base_cwd):
         "no_output": bool(cold.flags & TSF_JOB_NO_OUTPUT),
         "split_stderr": bool(cold.flags & TSF_JOB_SPLIT_STDERR),
         "mail": bool(cold.flags & TSF_JOB_MAIL),
+        "gzip": bool(cold.flags & TSF_JOB_GZIP),
+        "log": bool(cold.flags & TSF_JOB_LOG),
+        "append": bool(cold.flags & TSF_JOB_APPEND),
+        "truncate": bool(cold.flags & TSF_JOB_TRUNCATE),
     }
 
 

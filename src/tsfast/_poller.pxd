@@ -28,25 +28,28 @@ cdef class Poller:
     cdef uint32_t asking             # the device it asks at the moment
     cdef bint needed
     cdef bint backing_off            # it failed as a whole a moment ago
+    cdef bint told_why               # the last that it said is why no device answers
     cdef int failures                # in a row
     cdef Suspect suspects[SUSPECTS_MAX]
     cdef int n_suspects
+    cdef int timeout_ms              # how long a device may be silent, and how long it stays when nobody needs it
     cdef int silence_timer, linger_timer, retry_timer
     cdef bytes python
     cdef const char *python_text
     cdef void *owner
     cdef RecordHandler on_record
     cdef TroubleHandler on_trouble
-    cdef StoppedHandler on_stopped   # nobody needed it any more: what it said grows old from now on
+    cdef StoppedHandler on_stopped   # whenever it is not asked any more: what it said grows old from now on
 
     cdef void need(self, bint needed) noexcept nogil    # may be called as often as one likes
     cdef void reaped(self, pid_t pid) noexcept nogil    # a child that is no runner has ended
+
+    cdef void renew(self) noexcept nogil                # what its environment says has changed: the next one reads it
 
     # private
     cdef void _start(self) noexcept nogil
     cdef void _close(self) noexcept nogil
     cdef void _expect_more(self) noexcept nogil
-    cdef void _stop(self) noexcept nogil
     cdef void _give_up(self, const char *why) noexcept nogil
     cdef void _back_off(self) noexcept nogil
     cdef void _read(self) noexcept nogil

@@ -5,10 +5,11 @@ import os
 import sys
 
 cimport cython
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdio cimport snprintf
 
-from tsfast._layout cimport TSF_GPU_ASKING, TSF_GPU_NONE, TSF_GPU_ROUND, tsf_gpu
-from tsfast._limits cimport GPU_INIT_MS, GPU_LINGER_MS, GPU_RETRY_MS, GPU_RETRY_MAX_MS, GPU_SILENCE_MS, GPU_SUSPECT_MS
+from tsfast._layout cimport TSF_GPU_ANSWERS, TSF_GPU_ASKING, TSF_GPU_FAILED, TSF_GPU_NONE, TSF_GPU_DEVICE, tsf_gpu
+from tsfast._limits cimport GPU_INIT_TIMES, GPU_RETRY_MAX_MS, GPU_RETRY_MS, GPU_SUSPECT_TIMES
 from tsfast._loop cimport Loop, Source
 from tsfast._sys cimport (
     CLOCK_MONOTONIC, EAGAIN, EINTR, EPOLLIN, O_CLOEXEC, SIGKILL, close, errno, kill, pid_t, read, sigemptyset, sigset_t,
@@ -66,7 +67,7 @@ cdef void silent_for_long(void *owner) noexcept nogil:
 
 
 cdef void not_needed(void *owner) noexcept nogil:
-    (<Poller> owner)._stop()
+    (<Poller> owner)._close()
 
 
 cdef void retry_due(void *owner) noexcept nogil:
@@ -75,8 +76,9 @@ cdef void retry_due(void *owner) noexcept nogil:
 
 @cython.final
 cdef class Poller:
-    def __init__(self, Loop loop not None):
+    def __init__(self, Loop loop not None, uint32_t timeout):
         self.loop = loop
+        self.timeout_ms = <int> timeout * 1000
         self.pipe.fd = -1
         self.pipe.handler = pipe_ready
         self.pipe.owner = <void *> self
@@ -98,7 +100,7 @@ cdef class Poller:
         self.needed = needed
         self.loop.set_timer(self.linger_timer, -1)
         if not needed and self.pid:
-            self.loop.set_timer(self.linger_timer, GPU_LINGER_MS)
+            self.loop.set_timer(self.linger_timer, self.timeout_ms)
 
     # ---- the process -------------------------------------------------------------------------------------------
     cdef void _start(self) noexcept nogil:
@@ -141,6 +143,7 @@ cdef class Poller:
         close(ends[1])
         self.pipe.fd = ends[0]
         self.asking = TSF_GPU_NONE
+        self.told_why = False
         if failed or self.loop.watch(&self.pipe, EPOLLIN) < 0:
             if not failed:
                 kill(pid, SIGKILL)
@@ -152,8 +155,9 @@ cdef class Poller:
         self._expect_more()
 
     cdef void _expect_more(self) noexcept nogil:
+        cdef int times = GPU_INIT_TIMES if self.asking == TSF_GPU_NONE else 1
         self.loop.set_timer(self.silence_timer, -1)
-        self.loop.set_timer(self.silence_timer, GPU_INIT_MS if self.asking == TSF_GPU_NONE else GPU_SILENCE_MS)
+        self.loop.set_timer(self.silence_timer, self.timeout_ms * times)
 
     cdef void _close(self) noexcept nogil:
         """Whatever it does, it is ours no longer: one that hangs in the driver may outlive SIGKILL for long."""
@@ -166,10 +170,11 @@ cdef class Poller:
             self.loop.remove(&self.pipe)
             close(self.pipe.fd)
             self.pipe.fd = -1
+            self.on_stopped(self.owner)
 
-    cdef void _stop(self) noexcept nogil:
-        self._close()
-        self.on_stopped(self.owner)
+    cdef void renew(self) noexcept nogil:
+        if self.pid:
+            self._close()
 
     cdef void _give_up(self, const char *why) noexcept nogil:
         cdef uint32_t index = self.asking
@@ -191,13 +196,14 @@ cdef class Poller:
     cdef void reaped(self, pid_t pid) noexcept nogil:
         if pid != self.pid:
             return
+        self.pid = 0                       # the number is free for others from here on
         self._read()                       # what it said last tells where it died
-        if pid == self.pid:
-            self.pid = 0                   # the number is free for others from here on
+        if self.pid == 0 and self.pipe.fd >= 0:
             self._give_up(b"the process that asks NVML died")
 
     # ---- devices that do not answer ----------------------------------------------------------------------------
     cdef void _suspect(self, uint32_t index) noexcept nogil:
+        cdef uint64_t wait_ms = <uint64_t> self.timeout_ms * GPU_SUSPECT_TIMES
         cdef int i
         if self.n_suspects == SUSPECTS_MAX:
             # So many: it is the driver, and not the devices.
@@ -208,9 +214,9 @@ cdef class Poller:
                 self._back_off()           # it was asked nevertheless
                 return
         self.suspects[self.n_suspects].index = index
-        self.suspects[self.n_suspects].until_ns = tsf_now_ns(CLOCK_MONOTONIC) + <uint64_t> GPU_SUSPECT_MS * 1000000
+        self.suspects[self.n_suspects].until_ns = tsf_now_ns(CLOCK_MONOTONIC) + wait_ms * 1000000
         self.n_suspects += 1
-        self.loop.set_timer(self.retry_timer, GPU_SUSPECT_MS)
+        self.loop.set_timer(self.retry_timer, <int> wait_ms)
 
     cdef void _forgive(self) noexcept nogil:
         """Time to ask again what did not answer."""
@@ -241,14 +247,19 @@ cdef class Poller:
             if got < 0 and errno == EAGAIN:
                 return
             if got <= 0 or got % <ssize_t> sizeof(tsf_gpu):
-                self._give_up(b"the process that asks NVML ended")
+                if self.told_why:
+                    self._close()
+                    self._back_off()
+                else:
+                    self._give_up(b"the process that asks NVML ended")
                 return
             for i in range(<int> (got // <ssize_t> sizeof(tsf_gpu))):
                 if records[i].kind == TSF_GPU_ASKING:
                     self.asking = records[i].index
                 else:
                     self.asking = TSF_GPU_NONE
-                    if records[i].kind == TSF_GPU_ROUND:
+                    self.told_why = records[i].kind == TSF_GPU_FAILED
+                    if records[i].kind == TSF_GPU_DEVICE and records[i].flags & TSF_GPU_ANSWERS:
                         self.failures = 0
                     self.on_record(self.owner, &records[i])
             self._expect_more()

@@ -59,11 +59,11 @@ cdef uint8_t due_at_end(const tsf_cold *cold) noexcept nogil:
                       | (TSF_DUE_MAIL if cold.flags & TSF_JOB_MAIL else 0))
 
 
-cdef inline char *put(char *p, const void *data, size_t size) noexcept nogil:
-    """Where it ends. Nothing may be NULL, which memcpy must not see."""
+cdef inline char *joined(char *to, const void *part, size_t size) noexcept nogil:
+    """The end of what is there after the part; a part of no bytes may be NULL."""
     if size:
-        memcpy(p, data, size)
-    return p + size
+        memcpy(to, part, size)
+    return to + size
 
 
 cdef void backoff_due(void *owner) noexcept nogil:
@@ -83,7 +83,7 @@ cdef const uint64_t *removed_token(const tsf_hot *hot) noexcept nogil:
 
 @cython.final
 cdef class Spool:
-    def __init__(self, Loop loop, Table table, Contexts contexts, Runners runners):
+    def __init__(self, Loop loop, Table table, Contexts contexts, Runners runners, uint32_t gpu_timeout):
         self.loop = loop
         self.table = table
         self.contexts = contexts
@@ -101,7 +101,7 @@ cdef class Spool:
         self.hooks = Hooks(loop, table, contexts, runners.program, runners.state_dir)
         self.hooks.owner = <void *> self
         self.hooks.on_begun = hook_begun
-        self.grants = Grants(loop, table)
+        self.grants = Grants(loop, table, gpu_timeout)
 
     def __dealloc__(self):
         idmap_free(&self.tokens.places)
@@ -205,8 +205,7 @@ cdef class Spool:
                 return -1
             self.scratch = p
             self.scratch_room = room
-        if cold.gpus:
-            memset(self.scratch + size, 0, room - size)
+        memset(self.scratch + size, 0, room - size)
         cold.enqueue_ns = tsf_now_ns(CLOCK_REALTIME)
         cold.token[0] = job.request.token[0]
         cold.token[1] = job.request.token[1]
@@ -224,16 +223,15 @@ cdef class Spool:
         cold.cwd_len = context.cwd_len
         cold.diff_len = context.diff_len
         cold.env_text_len = <uint32_t> env_text
-        p = self.scratch
-        p = put(p, job.after, 8 * job.n_after)
-        p = put(p, job.after_ok, 8 * job.n_after_ok)
-        p = put(p, job.argv, job.argv_len)
-        p = put(p, job.label, label)
-        p = put(p, job.gpu_exact, exact)
-        p = put(p, job.prefix, prefix)
-        p = put(p, context.cwd, context.cwd_len)
-        p = put(p, context.diff, context.diff_len)
-        put(p, job.env_text, env_text)
+        p = joined(self.scratch, job.after, 8 * job.n_after)
+        p = joined(p, job.after_ok, 8 * job.n_after_ok)
+        p = joined(p, job.argv, job.argv_len)
+        p = joined(p, job.label, label)
+        p = joined(p, job.gpu_exact, exact)
+        p = joined(p, job.prefix, prefix)
+        p = joined(p, context.cwd, context.cwd_len)
+        p = joined(p, context.diff, context.diff_len)
+        joined(p, job.env_text, env_text)
         return 0
 
     # ---- START -------------------------------------------------------------------------------------------------
@@ -285,7 +283,7 @@ cdef class Spool:
             if sent == 0:
                 break
         if job.gpu_class:
-            self.grants.sent()
+            self.grants.sent(sent == 0)
         if sent == 0:
             job.run = entry
             return
@@ -305,6 +303,8 @@ cdef class Spool:
         if job.gpu_class:
             if self.grants.take(job.id, <int32_t> job.gpu_class) < 0:
                 self.queue.requeue(job.id)     # another queue has them: its class is closed by the next refresh
+                if self.grants.gpus.fits(<int32_t> job.gpu_class):
+                    self._back_off()           # there was no memory: or it would be the next one to start, for ever
                 return False
             handover.leases = self.grants.leases.fds
             handover.n_leases = self.grants.leases.count

@@ -1,3 +1,5 @@
 from typing import Any
 
-def render(kind: str, fields: dict[str, Any], *, columns: int = 0, colour: bool = False, now_ns: int = 0) -> bytes: ...
+def render(
+    kind: str, fields: dict[str, Any], *, columns: int = 0, colour: bool = False, gpus: bool = False, now_ns: int = 0
+) -> bytes: ...

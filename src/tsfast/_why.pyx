@@ -3,11 +3,11 @@
 """See _why.pxd."""
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
-from tsfast._gpus cimport GpuCounts
+from tsfast._gpus cimport Device, GpuCounts
 from tsfast._jobs cimport (
     FLAG_BAD, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING, Job,
 )
-from tsfast._layout cimport TSF_CANCELLED, TSF_SKIPPED, tsf_cold, tsf_hot
+from tsfast._layout cimport TSF_GPU_ANSWERS, TSF_CANCELLED, TSF_SKIPPED, tsf_cold, tsf_hot
 from tsfast._quote cimport Text, text_char, text_i64, text_str, text_u64
 from tsfast._row cimport Row, error_level, row_after, row_after_ok
 from tsfast._spool cimport Spool
@@ -107,6 +107,8 @@ cdef void gpu_line(Text *text, uint64_t count, const char *what) noexcept nogil:
 
 cdef void gpus(Text *text, Spool spool, const Job *job) noexcept nogil:
     cdef GpuCounts counts
+    cdef Device *device
+    cdef uint32_t slot, named = 0
     spool.grants.gpus.counts(<int32_t> job.gpu_class, &counts)
     text_str(text, b"it needs ")
     a_number(text, counts.wanted, b"GPU", b"GPUs")
@@ -120,6 +122,13 @@ cdef void gpus(Text *text, Spool spool, const Job *job) noexcept nogil:
     gpu_line(text, counts.occupied, b" short of free memory\n")
     gpu_line(text, counts.unusable, b" not available: `tsfast gpus` says why\n")
     gpu_line(text, counts.hidden, b" left out by TS_VISIBLE_DEVICES\n")
+    for slot in range(spool.grants.gpus.n_devices):
+        device = spool.grants.gpus.device(slot)
+        if device.why[0] and not device.flags & TSF_GPU_ANSWERS and named < NAMED and not spool.grants.trouble[0]:
+            named += 1
+            job_line(text, b"GPU ", device.index, b": ")
+            text_str(text, device.why)
+            text_char(text, c'\n')
     if spool.grants.trouble[0]:
         text_str(text, b"NVML does not answer: ")
         text_str(text, spool.grants.trouble)

@@ -15,6 +15,7 @@ from tsfast import __version__, _core, _environ, _grammar, state
 SLOTS_DEFAULT = 1
 MAX_FINISHED_DEFAULT = 1000
 CANCEL_GRACE_S = 10
+GPU_TIMEOUT_S = 10
 LOCK_PATIENCE_S = 10.0
 LOG_LIMIT = 1 << 20
 
@@ -100,6 +101,7 @@ def serve(socket: str, report: int) -> None:
             version=version_line(),
             max_unfinished=number("TS_MAXCONN", 0, 0),
             gpus=gpu_count(),
+            gpu_timeout=min(number("TS_GPU_TIMEOUT", GPU_TIMEOUT_S, 1), 3600),
             cancel_grace=min(number("TS_CANCEL_GRACE", CANCEL_GRACE_S, 0), 65535),
             durable=switch("TS_DURABLE"),
             fault=os.fsencode(os.environ.get("TSFAST_FAULT", "")),

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from tsfast._listing import LiveJob
 
 
+WHOLE = 1000  # gpu_share of whole GPUs, in thousandths
+
+
 def append(path: bytes, directory: int) -> None:
     """Append the script of the table in the state directory. Raises OSError, TableError."""
     text = script(_listing.live_jobs(os.dup(directory)))
@@ -61,18 +64,41 @@ def line(job: "LiveJob", known: Container[int]) -> bytes:
         words.append(b"-E")
     if job["mail"]:
         words.append(b"-m")
+    if job["gzip"]:
+        words.append(b"-z")
     name = os.path.basename(job["prefix"])
-    if name not in (b"", b"ts-out"):
+    if job["log"]:
+        words += [b"--log", quoted(job["prefix"])]
+        if job["truncate"]:
+            words.append(b"--truncate")
+        elif job["append"] or job["running"]:  # its file is there already
+            words.append(b"--append")
+    elif name not in (b"", b"ts-out"):
         words += [b"-O", quoted(name)]
     if job["label"]:
         words += [b"-L", quoted(job["label"])]
     if job["slots"] != 1:
         words += [b"-N", b"%d" % job["slots"]]
+    words += gpu_words(job)
     words += [b"--", *map(quoted, job["argv"])]
     call = b"cd %s && %s" % (quoted(job["cwd"]), b" ".join(words))
     if job["no_output"]:
         call += b" && ts -q"
     return b"job_%d=$(%s)\n" % (job["id"], call)
+
+
+def gpu_words(job: "LiveJob") -> list[bytes]:
+    """-g, or -G and --vram, as they were given."""
+    if job["gpu_exact"]:
+        return [b"-g", job["gpu_exact"]]
+    words = []
+    if 0 < job["gpu_share"] < WHOLE:
+        words += [b"-G", b"0.%03d" % job["gpu_share"]]
+    elif job["gpus"]:
+        words += [b"-G", b"%d" % job["gpus"]]
+    if job["vram"]:
+        words += [b"--vram", b"%dK" % (job["vram"] >> 10)]
+    return words
 
 
 def quoted(word: bytes) -> bytes:

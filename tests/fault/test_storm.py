@@ -48,7 +48,6 @@ class Killer(threading.Thread):
     def kill_some(self):
         server, runners, clients = self.queue.server(), list(self.queue.runners().values()), self.storm.victims()
         everybody = self.runners_too and self.rng.random() < 0.05
-        # A place for the GPU poller among the victims: Queue.poller(), once a queue of tests has one.
         if not everybody:
             runners = self.rng.sample(runners, 1) if runners and self.runners_too and self.rng.random() < 0.6 else []
             clients = self.rng.sample(clients, 1) if clients and self.rng.random() < 0.4 else []

@@ -1,5 +1,6 @@
 """Any bytes, and frames that are nearly right, at a live server: it stays, leaks nothing, and serves the others."""
 
+import itertools
 import os
 import random
 import socket
@@ -36,7 +37,7 @@ def survives(queue: Queue, data: bytes, cuts: list[int], descriptors: int) -> No
     server = queue.server_pid()
     with connect(queue) as client, open(os.devnull) as null:
         places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-        for begin, end in zip(places, places[1:], strict=False):
+        for begin, end in itertools.pairwise(places):
             try:
                 socket.send_fds(client, [data[begin:end]], [null.fileno()] * descriptors)
             except (BrokenPipeError, ConnectionResetError):

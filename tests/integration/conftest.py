@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fake_nvml.fake_nvml import FakeNvml
+from integration.gpu_queue import GpuQueue
 from integration.spool_harness import Queue
 
 
@@ -14,24 +15,37 @@ from integration.spool_harness import Queue
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     outcome = yield
     report = outcome.get_result()
-    queue = getattr(item, "funcargs", {}).get("queue")
+    arguments = getattr(item, "funcargs", {})
+    queue = arguments.get("queue") or arguments.get("gpu_queue")
     if report.failed and queue is not None:
         report.sections.append(("server log", queue.log()))
 
 
-@pytest.fixture
-def queue(tmp_path: Path) -> Iterator[Queue]:
-    queue = Queue(tmp_path)
-    yield queue
+def ended(queue: Queue) -> None:
     log = queue.log()
     left = queue.end()
     assert not left, f"processes are left: {left}\n{log}"
 
 
 @pytest.fixture
+def queue(tmp_path: Path) -> Iterator[Queue]:
+    queue = Queue(tmp_path)
+    yield queue
+    ended(queue)
+
+
+@pytest.fixture
 def nvml(tmp_path: Path) -> FakeNvml:
     """A machine of 8 GPUs, for processes started with its env()."""
     return FakeNvml(tmp_path / "nvml")
+
+
+@pytest.fixture
+def gpu_queue(tmp_path: Path, nvml: FakeNvml) -> Iterator[GpuQueue]:
+    """A queue on that machine, which has many slots and a lease file for each GPU."""
+    queue = GpuQueue(tmp_path, nvml)
+    yield queue
+    ended(queue)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pytest
 from integration.spool_harness import Queue, sleeping
 from integration.wire import FRAME_MAX, REQUEST, connect, drained, frame, request, send
 
+
 @pytest.fixture
 def client(queue: Queue) -> Iterator[socket.socket]:
     queue.get("-l")

@@ -18,6 +18,34 @@ def numbered(queue: Queue) -> list[tuple]:
     ]  # fmt: skip
 
 
+def test_output_and_gpus_are_asked_for_again(queue: Queue) -> None:
+    queue.environment["TS_SAVELIST"] = str(saved(queue))
+    logs = queue.directory / "logs"
+    logs.mkdir()
+    _, gate = queue.blocker("--log", f"{logs}/run ning")
+    for options in (
+        ["-z", "-G", "2"],
+        ["--log", f"{logs}/x-{{id}}", "-G", "0.25"],
+        ["--log", f"{logs}/y", "--truncate", "-G", "0.5", "--vram", "20G"],
+        ["--log", f"{logs}/z", "--append", "-G", "3", "--vram", "512M"],
+        ["-g", "1,0,GPU-x"],
+        ["--vram", "1M"],
+    ):
+        queue.run(*options, "true")
+    queue.kill_server(signal.SIGTERM)
+    lines = [line.partition(" && ts ")[2].removesuffix(" -- true)") for line in saved(queue).read_text().splitlines()]
+    assert lines[1].startswith(f"--log '{logs}/run ning' --append -- sh -c ")
+    assert lines[2:] == [
+        "-z -G 2",
+        f"--log {logs}/x-2 -G 0.250",
+        f"--log {logs}/y --truncate -G 0.500 --vram 20971520K",
+        f"--log {logs}/z --append -G 3 --vram 524288K",
+        "-g 1,0,GPU-x",
+        "-G 1 --vram 1024K",
+    ]
+    gate.open()
+
+
 def saved(queue: Queue) -> Path:
     return queue.directory / "saved.sh"
 

@@ -8,7 +8,16 @@ import pytest
 from integration.spool_harness import Queue, alive, sleeping
 
 SOURCE = Path(__file__).with_name("deny.c")
-CALLS = ["pidfd_open", "pidfd_send_signal", "close_range", "inotify_init1", "openat2", "epoll_pwait2", "clone3", "statx"]
+CALLS = [
+    "pidfd_open",
+    "pidfd_send_signal",
+    "close_range",
+    "inotify_init1",
+    "openat2",
+    "epoll_pwait2",
+    "clone3",
+    "statx",
+]
 CALLS += ["execveat", "fallocate"]
 SETS = {**{name: [name] for name in CALLS}, "all": CALLS}
 

@@ -62,9 +62,8 @@ def served_by_a_stranger(queue: Queue, path: Path) -> tuple[int, Path]:
                 server.listen()
                 os.write(tell, b"x")
                 while True:
-                    with server.accept()[0] as client:
-                        with notes.open("ab") as file:
-                            file.write(b"!" + drained(client))
+                    with server.accept()[0] as client, notes.open("ab") as file:
+                        file.write(b"!" + drained(client))
         finally:
             os._exit(1)
     assert os.read(ready, 1) == b"x"

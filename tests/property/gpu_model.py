@@ -36,7 +36,7 @@ class ModelDevice:
     told: bool = False  # in this round
     left_out: bool = False
     answers: bool = False
-    facts: set = field(default_factory=set)  # visible, exclusive, prohibited, divided
+    facts: set = field(default_factory=set)  # visible, exclusive, prohibited, divided, mig
     foreign: bool = False
     busy: bool = False
     link: int = 0
@@ -98,7 +98,10 @@ class GpuModel:
             return False
         if self.share(uuid) + need.share > WHOLE:
             return False
-        return not need.vram or not jobs or self.promised(uuid) + need.vram <= device.at_take
+        asked = need.vram
+        if not need.vram and any(job.need.vram for job in jobs):
+            asked = device.total // 1000 * need.share
+        return not asked or not jobs or self.promised(uuid) + asked <= device.at_take
 
     def listed(self, need):
         """The UUIDs of a list in its order, or None if one is not there or can never be used."""
@@ -116,7 +119,10 @@ class GpuModel:
         return found
 
     def fitting(self, need):
-        return {uuid for uuid in self.devices if self.device_fits(uuid, need)}
+        found = {uuid for uuid in self.devices if self.device_fits(uuid, need)}
+        if need.count > 1:
+            found = {uuid for uuid in found if "mig" not in self.devices[uuid].facts}
+        return found
 
     def fits(self, need):
         if need.exact:
@@ -170,7 +176,7 @@ class GpuModel:
         device.index = index
         device.present = device.told = True
         device.left_out = False
-        device.facts = flags & {"visible", "exclusive", "prohibited", "divided"}
+        device.facts = flags & {"visible", "exclusive", "prohibited", "divided", "mig"}
         device.numa, device.link = numa, link
         device.answers = "answers" in flags
         if device.answers:

@@ -39,7 +39,9 @@ needs = st.one_of(
     ),
     st.builds(Need, exact=st.lists(elements, min_size=1, max_size=3, unique=True).map(tuple)),
 )
-odd = st.sampled_from([(), (), (), (), (), (), ("exclusive",), ("exclusive", "busy"), ("prohibited",), ("divided",)])
+odd = st.sampled_from(
+    [(), (), (), (), (), (), ("exclusive",), ("exclusive", "busy"), ("prohibited",), ("divided",), ("mig",)]
+)
 odder = st.sampled_from([(), (), (), (), (), (), (), ("foreign",), ("hidden",), ("silent",), ("busy",)])
 frees = st.sampled_from([1000, 1000, 1000, 1000, 901, 900, 500, 300, 100, 0])
 
@@ -79,7 +81,7 @@ class GpuMachine(RuleBasedStateMachine):
     @rule(
         which=st.sampled_from(UUIDS),
         index=st.integers(0, 8),
-        fresh=st.sampled_from([True, True, True, False]),
+        age=st.sampled_from([0, 0, 0, 0, 0, 1, 5]),
         free=frees,
         kind=odd,
         extra=odder,
@@ -87,7 +89,7 @@ class GpuMachine(RuleBasedStateMachine):
         numa=st.sampled_from([None, None, None, -1, 0, 1]),
         total=st.sampled_from([TOTAL, TOTAL, TOTAL, 999]),
     )
-    def report(self, which, index, fresh, free, kind, extra, link, numa, total):
+    def report(self, which, index, age, free, kind, extra, link, numa, total):
         known = self.model.devices.get(which)
         if known and known.index is not None and index < 7:
             index = known.index
@@ -96,8 +98,7 @@ class GpuMachine(RuleBasedStateMachine):
         flags -= {"hidden", "silent"}
         link = link if link is not None else known.link if known else 0
         numa = numa if numa is not None else known.numa if known else -1
-        measured = self.now if fresh else max(0, self.now - 5)
-        self.tell(which, index, flags, numa, link, total, min(free, total), measured)
+        self.tell(which, index, flags, numa, link, total, min(free, total), self.now - age)
 
     @rule()
     def good_round(self):
@@ -164,9 +165,14 @@ class GpuMachine(RuleBasedStateMachine):
         assert self.probe.class_of(*self.probe.need_of(number)) == number  # the job's own reference
         self.running.append((self.model.take(need, chosen), slots))
 
-    @rule(need=needs)
-    def start_again(self, need):
-        self.start(need)
+    @rule(
+        share=st.sampled_from([0, 0, 100, 250]), vram=st.sampled_from([0, 100, 150, 200, 300]), reported=st.booleans()
+    )
+    def join(self, share, vram, reported):
+        """Small parts, so that several meet on one GPU."""
+        if reported:
+            self.good_round()
+        self.start(Need(share=share if vram else share or 100, vram=vram))
 
     @precondition(lambda self: self.running)
     @rule(choice=choices, left=st.sampled_from([False, False, False, True]))

@@ -83,6 +83,7 @@ PIECES = {
     "_tokens": "_spool",
     "_outcome": "_runners",
     "_grammar_python": "_grammar",
+    "_grammar_values": "_grammar",
     "_gpus_needs": "_gpus",
     "_gpus_choice": "_gpus",
     "_gpus_probe": "_gpus",

@@ -16,7 +16,9 @@ def test_one_pattern_is_that_of_fnmatch(pattern: str, name: str) -> None:
     assert matches(pattern.encode(), name.encode()) == fnmatch.fnmatchcase(name, pattern), (pattern, name)
 
 
-@given(st.lists(st.text("ab*?", min_size=1, max_size=4), max_size=4), st.text("ab", max_size=5), st.text(" ", max_size=2))
+@given(
+    st.lists(st.text("ab*?", min_size=1, max_size=4), max_size=4), st.text("ab", max_size=5), st.text(" ", max_size=2)
+)
 def test_several_patterns(patterns: list[str], name: str, blank: str) -> None:
     listed = f"{blank},{blank}".join(patterns)
     assert matches(listed.encode(), name.encode()) == any(fnmatch.fnmatchcase(name, one) for one in patterns)

@@ -230,8 +230,14 @@ def test_gpu_actions():
     "words",
     [
         *(["-G", value, "ls"] for value in ("-1", "1025", "1.5", "0.0", "0.", ".", "0.1234", "x", "", "1,2", "0.5x")),
-        *(["--vram", value, "ls"] for value in ("20", "0G", "G", "20P", "1.5G", "-1G", "20GB", "", "20G ", "9" * 30 + "G")),
-        *(["-g", value, "ls"] for value in ("", "0,", ",0", "1024", "x", "-1", "0 1", "GPU-" + "x" * 60, "0," * 1025 + "0")),
+        *(
+            ["--vram", value, "ls"]
+            for value in ("20", "0G", "G", "20P", "1.5G", "-1G", "20GB", "", "20G ", "9" * 30 + "G")
+        ),
+        *(
+            ["-g", value, "ls"]
+            for value in ("", "0,", ",0", "1024", "x", "-1", "0 1", "GPU-" + "x" * 60, "0," * 1025 + "0")
+        ),
         *(["--set_gpu_free_perc", value] for value in ("0", "101", "x", "")),
         *(["--set_gpu_wait", value] for value in ("-1", "x", "", "1000001")),
         ["-G"],

@@ -131,7 +131,9 @@ static int parse_blob(char *blob, struct job *job)
     uint64_t after = ((uint64_t)cold->n_after + cold->n_after_ok) * sizeof(uint64_t);
     int64_t diff_count;
 
-    if (after + cold->argv_len + cold->label_len + cold->gpu_exact_len + cold->prefix_len + cold->cwd_len + cold->diff_len > cold->blob_len)
+    if (after + cold->argv_len + cold->label_len + cold->gpu_exact_len + cold->prefix_len + cold->cwd_len +
+            cold->diff_len >
+        cold->blob_len)
         return EIO;
     job->argv_text = blob + after;
     job->prefix = job->argv_text + cold->argv_len + cold->label_len + cold->gpu_exact_len;

@@ -220,7 +220,9 @@ static int leave_result(struct runner *runner, const struct job *job, enum tsf_r
     tsf_run_cas(run, tsf_run_word(gen, from), tsf_run_word(gen, TSF_RUN_EXITED));
     tsf_fault("runner-exited");
     retiring = reap_all();
-    leases_end(&runner->leases);
+    /* What is left of a cancelled job is killed first: then the locks end with the runner. */
+    if (!(retiring && job->kill_ns))
+        leases_end(&runner->leases);
     tsf_fault("runner-reaped");
     /* Blocking: a server that is slow to read must not miss this one. If it is gone, the call fails at once. */
     do

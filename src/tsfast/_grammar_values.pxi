@@ -1,0 +1,254 @@
+# The part of _grammar.pyx that reads the arguments of options.
+
+cdef bint read_number(const char *value, size_t size, uint64_t most, uint64_t *number) noexcept nogil:
+    """Decimal digits and nothing else."""
+    cdef uint64_t n = 0, digit
+    cdef size_t i
+    if size == 0:
+        return False
+    for i in range(size):
+        if value[i] < c"0" or value[i] > c"9":
+            return False
+        digit = <uint64_t>(value[i] - c"0")
+        if n > (most - digit) // 10:
+            return False
+        n = n * 10 + digit
+    number[0] = n
+    return n <= most
+
+
+cdef int read_ids(Command *command, const Option *option, const char *value, uint64_t **ids,
+                  size_t *count) noexcept nogil:
+    """Appends the ids of `1,2,3` to the list, which grows by exactly as many."""
+    cdef size_t more = 1, size
+    cdef const char *end
+    cdef const char *word = strchr(value, c",")
+    cdef uint64_t *grown
+    while word != NULL:
+        more += 1
+        word = strchr(word + 1, c",")
+    grown = <uint64_t *>realloc(ids[0], (count[0] + more) * sizeof(uint64_t))
+    if grown == NULL:
+        return option_error(command, option, "has more ids than there is memory for", b"")
+    ids[0] = grown
+    word = value
+    while True:
+        end = strchr(word, c",")
+        size = strlen(word) if end == NULL else <size_t>(end - word)
+        if not read_number(word, size, MAX_ID, &grown[count[0]]):
+            return wrong_value(command, option, word, size, "is no job id (a list like 3 or 3,5,8 is needed)")
+        count[0] += 1
+        if end == NULL:
+            return 0
+        word = end + 1
+
+
+cdef int read_id_set(Command *command, const Option *option, const char *value) noexcept nogil:
+    """`3,7-12`: ranges of ids, a single one being a range too. More than one id: has_id stays False."""
+    cdef size_t more = 1, size, head
+    cdef const char *end
+    cdef const char *dash
+    cdef const char *word = strchr(value, c",")
+    cdef IdRange *ranges
+    while word != NULL:
+        more += 1
+        word = strchr(word + 1, c",")
+    if more > MAX_RANGES:
+        return option_error(command, option, "names too many jobs (at most 65536 ids or ranges)", b"")
+    free(command.ranges)
+    command.n_ranges = 0
+    command.ranges = ranges = <IdRange *>malloc(more * sizeof(IdRange))
+    if ranges == NULL:
+        return option_error(command, option, "has more ids than there is memory for", b"")
+    word = value
+    while True:
+        end = strchr(word, c",")
+        size = strlen(word) if end == NULL else <size_t>(end - word)
+        dash = strchr(word, c"-")
+        head = size if dash == NULL or <size_t>(dash - word) >= size else <size_t>(dash - word)
+        if not read_number(word, head, MAX_ID, &ranges.first):
+            return wrong_value(command, option, word, size, "is no job id (whole numbers like 3 or 3,7-12 are needed)")
+        ranges.last = ranges.first
+        if head < size and (not read_number(word + head + 1, size - head - 1, MAX_ID, &ranges.last)
+                            or ranges.last < ranges.first):
+            return wrong_value(command, option, word, size, "is no range of job ids (like 7-12)")
+        ranges += 1
+        command.n_ranges += 1
+        if end == NULL:
+            break
+        word = end + 1
+    command.id = command.ranges[0].first
+    command.has_id = command.n_ranges == 1 and command.ranges[0].last == command.id
+    return 0
+
+
+cdef int read_pair(Command *command, const Option *option, const char *value) noexcept nogil:
+    cdef const char *dash = strchr(value, c"-")
+    if dash == NULL or not read_number(value, <size_t>(dash - value), MAX_ID, &command.id) \
+            or not read_number(dash + 1, strlen(dash + 1), MAX_ID, &command.id2):
+        return wrong_value(command, option, value, strlen(value), "is no pair of job ids (like 3-5)")
+    if command.id == command.id2:
+        return wrong_value(command, option, value, strlen(value), "names one job twice (two different ones are needed)")
+    command.has_id = True
+    return 0
+
+
+cdef bint same(const char *a, const char *b) noexcept nogil:
+    cdef size_t size = strlen(b)
+    return strlen(a) == size and strncmp(a, b, size) == 0
+
+
+cdef int read_gpu_count(Command *command, const Option *option, const char *value) noexcept nogil:
+    """Whole GPUs, or thousandths of one."""
+    cdef uint64_t number = 0
+    cdef size_t size = strlen(value), i = 1 if value[0] == c"0" else 0, _digit
+    if read_number(value, size, TSF_GPUS, &number):
+        command.gpus = <uint32_t> number
+        command.gpu_share = TSF_GPU_WHOLE
+        return 0
+    if (value[i] == c"." and 1 <= size - i - 1 <= 3
+            and read_number(value + i + 1, size - i - 1, 999, &number) and number):
+        for _digit in range(size - i - 1, <size_t> 3):
+            number *= 10
+        command.gpus = 1
+        command.gpu_share = <uint32_t> number
+        return 0
+    return wrong_value(command, option, value, size,
+                       "is no number of GPUs (0 to 1024, or a part of one, like 0.5 or 0.125)")
+
+
+cdef bint is_uuid(const char *word, size_t size) noexcept nogil:
+    cdef size_t i
+    if size < 5 or size > 63 or (strncmp(word, b"GPU-", 4) and strncmp(word, b"MIG-", 4)):
+        return False
+    for i in range(4, size):
+        if not (c"0" <= word[i] <= c"9" or c"a" <= word[i] <= c"z" or c"A" <= word[i] <= c"Z"
+                or word[i] == c"-" or word[i] == c"/"):
+            return False
+    return True
+
+
+cdef int read_gpu_list(Command *command, const Option *option, const char *value) noexcept nogil:
+    """How many it names; whether they are there is for the server to see."""
+    cdef const char *word = value
+    cdef const char *end
+    cdef size_t size
+    cdef uint64_t number = 0
+    command.gpus = 0
+    command.gpu_exact = value
+    if strlen(value) > MAX_GPU_LIST:
+        return option_error(command, option, "names too many GPUs (at most 1024)", b"")
+    while True:
+        end = strchr(word, c",")
+        size = strlen(word) if end == NULL else <size_t>(end - word)
+        if not read_number(word, size, TSF_GPUS - 1, &number) and not is_uuid(word, size):
+            return wrong_value(command, option, word, size,
+                               "is no GPU (indices from 0 to 1023 or UUIDs are needed, like 0,3)")
+        command.gpus += 1
+        if command.gpus > TSF_GPUS:
+            return option_error(command, option, "names too many GPUs (at most 1024)", b"")
+        if end == NULL:
+            return 0
+        word = end + 1
+
+
+cdef int read_memory(Command *command, const Option *option, const char *value) noexcept nogil:
+    """20G, 512M: powers of 1024, the unit is always given."""
+    cdef size_t size = strlen(value), digits = 0
+    cdef uint64_t number = 0
+    cdef int shift = 0
+    while c"0" <= value[digits] <= c"9":
+        digits += 1
+    if value[digits] == c"K" or value[digits] == c"k":
+        shift = 10
+    elif value[digits] == c"M" or value[digits] == c"m":
+        shift = 20
+    elif value[digits] == c"G" or value[digits] == c"g":
+        shift = 30
+    elif value[digits] == c"T" or value[digits] == c"t":
+        shift = 40
+    if (shift == 0 or not (same(value + digits + 1, b"") or same(value + digits + 1, b"iB"))
+            or not read_number(value, digits, MAX_MEMORY >> shift, &number) or number == 0):
+        return wrong_value(command, option, value, size, "is no size of memory (like 20G or 512M)")
+    command.vram = number << shift
+    return 0
+
+
+cdef int read_value(Command *command, const Option *option, const char *value) noexcept nogil:
+    cdef uint64_t number = 0
+    cdef size_t size = strlen(value)
+    if option.kind == ID:
+        if not read_number(value, size, MAX_ID, &command.id):
+            return wrong_value(command, option, value, size, "is no job id (a whole number, 0 or more)")
+        command.has_id = True
+    elif option.kind == ID_SET:
+        return read_id_set(command, option, value)
+    elif option.kind == IDS:
+        if option.does == SET_AFTER:
+            return read_ids(command, option, value, &command.after, &command.n_after)
+        return read_ids(command, option, value, &command.after_ok, &command.n_after_ok)
+    elif option.kind == ID_PAIR:
+        return read_pair(command, option, value)
+    elif option.kind == COUNT:
+        if not read_number(value, size, MAX_SLOTS, &number) or number == 0:
+            return wrong_value(command, option, value, size, "is no number of slots (1 to 1000000)")
+        command.number = <uint32_t>number
+        command.has_number = True
+    elif option.kind == COUNT_OR_0:
+        if not read_number(value, size, MAX_SLOTS, &number):
+            return wrong_value(command, option, value, size, "is no number of slots (0 to 1000000)")
+        command.slots = <uint32_t>number
+    elif option.kind == FORMAT:
+        if same(value, b"default"):
+            command.format = FORMAT_DEFAULT
+        elif same(value, b"json"):
+            command.format = FORMAT_JSON
+        elif same(value, b"tab"):
+            command.format = FORMAT_TAB
+        else:
+            return wrong_value(command, option, value, size, "is no format (default, json or tab)")
+    elif option.kind == LABEL:
+        if size > MAX_LABEL:
+            return wrong_value(command, option, value, size, "is too long (at most 65536 bytes)")
+        command.label = value if size else NULL
+    elif option.kind == NAME:
+        if size == 0 or size > MAX_NAME or strchr(value, c"/") != NULL:
+            return wrong_value(command, option, value, size, "is no file name (1 to 200 bytes without a /)")
+        command.name = value
+    elif option.kind == LOG:
+        if size == 0 or size > MAX_LOG or value[size - 1] == c"/":
+            return wrong_value(command, option, value, size, "is no path of a file (1 to 4095 bytes, no / at the end)")
+        command.log = value
+    elif option.kind == PATH:
+        if size == 0:
+            return wrong_value(command, option, value, size, "is no directory")
+        command.text = value
+    elif option.kind == VARIABLE:
+        if size == 0 or strchr(value, c"=") != NULL:
+            return wrong_value(command, option, value, size, "is no name of a variable")
+        command.text = value
+    elif option.kind == ASSIGNMENT:
+        if value[0] == c"=" or strchr(value, c"=") == NULL:
+            return wrong_value(command, option, value, size, "is no assignment (like NAME=VALUE)")
+        command.text = value
+    elif option.kind == GPU_COUNT:
+        return read_gpu_count(command, option, value)
+    elif option.kind == GPU_LIST:
+        return read_gpu_list(command, option, value)
+    elif option.kind == MEMORY:
+        return read_memory(command, option, value)
+    elif option.kind == PERCENT:
+        if not read_number(value, size, 100, &number) or number == 0:
+            return wrong_value(command, option, value, size, "is no percentage (1 to 100)")
+        command.number = <uint32_t>number
+        command.has_number = True
+    elif option.kind == SECONDS:
+        if not read_number(value, size, MAX_SECONDS, &number):
+            return wrong_value(command, option, value, size, "is no number of seconds (0 to 1000000)")
+        command.number = <uint32_t>number
+        command.has_number = True
+    elif option.kind == ENV_TEXT:
+        if size > ENV_TEXT_MAX:
+            return wrong_value(command, option, value, size, "is too long (at most 65536 bytes)")
+        command.env_text = value
+    return 0
