@@ -6,14 +6,16 @@ SHELL := /bin/bash
 PYTHON ?= $(shell pyenv which python3 2>/dev/null || command -v python3)
 VENV := .venv
 BIN := $(abspath $(VENV))/bin
-CC_FILES = $(wildcard src/tsfast/native/*.[ch] src/tsfast/native/*/*.[ch] tests/fake_nvml/*.c)
+CC_FILES = $(wildcard src/tsfast/native/*.[ch] src/tsfast/native/*/*.[ch] tests/fake_nvml/*.c tests/integration/*.c)
 STUBBED = $(patsubst src/tsfast/%.pyi,tsfast.%,$(wildcard src/tsfast/_*.pyi))
 CYTHON_OWN = tsfast\._\w+\.__pyx_capi__
 TESTS ?=
 BENCH ?=
+FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := build
-.PHONY: demo share build installed debug test test-debug soak fixture lint format typecheck bench bench-quick wheel clean distclean
+.PHONY: demo share build installed debug test test-debug soak fuzz fixture lint format typecheck bench bench-quick wheel
+.PHONY: clean distclean
 
 # $(call install,WHAT) is pip install WHAT. The compilers' output is shown when they fail; else only which compiler the
 # native programs got.
@@ -69,10 +71,17 @@ test-debug: debug
 	$(VENV)-debug/bin/python -m pytest $(TESTS)
 
 # The long form of the fault tests: every moment of a loss of power, death at every step, many flipped bytes, storms of
-# 5,000 kills.
+# 5,000 kills, a million changed frames.
 soak: debug
 	TSFAST_POWER_CUTS=all TSFAST_STORM_KILLS=5000 TSFAST_CRASH_POINTS=all TSFAST_FLIPS=400 \
-		$(VENV)-debug/bin/python -m pytest --timeout 3600 $(or $(TESTS),tests/fault)
+		TSFAST_FUZZ_FRAMES=1000000 \
+		$(VENV)-debug/bin/python -m pytest --timeout 3600 $(or $(TESTS),tests/fault tests/fuzz)
+
+# Changed frames against a server with the sanitizers, for FUZZ_SECONDS; new forms of answer enlarge the corpus.
+fuzz:
+	TSFAST_DEBUG=1 TSFAST_SANITIZE=1 $(MAKE) VENV=$(VENV)-asan installed
+	$(VENV)-asan/bin/python tests/fuzz/driver.py --keep --seconds $(FUZZ_SECONDS) \
+		--preload "$$(gcc -print-file-name=libasan.so)"
 
 # The table that later versions must be able to take up: once for each version, before its release.
 fixture: debug
@@ -114,4 +123,4 @@ clean:
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean
-	rm -rf $(VENV) $(VENV)-debug $(VENV)-bench
+	rm -rf $(VENV) $(VENV)-debug $(VENV)-asan $(VENV)-bench

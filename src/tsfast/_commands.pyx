@@ -8,6 +8,7 @@ from libc.string cimport memcpy, memset, strlen
 
 from tsfast._cancel cimport Cancel
 from tsfast._conns cimport Conn, Conns
+from tsfast._envfilter cimport filter_environment
 from tsfast._environ cimport default_logdir, environ_action
 from tsfast._facts cimport tell
 from tsfast._gpu_actions cimport gpu_action, gpu_warning, is_gpu_action
@@ -249,6 +250,7 @@ cdef class Commands:
         cdef Submission job
         cdef SubmitResult result
         cdef tsf_request checked = request.head[0]
+        cdef Request stored = request[0]
         cdef uint64_t id = 0
         cdef Job *last = self.spool.queue.last_added()
         if request.head.cwd_len <= 1:
@@ -256,8 +258,6 @@ cdef class Commands:
         # The command of TS_ENV is run by the caller's side, which then comes back with what it printed.
         if command.env_text == NULL and variable(request, b"TS_ENV=") != NULL:
             return self.reply.elsewhere(conn)
-        if variable(request, b"TS_ONFINISH=") != NULL:
-            command.flags |= TSF_JOB_HOOK
         memset(&job, 0, sizeof(job))
         job.request = &checked
         job.cwd = request.cwd
@@ -273,7 +273,6 @@ cdef class Commands:
         job.gpu_share = command.gpu_share
         job.vram = command.vram
         job.gpu_exact = command.gpu_exact
-        job.flags = command.flags
         job.holds = 1 if command.flags & TSF_JOB_FOREGROUND else 0     # until its descriptors are here
         if not command.flags & TSF_JOB_NO_OUTPUT:
             if command.log != NULL and log_unchecked(command.log, command.flags, <char *> request.env, &checked):
@@ -286,6 +285,10 @@ cdef class Commands:
             job.prefix = self.reply.text.data
         if command.after_last and last != NULL and self._one_more(command, last.id) < 0:
             return self.reply.no_memory(conn)
+        if filter_environment(<char *> request.env, &checked) < 0:
+            return self.reply.no_memory(conn)
+        stored.head = &checked
+        job.flags = command.flags | (TSF_JOB_HOOK if variable(&stored, b"TS_ONFINISH=") != NULL else 0)
         job.after = command.after
         job.n_after = command.n_after
         job.after_ok = command.after_ok

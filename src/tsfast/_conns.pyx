@@ -199,7 +199,8 @@ cdef class Conns:
             frame.length = <uint32_t> part
             frame.release = 0
             memcpy(conn.output + conn.output_size, &frame, sizeof(frame))
-            memcpy(conn.output + conn.output_size + sizeof(frame), p, part)
+            if part:                           # else p may be NULL, which memcpy must not see
+                memcpy(conn.output + conn.output_size + sizeof(frame), p, part)
             conn.output_size += sizeof(frame) + part
             p += part
             size -= part

@@ -1,7 +1,8 @@
 """Base contexts: the environment, limits and directory that jobs of one shell share, stored once (native/table.h).
 
-A submission gets the name of a base context and what its job has different: another directory, a few variables. Base
-contexts are counted by the jobs that use them and their files unlinked when nobody does.
+A submission gets the name of a base context and what its job has more: another directory, a few variables. A base has
+nothing that one of its jobs does not have, so that what was a job's own is gone from the disk with it. Base contexts
+are counted by the jobs that use them and their files unlinked when nobody does.
 """
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
@@ -53,5 +54,7 @@ cdef class Contexts:
     cdef void _unlink(self, uint64_t name) noexcept nogil
     cdef int _store(self, const Base *base) noexcept nogil
     cdef int _load(self, uint64_t number, Base *base) noexcept nogil
+    cdef Base *_new_of_shared(self, const tsf_request *request, const char *cwd, const char *env, const char *affinity,
+                              const Base *alike) noexcept nogil
     cdef Base *_new(self, const tsf_request *request, const char *cwd, const char *env,
                     const char *affinity) noexcept nogil

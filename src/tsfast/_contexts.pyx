@@ -22,6 +22,8 @@ cdef extern from "<stdio.h>" nogil:
 
 cdef enum:
     NAME_ROOM = 24
+    SEEN = 1                   # in Base.seen: the other environment has a variable of that name,
+    SHARED = 2                 # and with the same value
 
 
 cdef inline size_t name_length(const char *string, size_t size) noexcept nogil:
@@ -96,14 +98,15 @@ cdef int base_index(Base *base) noexcept nogil:
     return 0
 
 
-cdef long difference(Base *base, const char *env, uint32_t count, char *diff) noexcept nogil:
-    """Write what makes `env` of the base's environment. Its length, or -1 if it is longer than DIFF_MAX or cannot be
-    told by names."""
+cdef long difference(Base *base, const char *env, uint32_t count, char *diff, bint *adds) noexcept nogil:
+    """Write what `env` has and the base has not. Its length, or -1 if it is longer than DIFF_MAX or cannot be told by
+    names. `adds`: that is all that makes `env` of the base's environment; else what they share is marked in
+    base.seen."""
     cdef size_t size, name, length = 0
     cdef const char *candidate
     cdef long entry
-    cdef uint32_t i, _i, n = header(base).env_count, matched = 0
-    memset(base.seen, 0, n)
+    cdef uint32_t _i, shared = 0
+    memset(base.seen, 0, header(base).env_count)
     for _i in range(count):
         size = strlen(env)
         name = name_length(env, size)
@@ -113,27 +116,39 @@ cdef long difference(Base *base, const char *env, uint32_t count, char *diff) no
         if entry >= 0:
             if base.seen[entry]:
                 return -1
-            base.seen[entry] = 1
-            matched += 1
+            base.seen[entry] = SEEN
             candidate = base_env(base) + base.entries[entry]
-        if entry < 0 or strcmp(candidate, env) != 0:
+        if entry >= 0 and strcmp(candidate, env) == 0:
+            base.seen[entry] = SHARED
+            shared += 1
+        else:
             if length + size + 1 > DIFF_MAX:
                 return -1
             memcpy(diff + length, env, size + 1)
             length += size + 1
         env += size + 1
-    if matched < n:
-        for i in range(n):
-            if base.seen[i]:
-                continue
-            candidate = base_env(base) + base.entries[i]
-            name = name_length(candidate, strlen(candidate))
-            if length + name + 1 > DIFF_MAX:
-                return -1
-            memcpy(diff + length, candidate, name)
-            diff[length + name] = 0
-            length += name + 1
+    adds[0] = shared == header(base).env_count
     return <long> length
+
+
+cdef char *shared_part(const Base *base, tsf_request *head) noexcept nogil:
+    """The variables of the base that difference() has marked, malloc'ed, and their size and number; NULL without
+    memory."""
+    cdef char *env = <char *> malloc(header(base).env_len + 1)
+    cdef const char *variable
+    cdef size_t size
+    cdef uint32_t i
+    head.env_len = head.env_count = 0
+    if env == NULL:
+        return NULL
+    for i in range(header(base).env_count):
+        if base.seen[i] == SHARED:
+            variable = base_env(base) + base.entries[i]
+            size = strlen(variable) + 1
+            memcpy(env + head.env_len, variable, size)
+            head.env_len += <uint32_t> size
+            head.env_count += 1
+    return env
 
 
 cdef void deferred(void *owner, int kind, uint64_t number) noexcept nogil:
@@ -232,9 +247,11 @@ cdef class Contexts:
                      Context *out) noexcept nogil:
         cdef Base *base
         cdef Base *best = NULL
+        cdef Base *alike = NULL
         cdef const tsf_ctx *head
         cdef uint64_t count
-        cdef long length, shortest = DIFF_MAX + 1
+        cdef long length, shortest = DIFF_MAX + 1, least = DIFF_MAX + 1
+        cdef bint adds
         cdef int i, current = 0
         self.calls += 1
         for i in range(CONTEXTS_CACHED):
@@ -247,27 +264,37 @@ cdef class Contexts:
                     or memcmp(head.limits, request.limits, sizeof(head.limits)) != 0
                     or memcmp(base_affinity(base), affinity, request.affinity_len) != 0):
                 continue
+            adds = True
             if head.env_len == request.env_len and memcmp(base_env(base), env, head.env_len) == 0:
                 length = 0
             elif base.index != NULL:
-                length = difference(base, env, request.env_count, self.diff[current])
+                length = difference(base, env, request.env_count, self.diff[current], &adds)
                 # A base serves others only while the difference is small against the whole.
                 if length < 0 or 2 * <uint64_t> length > request.env_len:
                     continue
             else:
                 continue
-            if length < shortest:
+            if not adds:
+                if length < least:
+                    least = length
+                    alike = base
+            elif length < shortest:
                 shortest = length
                 best = base
                 out.diff = self.diff[current]
                 current = 1 - current
                 if length == 0:
                     break
-        if best == NULL:
+        if best == NULL and alike != NULL:
+            best = self._new_of_shared(request, cwd, env, affinity, alike)
+            if best != NULL:
+                shortest = difference(best, env, request.env_count, self.diff[0], &adds)
+                out.diff = self.diff[0]
+        elif best == NULL:
             best = self._new(request, cwd, env, affinity)
-            if best == NULL:
-                return -1
             shortest = 0
+        if best == NULL:
+            return -1
         best.used = self.calls
         out.name = best.name
         out.diff_len = <uint32_t> shortest
@@ -280,6 +307,21 @@ cdef class Contexts:
             set_errno(ENOMEM)
             return -1
         return 0
+
+    cdef Base *_new_of_shared(self, const tsf_request *request, const char *cwd, const char *env, const char *affinity,
+                              const Base *alike) noexcept nogil:
+        """A base context of what an environment shares with another base. That one has variables of its own, perhaps
+        secrets, and would keep them on the disk for as long as a job without them uses it."""
+        cdef tsf_request head = request[0]
+        cdef char *shared = shared_part(alike, &head)
+        cdef Base *base = NULL
+        cdef int error = ENOMEM
+        if shared != NULL:
+            base = self._new(&head, cwd, shared, affinity)
+            error = errno
+            free(shared)
+        set_errno(error)
+        return base
 
     cdef Base *_new(self, const tsf_request *request, const char *cwd, const char *env,
                     const char *affinity) noexcept nogil:

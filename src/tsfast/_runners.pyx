@@ -20,9 +20,9 @@ from tsfast._loop cimport Loop, Source
 from tsfast._outbox cimport Packet, packet_free
 from tsfast._outcome cimport from_nothing, from_result, from_wait
 from tsfast._sys cimport (
-    AF_UNIX, EAGAIN, EINTR, EPOLLIN, F_DUPFD_CLOEXEC, MAP_FAILED, MAP_SHARED,
+    AF_UNIX, EAGAIN, EINTR, EPOLLIN, ESRCH, F_DUPFD_CLOEXEC, MAP_FAILED, MAP_SHARED, tsf_allocate,
     MSG_DONTWAIT, O_CLOEXEC, O_CREAT, O_NOFOLLOW, O_PATH, O_RDWR, PROT_READ, PROT_WRITE, SOCK_CLOEXEC, SOCK_SEQPACKET,
-    SIGCONT, WNOHANG, close, errno, fallocate, fcntl, kill, mmap, munmap, open_, openat, pid_t, recv, rusage,
+    SIGCONT, WNOHANG, close, errno, fcntl, kill, mmap, munmap, open_, openat, pid_t, recv, rusage,
     socketpair, ssize_t, tsf_lock_holder, tsf_pidfd_open, tsf_pidfd_signal, tsf_send_fds, tsf_spawn_runner,
     tsf_process_lives, wait4,
     set_errno,
@@ -88,7 +88,7 @@ cdef class Runners:
             raise OSError(errno, strerror(errno).decode(), program)
         self.runs_fd = openat(state_dir, b"runs", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
         # Allocated as a whole: a store into a hole of a mapped file on a full disk would be SIGBUS.
-        if self.runs_fd < 0 or fallocate(self.runs_fd, 0, 0, <long> TSF_RUNS_BYTES) < 0:
+        if self.runs_fd < 0 or tsf_allocate(self.runs_fd, <long> TSF_RUNS_BYTES) < 0:
             raise OSError(errno, strerror(errno).decode(), "runs")
         if os.fstat(self.runs_fd).st_size != TSF_RUNS_BYTES:
             raise ValueError("the file `runs` has a wrong size")
@@ -555,7 +555,8 @@ cdef class Runners:
             # whose end the disk has refused so far has no process any more, or never had one.
             if runner.leader_reaped or tsf_run_state(tsf_run_load(run)) != TSF_RUN_EXECING or run.pid <= 1:
                 return -1
-            if not runner.leader_ours and runner.pidfd.fd >= 0 and tsf_pidfd_signal(runner.pidfd.fd, 0) < 0:
+            if (not runner.leader_ours and runner.pidfd.fd >= 0 and tsf_pidfd_signal(runner.pidfd.fd, 0) < 0
+                    and (errno == ESRCH or not tsf_process_lives(run.pid, run.start_ticks))):
                 return -1
             if order & TSF_COMMAND_CANCEL:
                 run.notes |= TSF_NOTE_CANCEL
@@ -567,7 +568,10 @@ cdef class Runners:
         if <uint32_t> (run.command >> 32) != <uint32_t> runner.gen or not run.command & TSF_COMMAND_CANCEL:
             run.command = (runner.gen << 32) | order
         if runner.pidfd.fd >= 0:
-            return tsf_pidfd_signal(runner.pidfd.fd, TSF_RUN_SIGNAL)
+            if tsf_pidfd_signal(runner.pidfd.fd, TSF_RUN_SIGNAL) == 0:
+                return 0
+            if errno == ESRCH:                   # else the call is denied: as on kernels without pidfds
+                return -1
         if runner.kind == RUNNER_ADOPTED and tsf_lock_holder(self.runs_fd, entry) != runner.pid:
             return -1
         return kill(runner.pid, TSF_RUN_SIGNAL) if runner.pid > 0 else -1

@@ -93,6 +93,7 @@ cdef extern from "native/sysaux.h" nogil:
     int tsf_pidfd_open(pid_t pid)
     int tsf_pidfd_signal(int pidfd, int signal_number)
     pid_t tsf_lock_holder(int runs_fd, uint32_t entry)
+    int tsf_allocate(int fd, off_t size)
     bint tsf_process_lives(pid_t pid, uint64_t start_ticks)
     uint64_t tsf_now_ns(clockid_t clock)
     int64_t tsf_peer_uid(int sock)

@@ -7,7 +7,8 @@ import pytest
 
 from fake_nvml.fake_nvml import FakeNvml
 from integration.spool_harness import BIN, Queue, alive, sleeping, wait_until
-from integration.test_protocol import connect, idle_switches, request
+from integration.test_protocol import idle_switches
+from integration.wire import connect, request
 
 
 def still_fine(queue: Queue, server: int) -> None:

@@ -27,6 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     # nothing
     "_grammar": LEAVES,
     "_logpath": LEAVES,
+    "_envfilter": LEAVES,
     "_text": LEAVES,
     "_jobs": LEAVES | OF_QUEUE,
     "_gpus": LEAVES,
@@ -59,7 +60,7 @@ ALLOWED: dict[str, set[str]] = {
     "_cancel": LEAVES | {"_grammar", "_jobs", "_loop", "_conns", "_runners", "_spool", "_replies", "_many"},
     "_commands": LEAVES
     | {"_grammar", "_environ", "_jobs", "_conns", "_listing", "_spool", "_replies", "_waiters", "_facts", "_many"}
-    | {"_cancel", "_gpu_actions", "_logpath", "_request", "_text"},
+    | {"_cancel", "_envfilter", "_gpu_actions", "_logpath", "_request", "_text"},
     "_core": LEAVES
     | {"_journal", "_outbox"}
     | {"_loop", "_table", "_contexts", "_conns", "_runners", "_spool", "_recovery", "_commands"},

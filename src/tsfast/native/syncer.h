@@ -142,7 +142,8 @@ static inline int tsf_journal_create(struct tsf_syncer *syncer)
     if (syncer->file < 0)
         return -1;
     /* Allocated, so that no full disk stops it in the middle, and no sync has to write its size. */
-    if (tsf_fallocate(syncer->file, 0, 0, TSF_JOURNAL_BYTES) < 0 && errno != EOPNOTSUPP && errno != ENOSYS)
+    if (tsf_fallocate(syncer->file, 0, 0, TSF_JOURNAL_BYTES) < 0 && errno != EOPNOTSUPP && errno != ENOSYS &&
+        errno != EPERM)
         return -1;
     syncer->head.check = tsf_journal_head_check(&syncer->head);
     return tsf_journal_write(syncer, &syncer->head, sizeof syncer->head);

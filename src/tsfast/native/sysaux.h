@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -106,10 +107,12 @@ static __attribute__((noinline, unused)) pid_t tsf_spawn(int program, int sock, 
 {
     char variable[512] = "";
     char *envp[3] = {NULL, NULL, NULL};
+    char path[32];
     sigset_t all;
     volatile int failed = 0;
     pid_t pid;
 
+    snprintf(path, sizeof path, "/proc/self/fd/%d", program); /* where a sandbox denies execveat */
     if (fault && *fault && strlen(fault) < sizeof variable - sizeof "TSFAST_FAULT=") {
         strcpy(variable, "TSFAST_FAULT=");
         strcat(variable, fault);
@@ -127,8 +130,11 @@ static __attribute__((noinline, unused)) pid_t tsf_spawn(int program, int sock, 
     pid = tsf_vfork();
     if (pid == 0) {
         sigprocmask(SIG_SETMASK, &all, NULL);
-        if (dup2(sock, TSF_RUNNER_SOCKET) >= 0 && dup2(state_dir, TSF_RUNNER_STATE_DIR) >= 0)
+        if (dup2(sock, TSF_RUNNER_SOCKET) >= 0 && dup2(state_dir, TSF_RUNNER_STATE_DIR) >= 0) {
             syscall(SYS_execveat, program, "", argv, envp, AT_EMPTY_PATH);
+            if (errno == ENOSYS || errno == EPERM)
+                execve(path, argv, envp);
+        }
         failed = errno;
         _exit(127);
     }
@@ -161,6 +167,26 @@ static inline int tsf_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open
 static inline int tsf_pidfd_signal(int pidfd, int signal_number)
 {
     return (int)tsf_step(syscall(SYS_pidfd_send_signal, pidfd, signal_number, NULL, 0));
+}
+
+/* All of a file's bytes on the disk, also where fallocate is denied or not known. */
+static inline int tsf_allocate(int fd, off_t size)
+{
+    static const char zeros[4096];
+    struct stat st;
+
+    if (tsf_fallocate(fd, 0, 0, size) == 0)
+        return 0;
+    if ((errno != EOPNOTSUPP && errno != ENOSYS && errno != EPERM) || fstat(fd, &st) < 0)
+        return -1;
+    for (off_t at = st.st_size; at < size;) {
+        ssize_t wrote = tsf_pwrite(fd, zeros, (size_t)(size - at < 4096 ? size - at : 4096), at);
+
+        if (wrote <= 0)
+            return -1;
+        at += wrote;
+    }
+    return 0;
 }
 
 /* Pid of the process that holds a lock on the first byte of `entry` of runs, 0 if none, -1 if it is one that is not
@@ -260,19 +286,43 @@ static inline int tsf_socket_address(struct sockaddr_un *address, int directory,
     return 0;
 }
 
+/* connect or bind to directory/name. Where /proc is hidden, by way of the working directory, which comes back. */
+static inline int tsf_at(int (*call)(int, const struct sockaddr *, socklen_t), int sock, int directory,
+                         const char *name)
+{
+    struct sockaddr_un address;
+    int here, rc, error;
+
+    if (tsf_socket_address(&address, directory, name) < 0)
+        return -1;
+    rc = call(sock, (struct sockaddr *)&address, sizeof address);
+    if (rc == 0 || errno != ENOENT || faccessat(AT_FDCWD, "/proc/self/fd", F_OK, 0) == 0)
+        return rc;
+    here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (here < 0)
+        return -1;
+    if (fchdir(directory) == 0) {
+        strcpy(address.sun_path, name); /* shorter than what was there */
+        rc = call(sock, (struct sockaddr *)&address, sizeof address);
+    }
+    error = errno;
+    if (fchdir(here) < 0)
+        rc = -1;
+    close(here);
+    errno = error;
+    return rc;
+}
+
 /* Whether a server of this user (or of root) answers at directory/name. */
 static inline int tsf_answers(int directory, const char *name)
 {
-    struct sockaddr_un address;
     int sock, answers;
     int64_t uid;
 
-    if (tsf_socket_address(&address, directory, name) < 0)
-        return 0;
     sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (sock < 0)
         return 0;
-    answers = connect(sock, (struct sockaddr *)&address, sizeof address) == 0 || errno == EAGAIN;
+    answers = tsf_at(connect, sock, directory, name) == 0 || errno == EAGAIN;
     if (answers) {
         uid = tsf_peer_uid(sock);
         answers = uid == (int64_t)geteuid() || uid == 0;
@@ -286,7 +336,7 @@ static inline int tsf_answers(int directory, const char *name)
  * /proc/self/fd, so the path may be longer than sun_path. Returns the socket, or -1 with errno. */
 static inline int tsf_listen(int directory, const char *name, int backlog)
 {
-    struct sockaddr_un address;
+    struct sockaddr_un longest;
     char temporary[32] = ".tsfast-", *p = temporary + 8;
     unsigned long rest = (unsigned long)getpid();
     int sock, error;
@@ -294,13 +344,13 @@ static inline int tsf_listen(int directory, const char *name, int backlog)
     do
         *p++ = (char)('0' + rest % 10);
     while (rest /= 10);
-    if (tsf_socket_address(&address, directory, name) < 0 || tsf_socket_address(&address, directory, temporary) < 0)
+    if (tsf_socket_address(&longest, directory, name) < 0)
         return -1;
     sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (sock < 0)
         return -1;
     tsf_unlinkat(directory, temporary, 0);
-    if (bind(sock, (struct sockaddr *)&address, sizeof address) < 0 || fchmodat(directory, temporary, 0600, 0) < 0 ||
+    if (tsf_at(bind, sock, directory, temporary) < 0 || fchmodat(directory, temporary, 0600, 0) < 0 ||
         listen(sock, backlog) < 0 || tsf_renameat(directory, temporary, directory, name) < 0) {
         error = errno;
         unlinkat(directory, temporary, 0);
