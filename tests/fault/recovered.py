@@ -19,7 +19,7 @@ def recover(path: str, out: int) -> None:
         version=b"",
         max_unfinished=0,
         gpus=0,
-        gpu_timeout=1,
+        gpu_timeout=10,
         cancel_grace=0,
         durable=None,
         fault=b"",
