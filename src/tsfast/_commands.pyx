@@ -25,8 +25,8 @@ from tsfast._jobs cimport (
 from tsfast._layout cimport (
     TSF_EXIT_ERROR, TSF_FRAME_DESCRIPTORS, TSF_FRAME_ENDED, TSF_FRAME_ERR, TSF_FRAME_EXIT_AT_CLOSE, TSF_FRAME_FOLLOW,
     TSF_FRAME_GIVE_WAY, TSF_FRAME_OUT, TSF_FRAME_REQUEST, TSF_FRAME_SEND_DESCRIPTORS, TSF_FRAME_SIGNAL,
-    TSF_JOB_FOREGROUND, TSF_JOB_HOOK, TSF_JOB_NO_OUTPUT, TSF_REMOVED, TSF_SKIPPED, TSF_JOB_GZIP, TSF_TTY_STDERR, TSF_TTY_STDOUT,
-    tsf_code, tsf_cold, tsf_follow, tsf_header, tsf_hot, tsf_release, tsf_request,
+    TSF_JOB_FOREGROUND, TSF_JOB_HOOK, TSF_JOB_NO_OUTPUT, TSF_REMOVED, TSF_SKIPPED, TSF_JOB_GZIP, TSF_TTY_STDERR,
+    TSF_TTY_STDOUT, tsf_code, tsf_cold, tsf_follow, tsf_header, tsf_hot, tsf_release, tsf_request,
 )
 from tsfast._limits cimport ANSWER_MAX, LIST_ROWS_MAX, PATH_BYTES
 from tsfast._listing cimport list_head, list_rows, list_tail
