@@ -51,7 +51,6 @@ cdef class Commands:
     cdef int _wait_for(self, Conn *conn, uint64_t id, int role) noexcept nogil
     cdef void _job_started(self, uint64_t id) noexcept nogil
     cdef void _job_final(self, uint64_t id, const tsf_hot *hot) noexcept nogil
-    cdef int _list(self, Conn *conn, const Request *request, const Command *command) noexcept nogil
     cdef int _slots(self, Conn *conn, const Command *command) noexcept nogil
     cdef int _kill_server(self, Conn *conn) noexcept nogil
     cdef int _kill_all(self, Conn *conn) noexcept nogil

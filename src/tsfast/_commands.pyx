@@ -26,19 +26,18 @@ from tsfast._layout cimport (
     TSF_EXIT_ERROR, TSF_FRAME_DESCRIPTORS, TSF_FRAME_ENDED, TSF_FRAME_ERR, TSF_FRAME_EXIT_AT_CLOSE, TSF_FRAME_FOLLOW,
     TSF_FRAME_GIVE_WAY, TSF_FRAME_OUT, TSF_FRAME_REQUEST, TSF_FRAME_SEND_DESCRIPTORS, TSF_FRAME_SIGNAL,
     TSF_JOB_FOREGROUND, TSF_JOB_HOOK, TSF_JOB_NO_OUTPUT, TSF_REMOVED, TSF_SKIPPED, TSF_JOB_GZIP, TSF_TTY_STDERR,
-    TSF_TTY_STDOUT, tsf_code, tsf_cold, tsf_follow, tsf_header, tsf_hot, tsf_release, tsf_request,
+    tsf_code, tsf_cold, tsf_follow, tsf_header, tsf_hot, tsf_release, tsf_request,
 )
-from tsfast._limits cimport ANSWER_MAX, LIST_ROWS_MAX, PATH_BYTES
-from tsfast._listing cimport list_head, list_rows, list_tail
+from tsfast._limits cimport PATH_BYTES
+from tsfast._lists cimport list_jobs
 from tsfast._logpath cimport log_path, log_unchecked
 from tsfast._many cimport Many
 from tsfast._quote cimport Text, text_add, text_char, text_str, text_u64
 from tsfast._replies cimport Replies
-from tsfast._request cimport Request, request_read, variable, wants_colour
+from tsfast._request cimport Request, request_read, variable
 from tsfast._row cimport Row, error_level, output_path
 from tsfast._spool cimport SUBMIT_BAD_GPUS, SUBMIT_FAILED, SUBMIT_OK, SUBMIT_UNKNOWN_ID, Spool, Submission, SubmitResult
 from tsfast._sys cimport CLOCK_REALTIME, SIGTERM, close, tsf_now_ns
-from tsfast._text cimport Look
 from tsfast._waiters cimport (
     ROLE_FOLLOW, ROLE_FOLLOWING, ROLE_FOREGROUND, ROLE_NONE, ROLE_SUCCESSOR, ROLE_TELL, ROLE_WAIT, Waiters,
 )
@@ -151,7 +150,7 @@ cdef class Commands:
         if action == ACTION_SUBMIT:
             self._submit(conn, request, command)
         elif action == ACTION_LIST:
-            self._list(conn, request, command)
+            list_jobs(self.reply, self.spool, conn, request, command)
         elif action == ACTION_HELP:
             self.reply.text.size = 0
             text_str(&self.reply.text, help_text())
@@ -443,42 +442,6 @@ cdef class Commands:
             conn = following
 
     # ---- actions on the queue ----------------------------------------------------------------------------------
-    cdef int _list(self, Conn *conn, const Request *request, const Command *command) noexcept nogil:
-        cdef uint64_t ids[LIST_ROWS_MAX]
-        cdef uint64_t live[LIST_ROWS_MAX]
-        cdef uint8_t allocating[LIST_ROWS_MAX]
-        cdef Look look
-        cdef size_t n, n_live, i
-        cdef Job *job
-        if self.spool.queue.known > LIST_ROWS_MAX:
-            return self.reply.elsewhere(conn)
-        n_live = self.spool.queue.live(live, LIST_ROWS_MAX)
-        n = 0
-        for i in range(2 * n_live):            # those that run, then those that wait
-            job = self.spool.queue.get(live[i % n_live])
-            if (job.state == JOB_STARTING or job.state == JOB_RUNNING) == (i < n_live):
-                ids[n] = job.id
-                allocating[n] = self.spool.allocating(job)
-                n += 1
-        job = self.spool.queue.first_ended()
-        while job != NULL:
-            ids[n] = job.id
-            allocating[n] = False
-            n += 1
-            job = self.spool.queue.following(job)
-        self.reply.text.size = 0
-        look.format = command.format
-        look.columns = request.head.columns if request.head.tty & TSF_TTY_STDOUT else 0
-        look.colour = wants_colour(request)
-        look.gpus = self.spool.grants.machine_has_gpus() or self.spool.gpu_jobs > 0
-        look.now_ns = tsf_now_ns(CLOCK_REALTIME)
-        list_head(&self.reply.text, &look, self.spool.queue.used_slots, self.spool.queue.max_slots)
-        if list_rows(&self.reply.text, self.spool.table, self.spool.contexts, ids, allocating, n, &look, True,
-                     ANSWER_MAX) < 0:
-            return self.reply.elsewhere(conn)
-        list_tail(&self.reply.text, command.format)
-        return self.reply.answer(conn)
-
     cdef int _slots(self, Conn *conn, const Command *command) noexcept nogil:
         if command.has_number:
             if self.spool.set_slots(command.number) < 0:

@@ -53,14 +53,15 @@ ALLOWED: dict[str, set[str]] = {
     "_request": LEAVES,
     "_replies": LEAVES | {"_conns"},
     "_waiters": LEAVES | {"_conns"},
+    "_lists": LEAVES | {"_grammar", "_jobs", "_conns", "_listing", "_request", "_spool", "_replies", "_text"},
     "_gpu_actions": LEAVES | {"_grammar", "_jobs", "_conns", "_spool", "_replies"},
     "_why": LEAVES | {"_text", "_jobs", "_gpus", "_spool"},
     "_facts": LEAVES | {"_grammar", "_text", "_jobs", "_spool", "_why"},
     "_many": LEAVES | {"_grammar", "_jobs", "_loop", "_conns", "_spool", "_replies", "_waiters", "_facts"},
     "_cancel": LEAVES | {"_grammar", "_jobs", "_loop", "_conns", "_runners", "_spool", "_replies", "_many"},
     "_commands": LEAVES
-    | {"_grammar", "_environ", "_jobs", "_conns", "_listing", "_spool", "_replies", "_waiters", "_facts", "_many"}
-    | {"_cancel", "_envfilter", "_gpu_actions", "_logpath", "_request", "_text"},
+    | {"_grammar", "_environ", "_jobs", "_conns", "_lists", "_spool", "_replies", "_waiters", "_facts", "_many"}
+    | {"_cancel", "_envfilter", "_gpu_actions", "_logpath", "_request"},
     "_core": LEAVES
     | {"_journal", "_outbox"}
     | {"_loop", "_table", "_contexts", "_conns", "_runners", "_spool", "_recovery", "_commands"},
