@@ -47,6 +47,7 @@ from tsfast._tokens cimport tokens_find
 # ---- handlers of the layers below: owner is the Commands object ------------------------------------------------
 
 cdef int frame_came(void *owner, Conn *conn, uint32_t type, char *payload, uint32_t size) noexcept nogil:
+    cdef tsf_code code
     if (<Commands> owner).stopping:
         return -1                              # -K was served in this turn: the call is made again, to the next server
     if type == TSF_FRAME_REQUEST and conn.role == ROLE_NONE and conn.release > (<Commands> owner).release:
@@ -58,7 +59,8 @@ cdef int frame_came(void *owner, Conn *conn, uint32_t type, char *payload, uint3
     if type == TSF_FRAME_DESCRIPTORS and conn.role == ROLE_FOREGROUND:
         return (<Commands> owner)._attach(conn)
     if type == TSF_FRAME_SIGNAL and conn.role == ROLE_FOREGROUND and size == sizeof(tsf_code):
-        (<Commands> owner)._foreground_signal(conn, (<const tsf_code *> payload).code)
+        memcpy(&code, payload, sizeof(code))     # it need not be aligned
+        (<Commands> owner)._foreground_signal(conn, code.code)
         return 0
     return -1
 

@@ -134,10 +134,10 @@ cdef class Conns:
 
     cdef int _frames(self, Conn *conn, char *data, size_t size) noexcept nogil:
         """Hand on the whole frames in `data`, which is conn.input or the common buffer, and keep the rest."""
-        cdef const tsf_frame *frame
+        cdef tsf_frame frame               # a copy: what follows a frame of odd length is not aligned
         cdef size_t at = 0
         while size - at >= sizeof(tsf_frame):
-            frame = <const tsf_frame *> (data + at)
+            memcpy(&frame, data + at, sizeof(frame))
             if frame.version != TSF_WIRE_VERSION:
                 # Any frame of ours tells the caller which version we speak.
                 self.send_code(conn, TSF_FRAME_EXIT, TSF_EXIT_ERROR)
