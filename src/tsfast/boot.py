@@ -75,6 +75,7 @@ def drop(socket: str) -> None:
 
 def serve(socket: str, report: int) -> None:
     """Become the server of a queue, unless there is one. Returns only when there is one, after saying so."""
+    check_engine()
     close_all_but(report)
     place = state.find(socket, os.environ)
     warning = None
@@ -167,6 +168,13 @@ def number(variable: str, default: int, least: int) -> int:
     if not (text.isascii() and text.isdigit()) or not least <= int(text) <= 1000000:
         raise BootError(f"{variable} is '{text[:60]}', allowed is a number from {least} to 1000000")
     return int(text)
+
+
+def check_engine() -> None:
+    """Who runs the jobs: this machine, so far. Raises BootError."""
+    engine = os.environ.get("TS_ENGINE", "")
+    if engine not in ("", "local"):
+        raise BootError(f"TS_ENGINE is '{engine[:60]}', allowed is local")
 
 
 def switch(variable: str) -> bool | None:

@@ -109,3 +109,9 @@ def test_very_long_command(queue: Queue) -> None:
     assert len(queue.get()) > 1_000_000
     queue.kill_server()
     assert len(queue.get("-F", job)) > 1_000_000
+
+
+def test_engine_that_is_not_there(queue: Queue) -> None:
+    assert queue.refused("true", env={"TS_ENGINE": "slurm"}) == "ts: TS_ENGINE is 'slurm', allowed is local\n"
+    assert queue.servers() == []
+    assert queue.get("true", env={"TS_ENGINE": "local"}) == "0"

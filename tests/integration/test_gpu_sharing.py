@@ -5,6 +5,7 @@ import os
 import resource
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from integration.gpu_queue import GpuQueue
 NOBODY = 65534
 EXCLUSIVE_PROCESS = 3
 PROHIBITED = 2
+PCI_DEVICES = sorted(path for path in Path("/sys/bus/pci/devices").glob("*") if (path / "vendor").is_file())
 
 
 @pytest.fixture
@@ -315,6 +317,26 @@ def test_a_named_gpu_stays_leased_when_its_other_job_ends(two: GpuQueue, need: s
     second_gate.open()
     two.wait(second)
     two.wait_until(lambda: not locked(two, gpu), "nobody has it")
+
+
+@pytest.mark.skipif(not PCI_DEVICES, reason="sysfs shows no PCI device")
+def test_lease_in_sysfs(gpu_queue: GpuQueue, nvml: FakeNvml) -> None:
+    """Where no directory is named, the file is one of the PCI device's own."""
+    nvml.resize(1)
+    nvml.set(0, bus=PCI_DEVICES[-1].name)
+    del gpu_queue.environment["TS_LEASE_DIR"]
+    gpu_queue.learn()
+    _, gate = gpu_queue.hold("-G", 1)
+    path = PCI_DEVICES[-1] / "vendor"
+    with path.open() as file:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        gate.open()
+        gpu_queue.wait(gpu_queue.get("-q"))
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        late = gpu_queue.waiting("-G", 1, "true")
+        gpu_queue.wait_until(lambda: "leased by another queue" in gpu_queue.why(late))
+    assert gpu_queue.wait(late) == 0
 
 
 def test_no_lease_file(gpu_queue: GpuQueue, nvml: FakeNvml) -> None:
