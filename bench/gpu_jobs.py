@@ -37,10 +37,10 @@ def cpu_jobs(options: Options, folder: Path) -> list[Figure]:
     series = {name: Stats.of(values) for name, values in seconds.items()}
     none = series["none"]
     return [
-        Figure(f"{count} CPU jobs, {what}", "us", {"ts": series[name], "none": none}, "none", 1.05, note=note)
-        for name, what, note in (
-            ("nvml", "slow NVML", f"a job; without any NVML {none.median:,.0f} us"),
-            ("waiting", "slow NVML, one waits", "a job that needs a GPU waits, so NVML is asked all the time"),
+        Figure(f"{count} CPU jobs, {what}", "us", {"ts": series[name], "none": none}, "none", goal, note=note)
+        for name, what, goal, note in (
+            ("nvml", "slow NVML", 1.05, f"a job; without any NVML {none.median:,.0f} us"),
+            ("waiting", "slow NVML, one waits", None, "a GPU job waits all the time: the poller starts, and asks"),
         )
     ]
 
