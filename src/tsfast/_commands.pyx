@@ -37,7 +37,7 @@ from tsfast._replies cimport Replies
 from tsfast._request cimport Request, request_read, variable
 from tsfast._row cimport Row, error_level, output_path
 from tsfast._spool cimport SUBMIT_BAD_GPUS, SUBMIT_FAILED, SUBMIT_OK, SUBMIT_UNKNOWN_ID, Spool, Submission, SubmitResult
-from tsfast._sys cimport CLOCK_REALTIME, SIGTERM, close, tsf_now_ns
+from tsfast._sys cimport CLOCK_REALTIME, F_DUPFD_CLOEXEC, SIGTERM, close, fcntl, tsf_now_ns
 from tsfast._waiters cimport (
     ROLE_FOLLOW, ROLE_FOLLOWING, ROLE_FOREGROUND, ROLE_NONE, ROLE_SUCCESSOR, ROLE_TELL, ROLE_WAIT, Waiters,
 )
@@ -380,6 +380,8 @@ cdef class Commands:
         self.waiters.remove(conn)
         if role == ROLE_SUCCESSOR:
             self.giving_way = True
+            # Its end tells the caller that this server is gone, name and lock and all: it stays open until then.
+            fcntl(conn.source.fd, F_DUPFD_CLOEXEC, 3)
         if role == ROLE_FOREGROUND and not self.stopping:
             self.spool.remove(id, NULL)         # refused when it runs: then it runs on
 

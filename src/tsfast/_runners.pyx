@@ -461,6 +461,8 @@ cdef class Runners:
         if runner.kind != RUNNER_ORPHAN:
             runner.leader_ours = runner.kind != RUNNER_ADOPTED
             self._become(runner, RUNNER_ORPHAN)
+            if tsf_run_state(word) == TSF_RUN_EXECING:
+                self.on_started(self.owner, job, run)      # it may have died before it could tell
         if tsf_run_state(word) == TSF_RUN_EXITED:
             from_result(&outcome, run)
         elif runner.leader_reaped:
