@@ -174,7 +174,8 @@ def checksum(data: bytes, folder: Path) -> int:
     """tsf_check32 of native/check.h, seed 0."""
     native = Path(__file__).parents[2] / "src" / "tsfast" / "native"
     code = '#include "check.h"\nuint32_t check(const void *data, size_t size) { return tsf_check32(data, size, 0); }\n'
-    command = ["gcc", "-shared", "-fPIC", "-I", native, "-include", "stddef.h", "-x", "c", "-", "-o", folder / "check.so"]
+    flags = ["-shared", "-fPIC", "-I", native, "-include", "stddef.h"]
+    command = ["gcc", *flags, "-x", "c", "-", "-o", folder / "check.so"]
     subprocess.run(command, input=code, text=True, check=True)
     check = ctypes.CDLL(str(folder / "check.so")).check
     check.restype, check.argtypes = ctypes.c_uint32, (ctypes.c_char_p, ctypes.c_size_t)
