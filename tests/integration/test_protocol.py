@@ -88,7 +88,7 @@ def test_garbage(queue: Queue, client: socket.socket, data: bytes) -> None:
 
 
 def test_random_changes_of_a_request(queue: Queue) -> None:
-    """Each byte of the head in turn is turned over, but for the caller's release: to a later one the server gives way."""
+    """Each byte of the head in turn is turned over, but for the release: to a later one the server gives way."""
     queue.get("-S", "50")
     server = queue.server_pid()
     good = request("-L", "label", "true", env=("A=b",))
