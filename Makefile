@@ -61,11 +61,11 @@ demo: build
 	id=$$(ts sh -c 'echo "hello from job $$TS_JOBID"') && \
 	ts -w $$id && ts -l && ts -c $$id
 
-# The fault tests need the debug build, the others are for the normal one; tests/fuzz is part of soak. TESTS: only these, on the normal one.
+# The fault tests need the debug build, the others are for the normal one. TESTS: only these, on the normal one.
 test: $(VENV)/.ready
 	$(if $(TESTS),,$(MAKE) test-debug TESTS=tests/fault)
 	$(call install,-e '.[test]')
-	$(BIN)/python -m pytest $(or $(TESTS),--ignore=tests/fault --ignore=tests/fuzz)
+	$(BIN)/python -m pytest $(or $(TESTS),--ignore=tests/fault)
 
 test-debug: debug
 	$(VENV)-debug/bin/python -m pytest $(TESTS)

@@ -25,7 +25,8 @@ from tsfast._jobs cimport (
 from tsfast._layout cimport (
     TSF_EXIT_ERROR, TSF_FRAME_DESCRIPTORS, TSF_FRAME_ENDED, TSF_FRAME_ERR, TSF_FRAME_EXIT_AT_CLOSE, TSF_FRAME_FOLLOW,
     TSF_FRAME_GIVE_WAY, TSF_FRAME_OUT, TSF_FRAME_REQUEST, TSF_FRAME_SEND_DESCRIPTORS, TSF_FRAME_SIGNAL,
-    TSF_JOB_FOREGROUND, TSF_JOB_HOOK, TSF_JOB_NO_OUTPUT, TSF_REMOVED, TSF_SKIPPED, TSF_JOB_GZIP, TSF_TTY_STDERR,
+    TSF_FRAME_TAKE_OVER, TSF_JOB_FOREGROUND, TSF_JOB_HOOK, TSF_JOB_NO_OUTPUT, TSF_REMOVED, TSF_SKIPPED, TSF_JOB_GZIP,
+    TSF_TTY_STDERR,
     tsf_code, tsf_cold, tsf_follow, tsf_header, tsf_hot, tsf_release, tsf_request,
 )
 from tsfast._limits cimport PATH_BYTES
@@ -37,7 +38,7 @@ from tsfast._replies cimport Replies
 from tsfast._request cimport Request, request_read, variable
 from tsfast._row cimport Row, error_level, output_path
 from tsfast._spool cimport SUBMIT_BAD_GPUS, SUBMIT_FAILED, SUBMIT_OK, SUBMIT_UNKNOWN_ID, Spool, Submission, SubmitResult
-from tsfast._sys cimport CLOCK_REALTIME, F_DUPFD_CLOEXEC, SIGTERM, close, fcntl, tsf_now_ns
+from tsfast._sys cimport CLOCK_REALTIME, SIGTERM, close, tsf_now_ns
 from tsfast._waiters cimport (
     ROLE_FOLLOW, ROLE_FOLLOWING, ROLE_FOREGROUND, ROLE_NONE, ROLE_SUCCESSOR, ROLE_TELL, ROLE_WAIT, Waiters,
 )
@@ -53,6 +54,9 @@ cdef int frame_came(void *owner, Conn *conn, uint32_t type, char *payload, uint3
     if type == TSF_FRAME_REQUEST and conn.role == ROLE_NONE and conn.release > (<Commands> owner).release:
         conn.role = ROLE_SUCCESSOR
         (<Commands> owner).conns.send(conn, TSF_FRAME_GIVE_WAY, NULL, 0)
+        return 0
+    if type == TSF_FRAME_TAKE_OVER and conn.role == ROLE_SUCCESSOR:
+        (<Commands> owner).giving_way = True
         return 0
     if type == TSF_FRAME_REQUEST and conn.role == ROLE_NONE:
         return (<Commands> owner)._request(conn, payload, size)
@@ -378,10 +382,6 @@ cdef class Commands:
         cdef uint64_t id = conn.job
         cdef int role = conn.role
         self.waiters.remove(conn)
-        if role == ROLE_SUCCESSOR:
-            self.giving_way = True
-            # Its end tells the caller that this server is gone, name and lock and all: it stays open until then.
-            fcntl(conn.source.fd, F_DUPFD_CLOEXEC, 3)
         if role == ROLE_FOREGROUND and not self.stopping:
             self.spool.remove(id, NULL)         # refused when it runs: then it runs on
 

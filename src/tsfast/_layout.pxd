@@ -258,6 +258,7 @@ cdef extern from "native/wire.h" nogil:
         TSF_FRAME_REQUEST
         TSF_FRAME_DESCRIPTORS
         TSF_FRAME_SIGNAL
+        TSF_FRAME_TAKE_OVER
         TSF_FRAME_OUT
         TSF_FRAME_ERR
         TSF_FRAME_EXIT

@@ -123,7 +123,7 @@ cdef class Table:
                 f"the job table has format {self.header.format}, this version knows format {TSF_TABLE_FORMAT}: "
                 "use the version of tsfast that made it"
             )
-        if writable and ids_check(&self.header) != self.header.ids_check:
+        if ids_check(&self.header) != self.header.ids_check:
             raise TableError("the job table's header is damaged, so that nobody knows which jobs there are: "
                              "restore the state directory, or move it away to begin anew")
         if self.header.floor > self.header.committed:
@@ -179,7 +179,15 @@ cdef class Table:
         self.segments[index] = NULL
 
     cdef int refresh(self) noexcept nogil:
-        return read_all(self.header_fd, &self.header, sizeof(tsf_header), 0)
+        cdef int tries = 1 if self.writable else READER_TRIES
+        while tries:
+            tries -= 1
+            if read_all(self.header_fd, &self.header, sizeof(tsf_header), 0) < 0:
+                return -1
+            if (ids_check(&self.header) == self.header.ids_check
+                    and settings_check(&self.header) == self.header.check):
+                break                          # else the server may be writing it, or it is damaged
+        return 0
 
     cdef int save_settings(self) noexcept nogil:
         self.header.check = settings_check(&self.header)

@@ -88,11 +88,11 @@ def test_garbage(queue: Queue, client: socket.socket, data: bytes) -> None:
 
 
 def test_random_changes_of_a_request(queue: Queue) -> None:
-    """Each byte of the head in turn is turned over, but for the release: to a later one the server gives way."""
+    """Each byte of the head in turn is turned over."""
     queue.get("-S", "50")
     server = queue.server_pid()
     good = request("-L", "label", "true", env=("A=b",))
-    for place in {*range(16 + 56)} - {*range(12, 16)}:
+    for place in range(16 + 56):
         with connect(queue) as client:
             send(client, good[:place] + bytes([good[place] ^ 0xFF]) + good[place + 1 :])
             client.shutdown(socket.SHUT_WR)

@@ -14,9 +14,10 @@
  *                      <-  EXEC              exec the Python command line with the same words
  *                      <-  GIVE_WAY          to a client of a later release, see below
  *
- * GIVE_WAY: the client takes the lock of those that start a server and ends its side of the connection; then the server
- * ends without answering anybody, and the client starts the server of its own release. All others ask again. An earlier
- * release is served: of two on one machine the later one stays.
+ * GIVE_WAY: the client takes the lock of those that start a server and says TAKE_OVER; then the server ends without
+ * answering anybody, which the client sees by the end of the connection, and the client starts the server of its own
+ * release. All others ask again. A client that goes away instead changes nothing. An earlier release is served: of two
+ * on one machine the later one stays.
  *
  * A connection that breaks before EXIT, ENDED, EXIT_AT_CLOSE or EXEC is made again, and the same REQUEST sent, with the
  * same token: a job that was queued by it is not queued twice. */
@@ -36,6 +37,7 @@ enum tsf_frame_type {
     TSF_FRAME_REQUEST = 1,
     TSF_FRAME_DESCRIPTORS = 2, /* no payload; stdin, stdout, stderr as SCM_RIGHTS with its first byte */
     TSF_FRAME_SIGNAL = 3,      /* struct tsf_code: a signal number for the foreground job */
+    TSF_FRAME_TAKE_OVER = 4,  /* no payload; after GIVE_WAY */
 
     TSF_FRAME_OUT = 16,
     TSF_FRAME_ERR = 17,

@@ -219,16 +219,17 @@ int start_server(struct place *place, char **words, const struct forwarding *for
     return connection >= 0 ? connection : connect_to_server(place);
 }
 
-/* The server of an earlier release ends once we end our side of the connection, and closes its own. Whoever waited for
- * it has then to wait for our lock, and cannot start another one of that release. */
+/* The server of an earlier release ends once we say so, and the connection with it. Whoever waited for it has then to
+ * wait for our lock, and cannot start another one of that release. */
 int succeed_server(struct place *place, int connection, const struct forwarding *forwarding)
 {
+    static const struct tsf_frame take_over = {.version = TSF_WIRE_VERSION, .type = TSF_FRAME_TAKE_OVER};
     static char *no_words[] = {NULL}; /* a server in any case: others wait for it */
     int lock = take_lock(place), next;
     char rest[64];
     ssize_t got;
 
-    shutdown(connection, SHUT_WR);
+    send(connection, &take_over, sizeof take_over, MSG_NOSIGNAL); /* refused: it has ended already */
     do
         got = recv(connection, rest, sizeof(rest), 0);
     while (got > 0 || (got < 0 && errno == EINTR));
