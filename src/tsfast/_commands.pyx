@@ -152,7 +152,6 @@ cdef class Commands:
 
     cdef void _perform(self, Conn *conn, const Request *request, Command *command) noexcept nogil:
         cdef int action = command.action
-        self.spool.calls_waiting = self.waiters.n_parked
         if action == ACTION_SUBMIT:
             self._submit(conn, request, command)
         elif action == ACTION_LIST:
@@ -566,7 +565,7 @@ cdef class Commands:
         if action == ACTION_TAIL or action == ACTION_CAT or action == ACTION_OUTPUT:
             return self._output(conn, job, action)
         self.reply.text.size = 0
-        wrong = tell(&self.reply.text, self.spool, job, action)
+        wrong = tell(&self.reply.text, self.spool, job, action, self.waiters.n_parked)
         return self.reply.answer(conn) if wrong == NULL else self.reply.fail_job(conn, job.id, wrong)
 
     cdef int _wait(self, Conn *conn, Job *job) noexcept nogil:

@@ -1,7 +1,10 @@
 """What is told of one job: -s, -i, -a, -F, -p, --why, from its record in the table."""
+from libc.stdint cimport uint64_t
+
 from tsfast._jobs cimport Job
 from tsfast._quote cimport Text
 from tsfast._spool cimport Spool
 
 # Append the answer of the action. NULL, or what is wrong, as the rest of a line that begins `ts: job 5 `.
-cdef const char *tell(Text *text, Spool spool, const Job *job, int action) noexcept nogil
+# parked: how many calls wait for room in the queue.
+cdef const char *tell(Text *text, Spool spool, const Job *job, int action, uint64_t parked) noexcept nogil

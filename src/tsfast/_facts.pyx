@@ -14,13 +14,13 @@ from tsfast._text cimport info
 from tsfast._why cimport why
 
 
-cdef const char *tell(Text *text, Spool spool, const Job *job, int action) noexcept nogil:
+cdef const char *tell(Text *text, Spool spool, const Job *job, int action, uint64_t parked) noexcept nogil:
     cdef Row row
     cdef tsf_hot hot
     cdef tsf_cold cold
     cdef const char *cwd = NULL
     if action == ACTION_WHY:
-        why(text, spool, job)
+        why(text, spool, job, parked)
         return NULL
     if spool.table.read_row(job.id, &row, &hot, &cold) < 0:
         return b"has a record that cannot be read"

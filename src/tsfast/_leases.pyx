@@ -48,22 +48,41 @@ cdef int lock(const char *path) noexcept nogil:
     return fd
 
 
+cdef bint lease_path(int number, const char *directory, const char *uuid, const char *bus, bint mig,
+                     char *path) noexcept nogil:
+    """The candidates for a GPU's lease file, from 0 on, into path[PATH_BYTES]; the first that is there counts. False:
+    there is no such candidate."""
+    if directory != NULL and directory[0]:
+        if number > 0 or not names_one_file(uuid):
+            return False
+        snprintf(path, PATH_BYTES, "%s/%s", directory, uuid)
+        return True
+    if mig or not names_one_file(bus):
+        number += 1                            # an instance has no file of its own in sysfs
+    if number == 0:
+        snprintf(path, PATH_BYTES, "/sys/bus/pci/devices/%s/vendor", bus)
+        return True
+    if number > 1 or not names_one_file(uuid):
+        return False
+    snprintf(path, PATH_BYTES, "/var/lib/tsfast/leases/%s", uuid)
+    return True
+
+
 cdef int lease_take(const char *directory, const char *uuid, const char *bus, bint mig) noexcept nogil:
     cdef char path[PATH_BYTES]
-    cdef int fd
-    if directory != NULL and directory[0]:
-        if not names_one_file(uuid):
-            return LEASE_MISSING
-        snprintf(path, sizeof(path), "%s/%s", directory, uuid)
-        fd = lock(path)
-        return fd if fd != -1 else <int> LEASE_MISSING
-    if not mig and names_one_file(bus):
-        snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vendor", bus)
+    cdef int number = 0, fd
+    while lease_path(number, directory, uuid, bus, mig, path):
         fd = lock(path)
         if fd != -1:
             return fd
-    if not names_one_file(uuid):
-        return LEASE_NONE
-    snprintf(path, sizeof(path), "/var/lib/tsfast/leases/%s", uuid)
-    fd = lock(path)
-    return fd if fd != -1 else <int> LEASE_NONE
+        number += 1
+    return <int> LEASE_MISSING if directory != NULL and directory[0] else <int> LEASE_NONE
+
+
+def lease_paths(bytes uuid not None, bytes bus not None, bint mig, bytes directory not None) -> list[bytes]:
+    """The candidates for a GPU's lease file, the first that is there counts. directory: TS_LEASE_DIR, may be empty."""
+    cdef char path[PATH_BYTES]
+    found: list[bytes] = []
+    while lease_path(<int> len(found), directory, uuid, bus, mig, path):
+        found.append(<bytes> path)
+    return found

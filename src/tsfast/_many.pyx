@@ -202,7 +202,8 @@ cdef class Many:
             if command.action != ACTION_WHY:
                 text_u64(&self.reply.text, id)
                 text_char(&self.reply.text, c'\n' if command.action == ACTION_INFO else c' ')
-            wrong = tell(&self.reply.text, self.spool, self.spool.queue.get(id), command.action)
+            wrong = tell(&self.reply.text, self.spool, self.spool.queue.get(id), command.action,
+                         self.waiters.n_parked)
             if wrong != NULL:
                 return self.reply.fail_job(conn, id, wrong)
             if self.reply.text.size > <size_t> ANSWER_MAX:

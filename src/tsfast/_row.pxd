@@ -40,6 +40,7 @@ cdef uint64_t end_time(const tsf_hot *hot) noexcept nogil             # 0: it ha
 cdef size_t suffix_length(const Row *row) noexcept nogil              # 0: there is no output file (yet)
 
 cdef const tsf_granted *row_granted(const Row *row) noexcept nogil    # grant.count of them; grant is not NULL
+cdef void memory_text(Text *text, uint64_t size) noexcept nogil       # as --vram takes it: 20G
 cdef void row_gpus(Text *text, const Row *row) noexcept nogil         # what it needs: 2, 0.5, 20G, 2x20G; 0: none
 
 cdef void row_gpu_ids(Text *text, const Row *row, char between) noexcept nogil    # indices of those it has or had

@@ -60,7 +60,6 @@ cdef class Spool:
     cdef Runners runners
     cdef Hooks hooks
     cdef Grants grants
-    cdef uint64_t calls_waiting       # for room in the queue; for the owner's use
     cdef uint64_t gpu_jobs            # known ones that need GPUs, ended ones too
     cdef uint64_t bad_id
     cdef uint64_t next_end            # place of the next job in the order of ending
@@ -108,7 +107,6 @@ cdef class Spool:
     cdef int _cold(self, const Submission *job, const Context *context, tsf_cold *cold) noexcept nogil
     cdef void _start(self, uint64_t id) noexcept nogil
     cdef bint _hand_over(self, Job *job, const tsf_cold *cold, Handover *handover) noexcept nogil
-    cdef void _leave_gpus(self, Job *job, bint left) noexcept nogil
     cdef void _put_off(self, uint64_t id) noexcept nogil
     cdef void _not_taken(self, uint64_t id) noexcept nogil
     cdef void _back_off(self) noexcept nogil

@@ -311,11 +311,6 @@ cdef class Spool:
             handover.shared = self.grants.leases.shared
         return True
 
-    cdef void _leave_gpus(self, Job *job, bint left) noexcept nogil:
-        """Its end is known, or that it was not started."""
-        if job.gpu_class:
-            self.grants.give_back(job.id, left)
-
     cdef bint allocating(self, const Job *job) noexcept nogil:
         return (job.state == JOB_READY and job.gpu_class and job.slots <= self.queue.max_slots
                 and self.queue.used_slots + job.slots <= self.queue.max_slots)
@@ -343,7 +338,7 @@ cdef class Spool:
         if job == NULL:
             return
         job.run = 0
-        self._leave_gpus(job, False)
+        self.grants.give_back(id, False)
         self.queue.requeue(id)
         if not job.flags & FLAG_CANCEL or self.cancel_queued(id) < 0:
             self.write_queued(job)
@@ -396,7 +391,7 @@ cdef class Spool:
         tsf_fault(b"finish-recorded")
         self.next_end += 1
         job.run = 0
-        self._leave_gpus(job, outcome.left)
+        self.grants.give_back(id, outcome.left)
         self.grants.release_class(<int32_t> job.gpu_class)
         self.queue.finish(id, hot.state != TSF_FINISHED)
         if due:

@@ -37,6 +37,7 @@ from tsfast._row cimport (
     end_signal,
     end_time,
     has_level,
+    memory_text,
     row_dependencies,
     row_env_text,
     row_exact,
@@ -511,8 +512,8 @@ cdef void info_gpus(Text *text, const Row *row) noexcept nogil:
     info_foreign(text, b"GPUs named: ", row_exact(row), row.cold.gpu_exact_len)
     if row.cold.gpu_share and row.cold.vram:
         text_str(text, b"GPU memory required: ")
-        text_u64(text, row.cold.vram >> 20)
-        text_str(text, b" MiB\n")
+        memory_text(text, row.cold.vram)
+        text_char(text, c"\n")
     if row.grant != NULL:
         text_str(text, b"GPU IDs: ")
         row_gpu_ids(text, row, c",")

@@ -161,7 +161,7 @@ cdef void skipped(Text *text, Spool spool, const Row *row) noexcept nogil:
             text_char(text, c'\n')
 
 
-cdef void why(Text *text, Spool spool, const Job *job) noexcept nogil:
+cdef void why(Text *text, Spool spool, const Job *job, uint64_t parked) noexcept nogil:
     cdef Row row
     cdef tsf_hot hot
     cdef tsf_cold cold
@@ -190,7 +190,7 @@ cdef void why(Text *text, Spool spool, const Job *job) noexcept nogil:
         info_status(text, &row)
         if hot.state == TSF_SKIPPED:
             skipped(text, spool, &row)
-    if (job.state == JOB_BLOCKED or job.state == JOB_READY) and spool.calls_waiting:
+    if (job.state == JOB_BLOCKED or job.state == JOB_READY) and parked:
         text_str(text, b"the queue is full (TS_MAXCONN): ")
-        a_number(text, spool.calls_waiting, b"call waits", b"calls wait")
+        a_number(text, parked, b"call waits", b"calls wait")
         text_str(text, b" for room in it\n")

@@ -4,16 +4,15 @@ What they print is brought to one form here, and only what is told by neither's 
 output files, and how a word is quoted.
 """
 
+import contextlib
 import errno
 import os
 import re
 import shlex
-import signal
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from integration.spool_harness import BIN, DEADLINE_S, POLL_S, Queue, wait_until
+from integration.spool_harness import BIN, Queue, kill, wait_until
 
 TSP = Path("/usr/bin/tsp")
 TSP_VERSION = "1.0.1"
@@ -127,15 +126,15 @@ class Theirs(Spooler):
             child.communicate()
         if self.socket.exists():
             self.run("-K")
-        deadline = time.monotonic() + DEADLINE_S
-        while (left := self.processes()) and time.monotonic() < deadline:
-            for pid in left:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
-            time.sleep(POLL_S)
-        return left
+
+        def gone() -> bool:
+            for pid in (left := self.processes()):
+                kill(pid)
+            return not left
+
+        with contextlib.suppress(AssertionError):  # what is left then is returned
+            wait_until(gone, "the end of all processes")
+        return self.processes()
 
 
 def gate(name: str) -> Sequence[str]:

@@ -81,7 +81,7 @@ def perform(spooler: Spooler, steps: tuple[Step, ...]) -> list[object]:
     return [PERFORM[step.verb](spooler, *step.arguments, **step.options) for step in steps]
 
 
-def _call(spooler: Spooler, *words: object, cwd: str = "@/work", code_only: bool = False, **options: object) -> object:
+def _call(spooler: Spooler, *words: object, cwd: str = "@/cwd", code_only: bool = False, **options: object) -> object:
     if "env" in options:
         options["env"] = {name: spooler.expand(value) for name, value in options["env"].items()}
     done = spooler.run(*map(spooler.expand, words), cwd=spooler.expand(cwd), **options)

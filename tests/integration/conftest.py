@@ -56,3 +56,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k,mode=0777", "small", path], check=True)
     yield path
     subprocess.run(["umount", "-l", path], check=True)
+
+
+@pytest.fixture
+def stranger() -> Iterator[int]:
+    """The pid of a process of another user."""
+    child = subprocess.Popen(["sleep", "1000"], user=65534)
+    yield child.pid
+    child.kill()
+    child.wait()

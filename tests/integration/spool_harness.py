@@ -81,7 +81,7 @@ class Queue:
         self.out = directory / "out"
         self.socket = directory / "socket"
         self.state_dir = directory / "state"
-        self.work = directory / "work"
+        self.work = directory / "cwd"
         for path in (self.out, self.work):
             path.mkdir()
         self.environment = {
@@ -255,12 +255,16 @@ class Queue:
                     stream.close()
         for pid in self.servers():
             kill(pid)
-        deadline = time.monotonic() + DEADLINE_S
-        while (left := self.processes()) and time.monotonic() < deadline:
-            for pid in left:
+
+        def gone() -> bool:
+            for pid in (left := self.processes()):
                 if self._is_job(pid):
                     kill(pid)
-            time.sleep(POLL_S)
+            return not left
+
+        with contextlib.suppress(AssertionError):  # what is left then is told by its name
+            wait_until(gone, "the end of all processes")
+        left = self.processes()
         names = [cmdline(pid) for pid in left]
         for pid in left:
             kill(pid)

@@ -62,6 +62,19 @@ def test_output_file(queue: Queue) -> None:
     assert path.exists()
 
 
+def test_why_tells_of_a_full_queue(queue: Queue) -> None:
+    queue.environment["TS_MAXCONN"] = "2"
+    _, gate = queue.blocker()
+    queued = queue.submit("true")
+    assert "full" not in queue.get("--why", queued)
+    late = queue.start("true")
+    queue.wait_until(
+        lambda: "the queue is full (TS_MAXCONN): 1 call waits for room in it" in queue.get("--why", queued)
+    )
+    gate.open()
+    assert late.wait(10) == 0
+
+
 def test_full_queue(queue: Queue) -> None:
     limit = {"TS_MAXCONN": "2"}
     gate = queue.gate()

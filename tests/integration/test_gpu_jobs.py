@@ -149,7 +149,7 @@ def test_information(known: GpuQueue) -> None:
     info = known.info(job)
     assert (info["GPUs required"], info["GPUs named"], info["GPU IDs"]) == ("2", "1,0", "1,0")
     both = known.info(known.finish("-G", "0.5", "--vram", "3G", "true"))
-    assert (both["GPUs required"], both["GPU memory required"]) == ("0.5", "3072 MiB")
+    assert (both["GPUs required"], both["GPU memory required"]) == ("0.5", "3G")
     waiting = known.info(known.waiting("-G", 8, "true"))
     assert "GPU IDs" not in waiting
     assert "GPUs required" not in known.info(known.finish("true"))

@@ -37,15 +37,6 @@ def start(nvml: FakeNvml) -> Iterator[Start]:
         poller.end()
 
 
-@pytest.fixture
-def stranger() -> Iterator[int]:
-    """The pid of a process of another user."""
-    child = subprocess.Popen(["sleep", "1000"], user=NOBODY)
-    yield child.pid
-    child.kill()
-    child.wait()
-
-
 def flags(devices: list[Record]) -> list[int]:
     return [device.flags for device in devices]
 

@@ -5,7 +5,6 @@ import json
 import os
 import pwd
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,14 +33,6 @@ def leases(queue: Queue, nvml: FakeNvml) -> Path:
         (path / nvml.uuid(number)).touch()
     queue.environment["TS_LEASE_DIR"] = str(path)
     return path
-
-
-@pytest.fixture
-def stranger() -> Iterator[int]:
-    child = subprocess.Popen(["sleep", "1000"], user=65534)
-    yield child.pid
-    child.kill()
-    child.wait()
 
 
 def gpus(queue: Queue, *words: str, **env: str) -> "subprocess.CompletedProcess[str]":

@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from fake_nvml.fake_nvml import FakeNvml
+from integration.gpu_queue import GpuQueue
 from integration.spool_harness import BIN, Queue, alive, sleeping, wait_until
 from integration.test_protocol import idle_switches
 from integration.wire import connect, request
@@ -104,26 +105,9 @@ def test_stderr_apart_loses_nothing(queue: Queue) -> None:
             assert file.read() == expected
 
 
-@pytest.fixture
-def gpus(queue: Queue, nvml: FakeNvml) -> FakeNvml:
-    """The queue's server sees 8 GPUs, for which there are lease files."""
-    leases = queue.directory / "leases"
-    leases.mkdir()
-    for number in range(8):
-        (leases / nvml.uuid(number)).touch()
-    queue.environment |= nvml.env() | {"TS_LEASE_DIR": str(leases), "TS_SLOTS": "9"}
-    return nvml
-
-
-def first_gpu_job(queue: Queue) -> int:
-    """Before it no GPU is known, so there is a warning."""
-    call = queue.run("-G", "1", "true")
-    assert "no GPU is known" in call.stderr
-    return int(call.stdout)
-
-
-def test_gpu_99_of_8(queue: Queue, gpus: FakeNvml) -> None:
-    queue.wait(first_gpu_job(queue))
+def test_gpu_99_of_8(gpu_queue: GpuQueue) -> None:
+    queue = gpu_queue
+    queue.learn()
     call = queue.run("-g", "99", "true")
     assert (call.returncode, call.stderr.count("\n")) == (0, 1) and "99" in call.stderr
     assert queue.get("-s", call.stdout.strip()) == "allocating"
@@ -131,8 +115,9 @@ def test_gpu_99_of_8(queue: Queue, gpus: FakeNvml) -> None:
     still_fine(queue, queue.server_pid())
 
 
-def test_dying_client_of_named_gpus_frees_no_other_jobs(queue: Queue, gpus: FakeNvml) -> None:
-    queue.wait(first_gpu_job(queue))
+def test_dying_client_of_named_gpus_frees_no_other_jobs(gpu_queue: GpuQueue) -> None:
+    queue = gpu_queue
+    queue.learn()
     _, gate = queue.blocker("-G", "8")
     client = queue.start("-f", "-g", "0", "sleep", "60")
     wait_until(lambda: len(queue.get("-g").splitlines()) == 3, "both run")
@@ -147,15 +132,15 @@ def test_dying_client_of_named_gpus_frees_no_other_jobs(queue: Queue, gpus: Fake
 
 
 @pytest.mark.parametrize("failure", ["error", "crash", "hang"])
-def test_failing_nvml_stops_no_cpu_job(queue: Queue, gpus: FakeNvml, failure: str) -> None:
+def test_failing_nvml_stops_no_cpu_job(gpu_queue: GpuQueue, nvml: FakeNvml, failure: str) -> None:
     if failure == "error":
-        gpus.error("nvmlInitWithFlags", code=999)
+        nvml.error("nvmlInitWithFlags", code=999)
     else:
-        getattr(gpus, failure)("nvmlInitWithFlags")
-    waiting = first_gpu_job(queue)
-    still_fine(queue, queue.server_pid())
-    assert queue.get("-s", waiting) == "allocating"
-    queue.get("-r", waiting)
+        getattr(nvml, failure)("nvmlInitWithFlags")
+    waiting = gpu_queue.waiting("-G", "1", "true")
+    still_fine(gpu_queue, gpu_queue.server_pid())
+    assert gpu_queue.state(waiting) == "allocating"
+    gpu_queue.get("-r", waiting)
 
 
 def test_one_server_after_a_racing_start(queue: Queue) -> None:

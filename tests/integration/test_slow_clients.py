@@ -21,9 +21,8 @@ TICKS_S = os.sysconf("SC_CLK_TCK")
 @pytest.fixture
 def many_descriptors() -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard < IDLE + 500:
-        pytest.skip(f"no more than {hard} descriptors are allowed here")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    enough = max(hard, IDLE + 500)  # more than is allowed takes root
+    resource.setrlimit(resource.RLIMIT_NOFILE, (enough, enough))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
@@ -221,13 +220,7 @@ ts -K
 """
 
 
-def namespaces_allowed() -> bool:
-    words = ["unshare", "-m", "mount", "-t", "tmpfs", "none", "/proc"]
-    return subprocess.run(words, capture_output=True).returncode == 0
-
-
 @pytest.mark.root
-@pytest.mark.skipif(not namespaces_allowed(), reason="no mount namespace may be made here")
 def test_without_proc(queue: Queue) -> None:
     """In containers and chroots /proc can be missing."""
     done = subprocess.run(

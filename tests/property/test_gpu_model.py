@@ -3,23 +3,12 @@
 HYPOTHESIS_PROFILE=deep looks much longer.
 """
 
-import os
-from datetime import timedelta
-
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from property.gpu_model import WHOLE, GpuModel, Need
+from property.profile import SETTINGS
 from tsfast._gpus import GpusProbe
-
-DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
-SETTINGS = settings(
-    max_examples=3000 if DEEP else 250,
-    stateful_step_count=120 if DEEP else 50,
-    deadline=timedelta(seconds=5),
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
 
 UUIDS = [f"GPU-{letter}" for letter in "abcdefgh"]
 TOTAL = 1000

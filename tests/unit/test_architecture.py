@@ -71,7 +71,7 @@ ALLOWED: dict[str, set[str]] = {
     "mail": set(),
     "savelist": {"_listing"},
     "boot": {"_core", "_environ", "_grammar", "savelist", "state"},
-    "gpus": set(),
+    "gpus": {"_leases"},
     "cli": {"boot", "gpus", "state", "_grammar", "_listing", "_logpath"},
     "__main__": {"cli"},
 }

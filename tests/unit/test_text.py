@@ -154,7 +154,7 @@ def test_gpus_in_json_and_info():
     text = render("info", GPU_JOBS[0]).decode()
     assert "Slots required: 1\nGPUs required: 2\nGPU IDs: 3,0\nEnqueue time: " in text
     assert "GPUs required: 2\nGPUs named: 1,GPU-a\n" in render("info", GPU_JOBS[6]).decode()
-    assert "GPUs required: 0.125\nGPU memory required: 3072 MiB\n" in render("info", GPU_JOBS[3]).decode()
+    assert "GPUs required: 0.125\nGPU memory required: 3G\n" in render("info", GPU_JOBS[3]).decode()
     assert "GPU" not in render("info", GPU_JOBS[8]).decode()
 
 

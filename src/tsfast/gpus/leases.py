@@ -2,24 +2,14 @@
 
 import os
 
-SYSTEM_DIRECTORY = "/var/lib/tsfast/leases"
-
-
-def candidates(uuid: str, bus: str, mig: bool, lease_dir: str | None) -> list[str]:
-    """Paths of the lease file, the first that is there counts. `lease_dir` is TS_LEASE_DIR."""
-    if lease_dir:
-        return [os.path.join(lease_dir, uuid)]
-    paths = [os.path.join(SYSTEM_DIRECTORY, uuid)]
-    if bus and not mig:
-        paths.insert(0, f"/sys/bus/pci/devices/{bus}/vendor")
-    return paths
+from tsfast._leases import lease_paths
 
 
 def find(uuid: str, bus: str, mig: bool, lease_dir: str | None) -> str | None:
-    """The lease file; None if there is none that can be read."""
-    for path in candidates(uuid, bus, mig, lease_dir):
+    """The lease file; None if there is none that can be read. `lease_dir` is TS_LEASE_DIR."""
+    for path in lease_paths(uuid.encode(), bus.encode(), mig, os.fsencode(lease_dir or "")):
         if os.access(path, os.R_OK):
-            return path
+            return os.fsdecode(path)
     return None
 
 
