@@ -7,6 +7,7 @@ import psutil
 import pytest
 
 from fault.fault_harness import TS, kill
+from integration.spool_harness import open_files
 
 
 def test_running_jobs_are_adopted_in_the_order_of_their_start(queue):
@@ -199,11 +200,7 @@ def test_waiter_gets_the_status_across_a_death(queue):
 
 
 def connected(pid):
-    return any(link.startswith("socket:") for link in links(pid)) and "recv" in wchan(pid)
-
-
-def links(pid):
-    return [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+    return any(name.startswith("socket:") for name in open_files(pid)) and "recv" in wchan(pid)
 
 
 def wchan(pid):

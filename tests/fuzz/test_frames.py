@@ -14,7 +14,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fuzz.mutate import mutated, seeds
-from integration.spool_harness import Queue, sleeping
+from integration.spool_harness import Queue, open_files, sleeping
 from integration.wire import connect, drained, request, send
 
 FRAMES = os.environ.get("TSFAST_FUZZ_FRAMES", "20000")
@@ -55,8 +55,7 @@ def survives(queue: Queue, data: bytes, cuts: list[int], descriptors: int) -> No
 
 def open_descriptors(queue: Queue) -> list[str]:
     """But for the pipe to the process that asks for GPUs, which a job of that kind brings."""
-    place = Path(f"/proc/{queue.server_pid()}/fd")
-    names = [os.readlink(place / fd).split("[")[0] for fd in os.listdir(place)]
+    names = [name.split("[")[0] for name in open_files(queue.server_pid())]
     return sorted(name for name in names if name != "pipe:")
 
 

@@ -37,7 +37,16 @@ def sleeping(pid: int) -> bool:
     """It waits in a system call with a socket open: a client that has sent its request and waits for the answer."""
     if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "S":
         return False
-    return any(os.readlink(f"/proc/{pid}/fd/{fd}").startswith("socket:") for fd in os.listdir(f"/proc/{pid}/fd"))
+    return any(name.startswith("socket:") for name in open_files(pid))
+
+
+def open_files(pid: int) -> list[str]:
+    """What the descriptors of a process lead to, without those that it closes meanwhile."""
+    names = []
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            names.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
+    return names
 
 
 def parent(pid: int) -> int:
@@ -213,10 +222,7 @@ class Queue:
             try:
                 known = mark in Path(f"/proc/{entry}/environ").read_bytes() or (
                     Path(f"/proc/{entry}/comm").read_text() == "ts-run\n"
-                    and any(
-                        os.readlink(f"/proc/{entry}/fd/{fd}").startswith(str(self.directory))
-                        for fd in os.listdir(f"/proc/{entry}/fd")
-                    )
+                    and any(name.startswith(str(self.directory)) for name in open_files(int(entry)))
                 )
             except OSError:
                 continue
