@@ -81,7 +81,7 @@ cdef uint32_t ids_check(const tsf_header *header) noexcept nogil:
 
 
 cdef bint is_hole(const void *record, size_t size) noexcept nogil:
-    # size is at least 1: all bytes are zero if the first one is and each equals its successor
+    # All bytes are zero if the first one is and each equals its successor
     return (<const char *> record)[0] == 0 and memcmp(record, <const char *> record + 1, size - 1) == 0
 
 
