@@ -193,9 +193,6 @@ cdef class Result:
     cdef readonly int cause
     cdef readonly int attempt
 
-    def __init__(self):
-        raise TypeError("results come from a Reader")
-
     def __repr__(self):
         return (f"<Result of job {self.id}: {STATE_NAMES.get(self.state, self.state)}, exit_code={self.exit_code}, "
                 f"signal={self.signal}>")
@@ -445,15 +442,13 @@ cdef class Reader:
         PyObject_GetBuffer(ids, &source, PyBUF_SIMPLE)
         try:
             PyObject_GetBuffer(states, &target, PyBUF_WRITABLE)
-        except:
+            wanted = <const uint64_t *> source.buf
+            found = <uint8_t *> target.buf
+            for i in range(<size_t> target.len):
+                found[i] = <uint8_t> self.read_hot(wanted[i], &hot)
+            PyBuffer_Release(&target)
+        finally:
             PyBuffer_Release(&source)
-            raise
-        wanted = <const uint64_t *> source.buf
-        found = <uint8_t *> target.buf
-        for i in range(<size_t> target.len):
-            found[i] = <uint8_t> self.read_hot(wanted[i], &hot)
-        PyBuffer_Release(&target)
-        PyBuffer_Release(&source)
         return states
 
     def result(self, uint64_t id):
