@@ -1,5 +1,5 @@
-"""What reading the table costs a program: the state of one job, of many, and a table of a million jobs as an array; on a
-disk, where the records are mapped, and on tmpfs, where each one is a system call."""
+"""What reading the table costs a program: the state of one job, of many, and a table of a million jobs as an array; on
+a disk, where the records are mapped, and on tmpfs, where they are read."""
 
 import os
 import tempfile

@@ -1,7 +1,7 @@
 """The table of a queue for other programs: states, results and whole tables, read without a word to the server.
 
-Python programs use the class Reader through its methods; Cython programs may call its functions without the GIL. One
-Reader is for one thread at a time, but for snapshot() and job(), which share nothing with the rest.
+Python programs use the class Reader through its methods; Cython programs may call its functions without the GIL. Then
+a Reader is for one thread at a time, but for snapshot(), which shares nothing with the rest.
 """
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -10,6 +10,7 @@ from tsfast._layout cimport tsf_header, tsf_hot
 cdef enum:
     STATE_DAMAGED = 255       # beside enum tsf_state: the record's checksum does not fit
     SEGMENTS_MAPPED = 256     # hot parts that are mapped at a time, of 4 MiB each
+    READ_TOGETHER = 64        # hot records, where they are not mapped; a power of two
 
 # A row of snapshot(); JOB_DTYPE in arrays.py is the same for numpy.
 cdef struct JobRow:
@@ -52,6 +53,9 @@ cdef class Reader:
     cdef bint mapping                     # segments may be mapped
     cdef uint64_t newest                  # segment that was opened: vanished ones are dropped when a newer one comes
     cdef Hots hots[SEGMENTS_MAPPED]       # segment N is at N modulo their number
+    cdef bint many                        # those that are not mapped are read by groups:
+    cdef uint64_t group_first
+    cdef tsf_hot group[READ_TOGETHER]
     cdef readonly uint64_t damaged        # jobs that the latest snapshot() left out
 
     # The jobs of the table have ids from `floor` to below `committed`, some of which are forgotten.

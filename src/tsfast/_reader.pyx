@@ -34,6 +34,7 @@ from tsfast._table cimport Table, is_hole
 cdef enum:
     CHUNK = 1024                  # records that are read at a time; divides a segment
     TMPFS_MAGIC = 0x01021994
+    NO_GROUP = 0xffffffffffffffff
 
 cdef extern from *:
     """
@@ -287,19 +288,28 @@ cdef class Reader:
                 return hot.state if is_there(hot.state) else <int> TSF_NONE
             if is_hole(hot, sizeof(tsf_hot)):
                 return TSF_NONE
+            self.group_first = NO_GROUP
             if not wait_a_moment(&tried, &pauses):
                 return STATE_DAMAGED
 
     cdef bint _fetch(self, uint64_t id, tsf_hot *hot) noexcept nogil:
         """The record as it is; False if there is none."""
-        cdef uint64_t number = id >> TSF_SEGMENT_BITS, place = hot_place(id)
+        cdef uint64_t number = id >> TSF_SEGMENT_BITS, place = hot_place(id), first
         cdef Hots *hots = &self.hots[number % SEGMENTS_MAPPED]
         if hots.number != number or hots.size < place + sizeof(tsf_hot):
             if not self._open(hots, number) or hots.size < place + sizeof(tsf_hot):
                 return False
-        if hots.data == NULL:
+        if hots.data != NULL:
+            copy_shared(hot, hots.data + place, sizeof(tsf_hot))
+            return True
+        if not self.many:
             return read_some(hots.fd, hot, sizeof(tsf_hot), place) == sizeof(tsf_hot)
-        copy_shared(hot, hots.data + place, sizeof(tsf_hot))
+        first = id & ~<uint64_t> (READ_TOGETHER - 1)
+        if self.group_first != first:
+            self.group_first = first
+            memset(self.group, 0, sizeof(self.group))
+            read_some(hots.fd, self.group, sizeof(self.group), hot_place(first))
+        hot[0] = self.group[id - first]
         return True
 
     cdef bint _open(self, Hots *hots, uint64_t number) noexcept nogil:
@@ -444,8 +454,11 @@ cdef class Reader:
             PyObject_GetBuffer(states, &target, PyBUF_WRITABLE)
             wanted = <const uint64_t *> source.buf
             found = <uint8_t *> target.buf
+            self.group_first = NO_GROUP
+            self.many = True
             for i in range(<size_t> target.len):
                 found[i] = <uint8_t> self.read_hot(wanted[i], &hot)
+            self.many = False
             PyBuffer_Release(&target)
         finally:
             PyBuffer_Release(&source)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy
@@ -362,6 +363,21 @@ def test_each_record_is_whole(directory: Path) -> None:
             assert (rows["order"] == rows["pid"].astype("u8") * 0x1000001).all()
         assert len(seen) > 10
         writer.kill()
+
+
+def test_snapshots_of_other_threads(directory: Path, table: TableProbe, reader: Reader) -> None:
+    table.put({}, n=SEGMENT)
+    table.put({}, n=5000)
+
+    def look() -> None:
+        for _ in range(20):
+            assert len(reader.snapshot()) == SEGMENT + 5000
+
+    with ThreadPoolExecutor(2) as threads:
+        looks = [threads.submit(look) for _ in range(2)]
+        while not all(look.done() for look in looks):
+            assert reader.state(SEGMENT + 4999) == reader.state(1) == _reader.QUEUED
+        assert [look.result() for look in looks] == [None, None]
 
 
 # ---- Python --------------------------------------------------------------------------------------------------------
