@@ -33,6 +33,7 @@ __all__ = [
     "RequestFailed",
     "ServerUnavailable",
     "UnknownJob",
+    "get_include",
 ]
 _HOMES = {"Job": "jobs", "Queue": "queue"}  # the others are errors
 
@@ -45,3 +46,10 @@ def __getattr__(name: str) -> object:
     value = getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
     globals()[name] = value
     return value
+
+
+def get_include() -> str:
+    """The directory to compile with (-I): for `#include "tsfast/native/table.h"`, and for what cimports from tsfast."""
+    import os
+
+    return os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

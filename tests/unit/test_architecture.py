@@ -46,6 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     "_poller": LEAVES | {"_loop"},
     # composition
     "_listing": LEAVES | {"_grammar", "_text", "_table", "_contexts"},
+    "_reader": LEAVES | {"_table", "_listing", "arrays"},
     "_hooks": LEAVES | {"_loop", "_text", "_table", "_contexts"},
     "_grants": LEAVES | {"_jobs", "_gpus", "_loop", "_table", "_leases", "_poller"},
     "_staging": LEAVES | {"_table", "_contexts"},
@@ -72,6 +73,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"_loop", "_table", "_contexts", "_conns", "_runners", "_spool", "_recovery", "_commands"},
     # Python: on the way of the first call, then the command line
     "__init__": {"errors", "jobs", "queue"},  # lazily
+    "arrays": set(),
     "state": {"_core"},
     "mail": set(),
     "savelist": {"_listing"},
@@ -98,6 +100,7 @@ PIECES = {
     "_gpus_choice": "_gpus",
     "_gpus_probe": "_gpus",
     "_text_probe": "_text",
+    "_table_probe": "_table",
 }
 
 FILES = sorted(path for suffix in ("pyx", "pxd", "pxi") for path in SOURCES.glob(f"_*.{suffix}"))

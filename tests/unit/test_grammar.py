@@ -166,7 +166,8 @@ def test_batch():
 
 
 def test_places_in_a_batch():
-    expect(["-D", "3,@4", "-W", "@0", "a"], after=[3, 1 << 63 | 4], after_ok=[1 << 63], words=4, action=ACTIONS["submit"])
+    places = {"after": [3, 1 << 63 | 4], "after_ok": [1 << 63]}
+    expect(["-D", "3,@4", "-W", "@0", "a"], **places, words=4, action=ACTIONS["submit"])
     for wrong in ("@", "@-1", "4@", "@@4", "@9223372036854775808"):
         with pytest.raises(GrammarError, match="no job id"):
             parsed("-D", wrong, "a")
