@@ -1,0 +1,255 @@
+"""Every change of a queue's jobs, as its server tells them: `EventStream`. What is said is in docs/protocol.md."""
+
+import errno
+import os
+import select
+import socket
+import struct
+import time
+from collections import deque
+from collections.abc import Iterator
+from types import TracebackType
+from typing import NamedTuple
+
+from tsfast import _timerfd
+
+VERSION = 0x74730001
+FRAME_MAX = 8 << 20
+WATCH = 6
+EVENTS = 28
+
+CHANGE, HEAD, GAP = KINDS = ("change", "head", "gap")
+# By enum tsf_state. `finished` is exit status 0; a list shows failed, killed, lost and not-startable ones as finished too.
+STATES = (
+    "",
+    "queued",
+    "running",
+    "running",
+    "finished",
+    "failed",
+    "killed",
+    "not-startable",
+    "lost",
+    "skipped",
+    "removed",
+    "forgotten",
+    "cancelled",
+)
+# A job's last state: after removed and forgotten nobody knows it any more.
+ENDED = frozenset({"finished", "failed", "killed", "not-startable", "lost", "skipped", "removed", "cancelled"})
+
+_FRAME = struct.Struct("=IIII")
+_WATCH = struct.Struct("=Q")
+_EVENT = struct.Struct("=QQQiBBBx")
+_PEER = struct.Struct("=iII")
+_RECEIVED = 1 << 18
+_ADDRESS_MAX = 107
+_RETRY_S = 0.05
+_RETRY_MAX_S = 0.5
+# Nobody listens, or not yet: the queue's next server will.
+_NOBODY = {errno.ENOENT, errno.ECONNREFUSED, errno.EAGAIN, errno.ENOTDIR, errno.ECONNRESET, errno.EPIPE}
+
+
+class EventsError(Exception):
+    """What the server says cannot be understood. The text is one line for the user."""
+
+
+class Event(NamedTuple):
+    """kind `change`: job `id` is in `state` since `time` (seconds since 1970); `status` is that of os.wait() of one that
+    was waited for. `head`: from here on all changes are told, first of a stream. `gap`: changes up to `seq` are missing.
+    After `head` and `gap` a look at the table shows what was not told; `id`, `state` and `status` mean nothing there."""
+
+    seq: int
+    id: int
+    state: str
+    status: int | None
+    time: float
+    kind: str = CHANGE
+
+
+def unpacked(payload: bytes | memoryview) -> list[Event]:
+    """The events of a frame. Raises EventsError."""
+    if len(payload) % _EVENT.size:
+        raise EventsError("the server has sent half an event")
+    found = []
+    for seq, job, time_ns, status, state, kind, waited in _EVENT.iter_unpack(payload):
+        if kind < len(KINDS) and state < len(STATES):  # else of a later release: not for us
+            found.append(Event(seq, job, STATES[state], status if waited else None, time_ns / 1e9, KINDS[kind]))
+    return found
+
+
+class EventStream:
+    """The changes of the jobs of the queue at `socket_path`, whichever server it has: where one ends, the next one is
+    looked for, at most half a second after it is there. None is started. With `since`, what happened after that event is
+    told too, as far as the server remembers it (1: all of that); else what happens from now on, beginning with the start
+    of a server if there is none.
+
+    For one thread at a time."""
+
+    def __init__(self, socket_path: str, since: int | None = None) -> None:
+        """Raises PermissionError if somebody else listens there, as read() does later, and OSError."""
+        self.path = os.path.abspath(socket_path)
+        self.seq = since or 0  # a stream opened with since=seq goes on after what was told by this one
+        self._begun = False  # `head` was told
+        self._told: deque[Event] = deque()
+        self._socket: socket.socket | None = None
+        self._server = 0  # pid of the server that was heard last
+        self._other = False  # the connection is to another one
+        self._input = bytearray()
+        self._pause = _RETRY_S
+        self._epoll = select.epoll()
+        try:
+            self._timer = _timerfd.create()
+            self._epoll.register(self._timer, select.EPOLLIN)
+        except OSError:
+            self._epoll.close()
+            raise
+        try:
+            self._connect()
+        except BaseException:
+            self.close()
+            raise
+
+    # ---- for the caller ----
+
+    def fileno(self) -> int:
+        """The same descriptor as long as the stream is open: readable when read(0) has something to do."""
+        return self._epoll.fileno()
+
+    def read(self, timeout: float | None = None) -> list[Event]:
+        """What has happened, at least one event; none when so many seconds are over. Raises PermissionError,
+        EventsError, OSError; ValueError if the stream is closed."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self._told:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            ready = self._epoll.poll(left, 2)
+            if not ready:
+                return []
+            if self._socket is None:
+                self._connect()
+            else:
+                self._receive(self._socket)
+        told = list(self._told)
+        self._told.clear()
+        return told
+
+    def close(self) -> None:
+        if not self._epoll.closed:
+            self._epoll.close()
+            os.close(self._timer)
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def __iter__(self) -> Iterator[Event]:
+        return self
+
+    def __next__(self) -> Event:
+        if not self._told:
+            self._told.extend(self.read())
+        return self._told.popleft()
+
+    def __enter__(self) -> "EventStream":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ---- the connection ----
+
+    def _connect(self) -> None:
+        """To whoever listens now, or later."""
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            connect(connection, self.path)
+            server = checked_peer(connection, self.path)
+            connection.send(_FRAME.pack(VERSION, WATCH, _WATCH.size, 0) + _WATCH.pack(self.seq))
+        except OSError as error:
+            connection.close()
+            if error.errno not in _NOBODY:
+                raise
+            self._later()
+            return
+        _timerfd.start(self._timer, 0)
+        self._other = self._server not in (0, server)
+        self._server = server
+        self._input.clear()
+        self._socket = connection
+        self._epoll.register(connection, select.EPOLLIN)
+
+    def _later(self) -> None:
+        if not self.seq:
+            self.seq = 1  # whatever the next server tells has happened since this stream was opened
+        _timerfd.start(self._timer, self._pause)
+        self._pause = min(2 * self._pause, _RETRY_MAX_S)
+
+    def _lost(self, connection: socket.socket) -> None:
+        self._epoll.unregister(connection)
+        connection.close()
+        self._socket = None
+        self._later()
+
+    def _receive(self, connection: socket.socket) -> None:
+        try:
+            data = connection.recv(_RECEIVED)
+        except (BlockingIOError, InterruptedError):
+            return
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            self._lost(connection)
+            return
+        self._input += data
+        at = 0
+        with memoryview(self._input) as view:
+            while len(view) - at >= _FRAME.size:
+                version, kind, length, _ = _FRAME.unpack_from(view, at)
+                if version != VERSION or length > FRAME_MAX:
+                    raise EventsError("the server is of another release: end it with -K or SIGTERM, and start it again")
+                if len(view) - at - _FRAME.size < length:
+                    break
+                at += _FRAME.size
+                if kind == EVENTS:
+                    self._tell(unpacked(view[at : at + length]))
+                at += length
+        del self._input[:at]
+
+    def _tell(self, events: list[Event]) -> None:
+        if events and events[0].kind == HEAD:
+            head = events[0]
+            self._pause = _RETRY_S
+            # The numbers of two servers cannot be compared where the clock was set back in between.
+            if self._other and not (len(events) > 1 and events[1].kind == GAP):
+                events.insert(1, Event(self.seq, 0, "", None, head.time, GAP))
+            self._other = False
+            if self._begun:
+                del events[0]
+            elif self.seq == 0:
+                self.seq = head.seq
+            self._begun = True
+        self._told += events
+        if events and events[-1].kind != HEAD:
+            self.seq = events[-1].seq
+
+
+def connect(connection: socket.socket, path: str) -> None:
+    """To a path of any length. Raises OSError."""
+    if len(os.fsencode(path)) <= _ADDRESS_MAX:
+        connection.connect(path)
+        return
+    directory, name = os.path.split(path)
+    through = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        connection.connect(f"/proc/self/fd/{through}/{name}")
+    finally:
+        os.close(through)
+
+
+def checked_peer(connection: socket.socket, path: str) -> int:
+    """The pid of who listens there, ourselves (or anybody, for root). Raises PermissionError."""
+    pid, uid, _ = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+    if uid != os.geteuid() and os.geteuid() != 0:
+        raise PermissionError(errno.EACCES, f"this socket belongs to user {uid}", path)
+    return int(pid)
