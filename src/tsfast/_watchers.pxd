@@ -16,9 +16,10 @@ cdef class Watchers:
     cdef Conn *first                  # Conn.job: the last event that it was sent
     cdef tsf_event frame[EVENTS_A_FRAME]
 
-    cdef int watch(self, Conn *conn, const char *payload, uint32_t size) noexcept nogil   # WATCH came; -1: no such frame
+    # A caller's WATCH. -1: it is none.
+    cdef int watch(self, Conn *conn, const char *payload, uint32_t size) noexcept nogil
     cdef void remove(self, Conn *conn) noexcept nogil
-    cdef void feed(self) noexcept nogil            # send what can be sent; at the end of a turn, after the answers
+    cdef void feed(self) noexcept nogil           # send what can be sent: at the end of a turn, after the answers
 
     # private
     cdef bint _more(self, Conn *conn) noexcept nogil

@@ -19,7 +19,7 @@ WATCH = 6
 EVENTS = 28
 
 CHANGE, HEAD, GAP = KINDS = ("change", "head", "gap")
-# By enum tsf_state. `finished` is exit status 0; a list shows failed, killed, lost and not-startable ones as finished too.
+# By enum tsf_state. `finished` is exit status 0; lists call failed, killed, lost and not-startable ones finished too.
 STATES = (
     "",
     "queued",
@@ -35,7 +35,7 @@ STATES = (
     "forgotten",
     "cancelled",
 )
-# A job's last state: after removed and forgotten nobody knows it any more.
+# States in which a job stays. What may follow is that it is forgotten; a removed one is by then.
 ENDED = frozenset({"finished", "failed", "killed", "not-startable", "lost", "skipped", "removed", "cancelled"})
 
 _FRAME = struct.Struct("=IIII")
@@ -55,9 +55,11 @@ class EventsError(Exception):
 
 
 class Event(NamedTuple):
-    """kind `change`: job `id` is in `state` since `time` (seconds since 1970); `status` is that of os.wait() of one that
-    was waited for. `head`: from here on all changes are told, first of a stream. `gap`: changes up to `seq` are missing.
-    After `head` and `gap` a look at the table shows what was not told; `id`, `state` and `status` mean nothing there."""
+    """A change of a job, or a word about the stream itself.
+
+    kind `change`: job `id` is in `state` since `time` (seconds since 1970); `status` is as from os.wait(), None if
+    there is none. `head`, the first of a stream: from here on everything is told. `gap`: changes up to `seq` are
+    missing. A look at the table after these two shows what was not told; they have no id, state and status."""
 
     seq: int
     id: int
@@ -80,17 +82,19 @@ def unpacked(payload: bytes | memoryview) -> list[Event]:
 
 class EventStream:
     """The changes of the jobs of the queue at `socket_path`, whichever server it has: where one ends, the next one is
-    looked for, at most half a second after it is there. None is started. With `since`, what happened after that event is
-    told too, as far as the server remembers it (1: all of that); else what happens from now on, beginning with the start
-    of a server if there is none.
+    found half a second after it is there at the latest. None is started.
 
-    For one thread at a time."""
+    What happens from now on is told, beginning with the start of a server if there is none; with `since` also what
+    came after that event, as far as the server remembers it (1: all of that). `seq` is the newest event that was
+    read: a stream opened with it as `since` goes on from there. For asyncio: add_reader(stream.fileno(), ...), then
+    read(0). For one thread at a time."""
 
     def __init__(self, socket_path: str, since: int | None = None) -> None:
         """Raises PermissionError if somebody else listens there, as read() does later, and OSError."""
         self.path = os.path.abspath(socket_path)
-        self.seq = since or 0  # a stream opened with since=seq goes on after what was told by this one
-        self._begun = False  # `head` was told
+        self.seq = since or 0
+        self._heard = self.seq  # the newest event that has come
+        self._begun = False  # `head` has come
         self._told: deque[Event] = deque()
         self._socket: socket.socket | None = None
         self._server = 0  # pid of the server that was heard last
@@ -119,19 +123,8 @@ class EventStream:
     def read(self, timeout: float | None = None) -> list[Event]:
         """What has happened, at least one event; none when so many seconds are over. Raises PermissionError,
         EventsError, OSError; ValueError if the stream is closed."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while not self._told:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            ready = self._epoll.poll(left, 2)
-            if not ready:
-                return []
-            if self._socket is None:
-                self._connect()
-            else:
-                self._receive(self._socket)
-        told = list(self._told)
-        self._told.clear()
-        return told
+        self._wait(timeout)
+        return [self._next() for _ in range(len(self._told))]
 
     def close(self) -> None:
         if not self._epoll.closed:
@@ -145,9 +138,8 @@ class EventStream:
         return self
 
     def __next__(self) -> Event:
-        if not self._told:
-            self._told.extend(self.read())
-        return self._told.popleft()
+        self._wait(None)
+        return self._next()
 
     def __enter__(self) -> "EventStream":
         return self
@@ -157,6 +149,26 @@ class EventStream:
     ) -> None:
         self.close()
 
+    # ---- what has come ----
+
+    def _wait(self, timeout: float | None) -> None:
+        """Until there is something to read, or so many seconds are over."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self._told:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if not self._epoll.poll(left, 2):
+                return
+            if self._socket is None:
+                self._connect()
+            else:
+                self._receive(self._socket)
+
+    def _next(self) -> Event:
+        event = self._told.popleft()
+        if event.kind != HEAD or self.seq == 0:
+            self.seq = event.seq
+        return event
+
     # ---- the connection ----
 
     def _connect(self) -> None:
@@ -165,7 +177,7 @@ class EventStream:
         try:
             connect(connection, self.path)
             server = checked_peer(connection, self.path)
-            connection.send(_FRAME.pack(VERSION, WATCH, _WATCH.size, 0) + _WATCH.pack(self.seq))
+            connection.send(_FRAME.pack(VERSION, WATCH, _WATCH.size, 0) + _WATCH.pack(self._heard))
         except OSError as error:
             connection.close()
             if error.errno not in _NOBODY:
@@ -180,8 +192,8 @@ class EventStream:
         self._epoll.register(connection, select.EPOLLIN)
 
     def _later(self) -> None:
-        if not self.seq:
-            self.seq = 1  # whatever the next server tells has happened since this stream was opened
+        if not self._heard:
+            self._heard = self.seq = 1  # whatever the next server tells has happened since this stream was opened
         _timerfd.start(self._timer, self._pause)
         self._pause = min(2 * self._pause, _RETRY_MAX_S)
 
@@ -222,16 +234,16 @@ class EventStream:
             self._pause = _RETRY_S
             # The numbers of two servers cannot be compared where the clock was set back in between.
             if self._other and not (len(events) > 1 and events[1].kind == GAP):
-                events.insert(1, Event(self.seq, 0, "", None, head.time, GAP))
+                events.insert(1, Event(self._heard, 0, "", None, head.time, GAP))
             self._other = False
             if self._begun:
                 del events[0]
-            elif self.seq == 0:
-                self.seq = head.seq
+            elif self._heard == 0:
+                self._heard = head.seq
             self._begun = True
         self._told += events
         if events and events[-1].kind != HEAD:
-            self.seq = events[-1].seq
+            self._heard = events[-1].seq
 
 
 def connect(connection: socket.socket, path: str) -> None:
