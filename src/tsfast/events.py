@@ -1,6 +1,5 @@
 """Every change of a queue's jobs, as its server tells them: `EventStream`. What is said is in docs/protocol.md."""
 
-import errno
 import os
 import select
 import socket
@@ -12,9 +11,9 @@ from types import TracebackType
 from typing import NamedTuple
 
 from tsfast import _timerfd
+from tsfast.connection import FRAME, FRAME_MAX, WIRE_VERSION, connect, socket_path
+from tsfast.errors import ServerUnavailable
 
-VERSION = 0x74730001
-FRAME_MAX = 8 << 20
 WATCH = 6
 EVENTS = 28
 
@@ -38,20 +37,12 @@ STATES = (
 # States in which a job stays. What may follow is that it is forgotten; a removed one is by then.
 ENDED = frozenset({"finished", "failed", "killed", "not-startable", "lost", "skipped", "removed", "cancelled"})
 
-_FRAME = struct.Struct("=IIII")
 _WATCH = struct.Struct("=Q")
 _EVENT = struct.Struct("=QQQiBBBx")
 _PEER = struct.Struct("=iII")
 _RECEIVED = 1 << 18
-_ADDRESS_MAX = 107
 _RETRY_S = 0.05
 _RETRY_MAX_S = 0.5
-# Nobody listens, or not yet: the queue's next server will.
-_NOBODY = {errno.ENOENT, errno.ECONNREFUSED, errno.EAGAIN, errno.ENOTDIR, errno.ECONNRESET, errno.EPIPE}
-
-
-class EventsError(Exception):
-    """What the server says cannot be understood. The text is one line for the user."""
 
 
 class Event(NamedTuple):
@@ -70,9 +61,9 @@ class Event(NamedTuple):
 
 
 def unpacked(payload: bytes | memoryview) -> list[Event]:
-    """The events of a frame. Raises EventsError."""
+    """The events of a frame. Raises ServerUnavailable."""
     if len(payload) % _EVENT.size:
-        raise EventsError("the server has sent half an event")
+        raise ServerUnavailable("the server has sent half an event")
     found = []
     for seq, job, time_ns, status, state, kind, waited in _EVENT.iter_unpack(payload):
         if kind < len(KINDS) and state < len(STATES):  # else of a later release: not for us
@@ -81,17 +72,17 @@ def unpacked(payload: bytes | memoryview) -> list[Event]:
 
 
 class EventStream:
-    """The changes of the jobs of the queue at `socket_path`, whichever server it has: where one ends, the next one is
-    found half a second after it is there at the latest. None is started.
+    """The changes of the jobs of a queue (`path`: its socket, as for Queue), whichever server it has: where one ends,
+    the next one is found half a second after it is there at the latest. None is started.
 
     What happens from now on is told, beginning with the start of a server if there is none; with `since` also what
     came after that event, as far as the server remembers it (1: all of that). `seq` is the newest event that was
     read: a stream opened with it as `since` goes on from there. For asyncio: add_reader(stream.fileno(), ...), then
     read(0). For one thread at a time."""
 
-    def __init__(self, socket_path: str, since: int | None = None) -> None:
-        """Raises PermissionError if somebody else listens there, as read() does later, and OSError."""
-        self.path = os.path.abspath(socket_path)
+    def __init__(self, path: str | os.PathLike[str] | None = None, since: int | None = None) -> None:
+        """Raises ServerUnavailable if it is somebody else who listens there, as read() does later."""
+        self.path = socket_path(path)
         self.seq = since or 0
         self._heard = self.seq  # the newest event that has come
         self._begun = False  # `head` has come
@@ -121,8 +112,8 @@ class EventStream:
         return self._epoll.fileno()
 
     def read(self, timeout: float | None = None) -> list[Event]:
-        """What has happened, at least one event; none when so many seconds are over. Raises PermissionError,
-        EventsError, OSError; ValueError if the stream is closed."""
+        """What has happened, at least one event; none when so many seconds are over. Raises ServerUnavailable if the
+        server is not ours or cannot be understood, ValueError if the stream is closed."""
         self._wait(timeout)
         return [self._next() for _ in range(len(self._told))]
 
@@ -173,15 +164,20 @@ class EventStream:
 
     def _connect(self) -> None:
         """To whoever listens now, or later."""
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
-            connect(connection, self.path)
-            server = checked_peer(connection, self.path)
-            connection.send(_FRAME.pack(VERSION, WATCH, _WATCH.size, 0) + _WATCH.pack(self._heard))
-        except OSError as error:
+            connection = connect(self.path)
+        except ServerUnavailable:
+            self._later()
+            raise
+        if connection is None:
+            self._later()
+            return
+        connection.setblocking(False)
+        try:
+            server, _, _ = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+            connection.send(FRAME.pack(WIRE_VERSION, WATCH, _WATCH.size, 0) + _WATCH.pack(self._heard))
+        except OSError:  # it has just ended
             connection.close()
-            if error.errno not in _NOBODY:
-                raise
             self._later()
             return
         _timerfd.start(self._timer, 0)
@@ -214,15 +210,23 @@ class EventStream:
             self._lost(connection)
             return
         self._input += data
+        try:
+            self._frames()
+        except ServerUnavailable:
+            self._lost(connection)
+            raise
+
+    def _frames(self) -> None:
+        """What has come as a whole. Raises ServerUnavailable."""
         at = 0
         with memoryview(self._input) as view:
-            while len(view) - at >= _FRAME.size:
-                version, kind, length, _ = _FRAME.unpack_from(view, at)
-                if version != VERSION or length > FRAME_MAX:
-                    raise EventsError("the server is of another release: end it with -K or SIGTERM, and start it again")
-                if len(view) - at - _FRAME.size < length:
+            while len(view) - at >= FRAME.size:
+                version, kind, length, _ = FRAME.unpack_from(view, at)
+                if version != WIRE_VERSION or length > FRAME_MAX:
+                    raise ServerUnavailable("the server is of another release: restart it with ts -K")
+                if len(view) - at - FRAME.size < length:
                     break
-                at += _FRAME.size
+                at += FRAME.size
                 if kind == EVENTS:
                     self._tell(unpacked(view[at : at + length]))
                 at += length
@@ -244,24 +248,3 @@ class EventStream:
         self._told += events
         if events and events[-1].kind != HEAD:
             self._heard = events[-1].seq
-
-
-def connect(connection: socket.socket, path: str) -> None:
-    """To a path of any length. Raises OSError."""
-    if len(os.fsencode(path)) <= _ADDRESS_MAX:
-        connection.connect(path)
-        return
-    directory, name = os.path.split(path)
-    through = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        connection.connect(f"/proc/self/fd/{through}/{name}")
-    finally:
-        os.close(through)
-
-
-def checked_peer(connection: socket.socket, path: str) -> int:
-    """The pid of who listens there, ourselves (or anybody, for root). Raises PermissionError."""
-    pid, uid, _ = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
-    if uid != os.geteuid() and os.geteuid() != 0:
-        raise PermissionError(errno.EACCES, f"this socket belongs to user {uid}", path)
-    return int(pid)

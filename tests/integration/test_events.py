@@ -17,7 +17,9 @@ import pytest
 
 from integration.spool_harness import BIN, DEADLINE_S, Queue, open_files, parent, sleeping
 from integration.wire import connect, drained, frame, request, send
-from tsfast.events import EVENTS, WATCH, Event, EventsError, EventStream, unpacked
+from tsfast.errors import ServerUnavailable
+from tsfast.events import EVENTS, WATCH, Event, EventStream, unpacked
+from tsfast.queue import Queue as Caller
 
 TAKE_OVER, GIVE_WAY = 4, 25
 KEPT = 65536
@@ -152,6 +154,21 @@ def test_a_start_that_is_revoked(queue: Queue, stream: EventStream) -> None:
     queue.wait_for_state(job, "running")
     os.kill(runner, signal.SIGKILL)
     assert life(stream, job, "finished") == ["queued", "queued", "finished"]
+
+
+def test_jobs_of_a_batch(queue: Queue, stream: EventStream) -> None:
+    """One after the other, those that are skipped at once too."""
+    queue.finish("false")
+    up_to(stream, 0, "failed")
+    before = stream.seq
+    with Caller(queue.socket) as caller:
+        caller.submit_many([{"argv": ["true"], "after_ok": [0]}] * 3)
+    told = read_until(stream, lambda event: event.id == 3 and event.state == "skipped")
+    assert [(event.id, event.state) for event in told] == [
+        *((job, "queued") for job in (1, 2, 3)),
+        *((job, "skipped") for job in (1, 2, 3)),
+    ]
+    numbers_are_whole(told, before)
 
 
 def test_everybody_hears_everything(queue: Queue, stream: EventStream) -> None:
@@ -342,7 +359,7 @@ def test_a_server_that_cannot_be_understood(tmp_path: Path, answer: bytes) -> No
 
         server = threading.Thread(target=serve)
         server.start()
-        with EventStream(str(tmp_path / "socket")) as stream, pytest.raises(EventsError):
+        with EventStream(str(tmp_path / "socket")) as stream, pytest.raises(ServerUnavailable):
             stream.read(DEADLINE_S)
         server.join()
 
@@ -390,12 +407,8 @@ def test_watch_byte_by_byte(queue: Queue, stream: EventStream) -> None:
 
 def fill(queue: Queue, jobs: int) -> None:
     """That many more jobs, which do not start, and are gone again: three events each."""
-    server = queue.server_pid()
-    for number in range(1, jobs + 1):
-        with connect(queue) as client:
-            client.sendall(request("true", token=number))
-            drained(client)
-    assert queue.server_pid() == server
+    with Caller(queue.socket) as caller:
+        assert len(caller.submit_many([["true"]] * jobs)) == jobs
     queue.get("--cancel", f"1-{jobs}")
     queue.get("-C")
 

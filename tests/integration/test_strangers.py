@@ -12,6 +12,7 @@ import pytest
 
 from integration.spool_harness import Queue, parent
 from integration.wire import connect, drained, frame, send
+from tsfast.errors import ServerUnavailable
 from tsfast.events import WATCH, EventStream
 
 pytestmark = pytest.mark.root
@@ -149,7 +150,7 @@ def test_their_events_are_not_ours(queue: Queue) -> None:
     child, notes = served_by_a_stranger(queue, queue.socket)
 
     def watch() -> None:
-        with pytest.raises(PermissionError, match=f"belongs to user {STRANGER}"):
+        with pytest.raises(ServerUnavailable, match=f"belongs to user {STRANGER}"):
             EventStream(str(queue.socket))
 
     try:

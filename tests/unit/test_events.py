@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tsfast import events
+from tsfast import connection, events
 from tsfast.cli.events import as_json, as_line
-from tsfast.events import Event, EventsError, unpacked
+from tsfast.errors import ServerUnavailable
+from tsfast.events import Event, unpacked
 
 NATIVE = Path(__file__).parents[2] / "src" / "tsfast" / "native"
 
@@ -63,8 +64,8 @@ def test_layout_is_that_of_c(tmp_path: Path) -> None:
 
 def test_constants_are_those_of_c(tmp_path: Path) -> None:
     names = {
-        "TSF_WIRE_VERSION": events.VERSION,
-        "TSF_FRAME_MAX": events.FRAME_MAX,
+        "TSF_WIRE_VERSION": connection.WIRE_VERSION,
+        "TSF_FRAME_MAX": connection.FRAME_MAX,
         "TSF_FRAME_WATCH": events.WATCH,
         "TSF_FRAME_EVENTS": events.EVENTS,
         "sizeof(struct tsf_watch)": 8,
@@ -89,7 +90,7 @@ def test_what_a_later_release_tells_is_left_out() -> None:
 
 
 def test_half_an_event_is_an_error() -> None:
-    with pytest.raises(EventsError):
+    with pytest.raises(ServerUnavailable):
         unpacked(packed(0, 1)[:-1])
 
 

@@ -9,8 +9,8 @@ import sys
 import time
 from collections.abc import Callable
 
-from tsfast import events, state
-from tsfast.cli import listing
+from tsfast import events
+from tsfast.errors import QueueError
 from tsfast.events import Event, EventStream
 
 
@@ -26,9 +26,9 @@ def run(words: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     form = as_json if options.json else as_line
     try:
-        with EventStream(state.canonical(listing.socket_path()), options.since) as stream:
+        with EventStream(since=options.since) as stream:
             return show(stream, form)
-    except (events.EventsError, OSError) as error:
+    except (QueueError, OSError) as error:
         os.write(2, f"tsfast: {error}\n".encode("utf-8", "surrogateescape"))
         return 255
 
