@@ -8,6 +8,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -362,6 +363,54 @@ def test_a_server_that_cannot_be_understood(tmp_path: Path, answer: bytes) -> No
         with EventStream(str(tmp_path / "socket")) as stream, pytest.raises(ServerUnavailable):
             stream.read(DEADLINE_S)
         server.join()
+
+
+LIKE_A_SERVER = """
+import socket, struct, sys
+
+path, answers = sys.argv[1], [bytes.fromhex(word) for word in sys.argv[2:]]
+with socket.socket(socket.AF_UNIX) as listening:
+    listening.bind(path)
+    listening.listen()
+    print(flush=True)
+    for answer in answers:
+        with listening.accept()[0] as client:
+            print(struct.unpack("=Q", client.recv(24, socket.MSG_WAITALL)[16:])[0], flush=True)
+            client.sendall(answer)
+"""
+
+
+def like_a_server(path: Path, *answers: bytes) -> "subprocess.Popen[str]":
+    """Answers a caller with each of these and hangs up; tells `since` of each, and ends."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", LIKE_A_SERVER, path, *(answer.hex() for answer in answers)],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert child.stdout.readline() == "\n"
+    return child
+
+
+def told_by(*events: tuple[int, int]) -> bytes:
+    """A frame of events: numbers and kinds."""
+    packed = [struct.pack("=QQQiBBBB", seq, 5, 0, 0, int(kind == 0), kind, 0, 0) for seq, kind in events]
+    return frame(EVENTS, b"".join(packed))
+
+
+def test_a_server_that_hangs_up_and_one_behind_a_clock_set_back(tmp_path: Path) -> None:
+    """The same server goes on where it was; to another one the numbers mean nothing, even if they seem to fit."""
+    path = tmp_path / "socket"
+    first = like_a_server(path, told_by((1000, 1), (1001, 0)), told_by((1001, 1)) + told_by((1002, 0)))
+    with EventStream(path) as stream:
+        told = read_until(stream, lambda event: event.seq == 1002)
+        assert [(event.seq, event.kind) for event in told] == [(1000, "head"), (1001, "change"), (1002, "change")]
+        assert first.wait(20) == 0 and first.stdout.read().split() == ["0", "1001"]
+        path.unlink()
+        second = like_a_server(path, told_by((1003, 1), (1003, 0), (1004, 0)))
+        told = read_until(stream, lambda event: event.seq == 1004)
+        assert [(event.seq, event.kind) for event in told] == [(1002, "gap"), (1003, "change"), (1004, "change")]
+        assert second.wait(20) == 0 and second.stdout.read().split() == ["1002"]
+    for child in (first, second):
+        child.stdout.close()
 
 
 # ---- the server's side -----------------------------------------------------------------------------------------------
