@@ -32,6 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "_jobs": LEAVES | OF_QUEUE,
     "_gpus": LEAVES,
     "_loop": LEAVES,
+    "_encode": LEAVES | {"_grammar"},
     # what is written goes on to the journal; what is to be seen outside waits for it
     "_journal": LEAVES | {"_loop"},
     "_outbox": LEAVES | {"_journal"},
@@ -71,14 +72,18 @@ ALLOWED: dict[str, set[str]] = {
     | {"_journal", "_outbox"}
     | {"_loop", "_table", "_contexts", "_conns", "_runners", "_spool", "_recovery", "_commands"},
     # Python: on the way of the first call, then the command line
-    "__init__": set(),
+    "__init__": {"errors", "jobs", "queue"},  # lazily
     "arrays": set(),
     "state": {"_core"},
     "mail": set(),
     "savelist": {"_listing"},
     "boot": {"_core", "_environ", "_grammar", "savelist", "state"},
     "gpus": {"_leases"},
-    "cli": {"boot", "gpus", "state", "_grammar", "_listing", "_logpath"},
+    "errors": set(),
+    "jobs": set(),
+    "connection": {"_encode", "errors"},
+    "queue": {"_encode", "connection", "errors", "jobs"},
+    "cli": {"queue", "errors", "boot", "gpus", "state", "_grammar", "_listing", "_logpath"},
     "__main__": {"cli"},
 }
 
