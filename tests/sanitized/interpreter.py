@@ -31,6 +31,9 @@ def main() -> None:
     for name in ("python3", f"python{settings['VERSION']}"):
         place.with_name(name).unlink(missing_ok=True)
         place.with_name(name).symlink_to("python")
+    reports.clear()
+    subprocess.run([place, "-I", "-c", "import ctypes; ctypes.string_at(ctypes.create_string_buffer(100), 9999)"])
+    assert "heap-buffer-overflow" in reports.take(), "this interpreter would not notice anything"
 
 
 if __name__ == "__main__":
