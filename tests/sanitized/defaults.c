@@ -6,17 +6,16 @@
 
 const char *__asan_default_options(void);
 const char *__ubsan_default_options(void);
+void __sanitizer_set_report_path(const char *path);
 
 /* The tests preload libraries of their own. Nobody frees everything at the end of a process that ends with _exit. */
-const char *__asan_default_options(void)
-{
-    return "log_path=" REPORTS "/asan:exitcode=99:detect_leaks=0:verify_asan_link_order=0";
-}
+const char *__asan_default_options(void) { return "exitcode=99:detect_leaks=0:verify_asan_link_order=0"; }
 
 const char *__ubsan_default_options(void) { return "exitcode=99:print_stacktrace=1"; }
 
-/* Not an option: both libraries have a function of this name, and UBSan's would set the path of ASan's reports. */
-__attribute__((constructor)) static void set_path_of_ubsan(void)
+/* Not the option log_path: it is put into effect so early that a preloaded mkdir cannot work yet, and as both libraries
+ * have a function of this name, UBSan would set the path of ASan's reports. */
+__attribute__((constructor)) static void set_paths(void)
 {
     void *library = dlopen("libubsan.so.1", RTLD_LAZY | RTLD_NOLOAD);
     void (*set_path)(const char *) = NULL;
@@ -26,6 +25,7 @@ __attribute__((constructor)) static void set_path_of_ubsan(void)
     if (!set_path)
         abort();
     set_path(REPORTS "/ubsan");
+    __sanitizer_set_report_path(REPORTS "/asan");
 }
 
 #ifdef OWN_STACKS
