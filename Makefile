@@ -89,7 +89,7 @@ sanitizers:
 # The whole suite with ASan and UBSan in the server, the native programs and the interpreter of the tests. Whatever they
 # report fails the test.
 sanitized: sanitizers
-	TSFAST_TEST_PATIENCE=4 $(VENV)-asan/bin/python -m pytest --timeout 600 -m 'not unsanitized' $(TESTS)
+	TSFAST_TEST_PATIENCE=4 $(VENV)-asan/bin/python -m pytest --timeout 1200 -m 'not unsanitized' $(TESTS)
 
 # The tests of the native programs, which run under valgrind. It keeps some descriptors below the hard limit for itself.
 valgrind: $(VENV)/.ready
