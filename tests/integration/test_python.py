@@ -163,7 +163,7 @@ def test_events(queue: Queue, api: tsfast.Queue) -> None:
             seen += [event for event in stream.read(10) if event.id == job]
     assert seen[0].state == "queued"
     with api.watch(seen[0].seq) as again:
-        rest = [event for event in again.read(10) if event.kind == "change"]
+        rest = [event for event in again.read(10) if event.id == job]
     assert rest == seen[1:]
 
 
