@@ -120,6 +120,8 @@ class Queue:
         tokens = [token + ((number + i) % 2**64).to_bytes(8, "little") for i in range(encoder.frames)]
         parts: list[tuple[int, int, int]] = []
         with self._lock:
+            if encoder.frames > 1:
+                self._check_ids(encoder)
             failures = 0
             while len(parts) < len(tokens):
                 before = len(parts)
@@ -140,6 +142,15 @@ class Queue:
                     self._drop()
                     raise
         return parts
+
+    def _check_ids(self, encoder: Encoder) -> None:
+        """Before anything is sent: the server would find out frame by frame. Raises JobRefused."""
+        if encoder.refers_to is not None:
+            self._connected()
+            id, place = encoder.refers_to
+            table = self._table()
+            if table is not None and id >= table.committed:
+                raise JobRefused(place, f"job {id} does not exist, so nothing can wait for it")
 
     def _send_frames(
         self, encoder: Encoder, caller: bytes, tokens: list[bytes], parts: list[tuple[int, int, int]], block: bool

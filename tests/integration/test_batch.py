@@ -152,6 +152,15 @@ def test_a_job_of_the_batch_that_is_skipped_from_birth(queue: Queue, api: tsfast
     assert [queue.state(id) for id in ids] == ["skipped", "skipped", "finished"]
 
 
+def test_an_unknown_id_in_a_large_batch_queues_nothing(queue: Queue, api: tsfast.Queue) -> None:
+    _, gate = queue.blocker()
+    with pytest.raises(tsfast.JobRefused, match="job 77 does not exist") as refused:
+        api.submit_many([["true"]] * 9000 + [{"argv": ["true"], "after": [0, 77]}])
+    assert refused.value.place == 9000
+    assert queue.get("-q") == "0"
+    gate.open()
+
+
 def test_errors_have_types(queue: Queue, api: tsfast.Queue) -> None:
     with pytest.raises(TypeError, match="list of words"):
         api.submit("true")  # type: ignore[arg-type]
