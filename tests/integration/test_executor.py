@@ -409,7 +409,7 @@ def test_modules_of_the_program(queue: Queue) -> None:
     place.mkdir()
     (place / "helper.py").write_text("def twice(x): return 2 * x\n")
     (place / "main.py").write_text(
-        "import helper, tsfast\nwith tsfast.Executor() as executor: print(executor.submit(helper.twice, 4).result(30))\n"
+        "import helper, tsfast\nwith tsfast.Executor() as tasks: print(tasks.submit(helper.twice, 4).result(30))\n"
     )
     (queue.work / "pickle.py").write_text("raise SystemExit('not this one')\n")
     assert program(queue, str(place / "main.py")) == "8\n"
