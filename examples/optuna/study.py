@@ -3,6 +3,7 @@
 import concurrent.futures
 
 import optuna
+
 import tsfast
 
 
