@@ -1,0 +1,43 @@
+"""A job's state, and all jobs as an array, from Python: read from the table, without the server."""
+
+import random
+import time
+
+from common import Figure, Options, Queue, Stats, ts_program
+
+ROUNDS = 7
+
+
+def measure(options: Options) -> list[Figure]:
+    import tsfast
+
+    count = options.size(1_000_000, 100_000)
+    with Queue("ts", ts_program()) as queue:
+        queue.block()
+        ids = queue.fill_at_once([["true"]] * count)
+        view = tsfast.Queue(str(queue.directory / "socket"))
+        some = random.Random(1).choices(ids, k=20_000)
+        states = [one_by_one(view, some) for _ in range(ROUNDS)]
+        snapshots = [snapshot(view, count) for _ in range(ROUNDS)]
+    return [
+        Figure(f"state of a job from Python, of {count:,}", "ns", {"ts": Stats.of(states)}, goal=300),
+        Figure(f"{count:,} jobs as an array", "ms", {"ts": Stats.of(snapshots)}, goal=100 * count / 1_000_000),
+    ]
+
+
+def one_by_one(view: object, ids: list[int]) -> float:
+    """Nanoseconds of one call, the loop around it included."""
+    state = view.state  # type: ignore[attr-defined]
+    begin = time.perf_counter_ns()
+    for job in ids:
+        state(job)
+    return (time.perf_counter_ns() - begin) / len(ids)
+
+
+def snapshot(view: object, count: int) -> float:
+    begin = time.perf_counter()
+    jobs = view.jobs()  # type: ignore[attr-defined]
+    taken = (time.perf_counter() - begin) * 1000
+    if len(jobs) < count:
+        raise SystemExit(f"the array has {len(jobs)} of {count} jobs")
+    return taken
