@@ -3,7 +3,7 @@
 import subprocess
 import time
 
-from common import PATIENCE_S, Figure, Options, Queue, Stats, drive, ts_program
+from common import PATIENCE_S, Figure, Options, Queue, Stats, beside, drive, ts_program
 
 ROUNDS = 5
 
@@ -15,19 +15,14 @@ def measure(options: Options) -> list[Figure]:
         last = queue.fill_at_once([["true", str(i)] for i in range(count)])[-1]
         seconds = [whole_list(queue, count) for _ in range(ROUNDS)]
         alone: list[float] = []
-        beside: list[float] = []
+        meanwhile: list[float] = []
         for _ in range(ROUNDS):
             alone += states(queue, last)
-            with subprocess.Popen(
-                ["/bin/sh", "-c", 'while "$0" -l; do :; done', queue.program],
-                env=queue.environment,
-                stdout=subprocess.DEVNULL,
-                process_group=0,
-            ) as lists:
+            again = ["/bin/sh", "-c", 'while "$0" -l; do :; done', queue.program]
+            with beside(again, env=queue.environment, stdout=subprocess.DEVNULL):
                 time.sleep(0.1)  # the list is on its way
-                beside += states(queue, last)
-                subprocess.run(["kill", "--", f"-{lists.pid}"], check=True)
-    series = {"ts": Stats.of(beside), "alone": Stats.of(alone)}
+                meanwhile += states(queue, last)
+    series = {"ts": Stats.of(meanwhile), "alone": Stats.of(alone)}
     return [
         Figure(f"-l, {count:,} jobs", "s", {"ts": Stats.of(seconds)}, goal=1.5 * count / 1_000_000),
         Figure(f"-s while -l lists {count:,} jobs", "us", series, "alone", 1.1, note="the list takes a processor"),

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 BUILD = HERE.parent / "build" / "bench"
@@ -90,6 +91,17 @@ def interleave(contenders: Mapping[str, Callable[[], float]], rounds: int = 5) -
         for name, measured in contenders.items():
             values[name].append(measured())
     return {name: Stats.of(taken) for name, taken in values.items()}
+
+
+@contextlib.contextmanager
+def beside(words: Sequence[str], **options: Any) -> Iterator["subprocess.Popen[str]"]:
+    """A program that runs meanwhile, with whatever it starts; all of it is killed at the end."""
+    with subprocess.Popen(words, process_group=0, text=True, **options) as process:
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

@@ -5,9 +5,8 @@ import contextlib
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
-from common import BUILD, Figure, Options, Queue, Stats, helper, percentile, ts_program
+from common import BUILD, Figure, Options, Queue, Stats, beside, helper, percentile, ts_program
 from gaps import run
 
 STORM = """
@@ -40,10 +39,6 @@ def gaps(jobs: int) -> list[float]:
 
 @contextlib.contextmanager
 def storm() -> Iterator[None]:
-    with tempfile.TemporaryDirectory(prefix="storm-", dir=BUILD, ignore_cleanup_errors=True) as directory:
-        load = subprocess.Popen(["/bin/sh", "-c", STORM], cwd=Path(directory), process_group=0)
-        try:
-            yield
-        finally:
-            subprocess.run(["kill", "-KILL", "--", f"-{load.pid}"], check=True)
-            load.wait()
+    folder = tempfile.TemporaryDirectory(prefix="storm-", dir=BUILD, ignore_cleanup_errors=True)
+    with folder as directory, beside(["/bin/sh", "-c", STORM], cwd=directory):
+        yield

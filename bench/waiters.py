@@ -4,7 +4,7 @@ import os
 import subprocess
 
 from commands import last_stamp
-from common import PATIENCE_S, Figure, Options, Queue, Stats, await_true, helper, ts_program
+from common import PATIENCE_S, Figure, Options, Queue, Stats, await_true, beside, helper, ts_program
 
 WAITERS = 2000
 ROUNDS = 5
@@ -26,7 +26,7 @@ def one(count: int) -> tuple[float, float]:
         server = queue.server()
         before = len(os.listdir(f"/proc/{server}/fd"))
         words = [helper("waiters"), str(count), str(ready), queue.program, "-w", job]
-        with subprocess.Popen(words, env=queue.environment, stdout=subprocess.PIPE, text=True) as waiting:
+        with beside(words, env=queue.environment, stdout=subprocess.PIPE) as waiting:
             await_true(ready.exists, "the waiters' start")
             await_true(lambda: len(os.listdir(f"/proc/{server}/fd")) >= before + count, "the waiters' connections")
             queue.run("-s", job)  # all that came before has been read by now
