@@ -112,16 +112,12 @@ def latencies(jobs: list[Job]) -> list[float]:
     return late
 
 
-def overtaken(jobs: list[Job]) -> tuple[int, float]:
-    """How many jobs started before one that was queued earlier, and by how many seconds at most. The moments are those
-    of the jobs' own processes: two that were started in order may reach their first instruction the other way round."""
-    count, most, latest = 0, 0.0, 0.0
-    for job in jobs:
-        if job.start < latest:
-            count += 1
-            most = max(most, latest - job.start)
-        latest = max(latest, job.start)
-    return count, most
+def out_of_order(jobs: list[Job]) -> tuple[int, float]:
+    """By how many places a job was late at most in the order of the starts, and what share of the jobs by more than the
+    slots. The moments are those of the jobs' own processes: of those that are started at once any may be first."""
+    starts = sorted(range(len(jobs)), key=lambda i: jobs[i].start)
+    late = [place - i for place, i in enumerate(starts)]
+    return max(late), sum(places > SLOTS for places in late) / len(jobs)
 
 
 class Sampler(threading.Thread):
@@ -153,7 +149,7 @@ def processor_seconds(pid: int) -> float:
 def figures(jobs: list[Job], ids: list[int], seconds: float, sampler: Sampler, day: float) -> list[Figure]:
     late = [value * 1e6 for value in latencies(jobs)]
     waits = [job.start - job.arrival for job in jobs]
-    count, most = overtaken(jobs)
+    most, share_late = out_of_order(jobs)
     in_order = ids == sorted(ids)
     length = Stats.of([job.length * 1000 for job in jobs])
     percents = {percent: percentile(late, percent) for percent in (50, 90, 99, 99.9, 100)}
@@ -169,7 +165,7 @@ def figures(jobs: list[Job], ids: list[int], seconds: float, sampler: Sampler, d
     share = sampler.seconds / seconds * 100
     per_job = sampler.seconds / len(jobs) * 1e6
     cost = f"{per_job:.0f} us a job"
-    order = f"by {most * 1000:.1f} ms at most, as the jobs' processes see it; "
+    order = f"at most, in the order of the jobs' first instructions; {share_late:.2%} lost more than there are slots; "
     order += f"ids in the order of submission: {'yes' if in_order else 'NO'}"
     return [
         Figure("simulated day: dispatch latency", "us", {"ts": Stats.of(late)}, note=note, plot=plot),
@@ -177,7 +173,7 @@ def figures(jobs: list[Job], ids: list[int], seconds: float, sampler: Sampler, d
             Figure(f"simulated day: latency, {percent:g} %", "us", {"ts": Stats.of([value])})
             for percent, value in percents.items()
         ),
-        Figure("simulated day: jobs that overtook one", "", {"ts": Stats.of([count])}, note=order),
+        Figure("simulated day: places that a job lost", "", {"ts": Stats.of([most])}, note=order),
         Figure("simulated day: processor share of the server", "%", {"ts": Stats.of([share])}, note=cost),
         Figure("simulated day: memory of the server", "MB", {"ts": Stats.of([sampler.peak_kb / 1000])}),
     ]
