@@ -229,11 +229,11 @@ class Queue:
         words = " ".join(command or ("true",))
         self.shell(f'i=0; while [ $i -lt {count} ]; do "$ts" {words}; i=$((i+1)); done')
 
-    def fill_at_once(self, argvs: Iterable[Sequence[str]]) -> list[int]:
-        """Submit many commands by one batch of the Python API (tsfast only); their ids."""
+    def fill_at_once(self, jobs: Iterable[Any]) -> list[int]:
+        """Submit many jobs by one batch of the Python API (tsfast only); their ids."""
         import tsfast
 
-        return tsfast.Queue(str(self.directory / "socket")).submit_many(list(argvs)).tolist()
+        return tsfast.Queue(str(self.directory / "socket")).submit_many(jobs).tolist()
 
     def server(self) -> int:
         """The pid of the server: whoever is at the other end of the socket."""

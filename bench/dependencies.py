@@ -1,10 +1,11 @@
-"""Chains, fans in and fans out: what an edge costs when the jobs are queued and when they end, in the rules of the
-queue alone (no disk, no socket), and by the command line, where a call is what costs."""
+"""Chains, fans in and fans out: what an edge costs when jobs are queued by a batch, all of it counted; when they are
+queued and end, in the rules of the queue alone (no disk, no socket, no process); and from the command line, where the
+call is what costs."""
 
 import time
 from collections.abc import Callable
 
-from common import Figure, Options, Stats, compare_calls, queues
+from common import Figure, Options, Queue, Stats, compare_calls, queues, ts_program
 
 from tsfast._jobs import QueueProbe
 
@@ -26,11 +27,39 @@ def measure(options: Options) -> list[Figure]:
         plot: dict[str, object] = {"curve": curve}
         what = f"{name} of 100,000, queued and ended"
         figures.append(Figure(what, "1/s", series, goal=EDGES_GOAL, sense=">=", note=note, plot=plot))
+    figures += [by_batch(options, name, jobs) for name, jobs in BATCHES.items()]
     figures.append(last_of_a_chain(options))
     return figures
 
 
-def timed(edges: int, work: Callable[[], None]) -> float:
+def command(**options: object) -> dict[str, object]:
+    return {"argv": ["true"], **options}
+
+
+BATCHES: dict[str, Callable[[int], list[object]]] = {
+    "chain": lambda count: [["true"], *(command(after=f"@{i}") for i in range(count))],
+    "fan-in": lambda count: [*[["true"]] * count, command(after=[f"@{i}" for i in range(count)])],
+    "fan-out": lambda count: [["true"], *[command(after="@0")] * count],
+}
+
+
+def by_batch(options: Options, name: str, jobs: Callable[[int], list[object]]) -> Figure:
+    """Jobs with dependencies by the Python API, acknowledged and in the table."""
+    sizes = (1_000, 10_000, 100_000)
+    rates: dict[int, list[float]] = {size: [] for size in sizes}
+    for _ in range(5):
+        for size in sizes:
+            batch = jobs(size)
+            with Queue("ts", ts_program()) as queue:
+                queue.block()
+                queue.fill_at_once([["true"]])
+                rates[size].append(timed(size, lambda queue=queue, batch=batch: queue.fill_at_once(batch)))
+    note = "us an edge: " + ", ".join(f"{size:,}: {1e6 / Stats.of(taken).median:.2f}" for size, taken in rates.items())
+    series = {"ts": Stats.of(rates[100_000])}
+    return Figure(f"{name} of 100,000 by a batch", "1/s", series, goal=EDGES_GOAL, sense=">=", note=note)
+
+
+def timed(edges: int, work: Callable[[], object]) -> float:
     """Edges per second."""
     begin = time.perf_counter()
     work()
