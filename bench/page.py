@@ -30,6 +30,7 @@ def write(results: dict[str, dict[str, object]], order: Sequence[str]) -> None:
         print("SKIPPED: matplotlib is not installed; the page has no plots")
     else:
         parts.append(plots.draw(figures, DOCS / "benchmarks"))
+    parts[2:2] = [summary([figure for name in names for figure in figures[name]])]
     for name in names:
         parts.append(section(name, figures[name]))
     Path(DOCS / "benchmarks.md").write_text("\n".join(parts))
@@ -51,6 +52,22 @@ def machines(results: dict[str, dict[str, object]], names: list[str]) -> str:
     lines = [f"Measured {run}" + (f": {', '.join(rows)}." if len(runs) > 1 else ".") for run, rows in runs.items()]
     lines += [f"Not installed, so left out: {', '.join(left_out)}."] if left_out else []
     return "\n".join(lines) + "\n"
+
+
+def summary(figures: list[Figure]) -> str:
+    """How many goals are reached, and which are not."""
+    missed = [figure for figure in figures if figure.met is False]
+    reached = sum(figure.met is True for figure in figures)
+    lines = [f"Goals: {reached} of {reached + len(missed)} reached in this run."]
+    lines += ["Missed:"] if missed else []
+    lines += [f"- {figure.name}: {shown_value(figure)}, goal {goal_of(figure)}" for figure in missed]
+    return "\n".join(lines) + "\n"
+
+
+def shown_value(figure: Figure) -> str:
+    if figure.peer in figure.series:
+        return f"{figure.value:.2f} of {figure.peer}"
+    return f"{shown(figure.series['ts'])} {figure.unit}".strip()
 
 
 def section(name: str, figures: list[Figure]) -> str:

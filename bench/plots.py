@@ -44,6 +44,8 @@ def beside_tsp(axes: Axes, figures: Figures) -> bool:
     """All ratios to tsp as factors, better to the right, and their goals."""
     rows = [figure for each in figures.values() for figure in each if figure.peer == "tsp" and "tsp" in figure.series]
     rows = [figure for figure in rows if figure.value > 0][::-1]
+    if not rows:
+        return False
     factors = [figure.value if figure.sense == ">=" else 1 / figure.value for figure in rows]
     axes.figure.set_size_inches(8, 1.2 + 0.24 * len(rows))
     axes.barh([figure.name for figure in rows], factors, color=OURS, height=0.65)
@@ -55,12 +57,14 @@ def beside_tsp(axes: Axes, figures: Figures) -> bool:
     axes.set_xscale("log")
     axes.axvline(1, color=FLOOR, linewidth=0.8)
     axes.set_xlabel("times better than tsp (logarithmic); red: the goal")
-    return bool(rows)
+    return True
 
 
 def throughput(axes: Axes, figures: Figures) -> bool:
     """Jobs per second of all contenders, by job and slots."""
     groups = [f for name in ("end_to_end", "no_op") for f in figures.get(name, []) if "throughput" in f.plot]
+    if not groups:
+        return False
     rates = []
     for figure in groups:
         known = {name: stats.median for name, stats in figure.series.items()}
@@ -72,16 +76,18 @@ def throughput(axes: Axes, figures: Figures) -> bool:
     for k, name in enumerate(names):
         at = [i + k * width for i, row in enumerate(rates) if name in row]
         axes.bar(at, [row[name] for row in rates if name in row], width, label=name, color=colours.get(name))
-    labels = [f"{figure.plot['throughput']}\n{figure.plot['slots']} slots" for figure in groups]
+    labels = [f"{figure.plot['throughput']}\n{figure.plot['slots']} at once" for figure in groups]
     axes.set_xticks([i + 0.4 - width / 2 for i in range(len(groups))], labels)
     axes.set_ylabel("jobs/s, first call to last end")
     axes.legend(frameon=False, ncols=2)
-    return bool(groups)
+    return True
 
 
 def growth(axes: Axes, figures: Figures) -> bool:
     """What one job costs at each size, beside what it costs at the smallest."""
     rows = [figure for figure in figures.get("growth", []) if figure.plot.get("curve")]
+    if not rows:
+        return False
     axes.figure.set_size_inches(8, 5.5)
     for i, figure in enumerate(rows):
         curve = {int(size): float(cost) for size, cost in figure.plot["curve"].items()}  # type: ignore[attr-defined]
@@ -89,20 +95,21 @@ def growth(axes: Axes, figures: Figures) -> bool:
         name = figure.name.rpartition(", ")[0]
         style = "-" if i < 10 else "--"
         axes.plot(list(curve), [cost / first for cost in curve.values()], style, marker="o", markersize=3, label=name)
-    if rows:
-        sizes = sorted(int(size) for size in rows[0].plot["curve"])  # type: ignore[call-overload]
-        logarithm = [len(str(size)) - 1 for size in sizes]
-        axes.plot(sizes, [value / logarithm[0] for value in logarithm], color="black", linewidth=2, label="O(log n)")
+    sizes = sorted(int(size) for size in rows[0].plot["curve"])  # type: ignore[call-overload]
+    logarithm = [len(str(size)) - 1 for size in sizes]
+    axes.plot(sizes, [value / logarithm[0] for value in logarithm], color="black", linewidth=2, label="O(log n)")
     axes.set_xscale("log")
     axes.set_xlabel("jobs in the queue")
     axes.set_ylabel("cost of one, relative to 1,000 jobs")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
-    return bool(rows)
+    return True
 
 
 def edges(axes: Axes, figures: Figures) -> bool:
     rows = [figure for figure in figures.get("dependencies", []) if figure.plot.get("curve")]
+    if not rows:
+        return False
     for figure in rows:
         curve = {int(size): float(cost) for size, cost in figure.plot["curve"].items()}  # type: ignore[attr-defined]
         axes.plot(list(curve), list(curve.values()), marker="o", label=figure.name.partition(" of")[0])
@@ -111,12 +118,14 @@ def edges(axes: Axes, figures: Figures) -> bool:
     axes.set_xlabel("edges")
     axes.set_ylabel("us an edge, queued and ended")
     axes.legend(frameon=False)
-    return bool(rows)
+    return True
 
 
 def latency(axes: Axes, figures: Figures) -> bool:
     """The simulated day: percentiles of the dispatch latency."""
     rows = [figure for figure in figures.get("simulation", []) if figure.plot.get("percentiles")]
+    if not rows:
+        return False
     for figure in rows:
         points = [(float(p), float(us)) for p, us in figure.plot["percentiles"].items()]  # type: ignore[attr-defined]
         axes.plot([us / 1000 for _, us in points], [p for p, _ in points], color=OURS, marker="o", markersize=3)
@@ -124,12 +133,14 @@ def latency(axes: Axes, figures: Figures) -> bool:
     axes.set_xlabel("from when a job could start to its first instruction, ms")
     axes.set_ylabel("% of the jobs")
     axes.grid(alpha=0.3)
-    return bool(rows)
+    return True
 
 
 def day(axes: Axes, figures: Figures) -> bool:
     """The simulated day: jobs that wait and jobs that run."""
     rows = [figure for figure in figures.get("simulation", []) if figure.plot.get("queued")]
+    if not rows:
+        return False
     for figure in rows:
         times, queued, running = zip(*figure.plot["queued"], strict=True)  # type: ignore[call-overload]
         axes.plot(times, queued, color=THEIRS, label="queued")
@@ -139,7 +150,7 @@ def day(axes: Axes, figures: Figures) -> bool:
     axes.set_xlabel("seconds of the compressed day")
     axes.set_ylabel("jobs")
     axes.legend(frameon=False)
-    return bool(rows)
+    return True
 
 
 PLOTS = {
