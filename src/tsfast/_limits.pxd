@@ -12,6 +12,8 @@ cdef enum:
     DIFF_MAX = 4096                # longest difference to a base context; beyond that a new base is made
     PATH_BYTES = 4096              # longest path that the kernel takes, with its NUL
     READER_TRIES = 5               # a reader may meet a record while the server writes it
+    READER_PAUSES = 20             # and in one call it waits so often, if the server was interrupted while it wrote
+    READER_PAUSE_US = 100
     BLOB_MAX = 16 << 20            # longest blob of one job
     MAX_FINISHED_DEFAULT = 1000
     PROGRESS_MS = 500              # between two progress lines of -w

@@ -4,7 +4,7 @@
 cimport cython
 from libc.stddef cimport size_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcmp, memcpy, memmove, memset, strlen
+from libc.string cimport memcmp, memcpy, memmove, memset
 
 from tsfast._contexts cimport Contexts
 from tsfast._grants cimport Grants
@@ -15,16 +15,15 @@ from tsfast._jobs cimport (
     JOB_ENDED, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING, Job, Queue, FLAG_CANCEL, JOB_READY,
 )
 from tsfast._layout cimport (
-    TSF_DUE_HOOK, TSF_DUE_MAIL, TSF_FAILED, TSF_FINISHED, TSF_FORGOTTEN, TSF_JOB_FOREGROUND, TSF_JOB_HOOK, TSF_JOB_MAIL,
-    TSF_JOB_VOLATILE, TSF_KILLED, TSF_LOST, TSF_NOT_STARTABLE, TSF_QUEUED, TSF_REMOVED, TSF_RUNNING, TSF_SKIPPED,
-    TSF_STAGE_EXEC, TSF_STAGE_NONE, TSF_STAGE_RECORD, TSF_STARTING, tsf_cold, tsf_fault, tsf_hot, tsf_run, tsf_run_gen,
-    tsf_run_load, TSF_CANCELLED, TSF_NOTE_CANCEL, tsf_grant_offset, tsf_grant_room,
-)
-from tsfast._limits cimport BLOB_MAX, SPAWN_RETRY_MS
+    TSF_DUE_HOOK, TSF_DUE_MAIL, TSF_FAILED, TSF_FINISHED, TSF_FORGOTTEN, TSF_JOB_FOREGROUND, TSF_JOB_HOOK,
+    TSF_JOB_MAIL, TSF_JOB_VOLATILE, TSF_KILLED, TSF_LOST, TSF_NOT_STARTABLE, TSF_QUEUED, TSF_REMOVED, TSF_RUNNING,
+    TSF_SKIPPED, TSF_STAGE_EXEC, TSF_STAGE_NONE, TSF_STAGE_RECORD, TSF_STARTING, tsf_cold, tsf_fault, tsf_hot, tsf_run,
+    tsf_run_gen, tsf_run_load, TSF_CANCELLED, TSF_NOTE_CANCEL, )
+from tsfast._limits cimport SPAWN_RETRY_MS
 from tsfast._loop cimport Loop
 from tsfast._runners cimport Handover, Outcome, Runners
 from tsfast._staging cimport Staged, Staging, Submission
-from tsfast._sys cimport CLOCK_REALTIME, ENOMEM, errno, pid_t, set_errno, tsf_now_ns
+from tsfast._sys cimport ENOMEM, errno, pid_t, set_errno
 from tsfast._table cimport Table
 from tsfast._tokens cimport tokens_find, tokens_remember
 

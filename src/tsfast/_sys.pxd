@@ -1,7 +1,7 @@
 """System calls and constants, as the C headers declare them."""
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
-cdef extern from "native/sysaux.h" nogil:
+cdef extern from "tsfast/native/sysaux.h" nogil:
     ctypedef int pid_t
     ctypedef long off_t
     ctypedef long ssize_t

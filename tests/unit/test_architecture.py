@@ -32,6 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "_jobs": LEAVES | OF_QUEUE,
     "_gpus": LEAVES,
     "_loop": LEAVES,
+    "_encode": LEAVES | {"_grammar"},
     # what is written goes on to the journal; what is to be seen outside waits for it
     "_journal": LEAVES | {"_loop"},
     "_outbox": LEAVES | {"_journal"},
@@ -45,6 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     "_poller": LEAVES | {"_loop"},
     # composition
     "_listing": LEAVES | {"_grammar", "_text", "_table", "_contexts"},
+    "_reader": LEAVES | {"_table", "_listing", "arrays"},
     "_hooks": LEAVES | {"_loop", "_text", "_table", "_contexts"},
     "_grants": LEAVES | {"_jobs", "_gpus", "_loop", "_table", "_leases", "_poller"},
     "_staging": LEAVES | {"_table", "_contexts"},
@@ -70,13 +72,18 @@ ALLOWED: dict[str, set[str]] = {
     | {"_journal", "_outbox"}
     | {"_loop", "_table", "_contexts", "_conns", "_runners", "_spool", "_recovery", "_commands"},
     # Python: on the way of the first call, then the command line
-    "__init__": set(),
+    "__init__": {"errors", "jobs", "queue"},  # lazily
+    "arrays": set(),
     "state": {"_core"},
     "mail": set(),
     "savelist": {"_listing"},
     "boot": {"_core", "_environ", "_grammar", "savelist", "state"},
     "gpus": {"_leases"},
-    "cli": {"boot", "gpus", "state", "_grammar", "_listing", "_logpath"},
+    "errors": set(),
+    "jobs": set(),
+    "connection": {"_encode", "errors"},
+    "queue": {"_encode", "connection", "errors", "jobs"},
+    "cli": {"queue", "errors", "boot", "gpus", "state", "_grammar", "_listing", "_logpath"},
     "__main__": {"cli"},
 }
 
@@ -93,6 +100,7 @@ PIECES = {
     "_gpus_choice": "_gpus",
     "_gpus_probe": "_gpus",
     "_text_probe": "_text",
+    "_table_probe": "_table",
 }
 
 FILES = sorted(path for suffix in ("pyx", "pxd", "pxi") for path in SOURCES.glob(f"_*.{suffix}"))

@@ -32,6 +32,10 @@ def main() -> int:
 
         if (code := listing.run(parsed["format"])) is not None:
             return code
+    if parsed["action"] == _grammar.ACTIONS["batch"]:
+        from tsfast.cli import batch
+
+        return batch.run(os.fsdecode(parsed["text"] or b""), parsed["no_block"])
     if parsed["action"] == _grammar.ACTIONS["set_logdir"]:
         from tsfast.cli import logdir
 

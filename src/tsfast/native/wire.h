@@ -101,8 +101,9 @@ struct tsf_request {
 };
 
 /* BATCH: jobs of one caller. A struct tsf_request without words and its strings, this struct, `parts` struct
- * tsf_batch_part, and `count` times a struct tsf_batch_job and its strings; without padding between. A batch can be sent in
- * several frames, each one's length a multiple of 8 (zeros at its end). In it `@N` stands, among the ids of -D and -W, for its Nth job, counted from 0; an earlier one. */
+ * tsf_batch_part, and `count` times a struct tsf_batch_job and its strings; without padding between. A batch can be
+ * sent in several frames, each one's length a multiple of 8 (zeros at its end). In it `@N` stands, among the ids of -D
+ * and -W, for its Nth job, counted from 0; an earlier one. */
 struct tsf_batch {
     uint64_t place; /* in the batch, of the first job of this frame */
     uint32_t count;
