@@ -1,10 +1,9 @@
 """Many jobs in one call: `submit_many` and `ts --batch`, beside HyperQueue's Python API. The jobs are acknowledged and
 in the table when the time is taken, and none of them runs."""
 
-import subprocess
 import time
 
-from common import PATIENCE_S, Figure, Options, Queue, Stats, interleave, ts_program
+from common import Figure, Options, Queue, Stats, interleave, seconds, ts_program
 from peers import hyperqueue, hyperqueue_batch
 
 SMALL = 10_000
@@ -42,9 +41,9 @@ def by_api(count: int) -> float:
         queue.fill_at_once([["true"]])  # the start of modules and connection is another question
         begin = time.perf_counter()
         ids = queue.fill_at_once(argvs)
-        seconds = time.perf_counter() - begin
+        taken = time.perf_counter() - begin
         check(queue, ids, count)
-    return count / seconds
+    return count / taken
 
 
 def by_file(count: int) -> float:
@@ -52,13 +51,10 @@ def by_file(count: int) -> float:
         queue.block()
         commands = queue.directory / "commands"
         commands.write_text("".join(f"true {i}\n" for i in range(count)))
-        words = [queue.program, "--batch", str(commands)]
-        begin = time.perf_counter()
-        subprocess.run(words, env=queue.environment, check=True, stdout=subprocess.DEVNULL, timeout=PATIENCE_S)
-        seconds = time.perf_counter() - begin
+        taken = seconds([queue.program, "--batch", str(commands)], queue.environment)
         last = int(queue.run("-q"))
         check(queue, list(range(last + 1 - count, last + 1)), count)
-    return count / seconds
+    return count / taken
 
 
 def check(queue: Queue, ids: list[int], count: int) -> None:

@@ -33,7 +33,7 @@ def compare(options: Options, what: str, count: int, slots: int, command: str) -
     if shutil.which("xargs"):
         contenders["xargs -P"] = lambda: xargs(count, slots, command)
     if shutil.which("parallel") and not options.quick:
-        contenders["parallel"] = lambda: gnu_parallel(count, slots, command)
+        contenders["parallel"] = lambda: gnu_parallel(count // 5, slots, command)  # some 5 ms a job
     if shutil.which("nq") and slots == 1 and not options.quick:
         contenders["nq"] = lambda: nq_all(min(count, 400), command)  # it has a process for each job that waits
     series = interleave(contenders)

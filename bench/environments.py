@@ -20,8 +20,8 @@ def measure(options: Options) -> list[Figure]:
                 (dirs / str(i)).mkdir(parents=True)
             queue.block()
             before = everything(queue)
-            seconds = queue.shell(loop.format(count=count))
+            taken = queue.shell(loop.format(count=count))
             each = (everything(queue) - before) / count
-        note = f"{count:,} jobs, command included; {count / seconds:,.0f}/s"
+        note = f"{count:,} jobs, command included; {count / taken:,.0f}/s"
         figures.append(Figure(f"memory of a job, {what}", "bytes", {"ts": Stats.of([each])}, goal=500, note=note))
     return figures

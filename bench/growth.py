@@ -4,11 +4,10 @@ size to that at the smallest; the goal is that of O(log n)."""
 import math
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 
-from common import PATIENCE_S, Figure, Options, Queue, Stats, alive, await_true, drive, ts_program
+from common import Figure, Options, Queue, Stats, alive, await_true, drive, seconds, ts_program
 from memory import everything
 
 ROUNDS = 5
@@ -87,8 +86,7 @@ def call(queue: Queue, *words: str) -> float:
 
 def listing(queue: Queue) -> float:
     """Microseconds of the whole list."""
-    words = {"env": queue.environment, "stdout": subprocess.DEVNULL, "check": True, "timeout": PATIENCE_S}
-    return milliseconds(lambda: subprocess.run([queue.program, "-l"], **words)) * 1000
+    return seconds([queue.program, "-l"], queue.environment) * 1e6
 
 
 def restart(queue: Queue) -> float:

@@ -9,11 +9,10 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import suppress
 from pathlib import Path
 
-from common import HERE, PATIENCE_S, await_true, helper, memory, tsp_program
+from common import HERE, PATIENCE_S, await_true, helper, memory, seconds, tsp_program
 
 BIN = Path(sys.executable).parent
 
@@ -133,9 +132,7 @@ def gnu_parallel(count: int, parallel: int, *command: str) -> float:
 
 
 def by_shell(count: int, script: str) -> float:
-    begin = time.perf_counter()
-    subprocess.run(["/bin/sh", "-c", script], check=True, timeout=PATIENCE_S * 5, stdout=subprocess.DEVNULL)
-    return count / (time.perf_counter() - begin)
+    return count / seconds(["/bin/sh", "-c", script])
 
 
 def nq_all(count: int, *command: str) -> float:

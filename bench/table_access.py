@@ -1,9 +1,10 @@
-"""A job's state, and all jobs as an array, from Python: read from the table, without the server."""
+"""A job's state, and all jobs as an array, from Python: `Queue.state` and `Queue.jobs` of a queue on a disk, whose server
+runs, but is not asked. table_reader.py measures what is below them."""
 
 import random
 import time
 
-from common import Figure, Options, Queue, Stats, ts_program
+from common import BUILD, Figure, Options, Queue, Stats, ts_program
 
 ROUNDS = 7
 
@@ -12,7 +13,8 @@ def measure(options: Options) -> list[Figure]:
     import tsfast
 
     count = options.size(1_000_000, 100_000)
-    with Queue("ts", ts_program()) as queue:
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with Queue("ts", ts_program(), directory=str(BUILD)) as queue:
         queue.block()
         ids = queue.fill_at_once([["true"]] * count)
         view = tsfast.Queue(str(queue.directory / "socket"))
