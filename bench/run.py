@@ -20,18 +20,8 @@ from report import HEAD, about, rows_of
 
 QUESTIONS = (
     *("submit", "loop", "batch", "memory", "million", "idle", "first_call", "commands", "gaps", "end_to_end", "no_op"),
-    *(
-        "big_list",
-        "table_reader",
-        "table_access",
-        "dependencies",
-        "waiters",
-        "gpu_choice",
-        "gpu_jobs",
-        "disk_storm",
-        "environments",
-    ),
-    *("durable", "growth", "simulation"),
+    *("big_list", "table_reader", "table_access", "dependencies", "waiters", "gpu_choice", "gpu_jobs", "disk_storm"),
+    *("environments", "durable", "growth", "simulation"),
 )
 
 

@@ -1,5 +1,5 @@
-"""A job's state, and all jobs as an array, from Python: `Queue.state` and `Queue.jobs` of a queue on a disk, whose server
-runs, but is not asked. table_reader.py measures what is below them."""
+"""A job's state, and all jobs as an array, from Python: `Queue.state` and `Queue.jobs` of a queue on a disk, whose
+server runs, but is not asked. table_reader.py measures what is below them."""
 
 import random
 import time
