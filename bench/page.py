@@ -71,7 +71,7 @@ def shown_value(figure: Figure) -> str:
 
 
 def section(name: str, figures: list[Figure]) -> str:
-    doc = importlib.import_module(name).__doc__.strip()
+    doc = (importlib.import_module(name).__doc__ or "").strip()
     lines = [f"## {name}", "", doc, ""]
     lines += ["| question | unit | ts | peer | ratio | goal | reached | load |", "| --- " * 8 + "|"]
     notes = []

@@ -80,7 +80,8 @@ def run(options: Options, names: list[str], path: Path) -> None:
 def measure(name: str, options: Options, say: Callable[[str], None]) -> list[Figure]:
     """A question that cannot be answered does not take the others with it."""
     try:
-        return importlib.import_module(name).measure(options)
+        figures: list[Figure] = importlib.import_module(name).measure(options)
+        return figures
     except (Exception, SystemExit):
         say(f"FAILED: {name}\n{traceback.format_exc()}")
         return []
