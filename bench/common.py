@@ -100,9 +100,11 @@ def seconds(words: Sequence[str], environment: Mapping[str, str] | None = None) 
     with subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL) as process:
         deadline = threading.Timer(PATIENCE_S * 5, process.kill)
         deadline.start()
-        code = process.wait()
-        taken = time.perf_counter() - begin
-        deadline.cancel()
+        try:
+            code = process.wait()
+            taken = time.perf_counter() - begin
+        finally:
+            deadline.cancel()
     if code:
         raise SystemExit(f"{' '.join(words)[:200]}: exit code {code}")
     return taken
