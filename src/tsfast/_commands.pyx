@@ -24,8 +24,8 @@ from tsfast._jobs cimport (
 from tsfast._layout cimport (
     TSF_EXIT_ERROR, TSF_FRAME_BATCH, TSF_FRAME_DESCRIPTORS, TSF_FRAME_ENDED, TSF_FRAME_EXIT_AT_CLOSE, TSF_FRAME_FOLLOW,
     TSF_FRAME_GIVE_WAY, TSF_FRAME_REQUEST, TSF_FRAME_SEND_DESCRIPTORS, TSF_FRAME_SIGNAL, TSF_FRAME_TAKE_OVER,
-    TSF_JOB_FOREGROUND, TSF_JOB_NO_OUTPUT, TSF_REMOVED, TSF_SKIPPED, TSF_JOB_GZIP, TSF_TTY_STDERR, tsf_code, tsf_cold,
-    tsf_follow, tsf_header, tsf_hot, tsf_release,
+    TSF_FRAME_WATCH, TSF_JOB_FOREGROUND, TSF_JOB_NO_OUTPUT, TSF_REMOVED, TSF_SKIPPED, TSF_JOB_GZIP, TSF_TTY_STDERR,
+    tsf_code, tsf_cold, tsf_follow, tsf_header, tsf_hot, tsf_release,
 )
 from tsfast._lists cimport list_jobs
 from tsfast._many cimport Many
@@ -36,8 +36,9 @@ from tsfast._row cimport Row, error_level, output_path
 from tsfast._spool cimport Spool
 from tsfast._sys cimport SIGTERM, close
 from tsfast._waiters cimport (
-    ROLE_FOLLOW, ROLE_FOLLOWING, ROLE_FOREGROUND, ROLE_NONE, ROLE_SUCCESSOR, ROLE_TELL, ROLE_WAIT, Waiters,
+    ROLE_FOLLOW, ROLE_FOLLOWING, ROLE_FOREGROUND, ROLE_NONE, ROLE_SUCCESSOR, ROLE_TELL, ROLE_WAIT, ROLE_WATCH, Waiters,
 )
+from tsfast._watchers cimport Watchers
 
 
 # ---- handlers of the layers below: owner is the Commands object ------------------------------------------------
@@ -58,6 +59,8 @@ cdef int frame_came(void *owner, Conn *conn, uint32_t type, char *payload, uint3
         return (<Commands> owner)._request(conn, payload, size)
     if type == TSF_FRAME_BATCH and conn.role == ROLE_NONE:
         return (<Commands> owner)._batch(conn, payload, size)
+    if type == TSF_FRAME_WATCH and conn.role == ROLE_NONE:
+        return (<Commands> owner).watchers.watch(conn, payload, size)
     if type == TSF_FRAME_DESCRIPTORS and conn.role == ROLE_FOREGROUND:
         return (<Commands> owner)._attach(conn)
     if type == TSF_FRAME_SIGNAL and conn.role == ROLE_FOREGROUND and size == sizeof(tsf_code):
@@ -97,6 +100,7 @@ cdef class Commands:
         self.conns = conns
         self.reply = Replies(conns)
         self.waiters = Waiters()
+        self.watchers = Watchers(conns, spool.events)
         self.spool = spool
         self.adding = Adding(conns, self.reply, spool, max_unfinished)
         self.many = Many(spool.loop, self.reply, self.waiters, spool)
@@ -268,6 +272,7 @@ cdef class Commands:
     cdef void _hung_up(self, Conn *conn) noexcept nogil:
         cdef uint64_t id = conn.job
         cdef int role = conn.role
+        self.watchers.remove(conn)
         self.waiters.remove(conn)
         if role == ROLE_FOREGROUND and not self.stopping:
             self.spool.remove(id, NULL)         # refused when it runs: then it runs on
@@ -327,7 +332,7 @@ cdef class Commands:
         self.stopping = True
         while conn != NULL:
             following = conn.next
-            if conn.role != ROLE_NONE:
+            if conn.role != ROLE_NONE and conn.role != ROLE_WATCH:
                 self.waiters.remove(conn)
                 self.reply.fail(conn, why)
             conn = following

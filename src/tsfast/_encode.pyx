@@ -410,6 +410,11 @@ cdef class Encoder:
         return result
 
 
+def release(bytes version not None) -> int:
+    """The number of a release, as in a frame's header."""
+    return tsf_release(version)
+
+
 def caller(bytes cwd not None, list env not None, int umask, int nice, list limits not None,
            bytes affinity not None) -> bytes:
     """Everything about the caller that its jobs inherit: struct tsf_request with an empty token, and its strings. env:

@@ -260,6 +260,7 @@ cdef extern from "tsfast/native/wire.h" nogil:
         TSF_FRAME_SIGNAL
         TSF_FRAME_TAKE_OVER
         TSF_FRAME_BATCH
+        TSF_FRAME_WATCH
         TSF_FRAME_OUT
         TSF_FRAME_ERR
         TSF_FRAME_EXIT
@@ -270,6 +271,7 @@ cdef extern from "tsfast/native/wire.h" nogil:
         TSF_FRAME_EXEC
         TSF_FRAME_PROGRESS
         TSF_FRAME_GIVE_WAY
+        TSF_FRAME_EVENTS
         TSF_FRAME_ADDED
         TSF_FRAME_REFUSED
 
@@ -342,6 +344,23 @@ cdef extern from "tsfast/native/wire.h" nogil:
 
     cdef struct tsf_follow:
         int32_t lines
+
+    cdef struct tsf_watch:
+        uint64_t since
+
+    cdef enum tsf_event_kind:
+        TSF_EVENT_CHANGE
+        TSF_EVENT_HEAD
+        TSF_EVENT_GAP
+
+    cdef struct tsf_event:
+        uint64_t seq
+        uint64_t id
+        uint64_t time_ns
+        int32_t status
+        uint8_t state
+        uint8_t kind
+        uint8_t waited
 
 cdef extern from "tsfast/native/gpus.h" nogil:
     enum:

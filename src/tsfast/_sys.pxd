@@ -106,6 +106,17 @@ cdef extern from "<sys/mman.h>" nogil:
     void *MAP_FAILED
     int PROT_READ, PROT_WRITE, MAP_SHARED
 
+cdef extern from "<sys/timerfd.h>" nogil:
+    cdef struct timespec:
+        long tv_sec
+        long tv_nsec
+    cdef struct itimerspec:
+        timespec it_interval
+        timespec it_value
+    int TFD_CLOEXEC, TFD_NONBLOCK
+    int timerfd_create(clockid_t clock, int flags)
+    int timerfd_settime(int fd, int flags, const itimerspec *when, itimerspec *before)
+
 cdef extern from "<sys/epoll.h>" nogil:
     ctypedef union epoll_data_t:
         void *ptr
