@@ -3,8 +3,6 @@ new process of a scenario in which everything occurs, one step in each run of it
 
 TSFAST_CRASH_POINTS says at how many of them, spread evenly, or `all` (make soak)."""
 
-import contextlib
-import fcntl
 import os
 import re
 import struct
@@ -12,7 +10,7 @@ import struct
 import pytest
 
 from fake_nvml.fake_nvml import FakeNvml
-from fault.fault_harness import Queue, alive, kill
+from fault.fault_harness import Queue, alive, is_free, kill
 from fault.test_storm import ENTRY, processes
 
 WANTED = os.environ.get("TSFAST_CRASH_POINTS", "")
@@ -168,13 +166,6 @@ class Run:
 def taken_entries(queue):
     entries = (queue.state / "runs").read_bytes()[ENTRY:]
     return [n for n in range(len(entries) // ENTRY) if struct.unpack_from("=Q", entries, n * ENTRY)[0] & 0xFF]
-
-
-def is_free(path):
-    with open(path) as file, contextlib.suppress(BlockingIOError):
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    return False
 
 
 def run(folder, kind, step):
