@@ -37,7 +37,9 @@ from tsfast._quote cimport Text, text_add, text_char, text_str, text_u64
 from tsfast._replies cimport Replies
 from tsfast._request cimport Request, request_read, variable
 from tsfast._row cimport Row, error_level, output_path
-from tsfast._spool cimport SUBMIT_BAD_GPUS, SUBMIT_FAILED, SUBMIT_OK, SUBMIT_UNKNOWN_ID, Spool, Submission, SubmitResult
+from tsfast._spool cimport (
+    SUBMIT_BAD_GPUS, SUBMIT_FAILED, SUBMIT_GONE, SUBMIT_OK, SUBMIT_UNKNOWN_ID, Spool, Submission, SubmitResult,
+)
 from tsfast._sys cimport CLOCK_REALTIME, SIGTERM, close, tsf_now_ns
 from tsfast._waiters cimport (
     ROLE_FOLLOW, ROLE_FOLLOWING, ROLE_FOREGROUND, ROLE_NONE, ROLE_SUCCESSOR, ROLE_TELL, ROLE_WAIT, Waiters,
@@ -302,6 +304,9 @@ cdef class Commands:
             return self.reply.fail_job(conn, self.spool.bad_id, b"does not exist, so nothing can wait for it")
         if result == SUBMIT_BAD_GPUS:
             return self.reply.fail(conn, b"-g: it names a GPU twice (different indices or UUIDs are needed)")
+        if result == SUBMIT_GONE:
+            return self.reply.fail(conn, b"the state directory was deleted under the server, so nothing more can be "
+                                         b"queued; -K ends this queue, and the next call begins an empty one")
         if result == SUBMIT_FAILED:
             return self.reply.fail_errno(conn, b"the job could not be recorded")
         self.reply.text.size = 0

@@ -3,8 +3,9 @@
 """See _spool.pxd."""
 cimport cython
 from libc.stddef cimport size_t
+from libc.stdio cimport snprintf
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcmp, memcpy, memmove, memset, strlen
+from libc.string cimport memcmp, memcpy, memmove, memset, strerror, strlen
 
 from tsfast._contexts cimport Context, Contexts
 from tsfast._grants cimport Grants
@@ -23,7 +24,7 @@ from tsfast._layout cimport (
 from tsfast._limits cimport BLOB_MAX, SPAWN_RETRY_MS
 from tsfast._loop cimport Loop
 from tsfast._runners cimport Handover, Outcome, Runners
-from tsfast._sys cimport CLOCK_REALTIME, ENOMEM, errno, pid_t, set_errno, tsf_now_ns
+from tsfast._sys cimport CLOCK_REALTIME, ENOMEM, errno, pid_t, set_errno, tsf_log, tsf_now_ns
 from tsfast._table cimport Table
 from tsfast._tokens cimport tokens_find, tokens_remember
 
@@ -121,6 +122,8 @@ cdef class Spool:
         if known:
             id[0] = known - 1
             return SUBMIT_KNOWN
+        if self.table.gone:
+            return SUBMIT_GONE
         id[0] = self.table.header.committed
         for i in range(job.n_after + job.n_after_ok):
             self.bad_id = job.after[i] if i < job.n_after else job.after_ok[i - job.n_after]
@@ -381,6 +384,8 @@ cdef class Spool:
         if job == NULL:
             return 0
         self.revoked_in_row = 0
+        if outcome.stage == TSF_STAGE_RECORD:
+            self._say_unreadable(id, outcome.cause)
         self.final_record(&hot, job, outcome)
         if job.flags & FLAG_HOOKED and self.table.read_cold(id, &cold) == 0:
             due = due_at_end(&cold)
@@ -399,6 +404,12 @@ cdef class Spool:
             self.hooks.add(id, due)
         self._settled(id, &hot)
         return 0
+
+    cdef void _say_unreadable(self, uint64_t id, int cause) noexcept nogil:
+        cdef char line[160]
+        snprintf(line, sizeof(line), b"job %llu: not started: its record cannot be read: %.80s",
+                 <unsigned long long> id, strerror(cause))
+        tsf_log(line)
 
     cdef void final_record(self, tsf_hot *hot, const Job *job, const Outcome *outcome) noexcept nogil:
         memset(hot, 0, sizeof(tsf_hot))

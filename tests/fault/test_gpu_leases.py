@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from fake_nvml.fake_nvml import FakeNvml
-from fault.fault_harness import Queue, alive, kill, pollers, stopped
+from fault.fault_harness import Queue, kill, pollers, stopped
 
 DEVICES = 8
 NOBODY = 65534
