@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from integration.slow_disk import CREATE, WRITE, SlowDisk
-from integration.spool_harness import Queue
+from integration.spool_harness import Queue, sleeping
 
 
 @pytest.mark.root
@@ -106,6 +106,40 @@ def test_log_directory_on_a_mount_that_hangs(queue: Queue, slow_disk: SlowDisk) 
     slow_disk.break_off()
     assert waiter.wait(20) == 255
     assert "cannot create the output file" in queue.info(stuck)["Exit status"]
+
+
+@pytest.fixture(scope="session")
+def refuse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    library = tmp_path_factory.mktemp("refuse") / "refuse.so"
+    source = Path(__file__).with_name("refuse.c")
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o", library, source], check=True)
+    return library
+
+
+@pytest.mark.parametrize("number", [errno.EDQUOT, errno.EIO], ids=["quota", "broken disk"])
+def test_queue_that_the_disk_refuses_to_write(queue: Queue, refuse: Path, number: int) -> None:
+    """Nothing is given an id that is not on the disk, what runs goes on, and all of it ends once the disk is well."""
+    marker = queue.directory / "refuses"
+    queue.get("-S", "2", env={"LD_PRELOAD": str(refuse), "TSFAST_REFUSE": str(marker)})
+    blocker, gate = queue.blocker()
+    queued = [queue.submit("-D", blocker, "sh", "-c", f"exit {code}") for code in (3, 4)]
+    waiter = queue.start("-w", blocker)
+    queue.wait_until(lambda: sleeping(waiter.pid))
+    server = queue.server_pid()
+    (queue.directory / "number").write_text(str(number))
+    (queue.directory / "number").rename(marker)
+    for words in (("true",), ("-nf", "true"), ("-u", queued[1]), ("-r", queued[1]), ("-S", "3"), ("-U", "1-2")):
+        assert os.strerror(number) in queue.refused(*words), words
+    assert os.strerror(number) in queue.refused("true", env={"BIG": "x" * 50_000})
+    gate.open(5)
+    queue.wait_until(lambda: (queue.run("-l").returncode, queue.get("-q")) == (0, str(queued[1])))
+    assert waiter.poll() is None and queue.server_pid() == server
+    marker.unlink()
+    assert waiter.wait(20) == 5
+    assert [queue.wait(job) for job in queued] == [3, 4]
+    assert queue.submit("true") == queued[1] + 1
+    queue.kill_server()
+    assert [queue.wait(job) for job in (blocker, *queued)] == [5, 3, 4]
 
 
 @pytest.mark.root
