@@ -1,5 +1,5 @@
-"""A file system that answers as a test says, or not at all: the stand-in for a network mount that hangs, and for a quota.
-It speaks the kernel's FUSE protocol itself and holds empty files in one directory."""
+"""A file system that answers as a test says, or not at all: the stand-in for a network mount that hangs, and for a
+quota. It speaks the kernel's FUSE protocol itself and holds empty files in one directory."""
 
 import ctypes
 import errno

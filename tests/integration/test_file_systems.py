@@ -34,8 +34,8 @@ def test_read_only_state_directory(queue: Queue, small_disk: Path) -> None:
 
 
 def test_state_directory_deleted_under_the_server(queue: Queue) -> None:
-    """The server goes on with what it has; jobs that can no longer be read say so instead of running something else, and
-    no id is given out that nobody would find again."""
+    """The server goes on with what it has; jobs that can no longer be read say so instead of running something else,
+    and no id is given out that nobody would find again."""
     running, gate = queue.blocker()
     queued = queue.submit("sh", "-c", "exit 3")
     server = queue.server_pid()

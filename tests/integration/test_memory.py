@@ -1,4 +1,4 @@
-"""No memory to be had, for the server, for a runner, for `ts`: what needs it is refused with one line, the rest goes on."""
+"""No memory for the server, for a runner, for `ts`: what needs it is refused with one line, the rest goes on."""
 
 import mmap
 import resource

@@ -1,0 +1,63 @@
+"""Failure of the Nth step: each write, packet, rename, sync, lock, signal and new process of a server is refused by the
+system, one in each run of the scenario of test_crash_at.py. A call may be refused with one line, and nothing has come
+of it then: made again it works. All else is as if nothing had happened.
+
+TSFAST_CRASH_POINTS says how many of the steps, as for the deaths."""
+
+import errno
+
+import pytest
+
+from fault.fault_harness import PATIENCE, Queue
+from fault.test_crash_at import WANTED, Run, run
+
+
+class PatientQueue(Queue):
+    """Asks again what was refused, once."""
+
+    refused = ()
+
+    def end(self, call, code=0):
+        out, err = call.communicate(timeout=PATIENCE)
+        if call.returncode == 255 and err.startswith("ts: ") and code == 0:
+            assert out == "" and err.count("\n") == 1, (call.args, out, err)
+            self.refused += ((call.args[1:], err),)
+            call = self.begin(*call.args[1:])
+            out, err = call.communicate(timeout=PATIENCE)
+        assert code is None or call.returncode == code, f"{call.args}: {out}{err}{self.refused}\n{self.report()}"
+        return out
+
+    def wait(self, id):
+        for _ in range(2):
+            call = self.begin("-w", id)
+            _, err = call.communicate(timeout=PATIENCE)
+            if not err:
+                break
+        return call.returncode
+
+
+class FailedRun(Run):
+    queue_class, what = PatientQueue, "failure"
+
+    def __init__(self, folder, kind, step):
+        super().__init__(folder, kind, step)
+        self.queue.env["TSFAST_FAILS"] = str(errno.EDQUOT)
+
+    def call_foreground(self):
+        caller = super().call_foreground()
+        if caller.wait(60) == 255:
+            assert caller.stdout.read() == ""
+            caller = super().call_foreground()
+        return caller
+
+
+@pytest.mark.timeout(7200 if WANTED == "all" else 120)
+@pytest.mark.parametrize(("kind", "sample"), [("server", 14), ("durable server", 6)])
+def test_failure_of_each_step(tmp_path, fault_points_work, kind, sample):
+    total = run(tmp_path / "whole", kind, 0, FailedRun).count
+    sample = total if WANTED == "all" else int(WANTED or sample)
+    steps = sorted({1 + n * total // sample for n in range(sample)})
+    runs = [run(tmp_path / str(step), kind, step, FailedRun) for step in steps]
+    failed, refused = sum(run.died for run in runs), sum(bool(run.queue.refused) for run in runs)
+    print(f"{kind}: {total} steps, {failed} of the {len(steps)} tried failed, {refused} calls were refused")
+    assert failed >= len(steps) * 9 // 10, "the counts of two runs differ a little, not that much"
