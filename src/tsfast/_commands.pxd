@@ -1,12 +1,12 @@
 """What a client's request does: each action of the grammar, its answer, and who waits for what."""
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 
+from tsfast._adding cimport Adding
 from tsfast._cancel cimport Cancel
 from tsfast._conns cimport Conn, Conns
 from tsfast._grammar cimport Command
 from tsfast._jobs cimport Job
-from tsfast._layout cimport tsf_hot, tsf_request
-from tsfast._quote cimport Text
+from tsfast._layout cimport tsf_hot
 from tsfast._many cimport Many
 from tsfast._replies cimport Replies
 from tsfast._request cimport Request
@@ -21,9 +21,7 @@ cdef class Commands:
     cdef Waiters waiters
     cdef Many many
     cdef Cancel cancel
-    cdef const char **words           # owned: argv of the request at hand
-    cdef size_t words_room
-    cdef uint64_t max_unfinished      # TS_MAXCONN, 0: no limit
+    cdef Adding adding
     cdef bytes version
     cdef const char *version_text
     cdef uint32_t release             # of this server, see tsf_release
@@ -37,12 +35,7 @@ cdef class Commands:
     # private
     cdef int _request(self, Conn *conn, char *payload, uint32_t size) noexcept nogil
     cdef void _perform(self, Conn *conn, const Request *request, Command *command) noexcept nogil
-    cdef bint _full(self) noexcept nogil
-    cdef bint _known(self, const tsf_request *head) noexcept nogil
-    cdef void _logdir(self, Text *text) noexcept nogil
-    cdef void _prefix(self, const Request *request, const Command *command) noexcept nogil
-    cdef int _submit(self, Conn *conn, const Request *request, Command *command) noexcept nogil
-    cdef int _one_more(self, Command *command, uint64_t id) noexcept nogil
+    cdef int _batch(self, Conn *conn, char *payload, uint32_t size) noexcept nogil
     cdef int _foreground(self, Conn *conn, uint64_t id) noexcept nogil
     cdef int _attach(self, Conn *conn) noexcept nogil
     cdef int _give_descriptors(self, uint64_t id, int *fds) noexcept nogil

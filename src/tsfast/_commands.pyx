@@ -3,15 +3,14 @@
 """See _commands.pxd."""
 cimport cython
 from libc.stddef cimport size_t
-from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset, strlen
 
+from tsfast._adding cimport Adding
 from tsfast._cancel cimport Cancel
-from tsfast._conns cimport Conn, Conns
-from tsfast._envfilter cimport filter_environment
-from tsfast._environ cimport default_logdir, environ_action
+from tsfast._conns cimport FRAME_LATER, Conn, Conns
+from tsfast._environ cimport environ_action
 from tsfast._facts cimport tell
-from tsfast._gpu_actions cimport gpu_action, gpu_warning, is_gpu_action
+from tsfast._gpu_actions cimport gpu_action, is_gpu_action
 from tsfast._grammar cimport (
     ACTION_CAT, ACTION_CLEAR, ACTION_COUNT_RUNNING, ACTION_GETENV, ACTION_GET_LOGDIR, ACTION_HELP, ACTION_INFO,
     ACTION_KILL, ACTION_KILL_ALL, ACTION_KILL_SERVER, ACTION_LAST_ID, ACTION_LIST, ACTION_OUTPUT, ACTION_PID,
@@ -23,28 +22,23 @@ from tsfast._jobs cimport (
     FLAG_SKIPPED, FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING, Job,
 )
 from tsfast._layout cimport (
-    TSF_EXIT_ERROR, TSF_FRAME_DESCRIPTORS, TSF_FRAME_ENDED, TSF_FRAME_ERR, TSF_FRAME_EXIT_AT_CLOSE, TSF_FRAME_FOLLOW,
-    TSF_FRAME_GIVE_WAY, TSF_FRAME_OUT, TSF_FRAME_REQUEST, TSF_FRAME_SEND_DESCRIPTORS, TSF_FRAME_SIGNAL,
-    TSF_FRAME_TAKE_OVER, TSF_JOB_FOREGROUND, TSF_JOB_HOOK, TSF_JOB_NO_OUTPUT, TSF_REMOVED, TSF_SKIPPED, TSF_JOB_GZIP,
+    TSF_EXIT_ERROR, TSF_FRAME_BATCH, TSF_FRAME_DESCRIPTORS, TSF_FRAME_ENDED, TSF_FRAME_EXIT_AT_CLOSE, TSF_FRAME_FOLLOW,
+    TSF_FRAME_GIVE_WAY, TSF_FRAME_REQUEST, TSF_FRAME_SEND_DESCRIPTORS, TSF_FRAME_SIGNAL,
+    TSF_FRAME_TAKE_OVER, TSF_JOB_FOREGROUND, TSF_JOB_NO_OUTPUT, TSF_REMOVED, TSF_SKIPPED, TSF_JOB_GZIP,
     TSF_TTY_STDERR,
-    tsf_code, tsf_cold, tsf_follow, tsf_header, tsf_hot, tsf_release, tsf_request,
+    tsf_code, tsf_cold, tsf_follow, tsf_header, tsf_hot, tsf_release,
 )
-from tsfast._limits cimport PATH_BYTES
 from tsfast._lists cimport list_jobs
-from tsfast._logpath cimport log_path, log_unchecked
 from tsfast._many cimport Many
 from tsfast._quote cimport Text, text_add, text_char, text_str, text_u64
 from tsfast._replies cimport Replies
 from tsfast._request cimport Request, request_read, variable
 from tsfast._row cimport Row, error_level, output_path
-from tsfast._spool cimport (
-    SUBMIT_BAD_GPUS, SUBMIT_FAILED, SUBMIT_GONE, SUBMIT_OK, SUBMIT_UNKNOWN_ID, Spool, Submission, SubmitResult,
-)
+from tsfast._spool cimport Spool
 from tsfast._sys cimport CLOCK_REALTIME, SIGTERM, close, tsf_now_ns
 from tsfast._waiters cimport (
     ROLE_FOLLOW, ROLE_FOLLOWING, ROLE_FOREGROUND, ROLE_NONE, ROLE_SUCCESSOR, ROLE_TELL, ROLE_WAIT, Waiters,
 )
-from tsfast._tokens cimport tokens_find
 
 
 # ---- handlers of the layers below: owner is the Commands object ------------------------------------------------
@@ -53,7 +47,8 @@ cdef int frame_came(void *owner, Conn *conn, uint32_t type, char *payload, uint3
     cdef tsf_code code
     if (<Commands> owner).stopping:
         return -1                              # -K was served in this turn: the call is made again, to the next server
-    if type == TSF_FRAME_REQUEST and conn.role == ROLE_NONE and conn.release > (<Commands> owner).release:
+    if ((type == TSF_FRAME_REQUEST or type == TSF_FRAME_BATCH) and conn.role == ROLE_NONE
+            and conn.release > (<Commands> owner).release):
         conn.role = ROLE_SUCCESSOR
         (<Commands> owner).conns.send(conn, TSF_FRAME_GIVE_WAY, NULL, 0)
         return 0
@@ -62,6 +57,8 @@ cdef int frame_came(void *owner, Conn *conn, uint32_t type, char *payload, uint3
         return 0
     if type == TSF_FRAME_REQUEST and conn.role == ROLE_NONE:
         return (<Commands> owner)._request(conn, payload, size)
+    if type == TSF_FRAME_BATCH and conn.role == ROLE_NONE:
+        return (<Commands> owner)._batch(conn, payload, size)
     if type == TSF_FRAME_DESCRIPTORS and conn.role == ROLE_FOREGROUND:
         return (<Commands> owner)._attach(conn)
     if type == TSF_FRAME_SIGNAL and conn.role == ROLE_FOREGROUND and size == sizeof(tsf_code):
@@ -102,12 +99,12 @@ cdef class Commands:
         self.reply = Replies(conns)
         self.waiters = Waiters()
         self.spool = spool
+        self.adding = Adding(conns, self.reply, spool, max_unfinished)
         self.many = Many(spool.loop, self.reply, self.waiters, spool)
         self.cancel = Cancel(spool.loop, self.reply, self.many, spool, cancel_grace)
         self.version = version
         self.version_text = self.version
         self.release = tsf_release(self.version_text)
-        self.max_unfinished = max_unfinished
         conns.owner = <void *> self
         conns.on_frame = frame_came
         conns.on_close = conn_closed
@@ -116,46 +113,45 @@ cdef class Commands:
         spool.on_final = job_final
         spool.take_descriptors = give_descriptors
 
-    def __dealloc__(self):
-        free(self.words)
-
     # ---- requests ----------------------------------------------------------------------------------------------
     cdef int _request(self, Conn *conn, char *payload, uint32_t size) noexcept nogil:
         cdef Request request
         cdef Command command
-        cdef const char *p
-        cdef size_t i
-        cdef const char **grown
-        cdef const tsf_request *head = <const tsf_request *> payload
-        if request_read(&request, payload, size) < 0:
+        cdef const char *const *words
+        cdef int done = 0
+        if request_read(&request, payload, size, NULL) < 0:
             return -1
-        if head.argc + 1 > self.words_room:
-            grown = <const char **> realloc(<void *> self.words, (<size_t> head.argc + 1) * sizeof(char *))
-            if grown == NULL:
-                return self.reply.no_memory(conn)
-            self.words = grown
-            self.words_room = <size_t> head.argc + 1
-        p = request.argv_bytes
-        for i in range(head.argc):
-            self.words[i] = p
-            p += strlen(p) + 1
-        self.words[head.argc] = NULL
-        if parse(self.words, <int> head.argc, &command) < 0:
+        words = self.adding.split(request.argv_bytes, request.head.argc)
+        if words == NULL:
+            return self.reply.no_memory(conn)
+        if parse(words, <int> request.head.argc, &command) < 0:
             return self.reply.fail(conn, command.error)
-        if command.action == ACTION_SUBMIT and self._full() and not self._known(head):
+        if command.action == ACTION_SUBMIT and self.adding.full(1) and not self.adding.known(request.head):
             if command.no_block:
                 self.reply.exit(conn, 2)
-            elif self.waiters.park(conn, payload, size) < 0:
-                self.reply.no_memory(conn)
+            else:
+                self.waiters.park(conn)
+                done = FRAME_LATER
         else:
             self._perform(conn, &request, &command)
         command_free(&command)
-        return 0
+        return done
+
+    cdef int _batch(self, Conn *conn, char *payload, uint32_t size) noexcept nogil:
+        cdef int done = self.adding.batch(conn, payload, size)
+        if done == FRAME_LATER:
+            self.waiters.park(conn)
+        return done
 
     cdef void _perform(self, Conn *conn, const Request *request, Command *command) noexcept nogil:
         cdef int action = command.action
+        cdef uint64_t id = 0
         if action == ACTION_SUBMIT:
-            self._submit(conn, request, command)
+            if self.adding.one(conn, request, command, &id):
+                if command.flags & TSF_JOB_FOREGROUND:
+                    self._foreground(conn, id)
+                else:
+                    self.reply.exit(conn, 0)
         elif action == ACTION_LIST:
             list_jobs(self.reply, self.spool, conn, request, command)
         elif action == ACTION_HELP:
@@ -188,7 +184,7 @@ cdef class Commands:
             self._last_id(conn)
         elif action == ACTION_GET_LOGDIR:
             self.reply.text.size = 0
-            self._logdir(&self.reply.text)
+            self.adding.logdir(&self.reply.text)
             text_char(&self.reply.text, c'\n')
             self.reply.answer(conn)
         elif action == ACTION_SET_LOGDIR:
@@ -203,7 +199,7 @@ cdef class Commands:
                 self.reply.answer(conn)
         elif is_gpu_action(action):
             gpu_action(self.reply, self.spool, conn, command)
-        elif action == ACTION_REMOVE and self._known(request.head):
+        elif action == ACTION_REMOVE and self.adding.known(request.head):
             self.reply.exit(conn, 0)            # the call is made again: the server died before its answer
         elif action == ACTION_CANCEL:
             self.cancel.perform(conn, command)
@@ -214,129 +210,15 @@ cdef class Commands:
         else:
             self._job_action(conn, request, command)
 
-    # ---- adding a job ------------------------------------------------------------------------------------------
-    cdef bint _full(self) noexcept nogil:
-        return self.max_unfinished and self.spool.queue.known - self.spool.queue.ended >= self.max_unfinished
-
-    cdef bint _known(self, const tsf_request *head) noexcept nogil:
-        return tokens_find(&self.spool.tokens, head.token) != 0
-
     cdef void admit_parked(self) noexcept nogil:
+        """Calls that wait for room, oldest first; one for which there is not enough yet is parked again, and waits on."""
         cdef Conn *conn
-        cdef char *payload
-        while self.waiters.parked_first != NULL and not self._full():
+        cdef uint64_t left = self.waiters.n_parked
+        while left and self.waiters.parked_first != NULL and not self.adding.full(1):
+            left -= 1
             conn = self.waiters.parked_first
             self.waiters.remove(conn)
-            payload = conn.parked
-            conn.parked = NULL
-            self._request(conn, payload, conn.parked_size)
-            free(payload)
-
-    cdef void _logdir(self, Text *text) noexcept nogil:
-        if self.spool.table.header.logdir_len:
-            text_add(text, self.spool.table.header.logdir, self.spool.table.header.logdir_len)
-        else:
-            if default_logdir()[0] != c'/':
-                text_char(text, c'/')           # where its server is
-            text_str(text, default_logdir())
-
-    cdef void _prefix(self, const Request *request, const Command *command) noexcept nogil:
-        """Of the output file, into the answer's text, with a NUL at its end."""
-        self.reply.text.size = 0
-        if command.log != NULL:
-            log_path(&self.reply.text, command.log, request.cwd, self.spool.table.header.committed, command.label,
-                     tsf_now_ns(CLOCK_REALTIME))
-        else:
-            self._logdir(&self.reply.text)
-            text_char(&self.reply.text, c'/')
-            text_str(&self.reply.text, command.name if command.name != NULL else <const char *> b"ts-out")
-        text_char(&self.reply.text, 0)
-
-    cdef int _submit(self, Conn *conn, const Request *request, Command *command) noexcept nogil:
-        cdef Submission job
-        cdef SubmitResult result
-        cdef tsf_request checked = request.head[0]
-        cdef Request stored = request[0]
-        cdef uint64_t id = 0
-        cdef Job *last = self.spool.queue.last_added()
-        if request.head.cwd_len <= 1:
-            return self.reply.fail(conn, b"the working directory is gone or cannot be read")
-        # The command of TS_ENV is run by the caller's side, which then comes back with what it printed.
-        if command.env_text == NULL and variable(request, b"TS_ENV=") != NULL:
-            return self.reply.elsewhere(conn)
-        memset(&job, 0, sizeof(job))
-        job.request = &checked
-        job.cwd = request.cwd
-        job.env = request.env
-        job.affinity = request.affinity
-        job.argv = self.words[command.words]
-        job.argc = request.head.argc - <uint32_t> command.words
-        job.argv_len = <uint32_t> (request.argv_bytes + request.head.argv_len - job.argv)
-        job.label = command.label
-        job.env_text = command.env_text
-        job.slots = command.slots
-        job.gpus = command.gpus
-        job.gpu_share = command.gpu_share
-        job.vram = command.vram
-        job.gpu_exact = command.gpu_exact
-        job.holds = 1 if command.flags & TSF_JOB_FOREGROUND else 0     # until its descriptors are here
-        if not command.flags & TSF_JOB_NO_OUTPUT:
-            if command.log != NULL and log_unchecked(command.log, command.flags, <char *> request.env, &checked):
-                return self.reply.elsewhere(conn)      # is it there already? The server waits on nobody's path.
-            self._prefix(request, command)
-            if self.reply.text.failed:
-                return self.reply.no_memory(conn)
-            if command.log != NULL and self.reply.text.size > PATH_BYTES:
-                return self.reply.fail(conn, b"--log: the path is too long")
-            job.prefix = self.reply.text.data
-        if command.after_last and last != NULL and self._one_more(command, last.id) < 0:
-            return self.reply.no_memory(conn)
-        if filter_environment(<char *> request.env, &checked) < 0:
-            return self.reply.no_memory(conn)
-        stored.head = &checked
-        job.flags = command.flags | (TSF_JOB_HOOK if variable(&stored, b"TS_ONFINISH=") != NULL else 0)
-        job.after = command.after
-        job.n_after = command.n_after
-        job.after_ok = command.after_ok
-        job.n_after_ok = command.n_after_ok
-        result = self.spool.submit(&job, &id)
-        if result == SUBMIT_UNKNOWN_ID:
-            return self.reply.fail_job(conn, self.spool.bad_id, b"does not exist, so nothing can wait for it")
-        if result == SUBMIT_BAD_GPUS:
-            return self.reply.fail(conn, b"-g: it names a GPU twice (different indices or UUIDs are needed)")
-        if result == SUBMIT_GONE:
-            return self.reply.fail(conn, b"the state directory was deleted under the server, so nothing more can be "
-                                         b"queued; -K ends this queue, and the next call begins an empty one")
-        if result == SUBMIT_FAILED:
-            return self.reply.fail_errno(conn, b"the job could not be recorded")
-        self.reply.text.size = 0
-        if command.slots > self.spool.queue.max_slots and result == SUBMIT_OK:
-            text_str(&self.reply.text, b"ts: warning: the job needs ")
-            text_u64(&self.reply.text, command.slots)
-            text_str(&self.reply.text, b" slots and the queue has ")
-            text_u64(&self.reply.text, self.spool.queue.max_slots)
-            text_str(&self.reply.text, b"; it waits until -S raises them\n")
-        if result == SUBMIT_OK:
-            gpu_warning(&self.reply.text, self.spool, command)
-        if self.reply.text.size:
-            self.conns.send(conn, TSF_FRAME_ERR, self.reply.text.data, self.reply.text.size)
-            self.reply.text.size = 0
-        if not command.flags & TSF_JOB_NO_OUTPUT:
-            text_u64(&self.reply.text, id)
-            text_char(&self.reply.text, c'\n')
-            self.conns.send(conn, TSF_FRAME_OUT, self.reply.text.data, self.reply.text.size)
-        if command.flags & TSF_JOB_FOREGROUND:
-            return self._foreground(conn, id)
-        return self.reply.exit(conn, 0)
-
-    cdef int _one_more(self, Command *command, uint64_t id) noexcept nogil:
-        cdef uint64_t *grown = <uint64_t *> realloc(command.after, (command.n_after + 1) * sizeof(uint64_t))
-        if grown == NULL:
-            return -1
-        command.after = grown
-        command.after[command.n_after] = id
-        command.n_after += 1
-        return 0
+            self.conns.resume(conn)
 
     # ---- foreground jobs ---------------------------------------------------------------------------------------
     cdef int _foreground(self, Conn *conn, uint64_t id) noexcept nogil:

@@ -20,6 +20,7 @@ cdef struct Conn:
     bint closing          # closed as soon as the output is sent
     bint dirty            # in the list of those with output to send
     bint failed           # out of memory for its output: closed without more
+    bint paused           # its next frame is kept until the owner can take it
     Conn *prev            # all connections
     Conn *next
     Conn *next_dirty
@@ -30,11 +31,12 @@ cdef struct Conn:
     int role              # 0: none
     Conn *prev_waiting
     Conn *next_waiting
-    char *parked          # owned: a request that waits for room in the queue
-    uint32_t parked_size
     void *group           # of _waiters: the jobs that it waits for together
 
-# A whole frame; `payload` is valid for the call. Returns 0, or -1 to close the connection.
+cdef enum:
+    FRAME_LATER = 1       # not now: keep the frame, and read no more of this connection before resume()
+
+# A whole frame; `payload` is valid for the call. Returns 0, FRAME_LATER, or -1 to close the connection.
 ctypedef int (*FrameHandler)(void *owner, Conn *conn, uint32_t type, char *payload, uint32_t size) noexcept nogil
 ctypedef void (*CloseHandler)(void *owner, Conn *conn) noexcept nogil
 
@@ -57,6 +59,7 @@ cdef class Conns:
     cdef void send(self, Conn *conn, uint32_t type, const void *data, size_t size) noexcept nogil
     cdef void send_code(self, Conn *conn, uint32_t type, int32_t code) noexcept nogil
     cdef void finish(self, Conn *conn) noexcept nogil             # close it once all is sent
+    cdef void resume(self, Conn *conn) noexcept nogil             # the kept frame comes again; it may be closed by it
     cdef void close(self, Conn *conn) noexcept nogil
     cdef void flush(self) noexcept nogil                          # at the end of a turn
 
@@ -67,6 +70,7 @@ cdef class Conns:
     cdef int _frames(self, Conn *conn, char *data, size_t size) noexcept nogil
     cdef int _keep(self, Conn *conn, const char *rest, size_t size) noexcept nogil
     cdef int _no_memory(self, Conn *conn) noexcept nogil
+    cdef int _listen_to(self, Conn *conn) noexcept nogil
     cdef void _mark(self, Conn *conn) noexcept nogil
     cdef bint _write(self, Conn *conn) noexcept nogil
     cdef void _drop(self, Conn *conn) noexcept nogil

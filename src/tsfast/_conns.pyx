@@ -12,7 +12,7 @@ from tsfast._layout cimport (
 from tsfast._limits cimport ACCEPT_RETRY_MS, READ_CHUNK
 from tsfast._loop cimport Loop, Source
 from tsfast._sys cimport (
-    EAGAIN, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, MSG_DONTWAIT, MSG_NOSIGNAL,
+    EAGAIN, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, MSG_DONTWAIT, MSG_NOSIGNAL,
     SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, close, errno, geteuid, send, ssize_t, tsf_peer_uid, tsf_recv_fds,
 )
 
@@ -33,7 +33,7 @@ cdef void conn_ready(void *owner, Source *source, uint32_t events) noexcept nogi
     # One that is dirty is written at the end of the turn, if it may be.
     if events & EPOLLOUT and not conn.dirty and not (<Conns> owner)._write(conn):
         return
-    if events & (EPOLLIN | EPOLLHUP | EPOLLERR):
+    if events & (EPOLLIN | EPOLLHUP | EPOLLERR | EPOLLRDHUP):
         (<Conns> owner)._read(conn)
 
 
@@ -92,8 +92,12 @@ cdef class Conns:
         self.all = conn
         # A caller sends its request right after connecting: mostly it is here already, and the answer ends the
         # connection before epoll would have to know of it.
-        if self._read(conn) == 0 and not conn.closing and self.loop.watch(&conn.source, EPOLLIN) < 0:
+        if self._read(conn) == 0 and not conn.closing and self._listen_to(conn) < 0:
             self.close(conn)
+
+    cdef int _listen_to(self, Conn *conn) noexcept nogil:
+        """For what it sends; of a paused one only for its end."""
+        return self.loop.watch(&conn.source, EPOLLRDHUP if conn.paused else EPOLLIN)
 
     # ---- input -------------------------------------------------------------------------------------------------
     cdef int _read(self, Conn *conn) noexcept nogil:
@@ -126,6 +130,9 @@ cdef class Conns:
         if got <= 0:
             self.close(conn)
             return -1
+        if conn.paused:
+            self.close(conn)                   # it is listened to for its end alone
+            return -1
         if conn.closing:
             return 0
         if conn.input_size:
@@ -137,6 +144,7 @@ cdef class Conns:
         """Hand on the whole frames in `data`, which is conn.input or the common buffer, and keep the rest."""
         cdef tsf_frame frame               # a copy: what follows a frame of odd length is not aligned
         cdef size_t at = 0
+        cdef int taken
         while size - at >= sizeof(tsf_frame):
             memcpy(&frame, data + at, sizeof(frame))
             if frame.version != TSF_WIRE_VERSION:
@@ -150,13 +158,22 @@ cdef class Conns:
             if size - at - sizeof(tsf_frame) < frame.length:
                 break
             conn.release = frame.release
-            if self.on_frame(self.owner, conn, frame.type, data + at + sizeof(tsf_frame), frame.length) < 0:
+            taken = self.on_frame(self.owner, conn, frame.type, data + at + sizeof(tsf_frame), frame.length)
+            if taken < 0:
                 self.close(conn)
                 return -1
             if conn.closing:
                 return 0
+            if taken == FRAME_LATER:
+                conn.paused = True
+                break
             at += sizeof(tsf_frame) + frame.length
         return self._keep(conn, data + at, size - at)
+
+    cdef void resume(self, Conn *conn) noexcept nogil:
+        conn.paused = False
+        if self._frames(conn, conn.input, conn.input_size) == 0 and not conn.closing and self._listen_to(conn) < 0:
+            self.close(conn)
 
     cdef int _keep(self, Conn *conn, const char *rest, size_t size) noexcept nogil:
         cdef size_t room
@@ -259,7 +276,7 @@ cdef class Conns:
             if self.journal is not None and conn.barrier > self.journal.synced:
                 self.journal.wanted = True
                 if conn.source.events & <uint32_t> EPOLLOUT:
-                    self.loop.watch(&conn.source, EPOLLIN)
+                    self._listen_to(conn)
                 link = &conn.next_dirty
                 continue
             link[0] = conn.next_dirty
@@ -289,7 +306,7 @@ cdef class Conns:
             free(conn.output)
             conn.output = NULL
             conn.output_room = 0
-        if conn.closing or self.loop.watch(&conn.source, EPOLLIN) < 0:
+        if conn.closing or self._listen_to(conn) < 0:
             self.close(conn)
             return False
         return True
@@ -328,5 +345,4 @@ cdef class Conns:
             conn.next.prev = conn.prev
         free(conn.input)
         free(conn.output)
-        free(conn.parked)
         free(conn)

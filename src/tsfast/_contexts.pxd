@@ -43,8 +43,8 @@ cdef class Contexts:
     cdef int acquire(self, const tsf_request *request, const char *cwd, const char *env, const char *affinity,
                      Context *out) noexcept nogil
     cdef void release(self, uint64_t name) noexcept nogil
-    # Recovery: one more job uses this context.
-    cdef int recovered(self, uint64_t name) noexcept nogil
+    # One more job uses this context.
+    cdef int one_more(self, uint64_t name) noexcept nogil
     # The directory of a base context, for -i; NULL if it cannot be read. Valid until the next call.
     cdef const char *directory(self, uint64_t name) noexcept nogil
 

@@ -412,7 +412,7 @@ cdef class Contexts:
         snprintf(file_name, NAME_ROOM, b"%016llx", <unsigned long long> name)
         unlinkat(self.dir_fd, file_name, 0)
 
-    cdef int recovered(self, uint64_t name) noexcept nogil:
+    cdef int one_more(self, uint64_t name) noexcept nogil:
         cdef uint64_t count = idmap_get(&self.refs, name)
         return idmap_put(&self.refs, name, 1 if count == not_there() else count + 1)
 

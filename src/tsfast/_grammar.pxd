@@ -47,6 +47,9 @@ cdef enum ListFormat:
     FORMAT_JSON
     FORMAT_TAB
 
+cdef enum:
+    PLACE_BIT = 63           # set in an id of -D and -W: it is `@N`, the Nth job of a batch
+
 cdef struct IdRange:
     uint64_t first, last     # first <= last
 
@@ -83,6 +86,8 @@ cdef struct Command:
 
 # argv: the words after the program's name. 0, or -1 with `error` set (nothing to free then).
 cdef int parse(const char *const *argv, int argc, Command *command) noexcept nogil
+# One more id at the end of a malloc'ed list. 0, or -1 without memory.
+cdef int add_id(uint64_t **ids, size_t *count, uint64_t id) noexcept nogil
 cdef void command_free(Command *command) noexcept nogil
 # The help text of -h, NUL-terminated, and of the version line's number.
 cdef const char *help_text() noexcept nogil

@@ -440,6 +440,16 @@ cdef int parse(const char *const *argv, int argc, Command *command) noexcept nog
     return 0
 
 
+cdef int add_id(uint64_t **ids, size_t *count, uint64_t id) noexcept nogil:
+    cdef uint64_t *grown = <uint64_t *>realloc(ids[0], (count[0] + 1) * sizeof(uint64_t))
+    if grown == NULL:
+        return -1
+    ids[0] = grown
+    grown[count[0]] = id
+    count[0] += 1
+    return 0
+
+
 cdef void command_free(Command *command) noexcept nogil:
     free(command.after)
     free(command.after_ok)

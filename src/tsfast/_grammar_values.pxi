@@ -21,6 +21,7 @@ cdef int read_ids(Command *command, const Option *option, const char *value, uin
                   size_t *count) noexcept nogil:
     """Appends the ids of `1,2,3` to the list, which grows by exactly as many."""
     cdef size_t more = 1, size
+    cdef bint place
     cdef const char *end
     cdef const char *word = strchr(value, c",")
     cdef uint64_t *grown
@@ -35,8 +36,11 @@ cdef int read_ids(Command *command, const Option *option, const char *value, uin
     while True:
         end = strchr(word, c",")
         size = strlen(word) if end == NULL else <size_t>(end - word)
-        if not read_number(word, size, MAX_ID, &grown[count[0]]):
+        place = size > 0 and word[0] == c"@"
+        if not read_number(word + place, size - place, MAX_ID, &grown[count[0]]):
             return wrong_value(command, option, word, size, "is no job id (a list like 3 or 3,5,8 is needed)")
+        if place:
+            grown[count[0]] |= <uint64_t>1 << PLACE_BIT
         count[0] += 1
         if end == NULL:
             return 0

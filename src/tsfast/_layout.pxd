@@ -259,6 +259,7 @@ cdef extern from "native/wire.h" nogil:
         TSF_FRAME_DESCRIPTORS
         TSF_FRAME_SIGNAL
         TSF_FRAME_TAKE_OVER
+        TSF_FRAME_BATCH
         TSF_FRAME_OUT
         TSF_FRAME_ERR
         TSF_FRAME_EXIT
@@ -269,6 +270,15 @@ cdef extern from "native/wire.h" nogil:
         TSF_FRAME_EXEC
         TSF_FRAME_PROGRESS
         TSF_FRAME_GIVE_WAY
+        TSF_FRAME_ADDED
+        TSF_FRAME_REFUSED
+
+    cdef enum tsf_refusal:
+        TSF_REFUSED_JOB
+        TSF_REFUSED_ID
+        TSF_REFUSED_FULL
+        TSF_REFUSED_SYSTEM
+        TSF_REFUSED_CALLER
 
     uint32_t tsf_release(const char *version) noexcept
 
@@ -296,6 +306,36 @@ cdef extern from "native/wire.h" nogil:
         uint32_t columns
         uint32_t tty
         uint64_t limits[16][2]
+
+    cdef struct tsf_batch:
+        uint64_t place
+        uint32_t count
+        uint32_t parts
+        uint32_t flags
+        uint32_t reserved
+
+    cdef enum tsf_batch_flag:
+        TSF_BATCH_NO_BLOCK
+
+    cdef struct tsf_batch_part:
+        uint64_t place
+        uint64_t first
+
+    cdef struct tsf_batch_job:
+        uint32_t argc
+        uint32_t argv_len
+        uint32_t cwd_len
+        uint32_t env_count
+        uint32_t env_len
+
+    cdef struct tsf_added:
+        uint64_t first
+        uint32_t count
+        uint32_t reserved
+
+    cdef struct tsf_refused:
+        uint32_t place
+        int32_t reason
 
     cdef struct tsf_code:
         int32_t code

@@ -32,3 +32,5 @@ cdef enum:
     GPU_RETRY_MAX_MS = 60000
     ENV_TEXT_MAX = 65536           # what is kept of the output of TS_ENV's command
     FOREGROUND_GRACE_MS = 10000    # after a restart, how long a queued -f job waits for its caller to come back
+    BATCH_JOBS = 4096              # jobs that a program sends in one frame
+    BATCH_BYTES = 1 << 20          # likewise, bytes: from there on the next job goes into the next frame

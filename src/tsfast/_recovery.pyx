@@ -91,7 +91,7 @@ cdef class Recovery:
                     continue
                 whole = self.table.read_cold(id, &cold) == 0
                 self.table.recovered(id)
-                if whole and self.contexts.recovered(cold.ctx) < 0:
+                if whole and self.contexts.one_more(cold.ctx) < 0:
                     raise MemoryError
                 readable = whole and self.table.blob_is_whole(id, &cold)
                 if not whole:
@@ -251,10 +251,12 @@ cdef class Recovery:
         cdef tsf_cold cold
         cdef uint64_t token[2]
         cdef uint64_t id = self.table.header.committed, low
+        token[0] = token[1] = 0
         low = max(self.table.header.floor, id - TOKENS_KEPT if id > TOKENS_KEPT else 0)
         for id in range(low, self.table.header.committed):
-            if self.table.read_cold(id, &cold) == 0:
-                tokens_remember(&self.spool.tokens, cold.token, id)
+            if self.table.read_cold(id, &cold) == 0 and (cold.token[0] != token[0] or cold.token[1] != token[1]):
+                token[0], token[1] = cold.token[0], cold.token[1]      # once for all jobs of a frame
+                tokens_remember(&self.spool.tokens, token, id - cold.batch_index)
         for first, second, removed in self.removal_tokens:
             token[0], token[1] = first, second
             tokens_remember(&self.spool.tokens, token, removed)

@@ -11,8 +11,11 @@ cdef struct Request:
     const char *env
     const char *affinity
 
-# 0, or -1: the lengths in the frame do not fit it or each other.
-cdef int request_read(Request *request, const char *payload, uint32_t size) noexcept nogil
+# 0, or -1: the lengths in the frame do not fit it or each other. `rest`: what follows the request's own strings; NULL:
+# nothing may.
+cdef int request_read(Request *request, const char *payload, uint32_t size, const char **rest) noexcept nogil
+# `size` bytes are exactly `count` NUL-terminated strings.
+cdef bint strings_fit(const char *data, size_t size, size_t count) noexcept nogil
 # The value in the caller's environment, NULL if it is not there or empty. `name` ends in `=`.
 cdef const char *variable(const Request *request, const char *name) noexcept nogil
 # stdout is a terminal, and neither no-color.org's variable nor its kind speaks against it.

@@ -9,7 +9,6 @@ from tsfast._layout cimport TSF_TTY_STDOUT, tsf_request
 
 
 cdef bint strings_fit(const char *data, size_t size, size_t count) noexcept nogil:
-    """`size` bytes are exactly `count` NUL-terminated strings."""
     cdef size_t i, found = 0
     for i in range(size):
         if data[i] == 0:
@@ -17,11 +16,16 @@ cdef bint strings_fit(const char *data, size_t size, size_t count) noexcept nogi
     return found == count and (size == 0 or data[size - 1] == 0)
 
 
-cdef int request_read(Request *request, const char *payload, uint32_t size) noexcept nogil:
+cdef int request_read(Request *request, const char *payload, uint32_t size, const char **rest) noexcept nogil:
     cdef const tsf_request *head = <const tsf_request *> payload
-    if size < sizeof(tsf_request) or (<uint64_t> head.argv_len + head.cwd_len + head.env_len + head.affinity_len
-                                      + sizeof(tsf_request)) != size:
+    cdef uint64_t own
+    if size < sizeof(tsf_request):
         return -1
+    own = sizeof(tsf_request) + <uint64_t> head.argv_len + head.cwd_len + head.env_len + head.affinity_len
+    if own > size or (rest == NULL and own != size):
+        return -1
+    if rest != NULL:
+        rest[0] = payload + own
     request.head = head
     request.argv_bytes = payload + sizeof(tsf_request)
     request.cwd = request.argv_bytes + head.argv_len

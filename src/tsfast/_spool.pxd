@@ -10,36 +10,12 @@ from tsfast._contexts cimport Contexts
 from tsfast._grants cimport Grants
 from tsfast._hooks cimport Hooks
 from tsfast._jobs cimport Job, Queue
-from tsfast._contexts cimport Context
 from tsfast._layout cimport tsf_cold, tsf_hot, tsf_request, tsf_run
 from tsfast._loop cimport Loop
 from tsfast._runners cimport Handover, Outcome, Runners
+from tsfast._staging cimport Staging, Submission
 from tsfast._table cimport Table
 from tsfast._tokens cimport Tokens
-
-# A job to be queued. All pointers are borrowed for the call.
-cdef struct Submission:
-    const tsf_request *request      # its context: limits and the like
-    const char *cwd
-    const char *env
-    const char *affinity
-    const char *argv                # argc NUL-terminated words, argv_len bytes
-    uint32_t argc
-    uint32_t argv_len
-    const char *label               # NULL: none
-    const char *env_text            # NULL: none
-    const char *prefix              # of the output file's path, NULL: no output file
-    const uint64_t *after
-    size_t n_after
-    const uint64_t *after_ok
-    size_t n_after_ok
-    uint32_t slots
-    uint32_t gpus                   # how many it needs, see struct tsf_cold
-    uint32_t gpu_share
-    uint64_t vram
-    const char *gpu_exact           # NULL: none are named
-    uint32_t flags                  # enum tsf_job_flag
-    uint32_t holds                  # see Queue.add
 
 cdef enum SubmitResult:
     SUBMIT_KNOWN = 1                # the token had queued it before: its id again
@@ -73,14 +49,19 @@ cdef class Spool:
     cdef Tokens tokens                # of the newest submissions, and after a restart of the newest removals
     cdef uint64_t *forgettable        # owned: ids to be forgotten once their callers have the answer
     cdef size_t n_forgettable, forgettable_room
-    cdef char *scratch                # owned; a blob under construction
-    cdef size_t scratch_room
+    cdef Staging staging
     cdef void *owner
     cdef JobHandler on_started        # RUNNING stands in the table
     cdef JobHandler on_final          # a final state stands in the table
     cdef DescriptorsHandler take_descriptors
 
-    cdef SubmitResult submit(self, const Submission *job, uint64_t *id) noexcept nogil
+    # A frame's jobs: begin_jobs(), add_job() for each of them, queue_jobs() - or drop_jobs(), then there is none.
+    # SUBMIT_KNOWN: the token had queued them before; the id of the first one again, and no more is to be called.
+    cdef SubmitResult begin_jobs(self, const tsf_request *request, const char *cwd, const char *env,
+                                 const char *affinity, uint64_t *first) noexcept nogil
+    cdef SubmitResult add_job(self, const Submission *job) noexcept nogil
+    cdef SubmitResult queue_jobs(self) noexcept nogil
+    cdef void drop_jobs(self) noexcept nogil
     # Start what can start now, jobs and hooks.
     cdef void dispatch(self) noexcept nogil
     # A queued job that waits for nothing but its GPUs.
@@ -105,7 +86,7 @@ cdef class Spool:
     cdef void _trim(self) noexcept nogil
     cdef int _forget_oldest(self, uint64_t n) noexcept nogil
     cdef bint _skipped_from_birth(self, const Submission *job) noexcept nogil
-    cdef int _cold(self, const Submission *job, const Context *context, tsf_cold *cold) noexcept nogil
+    cdef SubmitResult _take_back(self, uint32_t queued) noexcept nogil
     cdef void _start(self, uint64_t id) noexcept nogil
     cdef bint _hand_over(self, Job *job, const tsf_cold *cold, Handover *handover) noexcept nogil
     cdef void _put_off(self, uint64_t id) noexcept nogil

@@ -5,9 +5,9 @@ cimport cython
 from libc.stddef cimport size_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcmp, memcpy, memmove, memset, strerror, strlen
+from libc.string cimport memcmp, memcpy, memmove, memset, strerror
 
-from tsfast._contexts cimport Context, Contexts
+from tsfast._contexts cimport Contexts
 from tsfast._grants cimport Grants
 from tsfast._hooks cimport Hooks
 from tsfast._idmap cimport idmap_free
@@ -19,12 +19,13 @@ from tsfast._layout cimport (
     TSF_DUE_HOOK, TSF_DUE_MAIL, TSF_FAILED, TSF_FINISHED, TSF_FORGOTTEN, TSF_JOB_FOREGROUND, TSF_JOB_HOOK, TSF_JOB_MAIL,
     TSF_JOB_VOLATILE, TSF_KILLED, TSF_LOST, TSF_NOT_STARTABLE, TSF_QUEUED, TSF_REMOVED, TSF_RUNNING, TSF_SKIPPED,
     TSF_STAGE_EXEC, TSF_STAGE_NONE, TSF_STAGE_RECORD, TSF_STARTING, tsf_cold, tsf_fault, tsf_hot, tsf_run, tsf_run_gen,
-    tsf_run_load, TSF_CANCELLED, TSF_NOTE_CANCEL, tsf_grant_offset, tsf_grant_room,
+    tsf_run_load, TSF_CANCELLED, TSF_NOTE_CANCEL,
 )
-from tsfast._limits cimport BLOB_MAX, SPAWN_RETRY_MS
+from tsfast._limits cimport SPAWN_RETRY_MS
 from tsfast._loop cimport Loop
 from tsfast._runners cimport Handover, Outcome, Runners
-from tsfast._sys cimport CLOCK_REALTIME, ENOMEM, errno, pid_t, set_errno, tsf_log, tsf_now_ns
+from tsfast._staging cimport Staged, Staging, Submission
+from tsfast._sys cimport ENOMEM, errno, pid_t, set_errno, tsf_log
 from tsfast._table cimport Table
 from tsfast._tokens cimport tokens_find, tokens_remember
 
@@ -58,13 +59,6 @@ cdef uint8_t job_flags(const tsf_cold *cold) noexcept nogil:
 cdef uint8_t due_at_end(const tsf_cold *cold) noexcept nogil:
     return <uint8_t> ((TSF_DUE_HOOK if cold.flags & TSF_JOB_HOOK else 0)
                       | (TSF_DUE_MAIL if cold.flags & TSF_JOB_MAIL else 0))
-
-
-cdef inline char *joined(char *to, const void *part, size_t size) noexcept nogil:
-    """The end of what is there after the part; a part of no bytes may be NULL."""
-    if size:
-        memcpy(to, part, size)
-    return to + size
 
 
 cdef void backoff_due(void *owner) noexcept nogil:
@@ -103,73 +97,88 @@ cdef class Spool:
         self.hooks.owner = <void *> self
         self.hooks.on_begun = hook_begun
         self.grants = Grants(loop, table, gpu_timeout)
+        self.staging = Staging(table, contexts)
 
     def __dealloc__(self):
         idmap_free(&self.tokens.places)
-        free(self.scratch)
         free(self.forgettable)
 
     # ---- SUBMIT ------------------------------------------------------------------------------------------------
-    cdef SubmitResult submit(self, const Submission *job, uint64_t *id) noexcept nogil:
-        cdef Context context
-        cdef tsf_hot hot
-        cdef tsf_cold cold
-        cdef uint64_t known = tokens_find(&self.tokens, job.request.token)
-        cdef bint skipped
-        cdef int added, error
-        cdef int32_t gpu_class
-        cdef size_t i
+    cdef SubmitResult begin_jobs(self, const tsf_request *request, const char *cwd, const char *env,
+                                 const char *affinity, uint64_t *first) noexcept nogil:
+        cdef uint64_t known = tokens_find(&self.tokens, request.token)
         if known:
-            id[0] = known - 1
+            first[0] = known - 1
             return SUBMIT_KNOWN
         if self.table.gone:
             return SUBMIT_GONE
-        id[0] = self.table.header.committed
+        first[0] = self.table.header.committed
+        return SUBMIT_OK if self.staging.begin(request, cwd, env, affinity) == 0 else SUBMIT_FAILED
+
+    cdef SubmitResult add_job(self, const Submission *job) noexcept nogil:
+        cdef uint64_t id = self.staging.first + self.staging.n
+        cdef int32_t gpu_class
+        cdef size_t i
         for i in range(job.n_after + job.n_after_ok):
             self.bad_id = job.after[i] if i < job.n_after else job.after_ok[i - job.n_after]
-            if self.bad_id >= id[0]:
+            if self.bad_id >= id:
                 return SUBMIT_UNKNOWN_ID
-        if self.contexts.acquire(job.request, job.cwd, job.env, job.affinity, &context) < 0:
+        if self.staging.add(job, self._skipped_from_birth(job)) < 0:
             return SUBMIT_FAILED
-        skipped = self._skipped_from_birth(job)
-        memset(&hot, 0, sizeof(hot))
-        hot.state = TSF_SKIPPED if skipped else TSF_QUEUED
-        hot.order = 0 if skipped else (<uint64_t> 1 << 63) + id[0]
-        if self._cold(job, &context, &cold) < 0:
-            error = errno
-            self.contexts.release(context.name)
-            set_errno(error)
+        if job.gpus:
+            gpu_class = self.grants.class_of(&self.staging.cold[self.staging.n - 1], job.gpu_exact)
+            if gpu_class == -1:
+                set_errno(ENOMEM)
+            if gpu_class < 0:
+                return SUBMIT_BAD_GPUS if gpu_class == -2 else SUBMIT_FAILED
+            self.staging.staged[self.staging.n - 1].gpu_class = gpu_class
+        return SUBMIT_OK
+
+    cdef void drop_jobs(self) noexcept nogil:
+        cdef uint32_t i
+        for i in range(self.staging.n):
+            self.grants.release_class(self.staging.staged[i].gpu_class)
+        self.staging.drop()
+
+    cdef SubmitResult queue_jobs(self) noexcept nogil:
+        cdef const tsf_cold *cold
+        cdef const Staged *staged
+        cdef const uint64_t *after
+        cdef uint32_t i
+        cdef bint skipped = False
+        cdef int added
+        if self.staging.write() < 0:
+            self.drop_jobs()
             return SUBMIT_FAILED
-        gpu_class = self.grants.class_of(&cold, job.gpu_exact)
-        if gpu_class < 0 or self.table.put(id[0], 1, &hot, &cold, self.scratch,
-                                           tsf_grant_offset(&cold) + tsf_grant_room(&cold)) < 0:
-            error = ENOMEM if gpu_class == -1 else errno
-            self.contexts.release(context.name)
-            self.grants.release_class(gpu_class)
-            set_errno(error)
-            return SUBMIT_BAD_GPUS if gpu_class == -2 else SUBMIT_FAILED
-        tsf_fault(b"submit-written")
-        if self.table.commit(id[0] + 1) < 0:
-            error = errno
-            self.table.withdraw(id[0])
-            self.contexts.release(context.name)
-            self.grants.release_class(gpu_class)
-            set_errno(error)
-            return SUBMIT_FAILED
-        tsf_fault(b"submit-committed")
-        self.gpu_jobs += gpu_class > 0
-        added = self.queue.add(id[0], job.slots, <uint32_t> gpu_class, job.after, job.n_after, job.after_ok,
-                               job.n_after_ok, job.holds)
-        if added < 0:
-            self.forget_removed(id[0])
-            self.grants.release_class(gpu_class)
-            set_errno(ENOMEM)
-            return SUBMIT_FAILED
-        self.queue.get(id[0]).flags |= job_flags(&cold)
-        tokens_remember(&self.tokens, job.request.token, id[0])
-        if added == ADD_SKIPPED:
+        for i in range(self.staging.n):
+            cold = &self.staging.cold[i]
+            after = self.staging.after(i)
+            self.gpu_jobs += cold.gpus > 0
+            staged = &self.staging.staged[i]
+            added = self.queue.add(self.staging.first + i, cold.slots, <uint32_t> staged.gpu_class, after,
+                                   cold.n_after, after + cold.n_after, cold.n_after_ok, staged.holds)
+            if added < 0:
+                return self._take_back(i)
+            self.queue.get(self.staging.first + i).flags |= job_flags(cold)
+            skipped = skipped or added == ADD_SKIPPED
+        tokens_remember(&self.tokens, self.staging.token, self.staging.first)
+        self.staging.end()
+        if skipped:
             self.skip_dependents()
         return SUBMIT_OK
+
+    cdef SubmitResult _take_back(self, uint32_t queued) noexcept nogil:
+        """There was no memory for more of the frame's jobs, which are in the table: then for none of them."""
+        cdef uint32_t i
+        for i in range(self.staging.n):
+            if i < queued:
+                self.remove(self.staging.first + i, NULL)
+            else:
+                self.forget_removed(self.staging.first + i)
+                self.grants.release_class(self.staging.staged[i].gpu_class)
+        self.staging.end()
+        set_errno(ENOMEM)
+        return SUBMIT_FAILED
 
     cdef bint _skipped_from_birth(self, const Submission *job) noexcept nogil:
         """A job of after_ok has ended badly or is forgotten. It must stand in the table as skipped from its first
@@ -177,65 +186,14 @@ cdef class Spool:
         cdef size_t i
         cdef Job *other
         for i in range(job.n_after_ok):
+            if job.after_ok[i] >= self.staging.first:
+                if self.staging.hot[job.after_ok[i] - self.staging.first].state == TSF_SKIPPED:
+                    return True
+                continue
             other = self.queue.get(job.after_ok[i])
             if other == NULL or other.state == JOB_SKIPPING or (other.state == JOB_ENDED and other.flags & FLAG_BAD):
                 return True
         return False
-
-    cdef int _cold(self, const Submission *job, const Context *context, tsf_cold *cold) noexcept nogil:
-        """Fill the cold record, and the blob in `scratch`."""
-        cdef size_t label = strlen(job.label) if job.label != NULL else 0
-        cdef size_t prefix = strlen(job.prefix) if job.prefix != NULL else 0
-        cdef size_t env_text = strlen(job.env_text) if job.env_text != NULL else 0
-        cdef size_t exact = strlen(job.gpu_exact) if job.gpu_exact != NULL else 0
-        cdef size_t size = (8 * (job.n_after + job.n_after_ok) + job.argv_len + label + exact + prefix
-                            + context.cwd_len + context.diff_len + env_text)
-        cdef size_t room
-        cdef char *p
-        if size > BLOB_MAX:
-            set_errno(ENOMEM)
-            return -1
-        memset(cold, 0, sizeof(tsf_cold))
-        cold.gpus = job.gpus
-        cold.gpu_share = <uint16_t> job.gpu_share
-        cold.gpu_exact_len = <uint16_t> exact
-        cold.vram = job.vram
-        room = size + 8 + tsf_grant_room(cold)
-        if room > self.scratch_room:
-            p = <char *> realloc(self.scratch, room)
-            if p == NULL:
-                set_errno(ENOMEM)
-                return -1
-            self.scratch = p
-            self.scratch_room = room
-        memset(self.scratch + size, 0, room - size)
-        cold.enqueue_ns = tsf_now_ns(CLOCK_REALTIME)
-        cold.token[0] = job.request.token[0]
-        cold.token[1] = job.request.token[1]
-        cold.blob_len = <uint32_t> size
-        cold.ctx = context.name
-        cold.slots = job.slots
-        cold.flags = job.flags
-        cold.batch_count = 1
-        cold.n_after = <uint32_t> job.n_after
-        cold.n_after_ok = <uint32_t> job.n_after_ok
-        cold.argc = job.argc
-        cold.argv_len = job.argv_len
-        cold.label_len = <uint32_t> label
-        cold.prefix_len = <uint32_t> prefix
-        cold.cwd_len = context.cwd_len
-        cold.diff_len = context.diff_len
-        cold.env_text_len = <uint32_t> env_text
-        p = joined(self.scratch, job.after, 8 * job.n_after)
-        p = joined(p, job.after_ok, 8 * job.n_after_ok)
-        p = joined(p, job.argv, job.argv_len)
-        p = joined(p, job.label, label)
-        p = joined(p, job.gpu_exact, exact)
-        p = joined(p, job.prefix, prefix)
-        p = joined(p, context.cwd, context.cwd_len)
-        p = joined(p, context.diff, context.diff_len)
-        joined(p, job.env_text, env_text)
-        return 0
 
     # ---- START -------------------------------------------------------------------------------------------------
     cdef void dispatch(self) noexcept nogil:

@@ -43,8 +43,7 @@ cdef class Waiters:
 
     cdef Conn *first(self, uint64_t id) noexcept nogil            # then Conn.next_waiting
     cdef int add(self, Conn *conn, uint64_t id, int role) noexcept nogil      # 0, or -1 without memory
-    # Keep a request until there is room. 0, or -1 without memory.
-    cdef int park(self, Conn *conn, const char *payload, uint32_t size) noexcept nogil
+    cdef void park(self, Conn *conn) noexcept nogil               # its request, which is kept, waits for room
     cdef void remove(self, Conn *conn) noexcept nogil             # from whatever it waits for
     # A group of `total` jobs for a caller, none of them joined yet; NULL without memory. remove(conn) ends it.
     cdef Group *gather(self, Conn *conn, uint64_t total, bint progress) noexcept nogil

@@ -2,8 +2,7 @@
 # cython: auto_pickle=False
 """See _waiters.pxd."""
 cimport cython
-from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy
+from libc.stdlib cimport calloc, free
 
 from tsfast._conns cimport Conn
 from tsfast._idmap cimport idmap_del, idmap_free, idmap_get, idmap_put, not_there
@@ -32,12 +31,7 @@ cdef class Waiters:
             first.prev_waiting = conn
         return 0
 
-    cdef int park(self, Conn *conn, const char *payload, uint32_t size) noexcept nogil:
-        conn.parked = <char *> malloc(size)
-        if conn.parked == NULL:
-            return -1
-        memcpy(conn.parked, payload, size)
-        conn.parked_size = size
+    cdef void park(self, Conn *conn) noexcept nogil:
         conn.role = ROLE_ROOM
         conn.next_waiting = NULL
         conn.prev_waiting = self.parked_last
@@ -47,7 +41,6 @@ cdef class Waiters:
             self.parked_first = conn
         self.parked_last = conn
         self.n_parked += 1
-        return 0
 
     cdef void remove(self, Conn *conn) noexcept nogil:
         if conn.role == ROLE_GROUP:

@@ -11,6 +11,8 @@ import pytest
 
 from integration.slow_disk import CREATE, WRITE, SlowDisk
 from integration.spool_harness import Queue, sleeping
+from tsfast.errors import QueueError
+from tsfast.queue import Queue as ProgramQueue
 
 
 @pytest.mark.root
@@ -45,6 +47,8 @@ def test_state_directory_deleted_under_the_server(queue: Queue) -> None:
     assert queue.wait(queued) in (3, 255)  # 3 if the runner of the first one had all it needs open
     for words in (("true",), ("-nf", "true"), ("-G", 1, "true")):
         assert "the state directory was deleted" in queue.refused(*words)
+    with pytest.raises(QueueError, match="the state directory was deleted"):
+        ProgramQueue(str(queue.socket)).submit_many([["true"], ["true"]])
     assert queue.get("-S") == "1" and queue.ids() == [running, queued]
     assert queue.server_pid() == server
     queue.kill_server()

@@ -47,7 +47,8 @@ ALLOWED: dict[str, set[str]] = {
     "_listing": LEAVES | {"_grammar", "_text", "_table", "_contexts"},
     "_hooks": LEAVES | {"_loop", "_text", "_table", "_contexts"},
     "_grants": LEAVES | {"_jobs", "_gpus", "_loop", "_table", "_leases", "_poller"},
-    "_spool": LEAVES | {"_jobs", "_loop", "_table", "_contexts", "_runners", "_hooks", "_grants"},
+    "_staging": LEAVES | {"_table", "_contexts"},
+    "_spool": LEAVES | {"_jobs", "_loop", "_table", "_contexts", "_runners", "_hooks", "_grants", "_staging"},
     "_recovery": LEAVES | {"_jobs", "_table", "_contexts", "_runners", "_hooks", "_spool"},
     # what is answered to clients: to one, about one job, about several, and which answer to what
     "_request": LEAVES,
@@ -57,11 +58,14 @@ ALLOWED: dict[str, set[str]] = {
     "_gpu_actions": LEAVES | {"_grammar", "_jobs", "_conns", "_spool", "_replies"},
     "_why": LEAVES | {"_text", "_jobs", "_gpus", "_spool"},
     "_facts": LEAVES | {"_grammar", "_text", "_jobs", "_spool", "_why"},
+    "_adding": LEAVES
+    | {"_grammar", "_environ", "_envfilter", "_logpath", "_jobs", "_conns", "_spool", "_staging", "_request"}
+    | {"_replies", "_gpu_actions"},
     "_many": LEAVES | {"_grammar", "_jobs", "_loop", "_conns", "_spool", "_replies", "_waiters", "_facts"},
     "_cancel": LEAVES | {"_grammar", "_jobs", "_loop", "_conns", "_runners", "_spool", "_replies", "_many"},
     "_commands": LEAVES
     | {"_grammar", "_environ", "_jobs", "_conns", "_lists", "_spool", "_replies", "_waiters", "_facts", "_many"}
-    | {"_cancel", "_envfilter", "_gpu_actions", "_logpath", "_request"},
+    | {"_adding", "_cancel", "_gpu_actions", "_request"},
     "_core": LEAVES
     | {"_journal", "_outbox"}
     | {"_loop", "_table", "_contexts", "_conns", "_runners", "_spool", "_recovery", "_commands"},

@@ -3,6 +3,9 @@
  * TSF_FRAME_MAX ends the connection.
  *
  *   client                                   server
+ *   BATCH              ->                     any number, instead of REQUEST
+ *                      <-  ADDED              one for each, in their order; warnings before it as ERR
+ *                      <-  REFUSED            instead of it; nothing of the frame is queued, later frames are not read
  *   REQUEST            ->
  *                      <-  OUT, ERR          text for stdout and stderr, any number
  *                      <-  SEND_DESCRIPTORS  (-f) then the client sends DESCRIPTORS; later SIGNAL as often as it likes
@@ -38,6 +41,7 @@ enum tsf_frame_type {
     TSF_FRAME_DESCRIPTORS = 2, /* no payload; stdin, stdout, stderr as SCM_RIGHTS with its first byte */
     TSF_FRAME_SIGNAL = 3,      /* struct tsf_code: a signal number for the foreground job */
     TSF_FRAME_TAKE_OVER = 4,  /* no payload; after GIVE_WAY */
+    TSF_FRAME_BATCH = 5,
 
     TSF_FRAME_OUT = 16,
     TSF_FRAME_ERR = 17,
@@ -48,7 +52,9 @@ enum tsf_frame_type {
     TSF_FRAME_ENDED = 22,  /* struct tsf_code */
     TSF_FRAME_EXEC = 23, /* text, may be empty: what that program finds in TSFAST_ANSWER */
     TSF_FRAME_PROGRESS = 24, /* text for a terminal on stderr that takes the place of the one before */
-    TSF_FRAME_GIVE_WAY = 25
+    TSF_FRAME_GIVE_WAY = 25,
+    TSF_FRAME_ADDED = 26,  /* struct tsf_added */
+    TSF_FRAME_REFUSED = 27 /* struct tsf_refused, then a text */
 };
 
 struct tsf_frame {
@@ -94,6 +100,53 @@ struct tsf_request {
     uint64_t limits[TSF_LIMITS][2];
 };
 
+/* BATCH: jobs of one caller. A struct tsf_request without words and its strings, this struct, `parts` struct
+ * tsf_batch_part, and `count` times a struct tsf_batch_job and its strings; without padding between. A batch can be sent in
+ * several frames, each one's length a multiple of 8 (zeros at its end). In it `@N` stands, among the ids of -D and -W, for its Nth job, counted from 0; an earlier one. */
+struct tsf_batch {
+    uint64_t place; /* in the batch, of the first job of this frame */
+    uint32_t count;
+    uint32_t parts; /* what is known of earlier frames */
+    uint32_t flags; /* enum tsf_batch_flag, a bit set */
+    uint32_t reserved;
+};
+
+enum tsf_batch_flag { TSF_BATCH_NO_BLOCK = 1 }; /* refused at once if the queue has no room */
+
+struct tsf_batch_part {
+    uint64_t place; /* of its first job */
+    uint64_t first; /* and the id that it got; the following jobs got the following ids */
+};
+
+/* argv_len bytes: argc NUL-terminated words of the command line of ts. cwd_len bytes: its directory, the last one a
+ * NUL, or 0: the caller's. env_len bytes: env_count NUL-terminated strings, NAME=VALUE or NAME for one to be unset. */
+struct tsf_batch_job {
+    uint32_t argc;
+    uint32_t argv_len;
+    uint32_t cwd_len;
+    uint32_t env_count;
+    uint32_t env_len;
+};
+
+struct tsf_added {
+    uint64_t first; /* the ids are this one and the following ones */
+    uint32_t count;
+    uint32_t reserved;
+};
+
+enum tsf_refusal {
+    TSF_REFUSED_JOB = 1,    /* its words */
+    TSF_REFUSED_ID = 2,     /* it is to wait for a job that does not exist */
+    TSF_REFUSED_FULL = 3,   /* no room in the queue (-B, or the frame is larger than the queue may be) */
+    TSF_REFUSED_SYSTEM = 4, /* memory, disk */
+    TSF_REFUSED_CALLER = 5  /* its directory is gone */
+};
+
+struct tsf_refused {
+    uint32_t place; /* of the job in its frame, UINT32_MAX: it is none's fault alone */
+    int32_t reason; /* enum tsf_refusal */
+};
+
 struct tsf_code {
     int32_t code;
 };
@@ -104,5 +157,8 @@ struct tsf_follow {
 
 _Static_assert(sizeof(struct tsf_frame) == 16, "no padding");
 _Static_assert(sizeof(struct tsf_request) == 56 + 16 * TSF_LIMITS, "no padding");
+_Static_assert(sizeof(struct tsf_batch) == 24 && sizeof(struct tsf_batch_part) == 16, "no padding");
+_Static_assert(sizeof(struct tsf_batch_job) == 20 && sizeof(struct tsf_added) == 16, "no padding");
+_Static_assert(sizeof(struct tsf_refused) == 8, "no padding");
 
 #endif

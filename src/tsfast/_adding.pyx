@@ -1,0 +1,400 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# cython: auto_pickle=False
+"""See _adding.pxd."""
+cimport cython
+from libc.stddef cimport size_t
+from libc.stdio cimport snprintf
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcpy, memset, strerror, strlen, strncmp
+
+from tsfast._conns cimport FRAME_LATER, Conn, Conns
+from tsfast._envfilter cimport filter_environment
+from tsfast._environ cimport default_logdir
+from tsfast._gpu_actions cimport gpu_warning
+from tsfast._grammar cimport ACTION_SUBMIT, PLACE_BIT, Command, add_id, command_free, parse
+from tsfast._jobs cimport Job
+from tsfast._layout cimport (
+    TSF_BATCH_NO_BLOCK, TSF_FRAME_ADDED, TSF_FRAME_ERR, TSF_FRAME_OUT, TSF_FRAME_REFUSED, TSF_JOB_FOREGROUND, TSF_JOB_HOOK,
+    TSF_JOB_NO_OUTPUT,
+    TSF_REFUSED_CALLER, TSF_REFUSED_FULL, TSF_REFUSED_ID, TSF_REFUSED_JOB, TSF_REFUSED_SYSTEM,
+    tsf_added, tsf_batch, tsf_batch_job, tsf_batch_part, tsf_refused, tsf_request,
+)
+from tsfast._limits cimport PATH_BYTES
+from tsfast._logpath cimport log_path, log_unchecked
+from tsfast._quote cimport Text, text_add, text_char, text_str, text_u64
+from tsfast._replies cimport Replies
+from tsfast._request cimport Request, request_read, strings_fit, variable
+from tsfast._spool cimport (
+    SUBMIT_BAD_GPUS, SUBMIT_FAILED, SUBMIT_GONE, SUBMIT_OK, SUBMIT_UNKNOWN_ID, Spool, SubmitResult,
+)
+from tsfast._staging cimport Submission
+from tsfast._sys cimport CLOCK_REALTIME, ENOMEM, errno, set_errno, tsf_now_ns
+from tsfast._tokens cimport tokens_find
+
+cdef enum:
+    ALL_JOBS = 0xffffffff            # tsf_refused.place: the frame as a whole
+
+
+cdef const char *BAD_GPUS = b"-g: it names a GPU twice (different indices or UUIDs are needed)"
+cdef const char *GONE = (b"the state directory was deleted under the server, so nothing more can be queued; -K ends this "
+                         b"queue, and the next call begins an empty one")
+
+
+cdef const char *env_change(const char *env, uint32_t size, const char *name) noexcept nogil:
+    """The last string that sets or unsets the variable, NULL if there is none. `name` ends in `=`."""
+    cdef const char *found = NULL
+    cdef const char *end = env + size
+    cdef size_t length = strlen(name) - 1
+    while env < end:
+        if strncmp(env, name, length) == 0 and (env[length] == c'=' or env[length] == 0):
+            found = env
+        env += strlen(env) + 1
+    return found
+
+
+@cython.final
+cdef class Adding:
+    def __init__(self, Conns conns, Replies reply, Spool spool, uint64_t max_unfinished):
+        self.conns = conns
+        self.reply = reply
+        self.spool = spool
+        self.max_unfinished = max_unfinished
+
+    def __dealloc__(self):
+        free(self.words)
+
+    cdef bint full(self, uint64_t more) noexcept nogil:
+        return self.max_unfinished and (self.spool.queue.known - self.spool.queue.ended + more > self.max_unfinished)
+
+    cdef bint known(self, const tsf_request *head) noexcept nogil:
+        return tokens_find(&self.spool.tokens, head.token) != 0
+
+    cdef const char *const *split(self, const char *bytes, uint32_t argc) noexcept nogil:
+        cdef const char **grown
+        cdef uint32_t i
+        if <size_t> argc + 1 > self.words_room:
+            grown = <const char **> realloc(<void *> self.words, (<size_t> argc + 1) * sizeof(char *))
+            if grown == NULL:
+                return NULL
+            self.words = grown
+            self.words_room = <size_t> argc + 1
+        for i in range(argc):
+            self.words[i] = bytes
+            bytes += strlen(bytes) + 1
+        self.words[argc] = NULL
+        return self.words
+
+    # ---- what every job has ------------------------------------------------------------------------------------
+    cdef void logdir(self, Text *text) noexcept nogil:
+        if self.spool.table.header.logdir_len:
+            text_add(text, self.spool.table.header.logdir, self.spool.table.header.logdir_len)
+        else:
+            if default_logdir()[0] != c'/':
+                text_char(text, c'/')           # where its server is
+            text_str(text, default_logdir())
+
+    cdef void _prefix(self, const char *cwd, const Command *command, uint64_t id) noexcept nogil:
+        """Of the output file, into the answer's text, with a NUL at its end."""
+        self.reply.text.size = 0
+        if command.log != NULL:
+            log_path(&self.reply.text, command.log, cwd, id, command.label, tsf_now_ns(CLOCK_REALTIME))
+        else:
+            self.logdir(&self.reply.text)
+            text_char(&self.reply.text, c'/')
+            text_str(&self.reply.text, command.name if command.name != NULL else <const char *> b"ts-out")
+        text_char(&self.reply.text, 0)
+
+    cdef void _fill(self, Submission *job, const Command *command, const char *end, uint32_t argc) noexcept nogil:
+        """What the words say; they end at `end`."""
+        memset(job, 0, sizeof(Submission))
+        job.argv = self.words[command.words]
+        job.argc = argc - <uint32_t> command.words
+        job.argv_len = <uint32_t> (end - job.argv)
+        job.label = command.label
+        job.env_text = command.env_text
+        job.slots = command.slots
+        job.gpus = command.gpus
+        job.gpu_share = command.gpu_share
+        job.vram = command.vram
+        job.gpu_exact = command.gpu_exact
+        job.flags = command.flags
+        job.holds = 1 if command.flags & TSF_JOB_FOREGROUND else 0     # until its descriptors are here
+        job.after = command.after
+        job.n_after = command.n_after
+        job.after_ok = command.after_ok
+        job.n_after_ok = command.n_after_ok
+
+    cdef bint _warn(self, Conn *conn, const Command *command) noexcept nogil:
+        """Tell that what it waits for may never come, if that is so."""
+        self.reply.text.size = 0
+        if command.slots > self.spool.queue.max_slots:
+            text_str(&self.reply.text, b"ts: warning: the job needs ")
+            text_u64(&self.reply.text, command.slots)
+            text_str(&self.reply.text, b" slots and the queue has ")
+            text_u64(&self.reply.text, self.spool.queue.max_slots)
+            text_str(&self.reply.text, b"; it waits until -S raises them\n")
+        gpu_warning(&self.reply.text, self.spool, command)
+        if self.reply.text.size == 0:
+            return False
+        self.conns.send(conn, TSF_FRAME_ERR, self.reply.text.data, self.reply.text.size)
+        return True
+
+    # ---- one job of a command line -----------------------------------------------------------------------------
+    cdef bint one(self, Conn *conn, const Request *request, Command *command, uint64_t *id) noexcept nogil:
+        cdef Submission job
+        cdef SubmitResult result
+        cdef tsf_request checked = request.head[0]
+        cdef Request stored = request[0]
+        cdef Job *last = self.spool.queue.last_added()
+        cdef size_t i
+        if request.head.cwd_len <= 1:
+            self.reply.fail(conn, b"the working directory is gone or cannot be read")
+            return False
+        # The command of TS_ENV is run by the caller's side, which then comes back with what it printed.
+        if command.env_text == NULL and variable(request, b"TS_ENV=") != NULL:
+            self.reply.elsewhere(conn)
+            return False
+        for i in range(command.n_after + command.n_after_ok):
+            if (command.after[i] if i < command.n_after else command.after_ok[i - command.n_after]) >> PLACE_BIT:
+                self.reply.fail(conn, b"-D, -W: '@' is for the jobs of a batch (see --batch)")
+                return False
+        if not command.flags & TSF_JOB_NO_OUTPUT:
+            if command.log != NULL and log_unchecked(command.log, command.flags, <char *> request.env, &checked):
+                self.reply.elsewhere(conn)     # is it there already? The server waits on nobody's path.
+                return False
+            self._prefix(request.cwd, command, self.spool.table.header.committed)
+            if self.reply.text.failed:
+                self.reply.no_memory(conn)
+                return False
+            if command.log != NULL and self.reply.text.size > PATH_BYTES:
+                self.reply.fail(conn, b"--log: the path is too long")
+                return False
+        if ((command.after_last and last != NULL and add_id(&command.after, &command.n_after, last.id) < 0)
+                or filter_environment(<char *> request.env, &checked) < 0):
+            self.reply.no_memory(conn)
+            return False
+        stored.head = &checked
+        self._fill(&job, command, request.argv_bytes + request.head.argv_len, request.head.argc)
+        job.prefix = NULL if command.flags & TSF_JOB_NO_OUTPUT else self.reply.text.data
+        if variable(&stored, b"TS_ONFINISH=") != NULL:
+            job.flags |= TSF_JOB_HOOK
+        result = self.spool.begin_jobs(&checked, request.cwd, request.env, request.affinity, id)
+        if result == SUBMIT_OK:
+            result = self.spool.add_job(&job)
+            if result == SUBMIT_OK:
+                result = self.spool.queue_jobs()
+            else:
+                self.spool.drop_jobs()
+        if result == SUBMIT_UNKNOWN_ID:
+            self.reply.fail_job(conn, self.spool.bad_id, b"does not exist, so nothing can wait for it")
+            return False
+        if result == SUBMIT_BAD_GPUS:
+            self.reply.fail(conn, BAD_GPUS)
+            return False
+        if result == SUBMIT_GONE:
+            self.reply.fail(conn, GONE)
+            return False
+        if result == SUBMIT_FAILED:
+            self.reply.fail_errno(conn, b"the job could not be recorded")
+            return False
+        if result == SUBMIT_OK:
+            self._warn(conn, command)
+        if not command.flags & TSF_JOB_NO_OUTPUT:
+            self.reply.text.size = 0
+            text_u64(&self.reply.text, id[0])
+            text_char(&self.reply.text, c'\n')
+            self.conns.send(conn, TSF_FRAME_OUT, self.reply.text.data, self.reply.text.size)
+        return True
+
+    # ---- many jobs of a program --------------------------------------------------------------------------------
+    cdef void _refuse(self, Conn *conn, uint32_t place, int32_t reason, const char *text) noexcept nogil:
+        cdef tsf_refused refused
+        refused.place = place
+        refused.reason = reason
+        self.reply.text.size = 0
+        text_add(&self.reply.text, <const char *> &refused, sizeof(refused))
+        text_str(&self.reply.text, text)
+        if self.reply.text.failed:
+            self.reply.text.failed = False
+            self.conns.send(conn, TSF_FRAME_REFUSED, &refused, sizeof(refused))
+        else:
+            self.conns.send(conn, TSF_FRAME_REFUSED, self.reply.text.data, self.reply.text.size)
+        self.conns.finish(conn)
+
+    cdef void _refuse_errno(self, Conn *conn) noexcept nogil:
+        snprintf(self.refusal, sizeof(self.refusal), b"the jobs could not be recorded: %s",
+                 <char *> strerror(errno))
+        self._refuse(conn, ALL_JOBS, TSF_REFUSED_SYSTEM, self.refusal)
+
+    cdef int batch(self, Conn *conn, char *payload, uint32_t size) noexcept nogil:  # no-cython-lint
+        cdef Request request
+        cdef Request stored
+        cdef Reading reading
+        cdef tsf_request checked
+        cdef tsf_added added
+        cdef SubmitResult result
+        cdef int done
+        if size % 8 or request_read(&request, payload, size, &reading.at) < 0 or request.head.argc:
+            return -1
+        reading.end = payload + size
+        if <size_t> (reading.end - reading.at) < sizeof(tsf_batch):
+            return -1
+        memcpy(&reading.batch, reading.at, sizeof(tsf_batch))
+        reading.at += sizeof(tsf_batch)
+        reading.parts = reading.at
+        if <size_t> (reading.end - reading.at) // sizeof(tsf_batch_part) < reading.batch.parts:
+            return -1
+        reading.at += reading.batch.parts * sizeof(tsf_batch_part)
+        if reading.batch.count == 0 or <size_t> (reading.end - reading.at) // sizeof(tsf_batch_job) < reading.batch.count:
+            return -1
+        if request.head.cwd_len <= 1:
+            self._refuse(conn, ALL_JOBS, TSF_REFUSED_CALLER, b"the working directory is gone or cannot be read")
+            return 0
+        added.count = reading.batch.count
+        added.reserved = 0
+        if self.full(added.count) and not self.known(request.head):
+            if added.count <= self.max_unfinished and not reading.batch.flags & TSF_BATCH_NO_BLOCK:
+                return FRAME_LATER
+            self._refuse(conn, ALL_JOBS, TSF_REFUSED_FULL, b"there is no room for so many jobs in the queue (TS_MAXCONN)")
+            return 0
+        checked = request.head[0]
+        stored = request
+        stored.head = &checked
+        if filter_environment(<char *> request.env, &checked) < 0:
+            set_errno(ENOMEM)
+            self._refuse_errno(conn)
+            return 0
+        result = self.spool.begin_jobs(&checked, request.cwd, request.env, request.affinity, &added.first)
+        if result == SUBMIT_OK:
+            reading.first = added.first
+            reading.warned = False
+            for reading.place in range(added.count):
+                done = self._batch_job(conn, &stored, &reading)
+                if done != 0:
+                    self.spool.drop_jobs()
+                    return done if done < 0 else 0
+            result = self.spool.queue_jobs()
+        if result == SUBMIT_FAILED:
+            self._refuse_errno(conn)
+        elif result == SUBMIT_GONE:
+            self._refuse(conn, ALL_JOBS, TSF_REFUSED_SYSTEM, GONE)
+        else:
+            self.conns.send(conn, TSF_FRAME_ADDED, &added, sizeof(added))
+        return 0
+
+    cdef int _batch_job(self, Conn *conn, const Request *request, Reading *reading) noexcept nogil:
+        """The next one of the frame. 0; 1: refused, and answered; -1: it is not well-formed."""
+        cdef tsf_batch_job head
+        cdef Submission job
+        cdef Command command
+        cdef const char *words = reading.at + sizeof(head)
+        cdef const char *cwd = request.cwd
+        cdef const char *env
+        cdef int done
+        if <size_t> (reading.end - reading.at) < sizeof(head):
+            return -1
+        memcpy(&head, reading.at, sizeof(head))
+        if <uint64_t> (reading.end - words) < <uint64_t> head.argv_len + head.cwd_len + head.env_len:
+            return -1
+        env = words + head.argv_len + head.cwd_len
+        reading.at = env + head.env_len
+        if (not strings_fit(words, head.argv_len, head.argc) or not strings_fit(env, head.env_len, head.env_count)
+                or (head.cwd_len and not strings_fit(words + head.argv_len, head.cwd_len, 1))):
+            return -1
+        if head.cwd_len:
+            cwd = words + head.argv_len
+        if self.split(words, head.argc) == NULL:
+            set_errno(ENOMEM)
+            self._refuse_errno(conn)
+            return 1
+        if parse(self.words, <int> head.argc, &command) < 0:
+            self._refuse(conn, reading.place, TSF_REFUSED_JOB, command.error)
+            return 1
+        self._fill(&job, &command, words + head.argv_len, head.argc)
+        job.cwd = cwd
+        job.env = env
+        job.env_len = head.env_len
+        done = self._batch_submit(conn, request, reading, &job, &command)
+        command_free(&command)
+        return done
+
+    cdef int _batch_submit(self, Conn *conn, const Request *request, Reading *reading, Submission *job,
+                           Command *command) noexcept nogil:
+        cdef const char *hook = env_change(job.env, job.env_len, b"TS_ONFINISH=")
+        cdef uint64_t id = reading.first + reading.place
+        cdef Job *last = self.spool.queue.last_added()
+        cdef SubmitResult result
+        if command.action != ACTION_SUBMIT or command.flags & TSF_JOB_FOREGROUND or command.no_block:
+            self._refuse(conn, reading.place, TSF_REFUSED_JOB, b"a batch takes commands to queue, without -f and -B")
+            return 1
+        if job.cwd[0] != c'/':
+            self._refuse(conn, reading.place, TSF_REFUSED_JOB, b"its directory must be an absolute path")
+            return 1
+        if not (self._resolve(reading, command.after, command.n_after)
+                and self._resolve(reading, command.after_ok, command.n_after_ok)):
+            self._refuse(conn, reading.place, TSF_REFUSED_ID, b"-D, -W: '@' and a number must name an earlier job of the batch")
+            return 1
+        if command.after_last and (reading.place or last != NULL):
+            if add_id(&command.after, &command.n_after, id - 1 if reading.place else last.id) < 0:
+                set_errno(ENOMEM)
+                self._refuse_errno(conn)
+                return 1
+            job.after = command.after
+            job.n_after = command.n_after
+        if hook[11] == c'=' if hook != NULL else variable(request, b"TS_ONFINISH=") != NULL:
+            job.flags |= TSF_JOB_HOOK
+        if not command.flags & TSF_JOB_NO_OUTPUT:
+            self._prefix(job.cwd, command, id)
+            if not self.reply.text.failed:
+                job.prefix = self.reply.text.data
+            if command.log != NULL and self.reply.text.size > PATH_BYTES:
+                self._refuse(conn, reading.place, TSF_REFUSED_JOB, b"--log: the path is too long")
+                return 1
+        result = SUBMIT_FAILED
+        set_errno(ENOMEM)
+        if not self.reply.text.failed:
+            result = self.spool.add_job(job)
+        self.reply.text.failed = False
+        if result == SUBMIT_UNKNOWN_ID:
+            snprintf(self.refusal, sizeof(self.refusal), b"job %llu does not exist, so nothing can wait for it",
+                     <unsigned long long> self.spool.bad_id)
+            self._refuse(conn, reading.place, TSF_REFUSED_ID, self.refusal)
+            return 1
+        if result == SUBMIT_BAD_GPUS:
+            self._refuse(conn, reading.place, TSF_REFUSED_JOB, BAD_GPUS)
+            return 1
+        if result == SUBMIT_FAILED:
+            self._refuse_errno(conn)
+            return 1
+        if not reading.warned and (command.gpus or command.slots > 1):
+            reading.warned = self._warn(conn, command)
+        return 0
+
+    cdef bint _resolve(self, const Reading *reading, uint64_t *ids, size_t n) noexcept nogil:
+        """Ids in the place of places in the batch; False: one is not that of an earlier job."""
+        cdef uint64_t place, low, high, middle
+        cdef tsf_batch_part part
+        cdef size_t i
+        for i in range(n):
+            if ids[i] >> PLACE_BIT == 0:
+                continue
+            place = ids[i] & ~(<uint64_t> 1 << PLACE_BIT)
+            if place >= reading.batch.place + reading.place:
+                return False
+            if place >= reading.batch.place:
+                ids[i] = reading.first + place - reading.batch.place
+                continue
+            low = 0
+            high = reading.batch.parts
+            while low < high:                  # the last part that begins at or before it
+                middle = (low + high) // 2
+                memcpy(&part, reading.parts + middle * sizeof(part), sizeof(part))
+                if part.place <= place:
+                    low = middle + 1
+                else:
+                    high = middle
+            if low == 0:
+                return False
+            memcpy(&part, reading.parts + (low - 1) * sizeof(part), sizeof(part))
+            ids[i] = part.first + place - part.place
+        return True

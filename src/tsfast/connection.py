@@ -1,0 +1,157 @@
+"""The way of a program to the server of a queue, as the launcher goes it (native/launcher, docs/protocol.md)."""
+
+import os
+import resource
+import socket
+import stat
+import struct
+import subprocess
+import sysconfig
+import time
+
+from tsfast import __version__, _encode
+from tsfast.errors import RequestFailed, ServerUnavailable
+
+WIRE_VERSION = 0x74730001
+FRAME = struct.Struct("=IIII")
+FRAME_MAX = 8 << 20
+ATTEMPTS = 20
+PAUSE_S = 0.05
+CHUNK = 65536
+VERSION = f"tsfast {__version__}".encode()
+
+OUT, ERR, EXIT, EXIT_AT_CLOSE, EXEC, GIVE_WAY, ADDED, REFUSED = 16, 17, 18, 19, 23, 25, 26, 27
+
+
+def socket_path(given: str | os.PathLike[str] | None = None) -> str:
+    """The socket of a queue: as given, else TS_SOCKET, else the default of `ts`."""
+    path = os.fspath(given) if given is not None else os.environ.get("TS_SOCKET")
+    if path:
+        return os.path.abspath(path)
+    base = os.environ.get("TMPDIR") or "/tmp"
+    return os.path.join(os.path.abspath(base), f"tsfast-{os.geteuid()}", "socket")
+
+
+def launcher() -> str:
+    """The program `ts` of this installation. Raises ServerUnavailable."""
+    path = os.path.join(sysconfig.get_path("scripts"), "ts")
+    if not os.access(path, os.X_OK):
+        raise ServerUnavailable(f"{path} is not there, which starts servers: install tsfast-spooler again")
+    return path
+
+
+def connect(path: str) -> socket.socket | None:
+    """A connection to the server of our user; None if there is none. Raises ServerUnavailable."""
+    directory, name = os.path.split(path)
+    try:
+        about = os.lstat(directory)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ServerUnavailable(f"{directory}: {error.strerror}") from None
+    if name == "socket" and os.path.basename(directory) == f"tsfast-{os.geteuid()}":
+        if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid() or about.st_mode & 0o077:
+            raise ServerUnavailable(f"{directory}: not a directory of ours that is closed to other users (chmod 700 it)")
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    through = -1
+    try:
+        if len(os.fsencode(path)) > 107:  # longer than an address: by the directory's descriptor
+            through = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            connection.connect(f"/proc/self/fd/{through}/{name}")
+        else:
+            connection.connect(path)
+        peer = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        if peer[1] != os.geteuid() and os.geteuid() != 0:
+            raise ServerUnavailable(f"{path}: this socket belongs to user {peer[1]}")
+    except (FileNotFoundError, ConnectionRefusedError):
+        connection.close()
+        return None
+    except OSError as error:
+        connection.close()
+        raise ServerUnavailable(f"{path}: {error.strerror or error}") from None
+    except ServerUnavailable:
+        connection.close()
+        raise
+    finally:
+        if through >= 0:
+            os.close(through)
+    return connection
+
+
+def start_server(path: str) -> None:
+    """Have the launcher start the server, or replace one of an earlier release. Raises ServerUnavailable."""
+    done = subprocess.run(
+        [launcher(), "-R"],
+        env={**os.environ, "TS_SOCKET": path},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    if done.returncode != 0:
+        text = done.stderr.decode(errors="replace").strip().removeprefix("ts: ")
+        raise ServerUnavailable(text or f"the server could not be started (exit code {done.returncode})")
+
+
+def caller() -> bytes:
+    """What jobs inherit from this process as it is now (struct tsf_request and its strings). Raises RequestFailed."""
+    try:
+        cwd = os.getcwdb()
+    except OSError:
+        raise RequestFailed("the working directory is gone or cannot be read") from None
+    with open("/proc/self/status", "rb") as file:
+        mask = next((line[6:] for line in file if line.startswith(b"Umask:")), b"022")
+    limits = [
+        tuple(2**64 - 1 if limit == resource.RLIM_INFINITY else limit for limit in resource.getrlimit(kind))
+        for kind in range(16)
+    ]
+    processors = os.sched_getaffinity(0)
+    bits = sum(1 << number for number in processors)
+    return _encode.caller(
+        cwd,
+        [name + b"=" + value for name, value in os.environb.items()],
+        int(mask, 8),
+        os.getpriority(os.PRIO_PROCESS, 0),
+        [(soft, hard) for soft, hard in limits],
+        bits.to_bytes((max(processors) // 64 + 1) * 8, "little"),
+    )
+
+
+class Connection:
+    """Frames to and from a server that is there, started if need be. Raises ServerUnavailable."""
+
+    def __init__(self, path: str):
+        connection = connect(path)
+        for attempt in range(ATTEMPTS):
+            if connection is not None:
+                break
+            time.sleep(PAUSE_S * min(attempt, 4))
+            start_server(path)
+            connection = connect(path)
+        if connection is None:
+            raise ServerUnavailable(f"{path}: a server was started and is not there")
+        self.socket = connection
+        self._rest = b""
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def send(self, data: bytes) -> None:
+        """Raises OSError: the connection is broken."""
+        self.socket.sendall(data)
+
+    def receive(self) -> tuple[int, bytes]:
+        """Type and payload of the next frame. Raises OSError: the connection is broken."""
+        while True:
+            if len(self._rest) >= FRAME.size:
+                version, kind, length, _ = FRAME.unpack_from(self._rest)
+                if version != WIRE_VERSION or length > FRAME_MAX:
+                    raise ServerUnavailable("the server is of another release: restart it with ts -K")
+                if len(self._rest) >= FRAME.size + length:
+                    payload = self._rest[FRAME.size : FRAME.size + length]
+                    self._rest = self._rest[FRAME.size + length :]
+                    return kind, payload
+            data = self.socket.recv(CHUNK)
+            if not data:
+                raise ConnectionResetError("the server closed the connection")
+            self._rest += data
