@@ -219,6 +219,8 @@ cdef class Recovery:
         cdef const uint64_t *intent = self.table.header.intent
         if intent[0] != 1 or hot.state != TSF_QUEUED or (id != intent[1] and id != intent[3]):
             return
+        if hot.order != intent[2] and hot.order != intent[4]:
+            return                             # moved since: the swap was done, only its intent could not be cleared
         hot.order = intent[2] if id == intent[1] else intent[4]
         self.table.write_hot(id, hot)
 

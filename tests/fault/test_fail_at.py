@@ -5,6 +5,7 @@ of it then: made again it works. All else is as if nothing had happened.
 TSFAST_CRASH_POINTS says how many of the steps, as for the deaths."""
 
 import errno
+import struct
 
 import pytest
 
@@ -65,3 +66,27 @@ def test_failure_of_each_step(tmp_path, fault_points_work, kind, sample):
     failed, refused = sum(run.died for run in runs), sum(bool(run.queue.refused) for run in runs)
     print(f"{kind}: {total} steps, {failed} of the {len(steps)} tried failed, {refused} calls were refused")
     assert failed >= len(steps) * 9 // 10, "the counts of two runs differ a little, not that much"
+
+
+INTENT_AT, LAST_STEP = 40, 1000
+
+
+def test_swap_whose_last_write_fails(queue):
+    """It is done, and the intent of it that stays on the disk undoes nothing that comes later."""
+    steps = queue.folder / "steps"
+    steps.write_bytes(bytes(8))
+    queue.env |= {"TSFAST_CRASH_AT": f"{LAST_STEP}:{steps}", "TSFAST_FAILS": str(errno.EDQUOT)}
+    queue.start()
+    queue.until_running(queue.job("blocker", queue.gate("blocker"), "-N", 3))
+    one, two, three = (queue.job(name, "true", "-N", 3) for name in ("one", "two", "three"))
+    with steps.open("r+b") as file:
+        file.write(struct.pack("=Q", LAST_STEP - 4))
+    queue.ts("-U", f"{one}-{three}")
+    (intent,) = struct.unpack_from("=Q", (queue.state / "header").read_bytes(), INTENT_AT)
+    assert intent == 1
+    queue.ts("-u", one)
+    queue.kill_server()
+    queue.open_gate("blocker")
+    for id in (one, two, three):
+        assert queue.wait(id) == 0
+    assert queue.started() == ["blocker", "one", "three", "two"]

@@ -12,6 +12,7 @@ import signal
 import struct
 import threading
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -98,7 +99,7 @@ class Storm:
             options += ["-G", 1]
             taken = f"{self.queue.folder}/taken.$CUDA_VISIBLE_DEVICES"
             work = f"mkdir {taken} || kill -9 $$; {work}; rmdir {taken}"  # it must be the only one on its GPU
-        script = f"echo $TS_JOBID >> {self.queue.journal}; {work}; exit {self.code()}"
+        script = f"echo $TS_JOBID >> {self.queue.journal}; echo said; {work}; exit {self.code()}"
         slots = self.rng.choice([0, 1, 1, 1, 2, 3])
         self.ids.append(int(self.queue.ts("-N", slots, *options, "sh", "-c", script)))
 
@@ -158,6 +159,7 @@ def check(queue, storm, lost_allowed):
         elif id not in lost:
             assert job["E-Level"] == expected, (id, job)
             assert id in started
+            assert ": unanswered;" in job["Command"] or Path(job["Output"]).read_text() == "said\n"
     for id, call in storm.waiters:
         if "breaks off every connection" in queue.end(call, None) or call.returncode == -signal.SIGKILL:
             continue  # it has seen more deaths in a row than a launcher bears, or its own
