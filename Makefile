@@ -6,7 +6,8 @@ SHELL := /bin/bash
 PYTHON ?= $(shell pyenv which python3 2>/dev/null || command -v python3)
 VENV := .venv
 BIN := $(abspath $(VENV))/bin
-CC_FILES = $(wildcard src/tsfast/native/*.[ch] src/tsfast/native/*/*.[ch] tests/fake_nvml/*.c tests/integration/*.c)
+CC_FILES = $(wildcard src/tsfast/native/*.[ch] src/tsfast/native/*/*.[ch] tests/fake_nvml/*.c tests/integration/*.c) \
+	$(wildcard examples/*/*.c)
 STUBBED = $(patsubst src/tsfast/%.pyi,tsfast.%,$(wildcard src/tsfast/_*.pyi))
 CYTHON_OWN = tsfast\._\w+\.__pyx_capi__
 TESTS ?=
@@ -90,7 +91,7 @@ fixture: debug
 lint: $(VENV)/.linters
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	PATH=$(BIN):$$PATH $(BIN)/cython-lint src
+	PATH=$(BIN):$$PATH $(BIN)/cython-lint src examples
 	$(BIN)/clang-format --dry-run -Werror $(CC_FILES)
 
 format: $(VENV)/.linters

@@ -26,7 +26,8 @@ def spellings(row: dict) -> list[str]:
 def completes(row: dict) -> str:
     """What its argument is, in one word of the templates; nothing: it takes none."""
     operand = row["operand"].strip("[]")
-    known = {"ID": "job", "IDS": "jobs", "ID,...": "jobs", "ID-ID": "jobs", "FMT": "format", "PATH": "directory"}
+    known = {"ID": "job", "IDS": "jobs", "ID,...": "jobs", "ID-ID": "jobs", "FMT": "format", "PATH": "directory",
+             "FILE": "file"}  # fmt: skip
     return known.get(operand, "text") if operand else ""
 
 
@@ -73,7 +74,7 @@ def manual() -> str:
 
 
 def bash() -> str:
-    kinds: dict[str, list[str]] = {"": [], "job": [], "jobs": [], "format": [], "directory": [], "text": []}
+    kinds: dict[str, list[str]] = {"": [], "job": [], "jobs": [], "format": [], "directory": [], "file": [], "text": []}
     for row in rows():
         kinds[completes(row)] += spellings(row)
     letters = "".join(row["letter"] for row in rows() if not row["operand"])
@@ -87,7 +88,7 @@ def zsh() -> str:
         return text.replace("[", "\\[").replace("]", "\\]").replace(":", "\\:").replace("'", "'\\''")
 
     actions = {"job": ":job:_ts_jobs", "jobs": ":jobs:_ts_job_list", "format": ":format:(default json tab)",
-               "directory": ":directory:_directories", "text": ":value: ", "": ""}  # fmt: skip
+               "directory": ":directory:_directories", "file": ":file:_files", "text": ":value: ", "": ""}  # fmt: skip
     lines = []
     for row in rows():
         action = actions[completes(row)]
@@ -101,6 +102,7 @@ def zsh() -> str:
 def fish() -> str:
     actions = {"job": " -x -a '(__ts_jobs)'", "jobs": " -x -a '(__ts_job_list)'",
                "format": " -x -a 'default json tab'", "directory": " -x -a '(__fish_complete_directories)'",
+               "file": " -r",
                "text": " -x", "": ""}  # fmt: skip
     lines = []
     for row in rows():

@@ -42,6 +42,7 @@ _ts()
             case $kind in
                 job | jobs) _ts_jobs "$current" ;;
                 format) mapfile -t COMPREPLY < <(compgen -W 'default json tab' -- "$current") ;;
+                file) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
                 directory) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
             esac
             return 0

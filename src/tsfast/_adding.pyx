@@ -14,10 +14,9 @@ from tsfast._gpu_actions cimport gpu_warning
 from tsfast._grammar cimport ACTION_SUBMIT, PLACE_BIT, Command, add_id, command_free, parse
 from tsfast._jobs cimport Job
 from tsfast._layout cimport (
-    TSF_BATCH_NO_BLOCK, TSF_FRAME_ADDED, TSF_FRAME_ERR, TSF_FRAME_OUT, TSF_FRAME_REFUSED, TSF_JOB_FOREGROUND, TSF_JOB_HOOK,
-    TSF_JOB_NO_OUTPUT,
-    TSF_REFUSED_CALLER, TSF_REFUSED_FULL, TSF_REFUSED_ID, TSF_REFUSED_JOB, TSF_REFUSED_SYSTEM,
-    tsf_added, tsf_batch, tsf_batch_job, tsf_batch_part, tsf_refused, tsf_request,
+    TSF_BATCH_NO_BLOCK, TSF_FRAME_ADDED, TSF_FRAME_ERR, TSF_FRAME_OUT, TSF_FRAME_REFUSED, TSF_JOB_FOREGROUND,
+    TSF_JOB_HOOK, TSF_JOB_NO_OUTPUT, TSF_REFUSED_CALLER, TSF_REFUSED_FULL, TSF_REFUSED_ID, TSF_REFUSED_JOB,
+    TSF_REFUSED_SYSTEM, tsf_added, tsf_batch, tsf_batch_job, tsf_batch_part, tsf_refused, tsf_request,
 )
 from tsfast._limits cimport PATH_BYTES
 from tsfast._logpath cimport log_path, log_unchecked
@@ -36,8 +35,8 @@ cdef enum:
 
 
 cdef const char *BAD_GPUS = b"-g: it names a GPU twice (different indices or UUIDs are needed)"
-cdef const char *GONE = (b"the state directory was deleted under the server, so nothing more can be queued; -K ends this "
-                         b"queue, and the next call begins an empty one")
+cdef const char *GONE = (b"the state directory was deleted under the server, so nothing more can be queued; -K ends "
+                         b"this queue, and the next call begins an empty one")
 
 
 cdef const char *env_change(const char *env, uint32_t size, const char *name) noexcept nogil:
@@ -245,7 +244,8 @@ cdef class Adding:
         if <size_t> (reading.end - reading.at) // sizeof(tsf_batch_part) < reading.batch.parts:
             return -1
         reading.at += reading.batch.parts * sizeof(tsf_batch_part)
-        if reading.batch.count == 0 or <size_t> (reading.end - reading.at) // sizeof(tsf_batch_job) < reading.batch.count:
+        if reading.batch.count == 0 or (<size_t> (reading.end - reading.at) // sizeof(tsf_batch_job)
+                                        < reading.batch.count):
             return -1
         if request.head.cwd_len <= 1:
             self._refuse(conn, ALL_JOBS, TSF_REFUSED_CALLER, b"the working directory is gone or cannot be read")
@@ -255,7 +255,8 @@ cdef class Adding:
         if self.full(added.count) and not self.known(request.head):
             if added.count <= self.max_unfinished and not reading.batch.flags & TSF_BATCH_NO_BLOCK:
                 return FRAME_LATER
-            self._refuse(conn, ALL_JOBS, TSF_REFUSED_FULL, b"there is no room for so many jobs in the queue (TS_MAXCONN)")
+            self._refuse(conn, ALL_JOBS, TSF_REFUSED_FULL,
+                         b"there is no room for so many jobs in the queue (TS_MAXCONN)")
             return 0
         checked = request.head[0]
         stored = request
@@ -332,7 +333,8 @@ cdef class Adding:
             return 1
         if not (self._resolve(reading, command.after, command.n_after)
                 and self._resolve(reading, command.after_ok, command.n_after_ok)):
-            self._refuse(conn, reading.place, TSF_REFUSED_ID, b"-D, -W: '@' and a number must name an earlier job of the batch")
+            self._refuse(conn, reading.place, TSF_REFUSED_ID,
+                         b"-D, -W: '@' and a number must name an earlier job of the batch")
             return 1
         if command.after_last and (reading.place or last != NULL):
             if add_id(&command.after, &command.n_after, id - 1 if reading.place else last.id) < 0:

@@ -13,12 +13,14 @@ from tsfast._request cimport Request
 from tsfast._row cimport Row
 from tsfast._spool cimport Spool
 from tsfast._waiters cimport Waiters
+from tsfast._watchers cimport Watchers
 
 cdef class Commands:
     cdef Conns conns
     cdef Spool spool
     cdef Replies reply
     cdef Waiters waiters
+    cdef Watchers watchers
     cdef Many many
     cdef Cancel cancel
     cdef Adding adding

@@ -3,7 +3,7 @@
 """See _commands.pxd."""
 cimport cython
 from libc.stddef cimport size_t
-from libc.string cimport memcpy, memset, strlen
+from libc.string cimport memcpy
 
 from tsfast._adding cimport Adding
 from tsfast._cancel cimport Cancel
@@ -12,9 +12,9 @@ from tsfast._environ cimport environ_action
 from tsfast._facts cimport tell
 from tsfast._gpu_actions cimport gpu_action, is_gpu_action
 from tsfast._grammar cimport (
-    ACTION_CAT, ACTION_CLEAR, ACTION_COUNT_RUNNING, ACTION_GETENV, ACTION_GET_LOGDIR, ACTION_HELP, ACTION_INFO,
-    ACTION_KILL, ACTION_KILL_ALL, ACTION_KILL_SERVER, ACTION_LAST_ID, ACTION_LIST, ACTION_OUTPUT, ACTION_PID,
-    ACTION_REMOVE, ACTION_SETENV, ACTION_SET_LOGDIR, ACTION_SLOTS, ACTION_SUBMIT, ACTION_SWAP, ACTION_TAIL,
+    ACTION_BATCH, ACTION_CAT, ACTION_CLEAR, ACTION_COUNT_RUNNING, ACTION_GETENV, ACTION_GET_LOGDIR, ACTION_HELP,
+    ACTION_INFO, ACTION_KILL, ACTION_KILL_ALL, ACTION_KILL_SERVER, ACTION_LAST_ID, ACTION_LIST, ACTION_OUTPUT,
+    ACTION_PID, ACTION_REMOVE, ACTION_SETENV, ACTION_SET_LOGDIR, ACTION_SLOTS, ACTION_SUBMIT, ACTION_SWAP, ACTION_TAIL,
     ACTION_UNSETENV, ACTION_URGENT, ACTION_VERSION, ACTION_WAIT, ACTION_WAIT_ALL, Command, command_free, help_text,
     parse, ACTION_CANCEL,
 )
@@ -23,22 +23,22 @@ from tsfast._jobs cimport (
 )
 from tsfast._layout cimport (
     TSF_EXIT_ERROR, TSF_FRAME_BATCH, TSF_FRAME_DESCRIPTORS, TSF_FRAME_ENDED, TSF_FRAME_EXIT_AT_CLOSE, TSF_FRAME_FOLLOW,
-    TSF_FRAME_GIVE_WAY, TSF_FRAME_REQUEST, TSF_FRAME_SEND_DESCRIPTORS, TSF_FRAME_SIGNAL,
-    TSF_FRAME_TAKE_OVER, TSF_JOB_FOREGROUND, TSF_JOB_NO_OUTPUT, TSF_REMOVED, TSF_SKIPPED, TSF_JOB_GZIP,
-    TSF_TTY_STDERR,
+    TSF_FRAME_GIVE_WAY, TSF_FRAME_REQUEST, TSF_FRAME_SEND_DESCRIPTORS, TSF_FRAME_SIGNAL, TSF_FRAME_TAKE_OVER,
+    TSF_FRAME_WATCH, TSF_JOB_FOREGROUND, TSF_JOB_NO_OUTPUT, TSF_REMOVED, TSF_SKIPPED, TSF_JOB_GZIP, TSF_TTY_STDERR,
     tsf_code, tsf_cold, tsf_follow, tsf_header, tsf_hot, tsf_release,
 )
 from tsfast._lists cimport list_jobs
 from tsfast._many cimport Many
-from tsfast._quote cimport Text, text_add, text_char, text_str, text_u64
+from tsfast._quote cimport text_add, text_char, text_str, text_u64
 from tsfast._replies cimport Replies
 from tsfast._request cimport Request, request_read, variable
 from tsfast._row cimport Row, error_level, output_path
 from tsfast._spool cimport Spool
-from tsfast._sys cimport CLOCK_REALTIME, SIGTERM, close, tsf_now_ns
+from tsfast._sys cimport SIGTERM, close
 from tsfast._waiters cimport (
-    ROLE_FOLLOW, ROLE_FOLLOWING, ROLE_FOREGROUND, ROLE_NONE, ROLE_SUCCESSOR, ROLE_TELL, ROLE_WAIT, Waiters,
+    ROLE_FOLLOW, ROLE_FOLLOWING, ROLE_FOREGROUND, ROLE_NONE, ROLE_SUCCESSOR, ROLE_TELL, ROLE_WAIT, ROLE_WATCH, Waiters,
 )
+from tsfast._watchers cimport Watchers
 
 
 # ---- handlers of the layers below: owner is the Commands object ------------------------------------------------
@@ -59,6 +59,8 @@ cdef int frame_came(void *owner, Conn *conn, uint32_t type, char *payload, uint3
         return (<Commands> owner)._request(conn, payload, size)
     if type == TSF_FRAME_BATCH and conn.role == ROLE_NONE:
         return (<Commands> owner)._batch(conn, payload, size)
+    if type == TSF_FRAME_WATCH and conn.role == ROLE_NONE:
+        return (<Commands> owner).watchers.watch(conn, payload, size)
     if type == TSF_FRAME_DESCRIPTORS and conn.role == ROLE_FOREGROUND:
         return (<Commands> owner)._attach(conn)
     if type == TSF_FRAME_SIGNAL and conn.role == ROLE_FOREGROUND and size == sizeof(tsf_code):
@@ -98,6 +100,7 @@ cdef class Commands:
         self.conns = conns
         self.reply = Replies(conns)
         self.waiters = Waiters()
+        self.watchers = Watchers(conns, spool.events)
         self.spool = spool
         self.adding = Adding(conns, self.reply, spool, max_unfinished)
         self.many = Many(spool.loop, self.reply, self.waiters, spool)
@@ -197,6 +200,8 @@ cdef class Commands:
                 if action != ACTION_GETENV:
                     self.spool.grants.poller.renew()
                 self.reply.answer(conn)
+        elif action == ACTION_BATCH:
+            self.reply.elsewhere(conn)          # its lines are read by the caller's side
         elif is_gpu_action(action):
             gpu_action(self.reply, self.spool, conn, command)
         elif action == ACTION_REMOVE and self.adding.known(request.head):
@@ -211,7 +216,7 @@ cdef class Commands:
             self._job_action(conn, request, command)
 
     cdef void admit_parked(self) noexcept nogil:
-        """Calls that wait for room, oldest first; one for which there is not enough yet is parked again, and waits on."""
+        """Calls that wait for room, oldest first; one for which there is not enough yet is parked again."""
         cdef Conn *conn
         cdef uint64_t left = self.waiters.n_parked
         while left and self.waiters.parked_first != NULL and not self.adding.full(1):
@@ -267,6 +272,7 @@ cdef class Commands:
     cdef void _hung_up(self, Conn *conn) noexcept nogil:
         cdef uint64_t id = conn.job
         cdef int role = conn.role
+        self.watchers.remove(conn)
         self.waiters.remove(conn)
         if role == ROLE_FOREGROUND and not self.stopping:
             self.spool.remove(id, NULL)         # refused when it runs: then it runs on
@@ -326,7 +332,7 @@ cdef class Commands:
         self.stopping = True
         while conn != NULL:
             following = conn.next
-            if conn.role != ROLE_NONE:
+            if conn.role != ROLE_NONE and conn.role != ROLE_WATCH:
                 self.waiters.remove(conn)
                 self.reply.fail(conn, why)
             conn = following

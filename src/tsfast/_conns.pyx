@@ -12,8 +12,9 @@ from tsfast._layout cimport (
 from tsfast._limits cimport ACCEPT_RETRY_MS, READ_CHUNK
 from tsfast._loop cimport Loop, Source
 from tsfast._sys cimport (
-    EAGAIN, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, MSG_DONTWAIT, MSG_NOSIGNAL,
-    SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, close, errno, geteuid, send, ssize_t, tsf_peer_uid, tsf_recv_fds,
+    EAGAIN, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, MSG_DONTWAIT,
+    MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, close, errno, geteuid, send, ssize_t, tsf_peer_uid,
+    tsf_recv_fds,
 )
 
 cdef enum:

@@ -202,6 +202,7 @@ cdef class Server:
                     break
                 self.conns.flush()
                 self._tidy()
+                self.commands.watchers.feed()
                 if self.journal is not None:
                     self.journal.push()
                 if self.loop.turn(False) < 0:

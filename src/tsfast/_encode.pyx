@@ -17,7 +17,6 @@ from tsfast._layout cimport (
     tsf_batch_job, tsf_batch_part, tsf_frame, tsf_release, tsf_request,
 )
 from tsfast._limits cimport BATCH_BYTES, BATCH_JOBS
-from tsfast._sys cimport ssize_t
 
 
 class EncodeError(ValueError):
@@ -187,7 +186,7 @@ cdef class Encoder:
         cdef uint32_t argc = 0, cwd_len = 0, env_count = 0
         cdef bint whole = False
         if isinstance(words, (str, bytes)):
-            raise TypeError(f"a command is a list of words, not {type(words).__name__} (see shlex.split): {words[:60]!r}")
+            raise TypeError(f"a command is a list of words, not {type(words).__name__} (see shlex.split): {words!r}")
         if self.begin_job() < 0:
             raise MemoryError
         before = self.size - sizeof(tsf_batch_job)
@@ -241,7 +240,7 @@ cdef class Encoder:
         cdef const char *line = start
         cdef const char *next_line
         cdef const char *last
-        cdef size_t before, argv_len = 0, length
+        cdef size_t before, length
         cdef uint32_t argc = 0, head_words = 0
         cdef uint64_t number = 0
         cdef bytes head = b"".join([word + b"\0" for word in options])
@@ -255,9 +254,7 @@ cdef class Encoder:
             number += 1
             while line < last and (line[0] == c' ' or line[0] == c'\t'):
                 line += 1
-            while last > line and ((last - 1)[0] == c'\r' or (last - 1)[0] == c' ' or (last - 1)[0] == c'\t'):
-                if (last - 1)[0] == c' ' and last - 1 > line and (last - 2)[0] == c'\\':
-                    break                      # quoted
+            if last > line and (last - 1)[0] == c'\r':
                 last -= 1
             length = <size_t> (last - line)
             if length and line[0] == c'{':
@@ -366,9 +363,9 @@ cdef class Encoder:
 
     def frame(self, size_t number, bytes caller not None, bytes token not None, list earlier not None, bint no_block,
               bytes version not None) -> bytes:
-        """A frame, header and all. caller: what caller() returned; token: 16 random bytes; earlier: (place, first id) of
-        the frames before it, if it looks back; version: of this program. Raises IndexError, ValueError if it is too
-        long."""
+        """A frame, header and all. caller: what caller() returned; token: 16 random bytes; earlier: (place, first id)
+        of the frames before it, if it looks back; version: of this program. Raises IndexError, ValueError if it is
+        too long."""
         cdef tsf_frame head
         cdef tsf_batch batch
         cdef tsf_batch_part part

@@ -39,6 +39,7 @@ cdef enum ActionKind:
     ACTION_SET_GPU_FREE      # number: percent
     ACTION_GET_GPU_WAIT
     ACTION_SET_GPU_WAIT      # number: seconds
+    ACTION_BATCH             # text: a file's path or -, no_block
     ACTION_HELP
     ACTION_VERSION
 

@@ -29,7 +29,7 @@ cdef enum:
     MAX_GPU_LIST = 65535
     MAX_SECONDS = 1000000
     SHOWN = 60                # bytes of a wrong value that an error repeats
-    OPTIONS = 54
+    OPTIONS = 55
 
 cdef enum Takes:
     NOTHING
@@ -123,6 +123,8 @@ cdef Option[OPTIONS] TABLE = [
     Option(0, b"vram", VALUE, MEMORY, SET_VRAM, QUEUEING, b"SIZE", b"so much memory of each GPU, which it may share"),
     Option(c"g", b"gpu_indices", VALUE_UNLESS_LAST, GPU_LIST, ACTION_GPUS, QUEUEING, b"[GPUS]",
            b"these GPUs, free or not; without: who has which"),
+    Option(0, b"batch", VALUE, PATH, ACTION_BATCH, QUEUEING, b"FILE",
+           b"queue each line of FILE (-: stdin); shows the ids"),
     Option(c"B", b"", NOTHING, NO_KIND, SET_NO_BLOCK, QUEUEING, b"", b"exit with 2 at once if the queue is full"),
 
     Option(c"l", b"", NOTHING, NO_KIND, ACTION_LIST, LOOKING, b"", b"list of the jobs"),

@@ -12,7 +12,7 @@ _TITLES = (
 # Named in the help of another option, and so without a line of their own.
 _NAMED_ELSEWHERE = {
     "append", "truncate", "get_logdir", "setenv", "unsetenv", "help", "version", "vram", "wait-all",
-    "get_gpu_free_perc", "get_gpu_wait", "set_gpu_wait", "l",
+    "get_gpu_free_perc", "get_gpu_wait", "set_gpu_wait", "l", "batch",
 }
 
 
@@ -35,7 +35,7 @@ def options():
 
 
 def _make_help():
-    lines = ["ts [options] command [argument...]   queue the command, print its id",
+    lines = ["ts [options] command [argument...]   queue a command (--batch FILE: each line)",
              "ts [option]                          without one, or with -l: list of the jobs",
              "ts -h, --help                        this text (-V, --version: the version)"]
     rows = options()
@@ -138,7 +138,7 @@ ACTIONS = {
     "set_logdir": ACTION_SET_LOGDIR, "getenv": ACTION_GETENV, "setenv": ACTION_SETENV, "unsetenv": ACTION_UNSETENV,
     "gpus": ACTION_GPUS, "get_gpu_free_perc": ACTION_GET_GPU_FREE, "set_gpu_free_perc": ACTION_SET_GPU_FREE,
     "get_gpu_wait": ACTION_GET_GPU_WAIT, "set_gpu_wait": ACTION_SET_GPU_WAIT,
-    "help": ACTION_HELP, "version": ACTION_VERSION,
+    "batch": ACTION_BATCH, "help": ACTION_HELP, "version": ACTION_VERSION,
 }
 FLAGS = {
     "no_output": TSF_JOB_NO_OUTPUT, "foreground": TSF_JOB_FOREGROUND, "split_stderr": TSF_JOB_SPLIT_STDERR,

@@ -10,7 +10,7 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 
 from tsfast._loop cimport Loop, Source
 
-cdef extern from "native/syncer.h" nogil:
+cdef extern from "tsfast/native/syncer.h" nogil:
     enum:
         TSF_JOURNAL_BYTES
         TSF_JOURNAL_BOOT_ID

@@ -2,15 +2,15 @@
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stddef cimport size_t
 
-cdef extern from "native/check.h" nogil:
+cdef extern from "tsfast/native/check.h" nogil:
     uint64_t tsf_hash64(const void *data, size_t size, uint64_t seed) noexcept
     uint32_t tsf_check32(const void *data, size_t size, uint64_t seed) noexcept
 
-cdef extern from "native/fault.h" nogil:
+cdef extern from "tsfast/native/fault.h" nogil:
     void tsf_fault(const char *name) noexcept
     void tsf_count_python_steps() noexcept
 
-cdef extern from "native/table.h" nogil:
+cdef extern from "tsfast/native/table.h" nogil:
     enum:
         TSF_TABLE_FORMAT
         TSF_CTX_MAGIC
@@ -169,7 +169,7 @@ cdef extern from "native/table.h" nogil:
     uint32_t tsf_hot_check(const tsf_hot *hot, uint64_t id) noexcept
     uint32_t tsf_cold_check(const tsf_cold *cold, uint64_t id) noexcept
 
-cdef extern from "native/runs.h" nogil:
+cdef extern from "tsfast/native/runs.h" nogil:
     enum:
         TSF_RUNS
         TSF_RUNS_VERSION
@@ -248,7 +248,7 @@ cdef extern from "native/runs.h" nogil:
         uint32_t retiring
         uint64_t gen
 
-cdef extern from "native/wire.h" nogil:
+cdef extern from "tsfast/native/wire.h" nogil:
     enum:
         TSF_WIRE_VERSION
         TSF_FRAME_MAX
@@ -260,6 +260,7 @@ cdef extern from "native/wire.h" nogil:
         TSF_FRAME_SIGNAL
         TSF_FRAME_TAKE_OVER
         TSF_FRAME_BATCH
+        TSF_FRAME_WATCH
         TSF_FRAME_OUT
         TSF_FRAME_ERR
         TSF_FRAME_EXIT
@@ -270,6 +271,7 @@ cdef extern from "native/wire.h" nogil:
         TSF_FRAME_EXEC
         TSF_FRAME_PROGRESS
         TSF_FRAME_GIVE_WAY
+        TSF_FRAME_EVENTS
         TSF_FRAME_ADDED
         TSF_FRAME_REFUSED
 
@@ -343,7 +345,24 @@ cdef extern from "native/wire.h" nogil:
     cdef struct tsf_follow:
         int32_t lines
 
-cdef extern from "native/gpus.h" nogil:
+    cdef struct tsf_watch:
+        uint64_t since
+
+    cdef enum tsf_event_kind:
+        TSF_EVENT_CHANGE
+        TSF_EVENT_HEAD
+        TSF_EVENT_GAP
+
+    cdef struct tsf_event:
+        uint64_t seq
+        uint64_t id
+        uint64_t time_ns
+        int32_t status
+        uint8_t state
+        uint8_t kind
+        uint8_t waited
+
+cdef extern from "tsfast/native/gpus.h" nogil:
     enum:
         TSF_GPUS
         TSF_GPU_WORDS

@@ -11,7 +11,11 @@ cdef enum:
     CONTEXTS_CACHED = 8            # base contexts kept in memory to compute differences against
     DIFF_MAX = 4096                # longest difference to a base context; beyond that a new base is made
     PATH_BYTES = 4096              # longest path that the kernel takes, with its NUL
+    EVENTS_KEPT = 65536            # newest changes of jobs that a watcher can still be told (a power of two)
+    EVENTS_A_FRAME = 2047          # so that a watcher's output is one that a connection keeps its memory for
     READER_TRIES = 5               # a reader may meet a record while the server writes it
+    READER_PAUSES = 20             # and in one call it waits so often, if the server was interrupted while it wrote
+    READER_PAUSE_US = 100
     BLOB_MAX = 16 << 20            # longest blob of one job
     MAX_FINISHED_DEFAULT = 1000
     PROGRESS_MS = 500              # between two progress lines of -w

@@ -14,3 +14,5 @@ cdef void list_head(Text *text, const Look *look, uint64_t used, uint32_t slots)
 cdef int list_rows(Text *text, Table table, Contexts contexts, const uint64_t *ids, const uint8_t *allocating, size_t n,
                    const Look *look, bint first, size_t limit) noexcept nogil
 cdef void list_tail(Text *text, int format) noexcept nogil
+# All of one job in the table of the state directory `dir_fd` (not taken over); None where it cannot be read.
+cdef dict read_job(int dir_fd, uint64_t id)

@@ -26,5 +26,34 @@ class LiveJob(TypedDict):
     append: bool
     truncate: bool
 
+@type_check_only
+class WholeJob(LiveJob):
+    """What Reader.job() returns: `running` is false once it has ended."""
+
+    state: int
+    exit_code: int | None
+    signal: int | None
+    status: int
+    pid: int
+    attempt: int
+    stage: int
+    cause: int
+    notes: int
+    order: int
+    enqueue_ns: int
+    start_ns: int
+    duration_ns: int
+    utime_ms: int
+    stime_ms: int
+    maxrss_kb: int
+    output: bytes
+    granted: list[tuple[int, bytes]]
+    env_text: bytes
+    foreground: bool
+    volatile: bool
+    hook: bool
+    batch_index: int
+    batch_count: int
+
 def live_jobs(dir_fd: int) -> list[LiveJob]: ...
 def write_list(dir_fd: int, format: int, columns: int, colour: bool, write: Callable[[bytes], object]) -> None: ...

@@ -1,6 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: auto_pickle=False
 """See _listing.pxd."""
+import os
+
 from tsfast._table import TableError as TableError  # no-cython-lint
 
 from libc.stddef cimport size_t
@@ -10,12 +12,15 @@ from libc.string cimport strlen
 from tsfast._contexts cimport Contexts
 from tsfast._grammar cimport FORMAT_DEFAULT, FORMAT_JSON, FORMAT_TAB
 from tsfast._layout cimport (
-    TSF_ALLOCATING, TSF_FINISHED, TSF_JOB_APPEND, TSF_JOB_GZIP, TSF_JOB_LOG, TSF_JOB_MAIL, TSF_JOB_NO_OUTPUT,
-    TSF_JOB_SPLIT_STDERR, TSF_JOB_TRUNCATE, TSF_NONE, TSF_QUEUED, TSF_SEGMENT_BITS, TSF_SKIPPED, tsf_cold, tsf_hot,
-    tsf_hot_check, TSF_CANCELLED,
+    TSF_ALLOCATING, TSF_FINISHED, TSF_JOB_APPEND, TSF_JOB_FOREGROUND, TSF_JOB_GZIP, TSF_JOB_HOOK, TSF_JOB_LOG,
+    TSF_JOB_MAIL, TSF_JOB_NO_OUTPUT, TSF_JOB_SPLIT_STDERR, TSF_JOB_TRUNCATE, TSF_JOB_VOLATILE, TSF_NONE, TSF_QUEUED,
+    TSF_RUNNING, TSF_SEGMENT_BITS, TSF_STARTING, tsf_cold, tsf_hot, tsf_hot_check,
 )
 from tsfast._quote cimport Text, text_add, text_char, text_free, text_str, text_u64
-from tsfast._row cimport Row, row_after, row_after_ok, row_argv, row_cwd, row_exact, row_label, row_prefix
+from tsfast._row cimport (
+    Row, end_signal, error_level, is_there, output_path, row_after, row_after_ok, row_argv, row_cwd, row_env_text,
+    row_exact, row_granted, row_label, row_prefix, was_waited_for,
+)
 from tsfast._sys cimport CLOCK_REALTIME, tsf_now_ns
 from tsfast._table cimport GROUP, Table
 from tsfast._text cimport Look, json_row, list_header, list_row, tab_row
@@ -125,7 +130,7 @@ cdef class _Places:
             return
         if tsf_hot_check(hot, id) != hot.check and table.read_hot(id, hot) < 0:
             return
-        if hot.state < TSF_QUEUED or (hot.state > TSF_SKIPPED and hot.state != TSF_CANCELLED):
+        if not is_there(hot.state):
             return
         place.id = id
         place.order = hot.order
@@ -202,7 +207,7 @@ cdef dict _as_dict(const Row *row, const char *base_cwd):
     cdef const tsf_cold *cold = row.cold
     return {
         "id": row.id,
-        "running": row.hot.state != TSF_QUEUED,
+        "running": row.hot.state == TSF_STARTING or row.hot.state == TSF_RUNNING,
         "argv": row_argv(row)[:cold.argv_len].split(b"\0")[:cold.argc],
         "label": row_label(row)[:cold.label_len],
         "prefix": row_prefix(row)[:cold.prefix_len],
@@ -243,3 +248,69 @@ def live_jobs(int dir_fd):
         if table.read_row(places.places[i].id, &row, &hot, &cold) == 0:
             jobs.append(_as_dict(&row, contexts.directory(cold.ctx)))
     return jobs
+
+
+cdef bytes _output(const Row *row):
+    """The path of the output file; empty if there is none (yet)."""
+    cdef Text text
+    text.data = NULL
+    text.size = text.room = 0
+    text.failed = False
+    try:
+        output_path(&text, row)
+        if text.failed:
+            raise MemoryError
+        return text.data[:text.size] if text.size else b""
+    finally:
+        text_free(&text)
+
+
+cdef list _granted(const Row *row):
+    """The GPUs that it has or had: index and UUID."""
+    cdef uint32_t i
+    if row.grant == NULL:
+        return []
+    return [(row_granted(row)[i].index, <bytes> row_granted(row)[i].uuid) for i in range(row.grant.count)]
+
+
+cdef dict _all_of(const Row *row, const char *base_cwd):
+    cdef const tsf_hot *hot = row.hot
+    cdef const tsf_cold *cold = row.cold
+    cdef bint counted = was_waited_for(hot)
+    cdef int code = error_level(hot), number = end_signal(hot)
+    return _as_dict(row, base_cwd) | {
+        "state": hot.state,
+        "exit_code": code if code >= 0 else None,
+        "signal": number if number else None,
+        "status": hot.status,
+        "pid": hot.pid,
+        "attempt": hot.attempt,
+        "stage": hot.stage,
+        "cause": hot.cause,
+        "notes": hot.notes,
+        "order": hot.order,
+        "enqueue_ns": cold.enqueue_ns,
+        "start_ns": hot.start_ns,
+        "duration_ns": hot.duration_ns,
+        "utime_ms": hot.utime_ms if counted else 0,
+        "stime_ms": hot.stime_ms if counted else 0,
+        "maxrss_kb": hot.maxrss_kb if counted else 0,
+        "output": _output(row),
+        "granted": _granted(row),
+        "env_text": row_env_text(row)[:cold.env_text_len],
+        "foreground": bool(cold.flags & TSF_JOB_FOREGROUND),
+        "volatile": bool(cold.flags & TSF_JOB_VOLATILE),
+        "hook": bool(cold.flags & TSF_JOB_HOOK),
+        "batch_index": cold.batch_index,
+        "batch_count": cold.batch_count,
+    }
+
+
+cdef dict read_job(int dir_fd, uint64_t id):
+    cdef Table table = Table(os.dup(dir_fd), False)
+    cdef Row row
+    cdef tsf_hot hot
+    cdef tsf_cold cold
+    if table.read_row(id, &row, &hot, &cold) < 0 or not is_there(hot.state):
+        return None
+    return _all_of(&row, Contexts(dir_fd).directory(cold.ctx))

@@ -4,7 +4,9 @@ Facts are asked for by those who show or report a job; nothing here changes one.
 """
 from libc.stdint cimport uint32_t, uint64_t
 
-from tsfast._layout cimport tsf_cold, tsf_grant, tsf_granted, tsf_hot
+from tsfast._layout cimport (
+    TSF_CANCELLED, TSF_QUEUED, TSF_SKIPPED, tsf_cold, tsf_grant, tsf_granted, tsf_hot,
+)
 from tsfast._quote cimport Text
 
 # One job as the table holds it; `blob` points at its cold.blob_len checked bytes, into which the parts fit.
@@ -25,6 +27,10 @@ cdef const char *row_diff(const Row *row) noexcept nogil
 cdef const char *row_env_text(const Row *row) noexcept nogil
 cdef uint64_t row_after(const Row *row, size_t i) noexcept nogil      # i < n_after
 cdef uint64_t row_after_ok(const Row *row, size_t i) noexcept nogil   # i < n_after_ok
+
+# Whether the table has a job of this state: not forgotten, nor about to be because of -r.
+cdef inline bint is_there(int state) noexcept nogil:
+    return TSF_QUEUED <= state <= TSF_SKIPPED or state == TSF_CANCELLED
 
 # `queued` `running` `finished` `skipped` `cancelled` as people see it (STARTING is running; FAILED, KILLED, LOST ...
 # are finished)

@@ -7,6 +7,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from tsfast._contexts cimport Contexts
+from tsfast._events cimport Events
 from tsfast._grants cimport Grants
 from tsfast._hooks cimport Hooks
 from tsfast._jobs cimport Job, Queue
@@ -37,6 +38,7 @@ cdef class Spool:
     cdef Runners runners
     cdef Hooks hooks
     cdef Grants grants
+    cdef Events events                # each change of a job, from its submission to its removal
     cdef uint64_t gpu_jobs            # known ones that need GPUs, ended ones too
     cdef uint64_t bad_id
     cdef uint64_t next_end            # place of the next job in the order of ending

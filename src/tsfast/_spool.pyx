@@ -8,6 +8,7 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memcpy, memmove, memset, strerror
 
 from tsfast._contexts cimport Contexts
+from tsfast._events cimport Events
 from tsfast._grants cimport Grants
 from tsfast._hooks cimport Hooks
 from tsfast._idmap cimport idmap_free
@@ -97,6 +98,7 @@ cdef class Spool:
         self.hooks.owner = <void *> self
         self.hooks.on_begun = hook_begun
         self.grants = Grants(loop, table, gpu_timeout)
+        self.events = Events()
         self.staging = Staging(table, contexts)
 
     def __dealloc__(self):
@@ -160,6 +162,7 @@ cdef class Spool:
             if added < 0:
                 return self._take_back(i)
             self.queue.get(self.staging.first + i).flags |= job_flags(cold)
+            self.events.add(self.staging.first + i, TSF_QUEUED)
             skipped = skipped or added == ADD_SKIPPED
         tokens_remember(&self.tokens, self.staging.token, self.staging.first)
         self.staging.end()
@@ -239,16 +242,15 @@ cdef class Spool:
                 break
             if self.table.write_hot(id, &hot) < 0:
                 break
+            job.run = entry
             tsf_fault(b"start-recorded")
             sent = self.runners.assign(entry, gen, id, job.attempt, &cold, &handover)
             if sent == 0:
                 break
         if job.gpu_class:
             self.grants.sent(sent == 0)
-        if sent == 0:
-            job.run = entry
-            return
-        self._put_off(id)
+        if sent != 0:
+            self._put_off(id)
 
     cdef bint _hand_over(self, Job *job, const tsf_cold *cold, Handover *handover) noexcept nogil:
         """Have ready what the runner gets beside the record. False: it does not start now."""
@@ -296,13 +298,17 @@ cdef class Spool:
     cdef void _revoked(self, uint64_t id) noexcept nogil:
         """It was handed out but surely not started: back to its place."""
         cdef Job *job = self.queue.get(id)
+        cdef bint recorded
         if job == NULL:
             return
+        recorded = job.run != 0
         job.run = 0
         self.grants.give_back(id, False)
         self.queue.requeue(id)
         if not job.flags & FLAG_CANCEL or self.cancel_queued(id) < 0:
             self.write_queued(job)
+            if recorded:
+                self.events.add(id, TSF_QUEUED)      # whoever has read the table meanwhile takes it for running
 
     cdef int write_queued(self, const Job *job) noexcept nogil:
         cdef tsf_hot hot
@@ -330,7 +336,8 @@ cdef class Spool:
         memcpy(hot.suffix, run.suffix, sizeof(hot.suffix))
         self.table.write_hot(id, &hot)       # a refusal costs nothing: STARTING with this entry means the same
         tsf_fault(b"running-recorded")
-        self.queue.started(id)
+        if self.queue.started(id) == 0:
+            self.events.add(id, TSF_RUNNING)
         self.on_started(self.owner, id, &hot)
 
     # ---- FINISH ------------------------------------------------------------------------------------------------
@@ -397,6 +404,7 @@ cdef class Spool:
 
     cdef void _settled(self, uint64_t id, const tsf_hot *hot) noexcept nogil:
         """The end stands in the table: tell those who wait, skip those who must not run, forget what is not kept."""
+        self.events.ended(id, hot)
         self.on_final(self.owner, id, hot)
         self.skip_dependents()
         self._forget_volatile(id)
@@ -420,6 +428,7 @@ cdef class Spool:
             self.table.write_hot(id, &hot)   # refused: a recovery computes it again from its dependency
             self.queue.get(id).flags |= FLAG_SKIPPED
             self.grants.release_class(<int32_t> self.queue.get(id).gpu_class)
+            self.events.ended(id, &hot)
             self.on_final(self.owner, id, &hot)
             self._forget_volatile(id)
 
@@ -438,6 +447,7 @@ cdef class Spool:
             self.contexts.release(cold.ctx)
             self.gpu_jobs -= cold.gpus > 0
         self.queue.forget(id)
+        self.events.add(id, TSF_FORGOTTEN)
         return 0
 
     cdef void _forget_volatile(self, uint64_t id) noexcept nogil:
@@ -529,10 +539,12 @@ cdef class Spool:
         self._forget_soon(id)
         if job.state == JOB_ENDED:
             self.queue.forget(id)
+            self.events.add(id, TSF_FORGOTTEN)
             return 0
         self.next_end += 1
         self.grants.release_class(<int32_t> job.gpu_class)
         self.queue.remove(id)
+        self.events.ended(id, &hot)
         self.on_final(self.owner, id, &hot)
         self.skip_dependents()
         return 0

@@ -156,7 +156,7 @@ cdef class Staging:
         return 0
 
     cdef int write(self) noexcept nogil:
-        cdef uint32_t at = 0, part, i
+        cdef uint32_t at = 0, part, i, _i
         cdef size_t begin, end
         cdef int done = 0
         while at < self.n and done == 0:
@@ -180,7 +180,7 @@ cdef class Staging:
             set_errno(done)
             return -1
         tsf_fault(b"submit-committed")
-        for i in range(1, self.n):
+        for _i in range(1, self.n):
             self.contexts.one_more(self.context.name)        # of a name that is there: needs no memory
         return 0
 

@@ -1,7 +1,7 @@
 """System calls and constants, as the C headers declare them."""
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
-cdef extern from "native/sysaux.h" nogil:
+cdef extern from "tsfast/native/sysaux.h" nogil:
     ctypedef int pid_t
     ctypedef long off_t
     ctypedef long ssize_t
@@ -107,6 +107,17 @@ cdef extern from "<sys/mman.h>" nogil:
     int munmap(void *address, size_t size)
     void *MAP_FAILED
     int PROT_READ, PROT_WRITE, MAP_SHARED
+
+cdef extern from "<sys/timerfd.h>" nogil:
+    cdef struct timespec:
+        long tv_sec
+        long tv_nsec
+    cdef struct itimerspec:
+        timespec it_interval
+        timespec it_value
+    int TFD_CLOEXEC, TFD_NONBLOCK
+    int timerfd_create(clockid_t clock, int flags)
+    int timerfd_settime(int fd, int flags, const itimerspec *when, itimerspec *before)
 
 cdef extern from "<sys/epoll.h>" nogil:
     ctypedef union epoll_data_t:

@@ -10,6 +10,9 @@ from tsfast._journal cimport Journal
 from tsfast._layout cimport tsf_cold, tsf_grant, tsf_header, tsf_hot
 from tsfast._row cimport Row
 
+# Whether there is nothing: zeros. size: 1 at least.
+cdef bint is_hole(const void *record, size_t size) noexcept nogil
+
 cdef enum:
     GROUP = 64                # ids whose storage is given back together
     GROUPS = 1024             # groups of a segment

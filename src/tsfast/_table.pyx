@@ -12,8 +12,8 @@ from tsfast._journal cimport (
     DEFER_PUNCH, DEFER_UNLINK, DEFER_WIPE, TSF_JOURNAL_BLOB, TSF_JOURNAL_DROP, TSF_JOURNAL_HEADER, TSF_JOURNAL_SEGMENT,
 )
 from tsfast._layout cimport (
-    TSF_COLD_BYTES, TSF_FORGOTTEN, TSF_HOT_BYTES, TSF_SEGMENT_BITS, TSF_SEGMENT_JOBS, TSF_TABLE_FORMAT,
-    TSF_GPUS, TSF_STARTING, TSF_TABLE_MAGIC, tsf_check32, tsf_cold, tsf_cold_check, tsf_grant, tsf_grant_check,
+    TSF_COLD_BYTES, TSF_FORGOTTEN, TSF_GPUS, TSF_HOT_BYTES, TSF_QUEUED, TSF_SEGMENT_BITS, TSF_SEGMENT_JOBS,
+    TSF_STARTING, TSF_TABLE_FORMAT, TSF_TABLE_MAGIC, tsf_check32, tsf_cold, tsf_cold_check, tsf_grant, tsf_grant_check,
     tsf_grant_offset, tsf_grant_room, tsf_header, tsf_hot, tsf_hot_check,
 )
 from tsfast._limits cimport BLOB_MAX, READER_TRIES
@@ -81,7 +81,7 @@ cdef uint32_t ids_check(const tsf_header *header) noexcept nogil:
 
 
 cdef bint is_hole(const void *record, size_t size) noexcept nogil:
-    # size is at least 1: all bytes are zero if the first one is and each equals its successor
+    # All bytes are zero if the first one is and each equals its successor
     return (<const char *> record)[0] == 0 and memcmp(record, <const char *> record + 1, size - 1) == 0
 
 
@@ -621,3 +621,6 @@ cdef class Table:
     def slots(self) -> int:
         """Slots of the queue."""
         return self.header.slots
+
+
+include "_table_probe.pxi"

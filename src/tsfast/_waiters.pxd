@@ -13,6 +13,7 @@ cdef enum Role:
     ROLE_ROOM = 5              # its request waits for room in the queue (TS_MAXCONN)
     ROLE_TELL = 6              # -o, -p of a job that is being started: until it has an output file and a process
     ROLE_SUCCESSOR = 8         # of a later release: it starts the next server
+    ROLE_WATCH = 9             # of _watchers: hears of each change of a job
     ROLE_GROUP = 7             # -w of several jobs, --wait-all: until the last of them ends
 
 # Several jobs that one caller waits for, and one of them.

@@ -49,9 +49,9 @@ def connect(path: str) -> socket.socket | None:
         return None
     except OSError as error:
         raise ServerUnavailable(f"{directory}: {error.strerror}") from None
-    if name == "socket" and os.path.basename(directory) == f"tsfast-{os.geteuid()}":
-        if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid() or about.st_mode & 0o077:
-            raise ServerUnavailable(f"{directory}: not a directory of ours that is closed to other users (chmod 700 it)")
+    ours = stat.S_ISDIR(about.st_mode) and about.st_uid == os.geteuid() and not about.st_mode & 0o077
+    if name == "socket" and os.path.basename(directory) == f"tsfast-{os.geteuid()}" and not ours:
+        raise ServerUnavailable(f"{directory}: not a directory of ours that is closed to others (chmod 700 it)")
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     through = -1
     try:

@@ -31,10 +31,22 @@ class JobRefused(QueueError, ValueError):
 
 
 class BatchInterrupted(QueueError):
-    """A batch that was queued in part: the first `len(ids)` jobs of `total` are, with these ids, and no other one is."""
+    """A batch that was queued in part. runs: first and last id of each run of ids in a row, in the order of the batch;
+    they belong to its first `queued` jobs, of `total`, and nothing is known to be queued of the others: only if the
+    server went away for good, the frame whose answer did not come may be."""
 
-    def __init__(self, ids: list[int], total: int, reason: str):
-        super().__init__(f"{len(ids)} of {total} jobs are queued: {reason}")
-        self.ids = ids
+    def __init__(self, runs: list[tuple[int, int]], total: int, reason: str):
+        self.queued = sum(last - first + 1 for first, last in runs)
+        super().__init__(f"{self.queued} of {total} jobs are queued: {reason}")
+        self.runs = runs
         self.total = total
         self.reason = reason
+
+    @property
+    def ids(self) -> list[int]:
+        """The ids of the jobs that are queued, in the order of the batch."""
+        return [id for first, last in self.runs for id in range(first, last + 1)]
+
+
+class QueueWarning(UserWarning):
+    """A job was queued that may wait for ever, for slots or GPUs that there are not."""

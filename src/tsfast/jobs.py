@@ -21,7 +21,9 @@ class Options(TypedDict, total=False):
     vram: int | str  # memory of each GPU: bytes, or a text like "20G"
     gpu_ids: Sequence[int | str]  # these GPUs, by index or UUID, free or not
     slots: int  # how many slots it takes: 1
-    after: Ids  # ids of jobs that must have ended before it starts; "@N": the Nth job of the batch that it is in, from 0
+    after: (
+        Ids  # ids of jobs that must have ended before it starts; "@N": the Nth job of the batch that it is in, from 0
+    )
     after_ok: Ids  # likewise, and they must have ended well
     after_last: bool  # it starts after the job that was queued before it
     label: str  # shown in the list
@@ -83,7 +85,7 @@ def _ids(word: str) -> Callable[[list[Word], str, Any], None]:
 
     def put(words: list[Word], name: str, value: Any) -> None:
         several = value if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) else None
-        if several is None and hasattr(value, "tolist") and not hasattr(value, "__index__"):
+        if several is None and getattr(value, "ndim", False):
             several = value.tolist()  # an array of numpy
         ids = [text_of(name, value)] if several is None else [text_of(name, id) for id in several]
         if ids:
@@ -178,7 +180,9 @@ def _encoded(argv: Any, options: Mapping[str, Any]) -> Encoded:
         elif name == "env":
             env = _changes(value)
         elif name != "argv":
-            raise ValueError(f"{name!r} is no field of a job; there are argv, {', '.join(sorted([*_PUT, 'cwd', 'env']))}")
+            raise ValueError(
+                f"{name!r} is no field of a job; there are argv, {', '.join(sorted([*_PUT, 'cwd', 'env']))}"
+            )
     if isinstance(argv, (str, bytes)) or not isinstance(argv, Sequence):
         raise TypeError(f"argv is {type(argv).__name__}, not a list of words (see shlex.split): {argv!r}")
     words.append("--")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
-from tsfast import _encode, connection, jobs
+from tsfast import connection, jobs
 from tsfast._encode import EncodeError, Encoder
 from tsfast.connection import ADDED, ERR, EXIT, GIVE_WAY, REFUSED, Connection
 from tsfast.errors import (
@@ -14,9 +14,9 @@ from tsfast.errors import (
     JobRefused,
     QueueError,
     QueueFull,
+    QueueWarning,
     RequestFailed,
     ServerUnavailable,
-    UnknownJob,
 )
 from tsfast.jobs import Job, Options, Word
 
@@ -78,20 +78,17 @@ class Queue:
         return numpy.concatenate([numpy.arange(first, first + count, dtype=numpy.uint64) for _, first, count in parts])
 
     def submit_lines(self, text: bytes, *, options: Sequence[bytes] = (), block: bool = True) -> list[tuple[int, int]]:
-        """Queue the lines of a batch file (see `ts --batch`); the first and the last id of each run of ids. The place of
-        JobRefused is the number of the line, from 1."""
+        """Queue the lines of a batch file (see `ts --batch`); the first and the last id of each run of ids. The place
+        of JobRefused is the number of the line, from 1."""
         encoder = Encoder()
         try:
             encoder.lines(text, jobs.from_json, options)
         except EncodeError as error:
             raise JobRefused(error.place, error.reason) from None
-        runs: list[tuple[int, int]] = []
-        for _, first, count in self._submit(encoder, block):
-            if runs and runs[-1][1] + 1 == first:
-                runs[-1] = runs[-1][0], first + count - 1
-            else:
-                runs.append((first, first + count - 1))
-        return runs
+        try:
+            return _runs(self._submit(encoder, block))
+        except JobRefused as error:
+            raise JobRefused(_line_of(text, error.place), error.reason) from None
 
     @staticmethod
     def _encoded(batch: Iterable[JobLike]) -> Encoder:
@@ -168,7 +165,7 @@ class Queue:
                     raise self._interrupted(encoder, parts, text.removeprefix("ts: "))
                 import warnings
 
-                warnings.warn(text.removeprefix("ts: warning: "), QueueWarning, stacklevel=4)
+                warnings.warn(text.removeprefix("ts: warning: "), QueueWarning, stacklevel=5)
             elif kind == EXIT:
                 raise ConnectionResetError("the server ended")
 
@@ -189,8 +186,7 @@ class Queue:
     def _interrupted(encoder: Encoder, parts: list[tuple[int, int, int]], reason: str) -> QueueError:
         if not parts:
             return RequestFailed(reason)
-        ids = [id for _, first, count in parts for id in range(first, first + count)]
-        return BatchInterrupted(ids, len(encoder), reason)
+        return BatchInterrupted(_runs(parts), len(encoder), reason)
 
     # ---- the connection
 
@@ -208,5 +204,22 @@ class Queue:
             self._connection = None
 
 
-class QueueWarning(UserWarning):
-    """A job was queued that may wait for ever, for slots or GPUs that there are not."""
+def _line_of(text: bytes, place: int) -> int:
+    """Number of the line that a job of a batch file stands in."""
+    for number, line in enumerate(text.split(b"\n"), 1):
+        if line.strip(b" \t\r") and not line.lstrip(b" \t").startswith(b"#"):
+            if place == 0:
+                return number
+            place -= 1
+    return 0
+
+
+def _runs(parts: list[tuple[int, int, int]]) -> list[tuple[int, int]]:
+    """First and last id of each run of ids in a row."""
+    runs: list[tuple[int, int]] = []
+    for _, first, count in parts:
+        if runs and runs[-1][1] + 1 == first:
+            runs[-1] = runs[-1][0], first + count - 1
+        else:
+            runs.append((first, first + count - 1))
+    return runs

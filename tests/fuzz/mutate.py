@@ -53,6 +53,8 @@ def seeds() -> list[bytes]:
     messages += [frame(2), frame(3, struct.pack("=i", 15)), frame(99, b"x" * 40), frame(1), b""]
     messages.append(request("-nf", "true", env=ENVIRONMENT) + frame(2) + frame(3, struct.pack("=i", 2)))
     messages.append(frame(1, b"\0" * 600, version=VERSION + 1))
+    messages += [frame(6, struct.pack("=Q", since)) for since in (0, 1, (1 << 64) - 1)]
+    messages.append(frame(6, b"\0" * 8) + request("-l"))
     return messages
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from integration.spool_harness import Queue, parent
-from integration.wire import drained
+from integration.wire import connect, drained, frame, send
+from tsfast.errors import ServerUnavailable
+from tsfast.events import WATCH, EventStream
 
 pytestmark = pytest.mark.root
 STRANGER = 65534
@@ -24,15 +26,15 @@ def open_up(queue: Queue) -> None:
             path.chmod(0o777)
 
 
-def as_stranger(act: Callable[[], object]) -> bool:
+def as_stranger(act: Callable[[], object], user: int = STRANGER) -> bool:
     """Did it succeed, done by the other user?"""
     child = os.fork()
     if child == 0:
         code = 2
         try:
             os.setgroups([])
-            os.setgid(STRANGER)
-            os.setuid(STRANGER)
+            os.setgid(user)
+            os.setuid(user)
             act()
             code = 0
         except OSError:
@@ -122,6 +124,38 @@ def test_a_socket_of_theirs_hears_nothing(queue: Queue) -> None:
             assert done.returncode == 255 and f"belongs to user {STRANGER}" in done.stderr, done
             assert done.stderr.count("\n") == 1
         assert b"secret" not in notes.read_bytes() and set(notes.read_bytes()) <= {ord("!")}
+    finally:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+
+
+def test_they_hear_nothing_of_the_jobs(queue: Queue) -> None:
+    """Not where the socket was opened to all, either: their connection ends without a word."""
+    queue.get("true")
+    open_up(queue)
+    queue.socket.chmod(0o777)
+
+    def watch() -> None:
+        with connect(queue) as client:
+            send(client, frame(WATCH, b"\0" * 8))
+            if not drained(client):
+                raise OSError
+
+    assert not as_stranger(watch)
+
+
+def test_their_events_are_not_ours(queue: Queue) -> None:
+    """Whoever watches looks at who tells, before anything is said."""
+    open_up(queue)
+    child, notes = served_by_a_stranger(queue, queue.socket)
+
+    def watch() -> None:
+        with pytest.raises(ServerUnavailable, match=f"belongs to user {STRANGER}"):
+            EventStream(str(queue.socket))
+
+    try:
+        assert as_stranger(watch, user=1)
+        assert set(notes.read_bytes()) <= {ord("!")}
     finally:
         os.kill(child, 9)
         os.waitpid(child, 0)

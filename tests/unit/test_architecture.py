@@ -21,6 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "_gpumask": {"_layout"},
     "_quote": set(),
     "_row": {"_layout", "_quote"},
+    "_timerfd": {"_sys"},
     "_slab": set(),
     "_heap": {"_slab"},
     # pure: what words mean, what a job looks like, which job is next, which GPUs it gets; and the loop, which knows
@@ -31,7 +32,9 @@ ALLOWED: dict[str, set[str]] = {
     "_text": LEAVES,
     "_jobs": LEAVES | OF_QUEUE,
     "_gpus": LEAVES,
+    "_events": LEAVES,
     "_loop": LEAVES,
+    "_encode": LEAVES | {"_grammar"},
     # what is written goes on to the journal; what is to be seen outside waits for it
     "_journal": LEAVES | {"_loop"},
     "_outbox": LEAVES | {"_journal"},
@@ -45,15 +48,18 @@ ALLOWED: dict[str, set[str]] = {
     "_poller": LEAVES | {"_loop"},
     # composition
     "_listing": LEAVES | {"_grammar", "_text", "_table", "_contexts"},
+    "_reader": LEAVES | {"_table", "_listing", "arrays"},
     "_hooks": LEAVES | {"_loop", "_text", "_table", "_contexts"},
     "_grants": LEAVES | {"_jobs", "_gpus", "_loop", "_table", "_leases", "_poller"},
     "_staging": LEAVES | {"_table", "_contexts"},
-    "_spool": LEAVES | {"_jobs", "_loop", "_table", "_contexts", "_runners", "_hooks", "_grants", "_staging"},
+    "_spool": LEAVES
+    | {"_jobs", "_loop", "_table", "_contexts", "_runners", "_hooks", "_grants", "_staging", "_events"},
     "_recovery": LEAVES | {"_jobs", "_table", "_contexts", "_runners", "_hooks", "_spool"},
     # what is answered to clients: to one, about one job, about several, and which answer to what
     "_request": LEAVES,
     "_replies": LEAVES | {"_conns"},
     "_waiters": LEAVES | {"_conns"},
+    "_watchers": LEAVES | {"_conns", "_events", "_waiters"},
     "_lists": LEAVES | {"_grammar", "_jobs", "_conns", "_listing", "_request", "_spool", "_replies", "_text"},
     "_gpu_actions": LEAVES | {"_grammar", "_jobs", "_conns", "_spool", "_replies"},
     "_why": LEAVES | {"_text", "_jobs", "_gpus", "_spool"},
@@ -65,18 +71,24 @@ ALLOWED: dict[str, set[str]] = {
     "_cancel": LEAVES | {"_grammar", "_jobs", "_loop", "_conns", "_runners", "_spool", "_replies", "_many"},
     "_commands": LEAVES
     | {"_grammar", "_environ", "_jobs", "_conns", "_lists", "_spool", "_replies", "_waiters", "_facts", "_many"}
-    | {"_adding", "_cancel", "_gpu_actions", "_request"},
+    | {"_adding", "_cancel", "_gpu_actions", "_request", "_watchers"},
     "_core": LEAVES
     | {"_journal", "_outbox"}
     | {"_loop", "_table", "_contexts", "_conns", "_runners", "_spool", "_recovery", "_commands"},
     # Python: on the way of the first call, then the command line
-    "__init__": set(),
+    "__init__": {"errors", "jobs", "queue"},  # lazily
+    "arrays": set(),
     "state": {"_core"},
     "mail": set(),
     "savelist": {"_listing"},
     "boot": {"_core", "_environ", "_grammar", "savelist", "state"},
     "gpus": {"_leases"},
-    "cli": {"boot", "gpus", "state", "_grammar", "_listing", "_logpath"},
+    "errors": set(),
+    "jobs": set(),
+    "connection": {"_encode", "errors"},
+    "events": {"_timerfd", "connection", "errors"},
+    "queue": {"_encode", "connection", "errors", "jobs"},
+    "cli": {"queue", "errors", "events", "boot", "gpus", "state", "_grammar", "_listing", "_logpath"},
     "__main__": {"cli"},
 }
 
@@ -93,6 +105,7 @@ PIECES = {
     "_gpus_choice": "_gpus",
     "_gpus_probe": "_gpus",
     "_text_probe": "_text",
+    "_table_probe": "_table",
 }
 
 FILES = sorted(path for suffix in ("pyx", "pxd", "pxi") for path in SOURCES.glob(f"_*.{suffix}"))

@@ -80,7 +80,7 @@ LONG = {
     "get_gpu_wait": "get_gpu_wait",
     "set_gpu_wait": "set_gpu_wait",
 }
-LONG_OF_SUBMISSIONS = {"log", "append", "truncate", "gpus", "gpu_indices", "vram"}
+LONG_OF_SUBMISSIONS = {"batch", "log", "append", "truncate", "gpus", "gpu_indices", "vram"}
 LONG_WITH_IDS = {"cancel"}
 FLAGS = {
     "n": {"flags": NO_OUTPUT},
@@ -158,6 +158,19 @@ def test_actions_with_optional_ids(letter, action):
         assert error(f"-{letter}", wrong) == f"-{letter}: '{wrong}' is no range of job ids (like 7-12)"
     # the last one given counts
     expect([f"-{letter}", "1,2", f"-{letter}", "3"], action=ACTIONS[action], id=3, ranges=[(3, 3)])
+
+
+def test_batch():
+    expect(["--batch", "jobs"], action=ACTIONS["batch"], text=b"jobs")
+    expect(["-B", "--batch=-"], action=ACTIONS["batch"], text=b"-", no_block=True)
+
+
+def test_places_in_a_batch():
+    places = {"after": [3, 1 << 63 | 4], "after_ok": [1 << 63]}
+    expect(["-D", "3,@4", "-W", "@0", "a"], **places, words=4, action=ACTIONS["submit"])
+    for wrong in ("@", "@-1", "4@", "@@4", "@9223372036854775808"):
+        with pytest.raises(GrammarError, match="no job id"):
+            parsed("-D", wrong, "a")
 
 
 @pytest.mark.parametrize(("name", "action"), LONG.items())

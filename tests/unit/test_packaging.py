@@ -56,6 +56,11 @@ def test_compiled_module_has_contract_and_stub(module: str) -> None:
     assert (SOURCES / f"{module}.pyi").is_file()
 
 
+@pytest.mark.parametrize("name", [*(f"{module}.pxd" for module in MODULES), "_layout.pxd", "native/table.h"])
+def test_what_other_programs_are_compiled_with_is_installed(name: str) -> None:
+    assert (PACKAGE / name).is_file()
+
+
 def test_files_are_short() -> None:
     suffixes = {".py", ".pyx", ".pxd", ".pxi", ".pyi", ".c", ".h"}
     files = [path for folder in ("src", "tests") for path in (ROOT / folder).rglob("*") if path.suffix in suffixes]

@@ -1,4 +1,4 @@
-"""The command `tsfast`: the command line of `ts`, what needs Python, and `tsfast gpus`.
+"""The command `tsfast`: the command line of `ts`, what needs Python, `tsfast gpus` and `tsfast events`.
 
 Short answers come from the server, which the native launcher asks; the launcher runs this program for what the server
 leaves to its callers (lists of more than 2,000 jobs, paths, the command of TS_ENV), and to start a server where it does
@@ -20,6 +20,10 @@ def main() -> int:
         from tsfast.cli import gpus
 
         return gpus.run(words[1:])
+    if words[:1] == ["events"]:
+        from tsfast.cli import events
+
+        return events.run(words[1:])
     from tsfast import _grammar
 
     try:
@@ -32,6 +36,10 @@ def main() -> int:
 
         if (code := listing.run(parsed["format"])) is not None:
             return code
+    if parsed["action"] == _grammar.ACTIONS["batch"]:
+        from tsfast.cli import batch
+
+        return batch.run(os.fsdecode(parsed["text"] or b""), parsed["no_block"])
     if parsed["action"] == _grammar.ACTIONS["set_logdir"]:
         from tsfast.cli import logdir
 

@@ -16,6 +16,8 @@
  *                      <-  EXIT_AT_CLOSE     exit with code once the connection is closed (-K)
  *                      <-  EXEC              exec the Python command line with the same words
  *                      <-  GIVE_WAY          to a client of a later release, see below
+ *   WATCH              ->                    instead of REQUEST
+ *                      <-  EVENTS            at once, and after each change of a job, until the connection ends
  *
  * GIVE_WAY: the client takes the lock of those that start a server and says TAKE_OVER; then the server ends without
  * answering anybody, which the client sees by the end of the connection, and the client starts the server of its own
@@ -42,6 +44,7 @@ enum tsf_frame_type {
     TSF_FRAME_SIGNAL = 3,      /* struct tsf_code: a signal number for the foreground job */
     TSF_FRAME_TAKE_OVER = 4,  /* no payload; after GIVE_WAY */
     TSF_FRAME_BATCH = 5,
+    TSF_FRAME_WATCH = 6,      /* struct tsf_watch */
 
     TSF_FRAME_OUT = 16,
     TSF_FRAME_ERR = 17,
@@ -54,7 +57,8 @@ enum tsf_frame_type {
     TSF_FRAME_PROGRESS = 24, /* text for a terminal on stderr that takes the place of the one before */
     TSF_FRAME_GIVE_WAY = 25,
     TSF_FRAME_ADDED = 26,  /* struct tsf_added */
-    TSF_FRAME_REFUSED = 27 /* struct tsf_refused, then a text */
+    TSF_FRAME_REFUSED = 27, /* struct tsf_refused, then a text */
+    TSF_FRAME_EVENTS = 28 /* any number of struct tsf_event */
 };
 
 struct tsf_frame {
@@ -101,8 +105,9 @@ struct tsf_request {
 };
 
 /* BATCH: jobs of one caller. A struct tsf_request without words and its strings, this struct, `parts` struct
- * tsf_batch_part, and `count` times a struct tsf_batch_job and its strings; without padding between. A batch can be sent in
- * several frames, each one's length a multiple of 8 (zeros at its end). In it `@N` stands, among the ids of -D and -W, for its Nth job, counted from 0; an earlier one. */
+ * tsf_batch_part, and `count` times a struct tsf_batch_job and its strings; without padding between. A batch can be
+ * sent in several frames, each one's length a multiple of 8 (zeros at its end). In it `@N` stands, among the ids of -D
+ * and -W, for its Nth job, counted from 0; an earlier one. */
 struct tsf_batch {
     uint64_t place; /* in the batch, of the first job of this frame */
     uint32_t count;
@@ -155,6 +160,28 @@ struct tsf_follow {
     int32_t lines; /* begin this many lines before the end, -1: at the start */
 };
 
+struct tsf_watch {
+    uint64_t since; /* number of an event: what came after it is told first; 0: only what comes from now on */
+};
+
+enum tsf_event_kind {
+    TSF_EVENT_CHANGE = 0, /* a job is in another state */
+    TSF_EVENT_HEAD = 1,   /* the first one: the newest event has this number; nothing is missed from here on */
+    TSF_EVENT_GAP = 2     /* the events up to this number are missing */
+};
+
+struct tsf_event {
+    uint64_t seq; /* grows by 1; begins with the time of the server's start, in microseconds */
+    uint64_t id;
+    uint64_t time_ns; /* CLOCK_REALTIME */
+    int32_t status;   /* from wait(2), if `waited` */
+    uint8_t state;    /* enum tsf_state */
+    uint8_t kind;     /* enum tsf_event_kind; all but CHANGE have no id, state and status */
+    uint8_t waited;
+    uint8_t reserved;
+};
+
+_Static_assert(sizeof(struct tsf_event) == 32, "no padding");
 _Static_assert(sizeof(struct tsf_frame) == 16, "no padding");
 _Static_assert(sizeof(struct tsf_request) == 56 + 16 * TSF_LIMITS, "no padding");
 _Static_assert(sizeof(struct tsf_batch) == 24 && sizeof(struct tsf_batch_part) == 16, "no padding");

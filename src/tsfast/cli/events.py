@@ -1,0 +1,82 @@
+"""`tsfast events`: a line for each change of a job, as it happens."""
+
+import argparse
+import json
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+from tsfast import events
+from tsfast.errors import QueueError
+from tsfast.events import Event, EventStream
+
+
+def run(words: list[str]) -> int:
+    """The exit code."""
+    parser = argparse.ArgumentParser("tsfast events", description="A line for each change of a job, as it happens.")
+    parser.add_argument("--json", action="store_true", help="as one JSON object a line")
+    parser.add_argument("--since", type=number, metavar="SEQ", help="begin after this event (1: with the oldest known)")
+    try:
+        options = parser.parse_args(words)
+    except SystemExit as end:
+        return 255 if end.code else 0
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    form = as_json if options.json else as_line
+    try:
+        with EventStream(since=options.since) as stream:
+            return show(stream, form)
+    except (QueueError, OSError) as error:
+        os.write(2, f"tsfast: {error}\n".encode("utf-8", "surrogateescape"))
+        return 255
+
+
+def number(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) < 1 << 63:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of an event (1 or more)")
+    return int(text)
+
+
+def show(stream: EventStream, form: Callable[[Event], str]) -> int:
+    """Until nobody reads the lines any more."""
+    watched = select.poll()
+    watched.register(stream.fileno(), select.POLLIN)
+    watched.register(1, 0)  # tells when its reader is gone, which a write would only with the next event
+    while all(fd != 1 for fd, _ in watched.poll()):
+        text = "".join(map(form, stream.read(0)))
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            break
+    os.dup2(os.open("/dev/null", os.O_WRONLY), 1)
+    return 141  # as a shell shows a death by SIGPIPE
+
+
+def ending(event: Event) -> tuple[int | None, int | None]:
+    """The exit code of an ended job, or the signal that ended it."""
+    if event.status is None:
+        return None, None
+    code = os.waitstatus_to_exitcode(event.status)
+    return (code, None) if code >= 0 else (None, -code)
+
+
+def as_json(event: Event) -> str:
+    told: dict[str, object] = {"kind": event.kind, "seq": event.seq, "time": event.time}
+    if event.kind == events.CHANGE:
+        code, signal_number = ending(event)
+        told |= {"id": event.id, "state": event.state, "exit_code": code, "signal": signal_number}
+    return json.dumps(told) + "\n"
+
+
+def as_line(event: Event) -> str:
+    if event.kind == events.HEAD:
+        return ""
+    moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time)) + f".{int(event.time * 1000) % 1000:03}"
+    if event.kind == events.GAP:
+        return f"{moment}  changes before this line are missing: look at the list\n"
+    code, signal_number = ending(event)
+    how = f"{code}" if code is not None else f"signal {signal_number}" if signal_number is not None else ""
+    return f"{moment}  {event.id:<6}  {event.state:<13}  {how}".rstrip() + "\n"

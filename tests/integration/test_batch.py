@@ -1,0 +1,301 @@
+"""Many jobs at once: `ts --batch` and `Queue.submit_many`, against a real server."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import numpy
+import pytest
+
+import tsfast
+from integration.spool_harness import Queue, kill, wait_until
+from integration.wire import connect, drained
+
+
+@pytest.fixture
+def api(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> Iterator[tsfast.Queue]:
+    """The queue as a program sees it that has the environment of the tests' calls."""
+    for name, value in queue.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(queue.work)
+    with tsfast.Queue() as opened:
+        yield opened
+
+
+# ---- ts --batch
+
+
+def test_lines_become_jobs(queue: Queue) -> None:
+    text = '# a comment\necho \'a  b\' c\n\n-L named -D @0 echo two\n{"argv": ["echo", "three"], "after_ok": "@1"}\n'
+    assert queue.get("--batch", "-", stdin=text) == "0-2"
+    queue.get("-w", "0-2")
+    assert [queue.output(job) for job in range(3)] == ["a  b c\n", "two\n", "three\n"]
+    assert queue.get("-a", 1) == "named"
+    assert [job["ID"] for job in queue.jobs()] == [0, 1, 2]
+
+
+def test_a_file(queue: Queue) -> None:
+    queue.finish("true")
+    (queue.work / "jobs").write_text("true\n" * 3)
+    assert queue.get("--batch", "jobs") == "1-3"
+    (queue.work / "jobs").write_text("true\n")
+    assert queue.get("--batch=jobs") == "4"
+    (queue.work / "jobs").write_text("\n# nothing\n")
+    assert queue.get("--batch", "jobs") == ""
+    assert "No such file" in queue.refused("--batch", "missing")
+
+
+def test_a_wrong_line_queues_nothing(queue: Queue) -> None:
+    queue.finish("true")
+    for line, reason in {
+        "echo $x": "nothing is expanded",
+        "-N many x": "-N",
+        "-D @5 x": "earlier job",
+        "-D 9 x": "job 9 does not exist",
+        '{"argv": ["x"], "slot": 1}': "no field",
+    }.items():
+        text = f"true\n\n{line}\ntrue\n"
+        message = queue.refused("--batch", "-", stdin=text)
+        assert message.startswith("ts: stdin:3: ")
+        assert reason in message
+    assert queue.get("-q") == "0"
+
+
+def test_what_ts_env_prints_is_in_each_job(queue: Queue) -> None:
+    queue.get("--batch", "-", stdin="true\n-L x true\n", env={"TS_ENV": "echo seen"})
+    assert "seen" in queue.get("-i", 0)
+    assert "seen" in queue.get("-i", 1)
+
+
+def test_a_full_queue(queue: Queue) -> None:
+    queue.environment["TS_MAXCONN"] = "4"
+    _, gate = queue.blocker()
+    queue.submit("true")
+    assert queue.run("-B", "--batch", "-", stdin="true\n" * 3).returncode == 2
+    assert "no room for so many" in queue.refused("--batch", "-", stdin="true\n" * 5)
+    waiting = queue.start("--batch", "-", stdin=subprocess.PIPE)
+    waiting.stdin.write(b"true\n" * 3)
+    waiting.stdin.close()
+    queue.wait_until(lambda: "1 call waits" in queue.get("--why", 1), "the batch waits")
+    gate.open()
+    assert waiting.stdout.read() == b"2-4\n"
+    assert waiting.wait() == 0
+
+
+def test_a_caller_that_goes_away_while_it_waits(queue: Queue) -> None:
+    queue.environment["TS_MAXCONN"] = "2"
+    _, gate = queue.blocker()
+    queue.submit("true")
+    waiting = queue.start("--batch", "-", stdin=subprocess.PIPE)
+    waiting.stdin.write(b"true\n")
+    waiting.stdin.close()
+    queue.wait_until(lambda: "1 call waits" in queue.get("--why", 1), "the batch waits")
+    waiting.kill()
+    waiting.wait()
+    queue.wait_until(lambda: "waits" not in queue.get("--why", 1), "it is forgotten")
+    gate.open()
+    queue.get("--wait-all")
+    assert queue.get("-q") == "1"
+
+
+# ---- Queue.submit, submit_many
+
+
+def test_one_job(queue: Queue, api: tsfast.Queue) -> None:
+    assert api.submit(["sh", "-c", "echo $X$Y; pwd"], env={"X": "1", "HOME": None}, label="l", cwd="/") == 0
+    queue.get("-w", 0)
+    assert queue.output(0) == "1\n/\n"
+    assert queue.get("-a", 0) == "l"
+
+
+def test_jobs_inherit_what_the_process_is(queue: Queue, api: tsfast.Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MARK", "here")
+    before = os.umask(0o027)
+    try:
+        job = api.submit(["sh", "-c", "echo $MARK; umask; pwd; ulimit -n; nice"])
+    finally:
+        os.umask(before)
+    queue.get("-w", job)
+    expected = subprocess.run(["sh", "-c", "umask 027; echo $MARK; umask; pwd; ulimit -n; nice"], capture_output=True)
+    assert queue.output(job) == expected.stdout.decode()
+
+
+def test_many_jobs(queue: Queue, api: tsfast.Queue) -> None:
+    _, gate = queue.blocker()
+    ids = api.submit_many(["true", str(i)] for i in range(10000))
+    assert ids.dtype == numpy.uint64
+    assert ids.tolist() == list(range(1, 10001))
+    assert queue.get("-F", 5000) == "true 4999"
+    assert queue.get("-q") == "10000"
+    assert api.submit_many([]).tolist() == []
+    gate.open()
+    queue.get("-w", 0)
+
+
+def test_dependencies_by_place(queue: Queue, api: tsfast.Queue) -> None:
+    """Over the border of a frame too."""
+    queue.get("-S", 4)
+    _, gate = queue.blocker("-N", 4)
+    jobs = [["true"], {"argv": ["false"]}, tsfast.Job(["true"], after_ok=["@0", "@1"])]
+    jobs += [["true"]] * 4200 + [{"argv": ["true"], "after": ["@0", "@4000", "@4150"]}]
+    ids = api.submit_many(jobs).tolist()
+    assert [ids[0], ids[-1]] == [1, 4204]
+    assert "[1,4001,4151]&&" in queue.get("-i", 4204)
+    gate.open()
+    assert queue.run("-w", 3).returncode == 255
+    assert queue.state(3) == "skipped"
+
+
+def test_a_job_of_the_batch_that_is_skipped_from_birth(queue: Queue, api: tsfast.Queue) -> None:
+    bad = queue.submit("false")
+    queue.wait(bad)
+    ids = api.submit_many(
+        [
+            {"argv": ["true"], "after_ok": bad},
+            {"argv": ["true"], "after_ok": "@0"},
+            {"argv": ["true"], "after": "@1"},
+        ]
+    ).tolist()
+    queue.get("-w", ids[2])
+    assert [queue.state(id) for id in ids] == ["skipped", "skipped", "finished"]
+    kill(queue.server_pid())
+    assert [queue.state(id) for id in ids] == ["skipped", "skipped", "finished"]
+
+
+def test_errors_have_types(queue: Queue, api: tsfast.Queue) -> None:
+    with pytest.raises(TypeError, match="list of words"):
+        api.submit("true")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="job 1 of the batch: a word of the command is int"):
+        api.submit_many([["a"], ["b", 3]])
+    with pytest.raises(tsfast.JobRefused, match="nothing can wait for it") as refused:
+        api.submit_many([["a"], {"argv": ["b"], "after": 12}])
+    assert refused.value.place == 1
+    with pytest.raises(tsfast.JobRefused, match="twice"):
+        api.submit(["a"], gpu_ids=[0, 0])
+    with pytest.raises(tsfast.JobRefused, match="'colour' is no field"):
+        api.submit(["a"], colour="red")  # type: ignore[call-arg]
+    assert "no job was added yet" in queue.refused("-q")
+
+
+def test_warnings_are_python_warnings(queue: Queue, api: tsfast.Queue) -> None:
+    with pytest.warns(tsfast.QueueWarning, match="needs 3 slots"):
+        assert api.submit(["true"], slots=3) == 0
+    with pytest.warns(tsfast.QueueWarning, match="needs 2 slots"):
+        assert api.submit_many([{"argv": ["true"], "slots": 2}] * 3).tolist() == [1, 2, 3]
+
+
+def test_a_command_of_a_million_characters(queue: Queue, api: tsfast.Queue) -> None:
+    """The kernel takes 128 KiB for one word: it is queued, and its end says what was wrong."""
+    ids = api.submit_many([["echo", *["x" * 1000] * 1000], ["echo", "x" * 1000000]])
+    assert queue.run("-w", "0-1").returncode != 0
+    assert queue.run("-w", 0).returncode == 0
+    assert "too long" in queue.output(int(ids[1])).lower()
+
+
+def test_a_directory_that_is_gone(queue: Queue, api: tsfast.Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    (queue.work / "gone").mkdir()
+    monkeypatch.chdir(queue.work / "gone")
+    (queue.work / "gone").rmdir()
+    with pytest.raises(tsfast.RequestFailed, match="directory is gone"):
+        api.submit(["true"])
+
+
+def test_room_is_waited_for(queue: Queue, api: tsfast.Queue) -> None:
+    queue.environment["TS_MAXCONN"] = "3"
+    _, gate = queue.blocker()
+    api.submit(["true"])
+    with pytest.raises(tsfast.QueueFull):
+        api.submit_many([["true"]] * 2, block=False)
+    with pytest.raises(tsfast.QueueFull):
+        api.submit_many([["true"]] * 4)
+    program = "import tsfast; print(tsfast.Queue().submit_many([['true']] * 3).tolist())"
+    child = subprocess.Popen([sys.executable, "-c", program], env={**os.environ, **queue.env()}, stdout=subprocess.PIPE)
+    queue.wait_until(lambda: "1 call waits" in queue.get("--why", 1), "the batch waits")
+    gate.open()
+    assert child.communicate()[0] == b"[2, 3, 4]\n"
+
+
+# ---- when the server goes away
+
+
+def test_a_server_that_is_killed_between_batches(queue: Queue, api: tsfast.Queue) -> None:
+    assert api.submit(["true"]) == 0
+    kill(queue.server_pid())
+    assert api.submit_many([["true"]] * 3).tolist() == [1, 2, 3]
+    queue.get("-K")
+    assert api.submit(["true"]) == 4
+
+
+def test_servers_that_are_killed_during_a_batch(queue: Queue, api: tsfast.Queue) -> None:
+    """What is queued is queued once, in its order, whenever the server dies."""
+    _, gate = queue.blocker()
+    queue.environment["TS_MAXFINISHED"] = "100000"
+    program = (
+        "import tsfast; queue = tsfast.Queue()\n"
+        "for n in range(20): print(*queue.submit_many([['true', str(i)] for i in range(9000)]).tolist(), flush=True)"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", program], env={**os.environ, **queue.env()}, stdout=subprocess.PIPE, text=True
+    )
+    seen: list[int] = []
+    with child:
+        for number, line in enumerate(child.stdout):
+            seen += map(int, line.split())
+            if number % 3 == 0:
+                kill(queue.server_pid())
+    assert child.returncode == 0
+    assert seen == list(range(1, 180001))
+    assert queue.get("-q") == "180000"
+    assert queue.get("-F", 9001) == "true 0"
+    gate.open()
+    queue.get("-w", 0)
+
+
+def test_no_server_can_be_started(queue: Queue, api: tsfast.Queue) -> None:
+    queue.socket.mkdir()
+    with pytest.raises(tsfast.ServerUnavailable):
+        api.submit(["true"])
+
+
+def test_a_child_has_a_connection_of_its_own(queue: Queue, api: tsfast.Queue) -> None:
+    assert api.submit(["true"]) == 0
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writing, str(api.submit(["true"])).encode())
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert os.read(reading, 10) == b"1"
+    assert api.submit(["true"]) == 2
+    os.close(reading)
+    os.close(writing)
+
+
+def test_half_a_frame_and_a_stopped_client(queue: Queue, api: tsfast.Queue) -> None:
+    """Others are served while one stands still in the middle of a batch; what it had not sent whole is not queued."""
+    program = "import tsfast; queue = tsfast.Queue()\nwhile True: queue.submit_many([['true']] * 9000)"
+    _, gate = queue.blocker()
+    child = subprocess.Popen([sys.executable, "-c", program], env={**os.environ, **queue.env()})
+    queue.wait_until(lambda: int(queue.get("-q")) > 9000, "it is at work")
+    os.kill(child.pid, signal.SIGSTOP)
+    assert api.submit(["true"]) > 9000
+    with connect(queue) as half:
+        half.sendall(b"\x01\x00\x73\x74\x05\0\0\0\x00\x10\0\0\0\0\0\0" + bytes(100))
+        assert api.submit(["true"]) > 9000
+    child.kill()
+    child.wait()
+    count = int(queue.get("-q"))
+    wait_until(lambda: queue.get("-q") == str(count))
+    gate.open()
+    queue.get("-w", 0)
+
+
+@pytest.mark.parametrize("length", [0, 8, 16, 240, 1000])
+def test_frames_that_are_no_batch(queue: Queue, length: int) -> None:
+    queue.get("-S")
+    with connect(queue) as client:
+        client.sendall(b"\x01\x00\x73\x74\x05\0\0\0" + length.to_bytes(4, "little") + bytes(4) + bytes(length))
+        drained(client)
+    assert "no job was added yet" in queue.refused("-q")
