@@ -536,6 +536,8 @@ cdef class Spool:
         if self.table.write_hot(id, &hot) < 0:
             return -1
         tsf_fault(b"remove-recorded")
+        if token != NULL:
+            tokens_remember(&self.tokens, token, id)       # its answer can be lost while this server lives
         self._forget_soon(id)
         if job.state == JOB_ENDED:
             self.queue.forget(id)
