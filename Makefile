@@ -6,8 +6,8 @@ SHELL := /bin/bash
 PYTHON ?= $(shell pyenv which python3 2>/dev/null || command -v python3)
 VENV := .venv
 BIN := $(abspath $(VENV))/bin
-CC_FILES = $(wildcard src/tsfast/native/*.[ch] src/tsfast/native/*/*.[ch] tests/fake_nvml/*.c tests/integration/*.c) \
-	$(wildcard examples/*/*.c)
+CC_FILES = $(wildcard src/tsfast/native/*.[ch] src/tsfast/native/*/*.[ch] tests/fake_nvml/*.c tests/integration/*.c \
+	tests/sanitized/*.c examples/*/*.c)
 STUBBED = $(patsubst src/tsfast/%.pyi,tsfast.%,$(wildcard src/tsfast/_*.pyi))
 CYTHON_OWN = tsfast\._\w+\.__pyx_capi__
 TESTS ?=
@@ -16,7 +16,7 @@ FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := build
 .PHONY: demo share build installed debug test test-debug soak fuzz fixture lint format typecheck bench bench-quick wheel
-.PHONY: clean distclean
+.PHONY: sanitizers sanitized valgrind clean distclean
 
 # $(call install,WHAT) is pip install WHAT. The compilers' output is shown when they fail; else only which compiler the
 # native programs got.
@@ -79,10 +79,23 @@ soak: debug
 		$(VENV)-debug/bin/python -m pytest --timeout 3600 $(or $(TESTS),tests/fault tests/fuzz)
 
 # Changed frames against a server with the sanitizers, for FUZZ_SECONDS; new forms of answer enlarge the corpus.
-fuzz:
+fuzz: sanitizers
+	$(VENV)-asan/bin/python tests/fuzz/driver.py --keep --seconds $(FUZZ_SECONDS)
+
+sanitizers:
 	TSFAST_DEBUG=1 TSFAST_SANITIZE=1 $(MAKE) VENV=$(VENV)-asan installed
-	$(VENV)-asan/bin/python tests/fuzz/driver.py --keep --seconds $(FUZZ_SECONDS) \
-		--preload "$$(gcc -print-file-name=libasan.so)"
+	$(VENV)-asan/bin/python tests/sanitized/interpreter.py
+
+# The whole suite with ASan and UBSan in the server, the native programs and the interpreter of the tests. Whatever they
+# report fails the test.
+sanitized: sanitizers
+	TSFAST_TEST_PATIENCE=4 $(VENV)-asan/bin/python -m pytest --timeout 1200 -m 'not unsanitized' $(TESTS)
+
+# The tests of the native programs, which run under valgrind. It keeps some descriptors below the hard limit for itself.
+valgrind: $(VENV)/.ready
+	$(call install,-e '.[test]')
+	ulimit -Sn 1024 && TSFAST_VALGRIND=1 TSFAST_TEST_PATIENCE=4 $(BIN)/python -m pytest -m 'not no_valgrind' \
+		$(or $(TESTS),tests/unit/native_launcher tests/unit/native_runner)
 
 # The table that later versions must be able to take up: once for each version, before its release.
 fixture: debug

@@ -58,10 +58,12 @@ cdef class Encoder:
         return 0
 
     cdef int begin_job(self) noexcept nogil:
-        cdef Part *part = &self.parts[self.n_parts - 1]
+        cdef Part *part = NULL
         cdef Part *grown
         cdef size_t room
-        if self.n_parts == 0 or part.count >= <uint32_t> BATCH_JOBS or self.size - part.begin >= <size_t> BATCH_BYTES:
+        if self.n_parts:
+            part = &self.parts[self.n_parts - 1]
+        if part == NULL or part.count >= <uint32_t> BATCH_JOBS or self.size - part.begin >= <size_t> BATCH_BYTES:
             if self.n_parts == self.parts_room:
                 room = 2 * self.parts_room + 16
                 grown = <Part *> realloc(self.parts, room * sizeof(Part))
@@ -408,6 +410,11 @@ cdef class Encoder:
         memcpy(to, self.data + own.begin, end - own.begin)
         memset(to + (end - own.begin), 0, size - length)
         return result
+
+
+def release(bytes version not None) -> int:
+    """The number of a release, as in a frame's header."""
+    return tsf_release(version)
 
 
 def caller(bytes cwd not None, list env not None, int umask, int nice, list limits not None,

@@ -121,7 +121,8 @@ cdef class _Places:
                 for i in range(GROUP):
                     self._add(table, first + i, &group[i])
             first += GROUP
-        qsort(self.places, self.n, sizeof(Place), by_place)
+        if self.n:  # an empty list has no place, and qsort is promised one
+            qsort(self.places, self.n, sizeof(Place), by_place)
         return 0
 
     cdef void _add(self, Table table, uint64_t id, tsf_hot *hot) noexcept nogil:

@@ -117,6 +117,22 @@ def caller() -> bytes:
     )
 
 
+_HEAD = 16 + 24 + 16 + 16 * 16  # struct tsf_request of native/wire.h
+REQUEST = 1
+
+
+def request(words: list[bytes], context: bytes) -> bytes:
+    """A REQUEST frame. context: as caller() returns it, with a token."""
+    block = b"".join(word + b"\0" for word in words)
+    payload = b"".join(
+        [context[:16], struct.pack("=II", len(words), len(block)), context[24:_HEAD], block, context[_HEAD:]]
+    )
+    version = _encode.release(VERSION)
+    if len(payload) > FRAME_MAX:
+        raise RequestFailed(f"the request is too long: {len(payload)} bytes, at most {FRAME_MAX}")
+    return FRAME.pack(WIRE_VERSION, REQUEST, len(payload), version) + payload
+
+
 class Connection:
     """Frames to and from a server that is there, started if need be. Raises ServerUnavailable."""
 
@@ -139,6 +155,14 @@ class Connection:
     def send(self, data: bytes) -> None:
         """Raises OSError: the connection is broken."""
         self.socket.sendall(data)
+
+    def drain(self) -> None:
+        """Until the server has closed the connection."""
+        try:
+            while self.socket.recv(CHUNK):
+                pass
+        except OSError:
+            pass
 
     def receive(self) -> tuple[int, bytes]:
         """Type and payload of the next frame. Raises OSError: the connection is broken."""

@@ -17,9 +17,11 @@ from pathlib import Path
 
 import psutil
 
+from patience import patient
+
 SOURCES = Path(__file__).resolve().parents[2] / "src" / "tsfast"
 TS = Path(sys.executable).parent / "ts"
-PATIENCE = 30.0
+PATIENCE = patient(30.0)
 FINAL = {"finished", "skipped"}
 
 

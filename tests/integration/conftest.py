@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import tsfast
 from fake_nvml.fake_nvml import FakeNvml
 from integration.gpu_queue import GpuQueue
 from integration.spool_harness import Queue
@@ -65,3 +66,13 @@ def stranger() -> Iterator[int]:
     yield child.pid
     child.kill()
     child.wait()
+
+
+@pytest.fixture
+def api(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> Iterator[tsfast.Queue]:
+    """The queue as a program sees it that has the environment of the tests' calls."""
+    for name, value in queue.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(queue.work)
+    with tsfast.Queue() as opened:
+        yield opened

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import numpy
 import pytest
@@ -12,17 +11,6 @@ import pytest
 import tsfast
 from integration.spool_harness import Queue, kill, wait_until
 from integration.wire import connect, drained
-
-
-@pytest.fixture
-def api(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> Iterator[tsfast.Queue]:
-    """The queue as a program sees it that has the environment of the tests' calls."""
-    for name, value in queue.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.chdir(queue.work)
-    with tsfast.Queue() as opened:
-        yield opened
-
 
 # ---- ts --batch
 

@@ -83,6 +83,7 @@ def test_thousands_of_waiters_on_one_job(queue: Queue, many_descriptors: None) -
     queue.wait_until(lambda: descriptors(server) <= before + 1)
 
 
+@pytest.mark.unsanitized("ASan keeps what was freed for a while")
 def test_readers_that_never_read(queue: Queue) -> None:
     """Long lists for callers that take none of them: what is kept for each is bounded, and goes with the caller."""
     queue.blocker()
