@@ -5,6 +5,7 @@ TSFAST_CRASH_POINTS says at how many of them, spread evenly, or `all` (make soak
 
 import os
 import re
+import shlex
 import struct
 
 import pytest
@@ -15,6 +16,7 @@ from fault.test_storm import ENTRY, processes
 
 WANTED = os.environ.get("TSFAST_CRASH_POINTS", "")
 CODES = {"long": 5, "first": 0, "bad": 7, "gpu": 3, "after": 0, "ok": 4, "zip": 6, "foreground": 9, "last": 200}
+CODES |= {"batched": 2, "behind": 0}
 SKIPPED, CANCELLED = {"skipped"}, {"waiting", "running"}
 
 
@@ -75,6 +77,7 @@ class Run:
         queue.ts("-r", ids["removed"])
         queue.ts("-U", f"{ids['big']}-{ids['late']}")
         queue.ts("--cancel", ids["waiting"])
+        self.batch()
         job("running", queue.gate("running"))
         queue.until(lambda: self.tried("running"), "the start of a job")
         self.kill_server()
@@ -87,6 +90,14 @@ class Run:
         self.foreground = caller.returncode
         self.kill_server()
         job("last", "exit 200")
+
+    def batch(self):
+        lines = self.queue.folder / "batch"
+        words = shlex.join(self.queue.words("batched", "exit 2")), shlex.join(self.queue.words("behind", "exit 0"))
+        lines.write_text("{}\n-D @0 {}\n".format(*words))
+        first, last = map(int, self.queue.ts("--batch", lines).split("-"))
+        assert last == first + 1
+        self.ids |= {"batched": first, "behind": last}
 
     def call_foreground(self):
         return self.queue.begin("-f", *self.queue.words("foreground", "exit 9"))
