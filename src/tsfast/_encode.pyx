@@ -58,10 +58,12 @@ cdef class Encoder:
         return 0
 
     cdef int begin_job(self) noexcept nogil:
-        cdef Part *part = &self.parts[self.n_parts - 1]
+        cdef Part *part = NULL
         cdef Part *grown
         cdef size_t room
-        if self.n_parts == 0 or part.count >= <uint32_t> BATCH_JOBS or self.size - part.begin >= <size_t> BATCH_BYTES:
+        if self.n_parts:
+            part = &self.parts[self.n_parts - 1]
+        if part == NULL or part.count >= <uint32_t> BATCH_JOBS or self.size - part.begin >= <size_t> BATCH_BYTES:
             if self.n_parts == self.parts_room:
                 room = 2 * self.parts_room + 16
                 grown = <Part *> realloc(self.parts, room * sizeof(Part))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from tsfast.events import Event, EventStream
 from tsfast.jobs import Options, Word
-from tsfast.queue import Ends, JobLike, Queue
+from tsfast.queue import Ends, Ids, JobLike, Queue, id_list
 from tsfast.results import Result
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class AsyncQueue:
         """See Queue.submit_many."""
         return await asyncio.to_thread(lambda: self.queue.submit_many(batch, block=block))
 
-    async def as_completed(self, ids: Iterable[int], timeout: float | None = None) -> AsyncIterator[Result]:
+    async def as_completed(self, ids: Ids, timeout: float | None = None) -> AsyncIterator[Result]:
         """See Queue.as_completed."""
         waiting = await asyncio.to_thread(Ends, self.queue, ids)
         try:
@@ -53,9 +53,9 @@ class AsyncQueue:
         finally:
             waiting.stream.close()
 
-    async def wait(self, ids: int | Iterable[int], timeout: float | None = None) -> list[Result]:
+    async def wait(self, ids: Ids, timeout: float | None = None) -> list[Result]:
         """See Queue.wait."""
-        wanted = [ids] if isinstance(ids, int) else [int(id) for id in ids]
+        wanted = id_list(ids)
         found = {result.id: result async for result in self.as_completed(wanted, timeout)}
         return [found[id] for id in wanted]
 
@@ -67,15 +67,15 @@ class AsyncQueue:
                 for event in stream.read(0):
                     yield event
 
-    async def cancel(self, ids: int | Iterable[int]) -> None:
+    async def cancel(self, ids: Ids) -> None:
         """See Queue.cancel."""
         await asyncio.to_thread(self.queue.cancel, ids)
 
-    async def kill(self, ids: int | Iterable[int]) -> None:
+    async def kill(self, ids: Ids) -> None:
         """See Queue.kill."""
         await asyncio.to_thread(self.queue.kill, ids)
 
-    async def remove(self, ids: int | Iterable[int]) -> None:
+    async def remove(self, ids: Ids) -> None:
         """See Queue.remove."""
         await asyncio.to_thread(self.queue.remove, ids)
 

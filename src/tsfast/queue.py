@@ -1,10 +1,11 @@
 """`Queue`: a queue of `ts` as a Python object."""
 
+import operator
 import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias, Unpack, cast
 
 from tsfast import _encode, connection, jobs
 from tsfast._encode import EncodeError, Encoder
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from tsfast._listing import WholeJob
     from tsfast._reader import Reader
 
+Ids: TypeAlias = SupportsIndex | Iterable[SupportsIndex]
 JobLike: TypeAlias = Job | Mapping[str, Any] | Sequence[Word]
 
 # enum tsf_refusal of native/wire.h
@@ -118,6 +120,8 @@ class Queue:
         tokens = [token + ((number + i) % 2**64).to_bytes(8, "little") for i in range(encoder.frames)]
         parts: list[tuple[int, int, int]] = []
         with self._lock:
+            if encoder.frames > 1:
+                self._check_ids(encoder)
             failures = 0
             while len(parts) < len(tokens):
                 before = len(parts)
@@ -138,6 +142,15 @@ class Queue:
                     self._drop()
                     raise
         return parts
+
+    def _check_ids(self, encoder: Encoder) -> None:
+        """Before anything is sent: the server would find out frame by frame. Raises JobRefused."""
+        if encoder.refers_to is not None:
+            self._connected()
+            id, place = encoder.refers_to
+            table = self._table()
+            if table is not None and id >= table.committed:
+                raise JobRefused(place, f"job {id} does not exist, so nothing can wait for it")
 
     def _send_frames(
         self, encoder: Encoder, caller: bytes, tokens: list[bytes], parts: list[tuple[int, int, int]], block: bool
@@ -262,7 +275,7 @@ class Queue:
         """The changes of the queue's jobs, from now on or after the event `since`."""
         return EventStream(self.path, since)
 
-    def as_completed(self, ids: Iterable[int], timeout: float | None = None) -> Iterator[Result]:
+    def as_completed(self, ids: Ids, timeout: float | None = None) -> Iterator[Result]:
         """The results of the jobs, in the order in which they end. Raises UnknownJob at once, TimeoutError when so many
         seconds are over."""
         waiting = Ends(self, ids)
@@ -281,27 +294,27 @@ class Queue:
 
         return results()
 
-    def wait(self, ids: int | Iterable[int], timeout: float | None = None) -> list[Result]:
+    def wait(self, ids: Ids, timeout: float | None = None) -> list[Result]:
         """Until all of them have ended; their results, in the order of the ids. Raises UnknownJob, TimeoutError."""
-        wanted = [ids] if isinstance(ids, int) else [int(id) for id in ids]
+        wanted = id_list(ids)
         found = {result.id: result for result in self.as_completed(wanted, timeout)}
         return [found[id] for id in wanted]
 
     # ---- changing
 
-    def cancel(self, ids: int | Iterable[int]) -> None:
+    def cancel(self, ids: Ids) -> None:
         """Take them out of the queue, or end all their processes, first with SIGTERM. Raises UnknownJob."""
         self._for_all("--cancel", ids)
 
-    def kill(self, ids: int | Iterable[int]) -> None:
+    def kill(self, ids: Ids) -> None:
         """SIGTERM to running jobs. Raises RequestFailed for one that does not run, UnknownJob."""
         self._for_all("-k", ids)
 
-    def remove(self, ids: int | Iterable[int]) -> None:
+    def remove(self, ids: Ids) -> None:
         """Take jobs that do not run out of the queue or the list. Raises RequestFailed, UnknownJob."""
         self._for_all("-r", ids)
 
-    def urgent(self, ids: int | Iterable[int]) -> None:
+    def urgent(self, ids: Ids) -> None:
         """Start these before all others. Raises RequestFailed for one that is not queued, UnknownJob."""
         self._for_all("-u", ids)
 
@@ -322,9 +335,9 @@ class Queue:
         """End the server and drop what is queued, like `ts -K`. Running jobs run on."""
         self.ask("-K")
 
-    def _for_all(self, option: str, ids: int | Iterable[int]) -> None:
+    def _for_all(self, option: str, ids: Ids) -> None:
         runs: list[list[int]] = []
-        for id in sorted([ids] if isinstance(ids, int) else {int(id) for id in ids}):
+        for id in sorted(set(id_list(ids))):
             if runs and runs[-1][1] + 1 == id:
                 runs[-1][1] = id
             else:
@@ -394,9 +407,9 @@ class Queue:
 class Ends:
     """Jobs whose end is waited for: read() and take() until nothing is pending."""
 
-    def __init__(self, queue: Queue, ids: Iterable[int]):
+    def __init__(self, queue: Queue, ids: Ids):
         """Raises UnknownJob, ServerUnavailable."""
-        self.pending = {int(id) for id in ids}
+        self.pending = set(id_list(ids))
         self._queue = queue
         self._found: list[Result] = []
         for id in self.pending:
@@ -436,6 +449,13 @@ class Ends:
             result = of_event(event) if event is not None else result
         self.pending.discard(id)
         self._found.append(result)
+
+
+def id_list(ids: SupportsIndex | Iterable[SupportsIndex]) -> list[int]:
+    """One id or several, of any kind of whole number. Raises TypeError."""
+    if isinstance(ids, SupportsIndex) and not getattr(ids, "ndim", 0):
+        return [operator.index(ids)]
+    return [operator.index(id) for id in cast("Iterable[SupportsIndex]", ids)]
 
 
 def _line_of(text: bytes, place: int) -> int:

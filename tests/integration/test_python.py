@@ -68,7 +68,10 @@ def test_unknown_and_forgotten_jobs(queue: Queue, api: tsfast.Queue) -> None:
 
 def test_all_jobs_as_an_array(queue: Queue, api: tsfast.Queue) -> None:
     ids = api.submit_many([["sh", "-c", f"exit {i}"] for i in range(3)])
-    api.wait(ids)
+    assert [result.id for result in api.wait(ids)] == [0, 1, 2]
+    assert api.wait(ids[2])[0].exit_code == 2
+    with pytest.raises(TypeError):
+        api.wait(["0"])  # type: ignore[list-item]
     table = api.jobs()
     assert table["id"].tolist() == [0, 1, 2]
     assert table["exit_code"].tolist() == [0, 1, 2]
@@ -163,7 +166,7 @@ def test_events(queue: Queue, api: tsfast.Queue) -> None:
             seen += [event for event in stream.read(10) if event.id == job]
     assert seen[0].state == "queued"
     with api.watch(seen[0].seq) as again:
-        rest = [event for event in again.read(10) if event.kind == "change"]
+        rest = [event for event in again.read(10) if event.id == job]
     assert rest == seen[1:]
 
 
