@@ -203,7 +203,6 @@ def test_jobs_that_others_end(queue: Queue, executor: tsfast.Executor) -> None:
     api.cancel(ended.id)
     with pytest.raises(tsfast.JobCancelled, match="was cancelled"):
         ended.result(30)
-    assert future.running() or not future.done()
     kill(int(queue.get("-p", future.id)))
     with pytest.raises(tsfast.JobKilled) as failed:
         future.result(30)
@@ -238,13 +237,28 @@ def test_a_server_that_is_killed_meanwhile(queue: Queue, executor: tsfast.Execut
     assert queued.result(30) == 1
 
 
+def test_servers_that_are_killed_all_the_time(queue: Queue, executor: tsfast.Executor) -> None:
+    executor.queue.slots = 4
+    futures: dict[concurrent.futures.Future[object], object] = {}
+    for number in range(40):
+        futures[executor.submit(abs, -number)] = number
+        futures[executor.submit_argv(["sh", "-c", f"exit {number}"])] = number
+    for place, future in enumerate(concurrent.futures.as_completed(futures, 60)):
+        result = future.result()
+        assert (result.exit_code if isinstance(result, tsfast.Result) else result) == futures[future]
+        if place % 8 == 0:
+            for server in queue.servers():
+                kill(server)
+
+
 def test_a_server_that_cannot_be_started_again(queue: Queue, executor: tsfast.Executor) -> None:
     """Futures do not wait for ever, and the executor goes on once there can be a server."""
     gate = queue.gate()
     future = executor.submit(blocked(gate))
     running(executor.queue, future)
     wait_until(future.running, "its start was heard")
-    queue.socket.rename(queue.directory / "aside")
+    os.kill(queue.server_pid(), signal.SIGSTOP)  # it would bind its name again
+    queue.socket.unlink()
     queue.socket.mkdir()
     queue.kill_server()
     with pytest.raises(tsfast.ServerUnavailable):
@@ -294,18 +308,24 @@ def test_cancel(queue: Queue, executor: tsfast.Executor) -> None:
 
 def test_cancel_in_callbacks_of_one_that_failed(queue: Queue, executor: tsfast.Executor) -> None:
     """As programs do that want all or nothing."""
-    gate = queue.gate()
-    futures = [executor.submit(blocked(gate)), *[executor.submit(int) for _ in range(50)]]
+    executor.queue.slots = 2
+    gate, other = queue.gate(), queue.gate()
+    failing, blocker = executor.submit(blocked(gate)), executor.submit(blocked(other))
+    waiting = [executor.with_options(after=blocker.id).submit(int) for _ in range(50)]
 
     def give_up(_: object) -> None:
-        for future in futures:
+        for future in waiting:
             future.cancel()
 
-    futures[0].add_done_callback(give_up)
-    running(executor.queue, futures[0])
+    failing.add_done_callback(give_up)
+    for one in waiting:
+        one.add_done_callback(give_up)
+    running(executor.queue, failing)
     gate.open()
-    concurrent.futures.wait(futures, 30)
-    assert sum(future.cancelled() for future in futures) >= 40
+    concurrent.futures.wait([failing, *waiting], 30)
+    assert all(future.cancelled() for future in waiting)
+    other.open()
+    assert blocker.result(30) == "0\n"
 
 
 def test_shutdown(queue: Queue, api: tsfast.Queue) -> None:
