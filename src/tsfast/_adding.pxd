@@ -3,8 +3,9 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from tsfast._conns cimport Conn, Conns
+from tsfast._envfilter cimport EnvPatterns
 from tsfast._grammar cimport Command
-from tsfast._layout cimport tsf_batch, tsf_request
+from tsfast._layout cimport tsf_added, tsf_batch, tsf_request
 from tsfast._quote cimport Text
 from tsfast._replies cimport Replies
 from tsfast._request cimport Request
@@ -19,6 +20,7 @@ cdef struct Reading:
     tsf_batch batch
     uint64_t first                    # the id of its first job
     uint32_t place                    # of the job at hand, in the frame
+    EnvPatterns patterns              # of TS_ENV_KEEP and TS_ENV_DROP
     bint warned                       # one warning for all of them
 
 cdef class Adding:
@@ -30,7 +32,7 @@ cdef class Adding:
     cdef size_t words_room
     cdef char refusal[320]            # a text under construction
 
-    # No room for so many more jobs.
+    # No room for so many more jobs. A frame that is larger than the queue may be waits until the queue is empty.
     cdef bint full(self, uint64_t more) noexcept nogil
     # The call with this token has been here before.
     cdef bint known(self, const tsf_request *head) noexcept nogil
@@ -41,8 +43,9 @@ cdef class Adding:
     # Queue the job of a command line that split() was called for. True: answered but for the exit code, the id is
     # there; False: answered.
     cdef bint one(self, Conn *conn, const Request *request, Command *command, uint64_t *id) noexcept nogil
-    # A BATCH frame: 0; FRAME_LATER: there is no room yet; -1: it is not well-formed.
-    cdef int batch(self, Conn *conn, char *payload, uint32_t size) noexcept nogil
+    # A BATCH frame: 0; FRAME_LATER: there is no room yet, or others wait for it, for so many `jobs`; -1: it is not
+    # well-formed.
+    cdef int batch(self, Conn *conn, char *payload, uint32_t size, bint others_wait, uint32_t *jobs) noexcept nogil
 
     # private
     cdef void _prefix(self, const char *cwd, const Command *command, uint64_t id) noexcept nogil
@@ -50,6 +53,7 @@ cdef class Adding:
     cdef bint _warn(self, Conn *conn, const Command *command) noexcept nogil
     cdef void _refuse(self, Conn *conn, uint32_t place, int32_t reason, const char *text) noexcept nogil
     cdef void _refuse_errno(self, Conn *conn) noexcept nogil
+    cdef int _batch_jobs(self, Conn *conn, const Request *request, Reading *reading, tsf_added *added) noexcept nogil
     cdef int _batch_job(self, Conn *conn, const Request *request, Reading *reading) noexcept nogil
     cdef int _batch_submit(self, Conn *conn, const Request *request, Reading *reading, Submission *job,
                            Command *command) noexcept nogil

@@ -8,7 +8,7 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset, strerror, strlen, strncmp
 
 from tsfast._conns cimport FRAME_LATER, Conn, Conns
-from tsfast._envfilter cimport filter_environment
+from tsfast._envfilter cimport filter_environment, patterns_apply, patterns_free, patterns_read
 from tsfast._environ cimport default_logdir
 from tsfast._gpu_actions cimport gpu_warning
 from tsfast._grammar cimport ACTION_SUBMIT, PLACE_BIT, Command, add_id, command_free, parse
@@ -63,7 +63,8 @@ cdef class Adding:
         free(self.words)
 
     cdef bint full(self, uint64_t more) noexcept nogil:
-        return self.max_unfinished and (self.spool.queue.known - self.spool.queue.ended + more > self.max_unfinished)
+        cdef uint64_t unfinished = self.spool.queue.known - self.spool.queue.ended
+        return self.max_unfinished and unfinished and unfinished + more > self.max_unfinished
 
     cdef bint known(self, const tsf_request *head) noexcept nogil:
         return tokens_find(&self.spool.tokens, head.token) != 0
@@ -225,13 +226,13 @@ cdef class Adding:
                  <char *> strerror(errno))
         self._refuse(conn, ALL_JOBS, TSF_REFUSED_SYSTEM, self.refusal)
 
-    cdef int batch(self, Conn *conn, char *payload, uint32_t size) noexcept nogil:  # no-cython-lint
+    cdef int batch(self, Conn *conn, char *payload, uint32_t size, bint others_wait,  # no-cython-lint
+                   uint32_t *jobs) noexcept nogil:
         cdef Request request
         cdef Request stored
         cdef Reading reading
         cdef tsf_request checked
         cdef tsf_added added
-        cdef SubmitResult result
         cdef int done
         if size % 8 or request_read(&request, payload, size, &reading.at) < 0 or request.head.argc:
             return -1
@@ -250,10 +251,10 @@ cdef class Adding:
         if request.head.cwd_len <= 1:
             self._refuse(conn, ALL_JOBS, TSF_REFUSED_CALLER, b"the working directory is gone or cannot be read")
             return 0
-        added.count = reading.batch.count
+        added.count = jobs[0] = reading.batch.count
         added.reserved = 0
-        if self.full(added.count) and not self.known(request.head):
-            if added.count <= self.max_unfinished and not reading.batch.flags & TSF_BATCH_NO_BLOCK:
+        if (others_wait or self.full(added.count)) and not self.known(request.head):
+            if not reading.batch.flags & TSF_BATCH_NO_BLOCK:
                 return FRAME_LATER
             self._refuse(conn, ALL_JOBS, TSF_REFUSED_FULL,
                          b"there is no room for so many jobs in the queue (TS_MAXCONN)")
@@ -261,26 +262,33 @@ cdef class Adding:
         checked = request.head[0]
         stored = request
         stored.head = &checked
-        if filter_environment(<char *> request.env, &checked) < 0:
+        if patterns_read(&reading.patterns, request.env, checked.env_len) < 0:
             set_errno(ENOMEM)
             self._refuse_errno(conn)
             return 0
-        result = self.spool.begin_jobs(&checked, request.cwd, request.env, request.affinity, &added.first)
+        patterns_apply(&reading.patterns, <char *> request.env, &checked.env_len, &checked.env_count)
+        done = self._batch_jobs(conn, &stored, &reading, &added)
+        patterns_free(&reading.patterns)
+        return done
+
+    cdef int _batch_jobs(self, Conn *conn, const Request *request, Reading *reading, tsf_added *added) noexcept nogil:
+        """Queue all of the frame, or refuse it. 0, or -1: it is not well-formed."""
+        cdef SubmitResult result
+        cdef int done
+        result = self.spool.begin_jobs(request.head, request.cwd, request.env, request.affinity, &added.first)
         if result == SUBMIT_OK:
             reading.first = added.first
             reading.warned = False
             for reading.place in range(added.count):
-                done = self._batch_job(conn, &stored, &reading)
+                done = self._batch_job(conn, request, reading)
                 if done != 0:
                     self.spool.drop_jobs()
                     return done if done < 0 else 0
             result = self.spool.queue_jobs()
         if result == SUBMIT_FAILED:
             self._refuse_errno(conn)
-        elif result == SUBMIT_GONE:
-            self._refuse(conn, ALL_JOBS, TSF_REFUSED_SYSTEM, GONE)
         else:
-            self.conns.send(conn, TSF_FRAME_ADDED, &added, sizeof(added))
+            self.conns.send(conn, TSF_FRAME_ADDED, added, sizeof(tsf_added))
         return 0
 
     cdef int _batch_job(self, Conn *conn, const Request *request, Reading *reading) noexcept nogil:
@@ -291,6 +299,7 @@ cdef class Adding:
         cdef const char *words = reading.at + sizeof(head)
         cdef const char *cwd = request.cwd
         cdef const char *env
+        cdef uint32_t env_len, env_count
         cdef int done
         if <size_t> (reading.end - reading.at) < sizeof(head):
             return -1
@@ -299,6 +308,7 @@ cdef class Adding:
             return -1
         env = words + head.argv_len + head.cwd_len
         reading.at = env + head.env_len
+        env_len, env_count = head.env_len, head.env_count
         if (not strings_fit(words, head.argv_len, head.argc) or not strings_fit(env, head.env_len, head.env_count)
                 or (head.cwd_len and not strings_fit(words + head.argv_len, head.cwd_len, 1))):
             return -1
@@ -312,9 +322,10 @@ cdef class Adding:
             self._refuse(conn, reading.place, TSF_REFUSED_JOB, command.error)
             return 1
         self._fill(&job, &command, words + head.argv_len, head.argc)
+        patterns_apply(&reading.patterns, <char *> env, &env_len, &env_count)
         job.cwd = cwd
         job.env = env
-        job.env_len = head.env_len
+        job.env_len = env_len
         done = self._batch_submit(conn, request, reading, &job, &command)
         command_free(&command)
         return done

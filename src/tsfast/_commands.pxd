@@ -29,6 +29,8 @@ cdef class Commands:
     cdef uint32_t release             # of this server, see tsf_release
     cdef bint giving_way              # a caller of a later release is ready to start the next server
     cdef bint stopping                # -K or SIGTERM
+    cdef bint stirred                 # a caller's end has changed the queue
+    cdef bint admitting               # the next call has waited for room and has its turn
     cdef Conn *last_caller            # of -K: hears of the end by the end of its connection
 
     cdef void answer_all(self, const char *why) noexcept nogil    # the server ends: tell everybody who waits
@@ -37,6 +39,7 @@ cdef class Commands:
     # private
     cdef int _request(self, Conn *conn, char *payload, uint32_t size) noexcept nogil
     cdef void _perform(self, Conn *conn, const Request *request, Command *command) noexcept nogil
+    cdef bint _must_wait(self, uint64_t jobs) noexcept nogil
     cdef int _batch(self, Conn *conn, char *payload, uint32_t size) noexcept nogil
     cdef int _foreground(self, Conn *conn, uint64_t id) noexcept nogil
     cdef int _attach(self, Conn *conn) noexcept nogil

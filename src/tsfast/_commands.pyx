@@ -129,11 +129,11 @@ cdef class Commands:
             return self.reply.no_memory(conn)
         if parse(words, <int> request.head.argc, &command) < 0:
             return self.reply.fail(conn, command.error)
-        if command.action == ACTION_SUBMIT and self.adding.full(1) and not self.adding.known(request.head):
+        if command.action == ACTION_SUBMIT and self._must_wait(1) and not self.adding.known(request.head):
             if command.no_block:
                 self.reply.exit(conn, 2)
             else:
-                self.waiters.park(conn)
+                self.waiters.park(conn, 1)
                 done = FRAME_LATER
         else:
             self._perform(conn, &request, &command)
@@ -141,9 +141,10 @@ cdef class Commands:
         return done
 
     cdef int _batch(self, Conn *conn, char *payload, uint32_t size) noexcept nogil:
-        cdef int done = self.adding.batch(conn, payload, size)
+        cdef uint32_t jobs = 0
+        cdef int done = self.adding.batch(conn, payload, size, self._must_wait(0), &jobs)
         if done == FRAME_LATER:
-            self.waiters.park(conn)
+            self.waiters.park(conn, jobs)
         return done
 
     cdef void _perform(self, Conn *conn, const Request *request, Command *command) noexcept nogil:
@@ -216,14 +217,20 @@ cdef class Commands:
             self._job_action(conn, request, command)
 
     cdef void admit_parked(self) noexcept nogil:
-        """Calls that wait for room, oldest first; one for which there is not enough yet is parked again."""
+        """Calls that wait for room, oldest first: one for which there is not enough yet holds up those behind it."""
         cdef Conn *conn
-        cdef uint64_t left = self.waiters.n_parked
-        while left and self.waiters.parked_first != NULL and not self.adding.full(1):
-            left -= 1
+        while self.waiters.parked_first != NULL and not self.adding.full(self.waiters.parked_first.job):
             conn = self.waiters.parked_first
             self.waiters.remove(conn)
+            self.admitting = True
             self.conns.resume(conn)
+            self.admitting = False
+
+    cdef bint _must_wait(self, uint64_t jobs) noexcept nogil:
+        """For room in the queue, behind those that wait already."""
+        cdef bint has_its_turn = self.admitting
+        self.admitting = False
+        return self.adding.full(jobs) or (self.waiters.parked_first != NULL and not has_its_turn)
 
     # ---- foreground jobs ---------------------------------------------------------------------------------------
     cdef int _foreground(self, Conn *conn, uint64_t id) noexcept nogil:
@@ -275,6 +282,7 @@ cdef class Commands:
         self.watchers.remove(conn)
         self.waiters.remove(conn)
         if role == ROLE_FOREGROUND and not self.stopping:
+            self.stirred = True
             self.spool.remove(id, NULL)         # refused when it runs: then it runs on
 
     # ---- waiting -----------------------------------------------------------------------------------------------

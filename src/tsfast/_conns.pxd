@@ -20,6 +20,7 @@ cdef struct Conn:
     bint closing          # closed as soon as the output is sent
     bint dirty            # in the list of those with output to send
     bint failed           # out of memory for its output: closed without more
+    bint blocked          # it takes no more output now
     bint paused           # its next frame is kept until the owner can take it
     Conn *prev            # all connections
     Conn *next

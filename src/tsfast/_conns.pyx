@@ -97,8 +97,9 @@ cdef class Conns:
             self.close(conn)
 
     cdef int _listen_to(self, Conn *conn) noexcept nogil:
-        """For what it sends; of a paused one only for its end."""
-        return self.loop.watch(&conn.source, EPOLLRDHUP if conn.paused else EPOLLIN)
+        """For what it sends, of a paused one only for its end; and for when it takes output again."""
+        cdef int wanted = EPOLLRDHUP if conn.paused else EPOLLIN
+        return self.loop.watch(&conn.source, <uint32_t> (wanted | EPOLLOUT if conn.blocked else wanted))
 
     # ---- input -------------------------------------------------------------------------------------------------
     cdef int _read(self, Conn *conn) noexcept nogil:
@@ -167,6 +168,9 @@ cdef class Conns:
                 return 0
             if taken == FRAME_LATER:
                 conn.paused = True
+                if conn.source.events and self._listen_to(conn) < 0:     # else it is new, and about to be listened to
+                    self.close(conn)
+                    return -1
                 break
             at += sizeof(tsf_frame) + frame.length
         return self._keep(conn, data + at, size - at)
@@ -276,7 +280,8 @@ cdef class Conns:
             conn = link[0]
             if self.journal is not None and conn.barrier > self.journal.synced:
                 self.journal.wanted = True
-                if conn.source.events & <uint32_t> EPOLLOUT:
+                if conn.blocked:
+                    conn.blocked = False
                     self._listen_to(conn)
                 link = &conn.next_dirty
                 continue
@@ -297,12 +302,14 @@ cdef class Conns:
             if sent < 0:
                 if errno == EINTR:
                     continue
-                if errno != EAGAIN or self.loop.watch(&conn.source, EPOLLIN | EPOLLOUT) < 0:
+                conn.blocked = True
+                if errno != EAGAIN or self._listen_to(conn) < 0:
                     self.close(conn)
                     return False
                 return True
             conn.output_sent += <size_t> sent
         conn.output_sent = conn.output_size = 0
+        conn.blocked = False
         if conn.output_room > <size_t> OUTPUT_KEPT:
             free(conn.output)
             conn.output = NULL

@@ -196,6 +196,7 @@ cdef class Server:
         cdef bint dropped
         with nogil:
             while not self.terminated and self.commands.last_caller == NULL and not self.commands.giving_way:
+                self.commands.stirred = False
                 self.commands.admit_parked()
                 self.spool.dispatch()          # before the answers: who has a job's id may ask for its pid, or kill it
                 if self.journal is not None and not self._may_answer():
@@ -205,7 +206,7 @@ cdef class Server:
                 self.commands.watchers.feed()
                 if self.journal is not None:
                     self.journal.push()
-                if self.loop.turn(False) < 0:
+                if self.loop.turn(self.commands.stirred) < 0:      # what that makes possible is done next, not slept on
                     break
             dropped = self.commands.last_caller != NULL
             self.gave_way = self.commands.giving_way and not dropped and not self.terminated

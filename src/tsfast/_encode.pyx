@@ -203,9 +203,12 @@ cdef class Encoder:
         before = self.size - sizeof(tsf_batch_job)
         try:
             for word in words:
-                if argc == 0 and command and isinstance(word, (str, bytes)) and word[:1] in ("-", b"-"):
-                    argv_len += self._put_word("--", None)
-                    argc += 1
+                if argc == 0 and command:
+                    if isinstance(word, os.PathLike):
+                        word = os.fspath(word)
+                    if isinstance(word, (str, bytes)) and word[:1] in ("-", b"-"):
+                        argv_len += self._put_word("--", None)
+                        argc += 1
                 argv_len += self._put_word(word, "a word of the command")
                 argc += 1
             if cwd is not None:
@@ -394,7 +397,7 @@ cdef class Encoder:
                   + end - own.begin)
         size = (length + 7) & ~<size_t> 7
         if size > <size_t> TSF_FRAME_MAX:
-            raise ValueError("the environment is too long")
+            raise ValueError("the environment and the command are too long")
         result = PyBytes_FromStringAndSize(NULL, <Py_ssize_t> (sizeof(tsf_frame) + size))
         to = PyBytes_AS_STRING(result)
         head.version = TSF_WIRE_VERSION

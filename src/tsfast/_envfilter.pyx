@@ -3,10 +3,10 @@
 """See _envfilter.pxd."""
 from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t
-from libc.string cimport memchr, memcmp, memmove, strlen, strncmp
+from libc.string cimport memchr, memcmp, memmove, memset, strlen, strncmp
 
 from tsfast._layout cimport tsf_request
-from tsfast._quote cimport Text, text_add, text_char, text_free
+from tsfast._quote cimport text_add, text_char, text_free
 
 
 cdef const char *closing(const char *p, const char *end) noexcept nogil:
@@ -96,15 +96,12 @@ cdef bint needed(const char *name, size_t size) noexcept nogil:
             or (size == 4 and memcmp(name, b"USER", 4) == 0) or (size > 3 and memcmp(name, b"TS_", 3) == 0))
 
 
-cdef int filter_environment(char *env, tsf_request *head) noexcept nogil:
+cdef int patterns_read(EnvPatterns *patterns, const char *env, uint32_t size) noexcept nogil:
     cdef const char *keep = NULL
     cdef const char *drop = NULL
-    cdef const char *equals
-    cdef char *end = env + head.env_len
-    cdef char *p = env
-    cdef char *to = env
-    cdef size_t size, name, drop_at = 0
-    cdef Text patterns                          # a copy: they stand in what is moved
+    cdef const char *end = env + size
+    cdef const char *p = env
+    memset(patterns, 0, sizeof(EnvPatterns))
     while p < end:
         if strncmp(p, b"TS_ENV_", 7) == 0:
             if strncmp(p + 7, b"KEEP=", 5) == 0 and p[12]:
@@ -112,35 +109,55 @@ cdef int filter_environment(char *env, tsf_request *head) noexcept nogil:
             elif strncmp(p + 7, b"DROP=", 5) == 0 and p[12]:
                 drop = p + 12
         p += strlen(p) + 1
+    patterns.keep = keep != NULL
+    patterns.drop = drop != NULL
     if keep == NULL and drop == NULL:
         return 0
-    patterns.data = NULL
-    patterns.size = patterns.room = 0
-    patterns.failed = False
     if keep != NULL:
-        text_add(&patterns, keep, strlen(keep))
-    text_char(&patterns, 0)
-    drop_at = patterns.size
+        text_add(&patterns.text, keep, strlen(keep))
+    text_char(&patterns.text, 0)
+    patterns.drop_at = patterns.text.size
     if drop != NULL:
-        text_add(&patterns, drop, strlen(drop))
-    text_char(&patterns, 0)
-    if patterns.failed:
-        text_free(&patterns)
+        text_add(&patterns.text, drop, strlen(drop))
+    text_char(&patterns.text, 0)
+    if patterns.text.failed:
+        text_free(&patterns.text)
         return -1
-    p = env
+    return 0
+
+
+cdef void patterns_apply(const EnvPatterns *patterns, char *env, uint32_t *size, uint32_t *count) noexcept nogil:
+    cdef char *end = env + size[0]
+    cdef char *p = env
+    cdef char *to = env
+    cdef const char *equals
+    cdef size_t length, name
+    if not (patterns.keep or patterns.drop):
+        return
     while p < end:
-        size = strlen(p) + 1
-        equals = <const char *> memchr(p, c'=', size - 1)
-        name = <size_t> (equals - p) if equals != NULL else size - 1
-        if (match_any(patterns.data + drop_at, p, name)
-                or not (keep == NULL or needed(p, name) or match_any(patterns.data, p, name))):
-            head.env_len -= <uint32_t> size
-            head.env_count -= 1
+        length = strlen(p) + 1
+        equals = <const char *> memchr(p, c'=', length - 1)
+        name = <size_t> (equals - p) if equals != NULL else length - 1
+        if (match_any(patterns.text.data + patterns.drop_at, p, name)
+                or not (not patterns.keep or needed(p, name) or match_any(patterns.text.data, p, name))):
+            size[0] -= <uint32_t> length
+            count[0] -= 1
         else:
-            memmove(to, p, size)
-            to += size
-        p += size
-    text_free(&patterns)
+            memmove(to, p, length)
+            to += length
+        p += length
+
+
+cdef void patterns_free(EnvPatterns *patterns) noexcept nogil:
+    text_free(&patterns.text)
+
+
+cdef int filter_environment(char *env, tsf_request *head) noexcept nogil:
+    cdef EnvPatterns patterns
+    if patterns_read(&patterns, env, head.env_len) < 0:
+        return -1
+    patterns_apply(&patterns, env, &head.env_len, &head.env_count)
+    patterns_free(&patterns)
     return 0
 
 

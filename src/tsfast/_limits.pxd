@@ -17,6 +17,8 @@ cdef enum:
     READER_PAUSES = 20             # and in one call it waits so often, if the server was interrupted while it wrote
     READER_PAUSE_US = 100
     BLOB_MAX = 16 << 20            # longest blob of one job
+    FRAME_BLOBS_MAX = 512 << 20    # the same of all jobs of a frame, with the room for their grants
+    HOLES_SEARCHED = 65536         # ids without a record that the search for the newest tokens goes over
     MAX_FINISHED_DEFAULT = 1000
     PROGRESS_MS = 500              # between two progress lines of -w
     CANCEL_POLL_MS = 500           # how often cancelled jobs that still run are looked at

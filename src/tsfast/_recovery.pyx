@@ -10,7 +10,7 @@ from tsfast._layout cimport (
     TSF_REMOVED, TSF_RUNNING, TSF_SEGMENT_BITS, TSF_SEGMENT_JOBS, TSF_SKIPPED, TSF_STARTING, tsf_cold, tsf_fault,
     tsf_hot, tsf_hot_check, TSF_CANCELLED, TSF_NOTE_CANCEL,
 )
-from tsfast._limits cimport FOREGROUND_GRACE_MS, TOKENS_KEPT
+from tsfast._limits cimport FOREGROUND_GRACE_MS, HOLES_SEARCHED, TOKENS_KEPT
 from tsfast._row cimport Row, row_exact
 from tsfast._runners cimport Outcome, VERDICT_NO_MEMORY, VERDICT_QUEUED, VERDICT_RUNNING, Verdict
 from tsfast._spool cimport Spool, due_at_end, job_flags, removed_token
@@ -252,13 +252,18 @@ cdef class Recovery:
     cdef _tokens(self):
         cdef tsf_cold cold
         cdef uint64_t token[2]
-        cdef uint64_t id = self.table.header.committed, low
-        token[0] = token[1] = 0
-        low = max(self.table.header.floor, id - TOKENS_KEPT if id > TOKENS_KEPT else 0)
-        for id in range(low, self.table.header.committed):
-            if self.table.read_cold(id, &cold) == 0 and (cold.token[0] != token[0] or cold.token[1] != token[1]):
-                token[0], token[1] = cold.token[0], cold.token[1]      # once for all jobs of a frame
-                tokens_remember(&self.spool.tokens, token, id - cold.batch_index)
+        cdef uint64_t id = self.table.header.committed, holes = 0
+        newest = []
+        while id > self.table.header.floor and len(newest) < TOKENS_KEPT and holes < HOLES_SEARCHED:
+            id -= 1
+            if self.table.read_cold(id, &cold) < 0 or cold.batch_index > id:
+                holes += 1
+                continue
+            id -= cold.batch_index                         # one token for all jobs of a frame
+            newest.append((cold.token[0], cold.token[1], id))
+        for first, second, id in reversed(newest):
+            token[0], token[1] = first, second
+            tokens_remember(&self.spool.tokens, token, id)
         for first, second, removed in self.removal_tokens:
             token[0], token[1] = first, second
             tokens_remember(&self.spool.tokens, token, removed)

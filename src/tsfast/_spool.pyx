@@ -153,6 +153,8 @@ cdef class Spool:
             self.drop_jobs()
             return SUBMIT_FAILED
         for i in range(self.staging.n):
+            self.gpu_jobs += self.staging.cold[i].gpus > 0
+        for i in range(self.staging.n):
             cold = &self.staging.cold[i]
             after = self.staging.after(i)
             self.gpu_jobs += cold.gpus > 0

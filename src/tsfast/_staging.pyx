@@ -12,8 +12,8 @@ from tsfast._layout cimport (
     TSF_QUEUED, TSF_SEGMENT_JOBS, TSF_SKIPPED, tsf_cold, tsf_fault, tsf_grant_room, tsf_hot,
     tsf_request,
 )
-from tsfast._limits cimport BLOB_MAX
-from tsfast._sys cimport CLOCK_REALTIME, ENOMEM, errno, set_errno, tsf_now_ns
+from tsfast._limits cimport BLOB_MAX, FRAME_BLOBS_MAX
+from tsfast._sys cimport CLOCK_REALTIME, E2BIG, ENOMEM, errno, set_errno, tsf_now_ns
 from tsfast._table cimport Table
 
 cdef enum:
@@ -102,10 +102,13 @@ cdef class Staging:
         size = (8 * (job.n_after + job.n_after_ok) + job.argv_len + label + exact + prefix + cwd_len
                 + self.context.diff_len + job.env_len + env_text)
         if size > BLOB_MAX:
-            set_errno(ENOMEM)
+            set_errno(E2BIG)
             return -1
         sized.gpus = job.gpus
         whole = ((size + 7) & ~<size_t> 7) + ((tsf_grant_room(&sized) + 7) & ~<size_t> 7)
+        if self.size + whole > <size_t> FRAME_BLOBS_MAX:
+            set_errno(E2BIG)
+            return -1
         if self._reserve(whole) < 0:
             return -1
         hot = &self.hot[self.n]

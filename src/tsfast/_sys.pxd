@@ -134,6 +134,7 @@ cdef extern from "<sys/epoll.h>" nogil:
 cdef extern from "<errno.h>" nogil:
     int errno
     int EINTR, EAGAIN, ENOENT, ENOMEM, EMFILE, ENFILE, ENOBUFS, ECHILD, EIO, ESRCH, EEXIST, EINVAL, EPIPE, ENOSYS, EPERM
+    int E2BIG
     int EACCES, ENOTDIR, ELOOP
 
 cdef extern from "<time.h>" nogil:

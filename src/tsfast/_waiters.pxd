@@ -44,7 +44,8 @@ cdef class Waiters:
 
     cdef Conn *first(self, uint64_t id) noexcept nogil            # then Conn.next_waiting
     cdef int add(self, Conn *conn, uint64_t id, int role) noexcept nogil      # 0, or -1 without memory
-    cdef void park(self, Conn *conn) noexcept nogil               # its request, which is kept, waits for room
+    # Its request, which is kept, waits for room for so many jobs (conn.job).
+    cdef void park(self, Conn *conn, uint64_t jobs) noexcept nogil
     cdef void remove(self, Conn *conn) noexcept nogil             # from whatever it waits for
     # A group of `total` jobs for a caller, none of them joined yet; NULL without memory. remove(conn) ends it.
     cdef Group *gather(self, Conn *conn, uint64_t total, bint progress) noexcept nogil

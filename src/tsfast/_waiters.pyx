@@ -31,7 +31,8 @@ cdef class Waiters:
             first.prev_waiting = conn
         return 0
 
-    cdef void park(self, Conn *conn) noexcept nogil:
+    cdef void park(self, Conn *conn, uint64_t jobs) noexcept nogil:
+        conn.job = jobs
         conn.role = ROLE_ROOM
         conn.next_waiting = NULL
         conn.prev_waiting = self.parked_last

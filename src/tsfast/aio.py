@@ -29,7 +29,7 @@ class AsyncQueue:
         self.queue.close()
 
     async def submit(self, argv: Sequence[Word], *, block: bool = True, **options: Unpack[Options]) -> int:
-        """See Queue.submit."""
+        """See Queue.submit. Cancelled, it goes on underneath: the job may be queued all the same."""
         return await asyncio.to_thread(lambda: self.queue.submit(argv, block=block, **options))
 
     async def submit_many(
@@ -40,18 +40,17 @@ class AsyncQueue:
 
     async def as_completed(self, ids: Ids, timeout: float | None = None) -> AsyncIterator[Result]:
         """See Queue.as_completed."""
-        waiting = await asyncio.to_thread(Ends, self.queue, ids)
-        try:
-            async with asyncio.timeout(timeout):
-                while True:
-                    for result in waiting.take():
-                        yield result
-                    if not waiting.pending:
-                        return
-                    await _readable(waiting.stream)
-                    waiting.read(0)
-        finally:
-            waiting.stream.close()
+        deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
+        with Ends(self.queue, ids) as waiting:
+            while True:
+                for result in waiting.take():
+                    yield result
+                if not waiting.pending:
+                    return
+                stream = await asyncio.to_thread(lambda: waiting.stream)  # it may have to start a server
+                async with asyncio.timeout_at(deadline):
+                    await _readable(stream)
+                waiting.read(0)
 
     async def wait(self, ids: Ids, timeout: float | None = None) -> list[Result]:
         """See Queue.wait."""

@@ -32,8 +32,8 @@ class JobRefused(QueueError, ValueError):
 
 class BatchInterrupted(QueueError):
     """A batch that was queued in part. runs: first and last id of each run of ids in a row, in the order of the batch;
-    they belong to its first `queued` jobs, of `total`, and nothing is known to be queued of the others: only if the
-    server went away for good, the frame whose answer did not come may be."""
+    they belong to its first `queued` jobs, of `total`. The others are not queued; only where the server went away for
+    good, those of frames that were on their way (at most 8, of 4,096 jobs) can be without an answer having come."""
 
     def __init__(self, runs: list[tuple[int, int]], total: int, reason: str):
         self.queued = sum(last - first + 1 for first, last in runs)
@@ -46,6 +46,16 @@ class BatchInterrupted(QueueError):
     def ids(self) -> list[int]:
         """The ids of the jobs that are queued, in the order of the batch."""
         return [id for first, last in self.runs for id in range(first, last + 1)]
+
+
+class SubmissionInterrupted(KeyboardInterrupt):
+    """SIGINT came while a batch was on its way. runs, queued, total: as of BatchInterrupted."""
+
+    def __init__(self, runs: list[tuple[int, int]], total: int):
+        self.queued = sum(last - first + 1 for first, last in runs)
+        super().__init__(f"{self.queued} of {total} jobs are known to be queued")
+        self.runs = runs
+        self.total = total
 
 
 class QueueWarning(UserWarning):

@@ -43,6 +43,7 @@ _PEER = struct.Struct("=iII")
 _RECEIVED = 1 << 18
 _RETRY_S = 0.05
 _RETRY_MAX_S = 0.5
+_POLL_MAX_S = 3600.0  # epoll takes no more than some weeks
 
 
 class Event(NamedTuple):
@@ -95,14 +96,11 @@ class EventStream:
         self._other = False  # the connection is to another one
         self._input = bytearray()
         self._pause = _RETRY_S
+        self._timer = -1
         self._epoll = select.epoll()
         try:
             self._timer = _timerfd.create()
             self._epoll.register(self._timer, select.EPOLLIN)
-        except OSError:
-            self._epoll.close()
-            raise
-        try:
             self._connect()
         except BaseException:
             self.close()
@@ -123,10 +121,15 @@ class EventStream:
     def close(self) -> None:
         if not self._epoll.closed:
             self._epoll.close()
-            os.close(self._timer)
+            if self._timer >= 0:
+                os.close(self._timer)
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+    def __del__(self) -> None:
+        if hasattr(self, "_epoll"):
+            self.close()
 
     def __iter__(self) -> Iterator[Event]:
         return self
@@ -150,8 +153,10 @@ class EventStream:
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self._told:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            if not self._epoll.poll(left, 2):
-                return
+            if not self._epoll.poll(None if left is None else min(left, _POLL_MAX_S), 2):
+                if left is not None and left <= _POLL_MAX_S:
+                    return
+                continue
             if self._socket is None:
                 self._connect()
             else:

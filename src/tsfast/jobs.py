@@ -4,8 +4,9 @@ The command line is the one definition of what a job can have (docs/cli.md): eve
 """
 
 import json
+import operator
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, TypeAlias, TypedDict, Unpack
 
 Word: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
@@ -84,7 +85,7 @@ def _ids(word: str) -> Callable[[list[Word], str, Any], None]:
         return str(id.__index__())
 
     def put(words: list[Word], name: str, value: Any) -> None:
-        several = value if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) else None
+        several = value if isinstance(value, Sequence | Set) and not isinstance(value, (str, bytes)) else None
         if several is None and getattr(value, "ndim", False):
             several = value.tolist()  # an array of numpy
         ids = [text_of(name, value)] if several is None else [text_of(name, id) for id in several]
@@ -94,25 +95,32 @@ def _ids(word: str) -> Callable[[list[Word], str, Any], None]:
     return put
 
 
+def _whole(name: str, value: Any, wanted: str) -> int:
+    if isinstance(value, bool) or not hasattr(value, "__index__") or getattr(value, "ndim", False):
+        raise _wrong(name, value, wanted)
+    return operator.index(value)
+
+
 def _slots(words: list[Word], name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise _wrong(name, value, "int")
-    words += ("-N", str(value))
+    words += ("-N", str(_whole(name, value, "int")))
 
 
 def _gpus(words: list[Word], name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+    if isinstance(value, bool) or not (isinstance(value, str) or hasattr(value, "__float__")):
         raise _wrong(name, value, "a number")
-    words += ("-G", value if isinstance(value, str) else f"{value:.15g}")
+    words += ("-G", value if isinstance(value, str) else f"{float(value):.15g}")
 
 
 def _vram(words: list[Word], name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise _wrong(name, value, "a number of bytes or a text like '20G'")
-    words += ("--vram", value if isinstance(value, str) else f"{-(-value // 1024)}K")
+    if isinstance(value, str):
+        words += ("--vram", value)
+    else:
+        words += ("--vram", f"{-(-_whole(name, value, 'a number of bytes or a text like 20G') // 1024)}K")
 
 
 def _gpu_ids(words: list[Word], name: str, value: Any) -> None:
+    if getattr(value, "ndim", False):
+        value = value.tolist()  # an array of numpy
     if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
         raise _wrong(name, value, "a list of indices and UUIDs")
     words += ("-g", ",".join(str(gpu) for gpu in value))

@@ -2,7 +2,6 @@
 
 import operator
 import os
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias, Unpack, cast
@@ -18,6 +17,7 @@ from tsfast.errors import (
     QueueWarning,
     RequestFailed,
     ServerUnavailable,
+    SubmissionInterrupted,
     UnknownJob,
 )
 from tsfast.events import CHANGE, ENDED, STATES, Event, EventStream
@@ -37,20 +37,23 @@ JobLike: TypeAlias = Job | Mapping[str, Any] | Sequence[Word]
 # enum tsf_refusal of native/wire.h
 _REFUSED_JOB, _REFUSED_ID, _REFUSED_FULL, _REFUSED_SYSTEM, _REFUSED_CALLER = range(1, 6)
 _WINDOW = 8  # frames on the way
+_IDLE = 4  # connections that are kept for the next call
+_LOOK_S = 1.0  # after so long it is made sure that the table is still the queue's
 _RANGES = 65536  # of ids that one request can name
 
 
 class Queue:
     """The queue of a socket: as given, else TS_SOCKET, else the default of `ts`. Its server is started when it is
-    needed. Can be used from several threads, and after a fork. Usable as a context manager, which closes the
-    connection; the queue and its jobs go on."""
+    needed. Can be used from several threads, which do not wait for each other, and after a fork. Usable as a context
+    manager, which closes the connections; the queue and its jobs go on."""
 
     def __init__(self, socket: str | os.PathLike[str] | None = None):
         self.path = connection.socket_path(socket)
-        self._lock = threading.Lock()
-        self._connection: Connection | None = None
-        self._pid = 0
+        self._idle: list[Connection] = []
+        self._pid = os.getpid()
         self._reader: Reader | None = None
+        self._header = (0, 0)  # which file the reader has open
+        self._looked = 0.0
 
     def __enter__(self) -> "Queue":
         return self
@@ -62,9 +65,10 @@ class Queue:
         return f"Queue({self.path!r})"
 
     def close(self) -> None:
-        """Close the connection; it is made again when it is needed."""
-        with self._lock:
-            self._drop()
+        """Close what is open; it is opened again when it is needed."""
+        while self._idle:
+            self._idle.pop().close()
+        self._reader = None
 
     # ---- adding jobs
 
@@ -125,44 +129,57 @@ class Queue:
         number, token = int.from_bytes(os.urandom(8), "little"), os.urandom(8)
         tokens = [token + ((number + i) % 2**64).to_bytes(8, "little") for i in range(encoder.frames)]
         parts: list[tuple[int, int, int]] = []
-        with self._lock:
+        server = None
+        failures = 0
+        try:
             if encoder.frames > 1:
                 self._check_ids(encoder)
-            failures = 0
             while len(parts) < len(tokens):
                 before = len(parts)
                 try:
-                    self._send_frames(encoder, caller, tokens, parts, block)
+                    server = self._take()
+                    self._send_frames(server, encoder, caller, tokens, parts, block)
                 except OSError as error:
-                    self._drop()
+                    if server is not None:
+                        server.close()
+                    server = None
                     failures = 1 if len(parts) > before else failures + 1
                     if failures >= connection.ATTEMPTS:
                         raise self._interrupted(encoder, parts, f"the server is gone: {error}") from None
                     time.sleep(connection.PAUSE_S * max(0, failures - 2))
-                except ServerUnavailable as error:
-                    self._drop()
-                    if not parts:
-                        raise
-                    raise self._interrupted(encoder, parts, str(error)) from None
-                except BaseException:
-                    self._drop()
-                    raise
+            if server is not None:
+                self._give_back(server)
+                server = None
+        except ServerUnavailable as error:
+            if not parts:
+                raise
+            raise self._interrupted(encoder, parts, str(error)) from None
+        except KeyboardInterrupt:
+            raise SubmissionInterrupted(_runs(parts), len(encoder)) from None
+        finally:
+            if server is not None:
+                server.close()
         return parts
 
     def _check_ids(self, encoder: Encoder) -> None:
         """Before anything is sent: the server would find out frame by frame. Raises JobRefused."""
         if encoder.refers_to is not None:
-            self._connected()
+            self._give_back(self._take())  # there is a server, so there is a table
             id, place = encoder.refers_to
             table = self._table()
             if table is not None and id >= table.committed:
                 raise JobRefused(place, f"job {id} does not exist, so nothing can wait for it")
 
     def _send_frames(
-        self, encoder: Encoder, caller: bytes, tokens: list[bytes], parts: list[tuple[int, int, int]], block: bool
+        self,
+        server: Connection,
+        encoder: Encoder,
+        caller: bytes,
+        tokens: list[bytes],
+        parts: list[tuple[int, int, int]],
+        block: bool,
     ) -> None:
         """Those that are not acknowledged, some ahead of the answers. Raises OSError: to be continued."""
-        server = self._connected()
         sent = len(parts)
         open_for_more = True
         while len(parts) < len(tokens):
@@ -187,7 +204,6 @@ class Queue:
             elif kind == REFUSED:
                 raise self._refused(encoder, parts, payload)
             elif kind == GIVE_WAY:
-                self._drop()
                 connection.start_server(self.path)
                 raise ConnectionResetError("the server gave way to this release")
             elif kind == ERR:
@@ -196,7 +212,7 @@ class Queue:
                     raise self._interrupted(encoder, parts, text.removeprefix("ts: "))
                 import warnings
 
-                warnings.warn(text.removeprefix("ts: warning: "), QueueWarning, stacklevel=5)
+                warnings.warn(text.removeprefix("ts: warning: "), QueueWarning, stacklevel=4)
             elif kind == EXIT:
                 raise ConnectionResetError("the server ended")
 
@@ -204,7 +220,6 @@ class Queue:
         place = int.from_bytes(payload[:4], "little")
         reason = int.from_bytes(payload[4:8], "little")
         text = payload[8:].decode(errors="replace") or "out of memory"
-        self._drop()
         if parts:
             return self._interrupted(encoder, parts, text)
         if reason == _REFUSED_FULL:
@@ -222,17 +237,26 @@ class Queue:
     # ---- looking: at the job table, without the server
 
     def state(self, id: int) -> str:
-        """A word of `tsfast.events.STATES`. Raises UnknownJob for an id that was never given out."""
+        """A word of `tsfast.events.STATES`, or `damaged`: its record cannot be read, and it is held. Raises UnknownJob
+        for an id that was never given out."""
         table = self._table()
-        code = table.state(id) if table is not None else 0
+        try:
+            code = table.state(id) if table is not None else 0
+        except OverflowError:
+            code = 0
         if code:
-            return STATES[code] if code < len(STATES) else "lost"
+            return STATES[code] if code < len(STATES) else "damaged"
         return self._forgotten(table, id).state
 
     def result(self, id: int) -> Result:
         """How the job ended, or that it has not. Raises UnknownJob."""
         table = self._table()
-        record = table.result(id) if table is not None else None
+        try:
+            record = table.result(id) if table is not None else None
+        except OverflowError:
+            record = None
+        except OSError:
+            return Result(id, "damaged")
         return self._forgotten(table, id) if record is None else of_record(record)
 
     def jobs(self) -> "numpy.typing.NDArray[numpy.void]":
@@ -248,9 +272,15 @@ class Queue:
         return table.snapshot()
 
     def job(self, id: int) -> "WholeJob":
-        """All that is known of a job: command, label, dependencies, output file and more. Raises UnknownJob."""
+        """All that is known of a job: command, label, dependencies, output file and more. Raises UnknownJob, QueueError
+        if its record is damaged."""
         table = self._table()
-        found = table.job(id) if table is not None else None
+        try:
+            found = table.job(id) if table is not None else None
+        except OverflowError:
+            found = None
+        except OSError as error:
+            raise QueueError(f"the record of job {id} is damaged: {error.strerror}") from None
         if found is None:
             self._forgotten(table, id)
             raise UnknownJob(f"job {id} is no longer known")
@@ -267,16 +297,24 @@ class Queue:
         return Result(id, "forgotten")
 
     def _table(self) -> "Reader | None":
-        if self._reader is None:
+        now = time.monotonic()
+        if self._reader is None or now - self._looked > _LOOK_S:
             from tsfast import state
             from tsfast._reader import Reader, TableError
 
             try:
                 place = state.find(state.canonical(self.path), os.environ)
-                if place is not None:
-                    self._reader = Reader(os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+                if place is None:
+                    self._reader = None
+                else:
+                    about = os.stat(os.path.join(place, "header"))
+                    if self._reader is None or self._header != (about.st_dev, about.st_ino):
+                        self._reader = Reader(os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+                        self._header = about.st_dev, about.st_ino
             except (state.StateError, TableError, OSError) as error:
+                self._reader = None
                 raise QueueError(f"the job table cannot be read: {error}") from None
+            self._looked = now
         return self._reader
 
     # ---- waiting
@@ -289,9 +327,9 @@ class Queue:
         """The results of the jobs, in the order in which they end. Raises UnknownJob at once, TimeoutError when so many
         seconds are over."""
         waiting = Ends(self, ids)
+        deadline = None if timeout is None else time.monotonic() + timeout
 
         def results() -> Iterator[Result]:
-            deadline = None if timeout is None else time.monotonic() + timeout
             with waiting:
                 while True:
                     yield from waiting.take()
@@ -400,54 +438,68 @@ class Queue:
 
     # ---- the connection
 
-    def _connected(self) -> Connection:
-        if self._connection is not None and self._pid != os.getpid():
-            self._drop()  # a parent's: its answers are not ours
-        if self._connection is None:
-            self._connection = Connection(self.path)
-            self._pid = os.getpid()
-        return self._connection
+    def _take(self) -> Connection:
+        """One that is idle, or a new one. Each call has one of its own."""
+        if self._pid != os.getpid():  # a parent's: its answers are not ours
+            self._idle, self._pid = [], os.getpid()
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return Connection(self.path)
 
-    def _drop(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+    def _give_back(self, server: Connection) -> None:
+        if len(self._idle) < _IDLE:
+            self._idle.append(server)
+        else:
+            server.close()
 
 
 class Ends:
     """Jobs whose end is waited for: read() and take() until nothing is pending."""
 
     def __init__(self, queue: Queue, ids: Ids):
-        """Raises UnknownJob, ServerUnavailable."""
+        """Raises UnknownJob."""
         self.pending = set(id_list(ids))
         self._queue = queue
         self._found: list[Result] = []
-        for id in self.pending:
-            queue.state(id)
-        self.stream = EventStream(queue.path, start=True)
-        self._heard = False  # from where on everything is told; a look at the table before could miss something
-        self._look_again = True
+        self._look_again = False
+        self._stream: EventStream | None = None
+        self._look()
 
     def __enter__(self) -> "Ends":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stream.close()
+        if self._stream is not None:
+            self._stream.close()
+
+    @property
+    def stream(self) -> EventStream:
+        """What there is to wait for while something is pending; its server is started if there is none. Raises
+        ServerUnavailable."""
+        if self._stream is None:
+            self._stream = EventStream(self._queue.path, start=True)
+        return self._stream
 
     def take(self) -> list[Result]:
         """Those that have ended since the last call."""
-        if self._look_again and self._heard:
+        if self._look_again:
             self._look_again = False
-            for id in sorted(self.pending):
-                self._end(id, None)
+            self._look()
         found, self._found = self._found, []
         return found
+
+    def _look(self) -> None:
+        """At the table: for those that ended before the stream tells of ends, or while it could not."""
+        self._queue._looked = 0.0  # it may be another one than a moment ago
+        for id in sorted(self.pending):
+            self._end(id, None)
 
     def read(self, timeout: float | None) -> None:
         """Wait for something to happen."""
         for event in self.stream.read(timeout):
             if event.kind != CHANGE:
-                self._heard = self._look_again = True
+                self._look_again = True
             elif event.id in self.pending and (event.state in ENDED or event.state == "forgotten"):
                 self._end(event.id, event)
 

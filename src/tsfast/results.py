@@ -36,8 +36,8 @@ class Result(NamedTuple):
 
     @property
     def ended(self) -> bool:
-        """It will not run any more: it has ended, or is not known any more."""
-        return self.state in ENDED or self.state == "forgotten"
+        """It will not run any more: it has ended, is not known any more, or its record is damaged."""
+        return self.state in ENDED or self.state in ("forgotten", "damaged")
 
 
 def of_record(record: "_reader.Result") -> Result:

@@ -65,7 +65,6 @@ def test_a_full_queue(queue: Queue) -> None:
     _, gate = queue.blocker()
     queue.submit("true")
     assert queue.run("-B", "--batch", "-", stdin="true\n" * 3).returncode == 2
-    assert "no room for so many" in queue.refused("--batch", "-", stdin="true\n" * 5)
     waiting = queue.start("--batch", "-", stdin=subprocess.PIPE)
     waiting.stdin.write(b"true\n" * 3)
     waiting.stdin.close()
@@ -208,13 +207,59 @@ def test_room_is_waited_for(queue: Queue, api: tsfast.Queue) -> None:
     api.submit(["true"])
     with pytest.raises(tsfast.QueueFull):
         api.submit_many([["true"]] * 2, block=False)
-    with pytest.raises(tsfast.QueueFull):
-        api.submit_many([["true"]] * 4)
     program = "import tsfast; print(tsfast.Queue().submit_many([['true']] * 3).tolist())"
     child = subprocess.Popen([sys.executable, "-c", program], env={**os.environ, **queue.env()}, stdout=subprocess.PIPE)
     queue.wait_until(lambda: "1 call waits" in queue.get("--why", 1), "the batch waits")
     gate.open()
     assert child.communicate()[0] == b"[2, 3, 4]\n"
+
+
+def test_those_who_wait_for_room_are_served_in_their_order(queue: Queue, api: tsfast.Queue) -> None:
+    """A batch that needs much room is not overtaken by calls that need little; one that is larger than the queue may
+    be is queued when the queue is empty."""
+    queue.environment["TS_MAXCONN"] = "4"
+    _, gate = queue.blocker()
+    second = queue.submit(*(late := queue.gate()).command)
+    calls = []
+    for number, lines in enumerate((3, 1, 6)):
+        call = queue.start("--batch", "-", stdin=subprocess.PIPE)
+        call.stdin.write(b"true\n" * lines)
+        call.stdin.close()
+        calls.append(call)
+        waiting = f"{number + 1} call{'s wait' if number else ' waits'}"
+        queue.wait_until(lambda text=waiting: text in queue.get("--why", second), "it waits")
+    assert queue.run("-B", "true").returncode == 2
+    gate.open()
+    assert calls[0].stdout.read() == b"2-4\n"
+    late.open()
+    assert calls[1].stdout.read() == b"5\n"
+    assert calls[2].stdout.read() == b"6-11\n"
+    assert [call.wait() for call in calls] == [0, 0, 0]
+
+
+def test_many_frames_wait_for_room(queue: Queue, api: tsfast.Queue) -> None:
+    queue.environment["TS_MAXCONN"] = "5000"
+    _, gate = queue.blocker("-N", "0")
+    program = "import tsfast; print(len(tsfast.Queue().submit_many([['true', 'x' * 300]] * 12000)))"
+    child = subprocess.Popen([sys.executable, "-c", program], env={**os.environ, **queue.env()}, stdout=subprocess.PIPE)
+    queue.wait_until(lambda: "1 call waits" in queue.get("--why", queue.get("-q")), "it waits for room")
+    with pytest.raises(tsfast.QueueFull):
+        api.submit_many([["true"]] * 5000, block=False)
+    assert child.communicate()[0] == b"12000\n"
+    gate.open()
+    queue.get("--wait-all")
+
+
+def test_secrets_of_a_job_of_a_batch_are_not_stored(
+    queue: Queue, api: tsfast.Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TS_ENV_DROP", "SECRET*")
+    job = api.submit(["sh", "-c", "echo [$SECRET_KEY] [$OPEN]"], env={"SECRET_KEY": "hidden", "OPEN": "shown"})
+    api.wait(job)
+    assert queue.output(job) == "[] [shown]\n"
+    stored = b"".join(path.read_bytes() for path in queue.state_dir.rglob("*") if path.is_file())
+    assert b"hidden" not in stored
+    assert b"OPEN=shown" in stored
 
 
 # ---- when the server goes away
@@ -280,6 +325,22 @@ def test_a_batch_that_is_queued_in_part(
     assert done.returncode == 255
     assert f"{last - first + 1} of 50000 jobs are queued" in done.stderr
     assert int(queue.get("-q")) == last
+    gate.open()
+
+
+def test_frames_without_an_answer_are_not_queued_twice(queue: Queue, api: tsfast.Queue) -> None:
+    """More jobs than the tokens that are kept, all in frames whose answers are never read."""
+    _, gate = queue.blocker()
+    frames = [batch(*[(("true",), "", ())] * 4096, token=100 + number) for number in range(6)]
+    with connect(queue) as client:
+        for data in frames:
+            client.sendall(data)
+        queue.wait_until(lambda: queue.get("-q") == str(6 * 4096), "all are queued")
+        kill(queue.server_pid())
+    queue.get("-S")
+    assert added(queue, *frames) == [(26, struct.pack("=QII", 1 + 4096 * number, 4096, 0)) for number in range(6)]
+    assert queue.get("-q") == str(6 * 4096)
+    api.cancel(range(1, 6 * 4096 + 1))
     gate.open()
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,6 +65,44 @@ def test_unknown_and_forgotten_jobs(queue: Queue, api: tsfast.Queue) -> None:
         api.wait([job, 5])
     with pytest.raises(tsfast.UnknownJob):
         api.remove(5)
+
+
+@pytest.mark.parametrize("id", [-1, 2**63, 2**64])
+def test_numbers_that_are_no_ids(queue: Queue, api: tsfast.Queue, id: int) -> None:
+    queue.finish("true")
+    for look in (api.state, api.result, api.job, api.wait):
+        with pytest.raises(tsfast.UnknownJob, match="does not exist"):
+            look(id)
+
+
+def test_the_next_queue_of_a_deleted_one(queue: Queue, api: tsfast.Queue) -> None:
+    """The same object sees the new table."""
+    for _ in range(5):
+        queue.finish("true")
+    assert api.state(4) == "finished"
+    queue.get("-K")
+    shutil.rmtree(queue.state_dir)
+    Path(f"{queue.socket}.state").unlink()
+    job, gate = queue.blocker()
+    assert job == 0
+    with pytest.raises(TimeoutError):
+        api.wait(0, timeout=0.05)
+    gate.open(3)
+    assert api.wait(0)[0].exit_code == 3
+
+
+def test_threads_do_not_wait_for_each_other(queue: Queue, api: tsfast.Queue) -> None:
+    queue.environment["TS_MAXCONN"] = "2"
+    _, gate = queue.blocker()
+    queued = api.submit(["true"])
+    thread = threading.Thread(target=lambda: api.submit(["true"]))
+    thread.start()
+    queue.wait_until(lambda: "1 call waits" in queue.get("--why", queued), "it waits")
+    with pytest.raises(tsfast.QueueFull):
+        api.submit(["true"], block=False)
+    gate.open()
+    thread.join()
+    api.wait(2)
 
 
 def test_all_jobs_as_an_array(queue: Queue, api: tsfast.Queue) -> None:

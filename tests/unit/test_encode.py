@@ -5,6 +5,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -181,6 +182,8 @@ def one(job: Any) -> tuple[list[bytes], bytes, list[bytes]]:
         ({"store_output": False, "split_stderr": False}, ["-n"]),
         ({"output": Path("/x"), "append": True}, ["--log", "/x", "--append"]),
         ({"name": "n", "label": None}, ["-O", "n"]),
+        ({"slots": numpy.int64(2), "gpus": numpy.float32(0.5)}, ["-N", "2", "-G", "0.5"]),
+        ({"gpu_ids": numpy.array([1, 2]), "after": {4}}, ["-g", "1,2", "-D", "4"]),
     ],
 )
 def test_fields_are_options(fields: dict[str, Any], words: list[str]) -> None:
@@ -205,11 +208,10 @@ def test_words_of_all_kinds() -> None:
     assert one(["a", b"\xff", Path("/p"), "\udcff", "ä"])[0] == [b"a", b"\xff", b"/p", b"\xff", "ä".encode()]
     assert one(("-x", "y"))[0] == [b"--", b"-x", b"y"]
     assert one({"argv": ("-x",)})[0] == [b"--", b"-x"]
+    assert one([Path("-n"), "true"])[0] == [b"--", b"-n", b"true"]
 
 
 def test_arrays_of_ids() -> None:
-    import numpy
-
     assert one({"argv": ["a"], "after": numpy.array([1, 2], numpy.uint64)})[0][:2] == [b"-D", b"1,2"]
     assert one({"argv": ["a"], "after": numpy.uint64(7)})[0][:2] == [b"-D", b"7"]
 

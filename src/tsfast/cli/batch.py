@@ -22,9 +22,14 @@ def run(path: str, no_block: bool) -> int:
 
             options = [b"--text_of_ts_env", os.fsencode(env.text_of(os.environ["TS_ENV"]))]
         with warnings.catch_warnings(record=True) as warned, Queue() as queue:
+            warnings.simplefilter("always")
             runs = queue.submit_lines(text, options=options, block=not no_block)
         for warning in warned:
             complain(f"warning: {warning.message}")
+    except errors.SubmissionInterrupted as error:
+        show(error.runs)
+        complain(str(error))
+        return 130
     except KeyboardInterrupt:
         return 130
     except errors.JobRefused as error:
