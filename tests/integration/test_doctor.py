@@ -48,8 +48,9 @@ def told(found: Found, check: str, level: str) -> list[str]:
 
 
 def only(found: Found, check: str, level: str) -> str:
-    """The one thing that is told at this level, of whatever check."""
-    assert told(found, check, level) == [f"{one['text']}; {one['advice']}" for one in found if one["level"] == level]
+    """The one thing that is told at this level, and no other check finds an error. (Warnings the machine may
+    have of its own.)"""
+    assert {one["check"] for one in found if one["level"] == "error"} <= {check}
     (text,) = told(found, check, level)
     return text
 
@@ -70,7 +71,9 @@ def test_nothing_is_there_and_nothing_is_made(queue: Queue) -> None:
     lines = done.stdout.splitlines()
     assert {line.split()[0] for line in lines} <= {"ok", "warning"}
     assert any(line.startswith("ok       server") and "none runs" in line for line in lines)
-    assert any(line.startswith("ok       state") and f"the first call makes {queue.state_dir}" in line for line in lines)
+    assert any(
+        line.startswith("ok       state") and f"the first call makes {queue.state_dir}" in line for line in lines
+    )
 
 
 def test_a_queue_that_is_well(queue: Queue) -> None:
@@ -287,7 +290,7 @@ def test_stale_state_directory(queue: Queue) -> None:
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not queue.servers(), "the server is gone")
     shutil.rmtree(gone)
-    text = only(look(queue), "other queues", "warning")
+    (text,) = [text for text in told(look(queue), "other queues", "warning") if str(queue.directory) in text]
     assert f" is of {gone}/socket, whose directory is gone; 1 jobs have not ended; TS_SOCKET={gone}/socket ts" in text
 
 
@@ -362,7 +365,7 @@ def hangs() -> Iterator[Finding]:
 
 
 def crashes() -> Iterator[Finding]:
-    os.kill(os.getpid(), signal.SIGSEGV)
+    os.kill(os.getpid(), signal.SIGKILL)
     yield ok("crashes", "never")
 
 
@@ -381,7 +384,7 @@ def test_a_check_that_hangs_crashes_or_fails() -> None:
     assert [(one.level, one.check, one.text) for one in together(checks)] == [
         ("ok", "hangs", "first"),
         ("error", "hangs", "the check did not end within 0.2 s"),
-        ("error", "crashes", "the check died of signal 11"),
+        ("error", "crashes", "the check died of signal 9"),
         ("ok", "raises", "first"),
         ("error", "raises", "the check failed: OSError: of the check"),
         ("ok", "fine", "all of it"),

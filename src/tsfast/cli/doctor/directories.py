@@ -1,6 +1,7 @@
 """The directories of the queue, what is in them, and what other queues have left behind."""
 
 import os
+import shlex
 import stat
 import time
 from collections.abc import Iterator
@@ -234,7 +235,8 @@ def others() -> Iterator[Finding]:
     yield ok("other queues", f"{found} of this user on this machine")
     for place, note in stale[:MOST_SHOWN]:
         what = f"{place} is of {note}, whose directory is gone{waiting(place)}"
-        yield warning("other queues", what, f"TS_SOCKET={note} ts lists it; rm -r {place} ends it")
+        see = f"TS_SOCKET={shlex.quote(note)} tsfast -l"
+        yield warning("other queues", what, f"{see} shows it; rm -r {shlex.quote(place)} ends it")
     if len(stale) > MOST_SHOWN:
         yield warning("other queues", f"{len(stale) - MOST_SHOWN} more like that", "look at them with --json")
 
