@@ -13,6 +13,7 @@ CYTHON_OWN = tsfast\._\w+\.__pyx_capi__
 TESTS ?=
 BENCH ?=
 FUZZ_SECONDS ?= 60
+EXTRA ?= test
 
 .DEFAULT_GOAL := build
 .PHONY: demo share build installed debug test test-debug soak fuzz fixture lint format typecheck bench bench-quick wheel
@@ -50,7 +51,7 @@ build: $(VENV)/.ready
 	$(call install,-e .)
 
 installed: $(VENV)/.ready
-	$(call install,'.[test]')
+	$(call install,'.[$(EXTRA)]')
 
 debug: # fault points and asserts; with TSFAST_SANITIZE=1 the sanitizers too
 	TSFAST_DEBUG=1 $(MAKE) VENV=$(VENV)-debug installed
@@ -121,10 +122,11 @@ share: build # manual page, completions and the table of differences
 	$(BIN)/python share/build.py
 	PYTHONPATH=tests $(BIN)/python tests/compat/differences.py >docs/differences.md
 
-# Side by side with tsp, if that is installed. Figures, not tests: nothing fails on a slow machine.
-# Measured is the package as users install it, in an environment of its own.
+# Side by side with the peers that are installed. Figures, not tests: nothing fails on a slow machine. Measured is the
+# package as users install it, in an environment of its own. BENCH: only these questions; `make bench` keeps what it has
+# of the others and writes docs/benchmarks.md from all.
 bench bench-quick:
-	$(MAKE) VENV=$(VENV)-bench installed
+	$(MAKE) VENV=$(VENV)-bench EXTRA=bench installed
 	$(VENV)-bench/bin/python bench/run.py $(if $(filter bench-quick,$@),--quick) $(BENCH)
 
 wheel: $(VENV)/.ready

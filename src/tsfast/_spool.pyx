@@ -3,8 +3,9 @@
 """See _spool.pxd."""
 cimport cython
 from libc.stddef cimport size_t
+from libc.stdio cimport snprintf
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcmp, memcpy, memmove, memset
+from libc.string cimport memcmp, memcpy, memmove, memset, strerror
 
 from tsfast._contexts cimport Contexts
 from tsfast._events cimport Events
@@ -16,15 +17,16 @@ from tsfast._jobs cimport (
     JOB_ENDED, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING, Job, Queue, FLAG_CANCEL, JOB_READY,
 )
 from tsfast._layout cimport (
-    TSF_DUE_HOOK, TSF_DUE_MAIL, TSF_FAILED, TSF_FINISHED, TSF_FORGOTTEN, TSF_JOB_FOREGROUND, TSF_JOB_HOOK,
-    TSF_JOB_MAIL, TSF_JOB_VOLATILE, TSF_KILLED, TSF_LOST, TSF_NOT_STARTABLE, TSF_QUEUED, TSF_REMOVED, TSF_RUNNING,
-    TSF_SKIPPED, TSF_STAGE_EXEC, TSF_STAGE_NONE, TSF_STAGE_RECORD, TSF_STARTING, tsf_cold, tsf_fault, tsf_hot, tsf_run,
-    tsf_run_gen, tsf_run_load, TSF_CANCELLED, TSF_NOTE_CANCEL, )
+    TSF_DUE_HOOK, TSF_DUE_MAIL, TSF_FAILED, TSF_FINISHED, TSF_FORGOTTEN, TSF_JOB_FOREGROUND, TSF_JOB_HOOK, TSF_JOB_MAIL,
+    TSF_JOB_VOLATILE, TSF_KILLED, TSF_LOST, TSF_NOT_STARTABLE, TSF_QUEUED, TSF_REMOVED, TSF_RUNNING, TSF_SKIPPED,
+    TSF_STAGE_EXEC, TSF_STAGE_NONE, TSF_STAGE_RECORD, TSF_STARTING, tsf_cold, tsf_fault, tsf_hot, tsf_run, tsf_run_gen,
+    tsf_run_load, TSF_CANCELLED, TSF_NOTE_CANCEL,
+)
 from tsfast._limits cimport SPAWN_RETRY_MS
 from tsfast._loop cimport Loop
 from tsfast._runners cimport Handover, Outcome, Runners
 from tsfast._staging cimport Staged, Staging, Submission
-from tsfast._sys cimport ENOMEM, errno, pid_t, set_errno
+from tsfast._sys cimport ENOMEM, errno, pid_t, set_errno, tsf_log
 from tsfast._table cimport Table
 from tsfast._tokens cimport tokens_find, tokens_remember
 
@@ -110,6 +112,8 @@ cdef class Spool:
         if known:
             first[0] = known - 1
             return SUBMIT_KNOWN
+        if self.table.gone:
+            return SUBMIT_GONE
         first[0] = self.table.header.committed
         return SUBMIT_OK if self.staging.begin(request, cwd, env, affinity) == 0 else SUBMIT_FAILED
 
@@ -345,6 +349,8 @@ cdef class Spool:
         if job == NULL:
             return 0
         self.revoked_in_row = 0
+        if outcome.stage == TSF_STAGE_RECORD:
+            self._say_unreadable(id, outcome.cause)
         self.final_record(&hot, job, outcome)
         if job.flags & FLAG_HOOKED and self.table.read_cold(id, &cold) == 0:
             due = due_at_end(&cold)
@@ -363,6 +369,12 @@ cdef class Spool:
             self.hooks.add(id, due)
         self._settled(id, &hot)
         return 0
+
+    cdef void _say_unreadable(self, uint64_t id, int cause) noexcept nogil:
+        cdef char line[160]
+        snprintf(line, sizeof(line), b"job %llu: not started: its record cannot be read: %.80s",
+                 <unsigned long long> id, strerror(cause))
+        tsf_log(line)
 
     cdef void final_record(self, tsf_hot *hot, const Job *job, const Outcome *outcome) noexcept nogil:
         memset(hot, 0, sizeof(tsf_hot))
@@ -524,6 +536,8 @@ cdef class Spool:
         if self.table.write_hot(id, &hot) < 0:
             return -1
         tsf_fault(b"remove-recorded")
+        if token != NULL:
+            tokens_remember(&self.tokens, token, id)       # its answer can be lost while this server lives
         self._forget_soon(id)
         if job.state == JOB_ENDED:
             self.queue.forget(id)
