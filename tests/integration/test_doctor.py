@@ -1,10 +1,13 @@
 """`tsfast doctor`: what it says of queues and installations that are well, and of those that are not."""
 
+import contextlib
 import json
 import os
 import re
+import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -134,15 +137,27 @@ def test_a_server_that_does_not_answer(queue: Queue) -> None:
     os.kill(pid, signal.SIGCONT)
 
 
+def test_a_server_with_few_descriptors_left(queue: Queue) -> None:
+    queue.finish("true")
+    pid = queue.server_pid()
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (200, 200))
+    with contextlib.ExitStack() as callers:
+        for _ in range(185):
+            callers.enter_context(socket.socket(socket.AF_UNIX)).connect(str(queue.socket))
+        wait_until(lambda: len(os.listdir(f"/proc/{pid}/fd")) > 185)
+        (text,) = told(look(queue), "server", "warning")
+    assert re.match(r"it has 1\d\d files open and is allowed 200: further callers wait; ", text)
+
+
 def copy_of_the_package(directory: Path) -> Path:
     place = directory / "copy" / "tsfast"
     shutil.copytree(PACKAGE, place, ignore=shutil.ignore_patterns("__pycache__", "*.c", "*.pyx"))
     return place
 
 
-def doctor_of(place: Path, queue: Queue) -> Found:
+def doctor_of(place: Path, queue: Queue, *options: str) -> Found:
     done = subprocess.run(
-        [sys.executable, "-m", "tsfast", "doctor", "--json"],
+        [sys.executable, *options, "-m", "tsfast", "doctor", "--json"],
         env=queue.env({"PYTHONPATH": str(place.parent), "PYTHONDONTWRITEBYTECODE": "1"}),
         cwd=queue.work,
         capture_output=True,
@@ -181,6 +196,15 @@ def test_missing_runner_and_module(queue: Queue) -> None:
     assert "_watchers (" in told(found, "package", "error")[0]
     (place / "native" / "ts-run").write_text("#!/bin/sh\n")
     assert "ts-run is no ELF program" in told(doctor_of(place, queue), "runner", "error")[0]
+
+
+def test_without_any_other_package(queue: Queue) -> None:
+    queue.finish("true")
+    found = doctor_of(copy_of_the_package(queue.directory), queue, "-S")
+    assert told(found, "queue", "ok") == ["0 jobs have not ended; 1 jobs in all so far; "]
+    (text,) = told(found, "extras", "warning")
+    assert "not there: numpy (arrays in Python), pynvml (GPUs: install nvidia-ml-py)" in text
+    assert [one for one in found if one["level"] == "error"] == []
 
 
 def test_other_programs_of_these_names(queue: Queue) -> None:

@@ -90,7 +90,8 @@ ALLOWED: dict[str, set[str]] = {
     "results": {"_reader", "events"},
     "queue": {"_encode", "_listing", "_reader", "arrays", "connection", "errors", "events", "jobs", "results", "state"},
     "aio": {"errors", "events", "jobs", "queue", "results"},
-    "cli": {"queue", "errors", "events", "boot", "gpus", "state", "_grammar", "_listing", "_logpath"},
+    "cli": {"queue", "errors", "events", "connection", "boot", "gpus", "state"}
+    | {"_core", "_encode", "_grammar", "_listing", "_logpath", "_reader"},
     "__main__": {"cli"},
 }
 

@@ -1,6 +1,7 @@
 """The socket, and the server behind it: asked only what changes nothing, and never started."""
 
 import os
+import resource
 import socket
 import stat
 import struct
@@ -118,6 +119,7 @@ def check(patience: float) -> Iterator[Finding]:
     pid, told = answer
     yield from releases(told)
     yield from installation_of(pid)
+    yield from descriptors(pid)
     yield ok("server", f"pid {pid}, {told}, {uptime(pid)}, answers in {took * 1000:.0f} ms")
 
 
@@ -156,6 +158,18 @@ def installation_of(pid: int) -> Iterator[Finding]:
             yield warning("server", what, f"kill {pid} ends it, the queue stays, and the next call starts another")
         elif not os.path.samefile(directory, PACKAGE):
             yield warning("server", f"it is of the installation in {directory}", "to use this one: end it by SIGTERM")
+
+
+def descriptors(pid: int) -> Iterator[Finding]:
+    """Each caller that waits has one; when none is left the server accepts no more until one is closed."""
+    try:
+        most = resource.prlimit(pid, resource.RLIMIT_NOFILE)[0]
+        used = len(os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return
+    if most != resource.RLIM_INFINITY and used > 0.9 * most:
+        advice = "end callers that wait, or start the server with a higher RLIMIT_NOFILE"
+        yield warning("server", f"it has {used} files open and is allowed {most}: further callers wait", advice)
 
 
 def uptime(pid: int) -> str:
