@@ -84,6 +84,17 @@ def test_install_and_uninstall(machine: Machine, capfd: pytest.CaptureFixture[st
     assert machine.calls() == []
 
 
+def test_another_variable(machine: Machine, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    restart = f"systemctl --user restart {machine.name}\n"
+    assert service.run([]) == 0
+    assert service.run([]) == 0
+    assert restart not in capfd.readouterr().out
+    monkeypatch.setenv("TS_SLOTS", "4")
+    assert service.run([]) == 0
+    assert restart in capfd.readouterr().out
+    assert 'Environment="TS_SLOTS=4"\n' in machine.unit.read_text()
+
+
 def test_lingering_is_explained(machine: Machine, capfd: pytest.CaptureFixture[str]) -> None:
     assert service.run([]) == 0
     assert f"\n    loginctl enable-linger {service.user()}\n" in capfd.readouterr().out
@@ -99,7 +110,11 @@ def test_no_user_manager(machine: Machine, capfd: pytest.CaptureFixture[str]) ->
     assert f"systemctl --user enable --now {machine.name}\n" in capfd.readouterr().out
     assert machine.unit.exists()
     machine.systemctl.unlink()
+    wanted = machine.unit.parent / service.WANTS / machine.name
+    wanted.parent.mkdir()
+    wanted.symlink_to(machine.unit)
     assert service.run(["--uninstall"]) == 0
+    assert not wanted.is_symlink()
     assert f"systemctl --user stop {machine.name}\n" in capfd.readouterr().out
     assert not machine.unit.exists()
 

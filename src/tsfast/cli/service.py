@@ -26,6 +26,7 @@ KEPT = (
     "TS_GPU_MEMORY_ONLY TS_GPU_TIMEOUT TS_LEASE_DIR TS_SAVELIST TMPDIR XDG_STATE_HOME LD_LIBRARY_PATH".split()
 )
 BOOTED_WITH_SYSTEMD = "/run/systemd/system"
+WANTS = "default.target.wants"
 LINGERING = "/var/lib/systemd/linger"
 REFUSED = 255  # the code of a server that cannot start: trying again would not help
 
@@ -123,16 +124,17 @@ WantedBy=default.target
 """
 
 
-def ours(path: str) -> bool:
-    """Whether a unit of ours is there. Raises ServiceError for somebody else's."""
+def ours(path: str) -> str | None:
+    """The unit of ours that is there, None if there is none. Raises ServiceError for somebody else's."""
     try:
         about = os.lstat(path)
     except FileNotFoundError:
-        return False
+        return None
     if stat.S_ISREG(about.st_mode):
-        with open(path, errors="replace") as file:
-            if file.readline() == MARK:
-                return True
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            text = file.read()
+        if text.startswith(MARK):
+            return text
     raise ServiceError(f"{path} is there and was not written by `tsfast install-service`: remove it first")
 
 
@@ -141,7 +143,7 @@ def ours(path: str) -> bool:
 
 def install(socket: str) -> None:
     path, text = unit_path(socket), unit(socket)
-    ours(path)
+    before = ours(path)
     if not os.path.isdir(BOOTED_WITH_SYSTEMD):
         raise ServiceError(without_systemd(socket))
     if not os.access(program(), os.X_OK):
@@ -152,6 +154,8 @@ def install(socket: str) -> None:
     name = unit_name(socket)
     if not systemctl(["daemon-reload"], ["enable", "--now", name]):
         say(f"The user manager cannot be reached from here. In a session of yours:\n    {commands(name)}\n")
+    elif before not in (None, text):
+        say(f"The server that runs has what it was started with, until\n    systemctl --user restart {name}\n")
     say(lingering())
 
 
@@ -168,11 +172,14 @@ def write(path: str, text: str) -> None:
 
 def uninstall(socket: str) -> None:
     path, name = unit_path(socket), unit_name(socket)
-    if not ours(path):
+    if ours(path) is None:
         say(f"not installed: {path} is not there\n")
         return
     stopped = systemctl(["disable", "--now", name])
     os.unlink(path)
+    wanted = os.path.join(os.path.dirname(path), WANTS, name)
+    if os.path.islink(wanted):  # nobody has disabled it
+        os.unlink(wanted)
     say(f"removed: {path}\n")
     if not stopped or not systemctl(["daemon-reload"]):
         say(f"The user manager cannot be reached from here. In a session of yours:\n    systemctl --user stop {name}\n")

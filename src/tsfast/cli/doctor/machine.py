@@ -83,6 +83,7 @@ def devices(patience: float) -> Iterator[Finding]:
     from tsfast.cli import gpus
     from tsfast.gpus import records
 
+    yield from lease_directory()
     there = boot.gpu_count()
     began = time.monotonic()
     try:
@@ -91,8 +92,8 @@ def devices(patience: float) -> Iterator[Finding]:
         yield error("gpus", str(trouble), "see dmesg and nvidia-smi; jobs with GPUs wait until the driver answers")
         return
     took = time.monotonic() - began
-    if failure and (there or failure.startswith("TS_")):
-        what = f"the kernel's driver shows {there} GPUs, but NVML does not answer: {failure}" if there else failure
+    if failure and (there or found or failure.startswith("TS_")):
+        what = f"the kernel's driver shows {there} GPUs, but: {failure}" if there else failure
         yield error("gpus", what, "jobs with GPUs wait; see nvidia-smi")
         return
     if not found:
@@ -108,19 +109,24 @@ def devices(patience: float) -> Iterator[Finding]:
     yield ok("gpus", f"{len(found)} known to NVML, {visible} for queues started here, asked in {took:.1f} s")
 
 
+def lease_directory() -> Iterator[Finding]:
+    directory = os.environ.get("TS_LEASE_DIR")
+    if not directory:
+        return
+    try:
+        about = os.stat(directory)
+    except OSError as failure:
+        yield error("leases", f"TS_LEASE_DIR {directory}: {failure.strerror}: no GPU is used", "make or unset it")
+        return
+    if about.st_mode & stat.S_IWOTH and not about.st_mode & stat.S_ISVTX:
+        yield warning("leases", f"anybody can replace the files in {directory}", f"chmod o-w {directory}")
+
+
 def without_lease(found: "list[Record]") -> Iterator[Finding]:
-    """GPUs that cannot be leased, and lease files that anybody can take the place of."""
+    """GPUs that cannot be leased."""
     from tsfast.gpus import leases, records
 
     directory = os.environ.get("TS_LEASE_DIR")
-    if directory:
-        try:
-            about = os.stat(directory)
-        except OSError as failure:
-            yield error("leases", f"TS_LEASE_DIR {directory}: {failure.strerror}: no GPU is used", "make or unset it")
-            return
-        if about.st_mode & stat.S_IWOTH and not about.st_mode & stat.S_ISVTX:
-            yield warning("leases", f"anybody can replace the files in {directory}", f"chmod o-w {directory}")
     known = [gpu for gpu in found if gpu.uuid]
     without = [gpu for gpu in known if not leases.find(gpu.uuid, gpu.bus, bool(gpu.flags & records.MIG), directory)]
     if not without:

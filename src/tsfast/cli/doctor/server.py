@@ -102,19 +102,24 @@ def ask(words: list[bytes], patience: float) -> tuple[int, str] | None:
 def check(patience: float) -> Iterator[Finding]:
     from tsfast.errors import QueueError
 
-    log = f"look at {place() or '(its state directory)'}/log"
+    where = place()
+    log = f"look at {where or '(its state directory)'}/log"
     began = time.monotonic()
     try:
         answer = ask([b"-V"], patience)
     except TimeoutError:
         yield error("server", f"it does not answer within {patience:g} s", f"{log}; SIGTERM ends it, the queue stays")
+        pid = owner_of_queue(where) if where else None
+        if pid is not None:
+            yield from descriptors(pid)
+            yield from stopped(pid)
         return
     except (OSError, QueueError) as failure:
         yield error("server", f"it cannot be asked: {failure}", f"{log}, or set TS_SOCKET to another path")
         return
     took = time.monotonic() - began
     if answer is None:
-        yield absent(log)
+        yield absent(log, where)
         return
     pid, told = answer
     yield from releases(told)
@@ -123,8 +128,7 @@ def check(patience: float) -> Iterator[Finding]:
     yield ok("server", f"pid {pid}, {told}, {uptime(pid)}, answers in {took * 1000:.0f} ms")
 
 
-def absent(log: str) -> Finding:
-    where = place()
+def absent(log: str, where: str | None) -> Finding:
     holder = owner_of_queue(where) if where else None
     if holder is not None:
         what = f"process {holder} holds the queue and does not listen on its socket"
@@ -172,10 +176,23 @@ def descriptors(pid: int) -> Iterator[Finding]:
         yield warning("server", f"it has {used} files open and is allowed {most}: further callers wait", advice)
 
 
+def facts(pid: int) -> list[str]:
+    """From the third field of /proc/PID/stat on. Raises OSError."""
+    with open(f"/proc/{pid}/stat", errors="replace") as file:
+        return file.read().rpartition(")")[2].split()
+
+
+def stopped(pid: int) -> Iterator[Finding]:
+    try:
+        if facts(pid)[0] in "Tt":
+            yield error("server", f"process {pid} is stopped, by a signal or a debugger", f"kill -CONT {pid}")
+    except OSError:
+        pass  # it has ended meanwhile
+
+
 def uptime(pid: int) -> str:
     try:
-        with open(f"/proc/{pid}/stat") as file:
-            started = int(file.read().rpartition(")")[2].split()[19]) / TICKS
+        started = int(facts(pid)[19]) / TICKS
     except OSError:
         return "up for an unknown time"
     seconds = max(0, int(time.clock_gettime(time.CLOCK_BOOTTIME) - started))
