@@ -284,6 +284,12 @@ def test_default_directory_is_open_to_others(queue: Queue) -> None:
     directory.mkdir(mode=0o755)
     found = look(queue, TS_SOCKET=None)
     assert told(found, "socket", "error") == [f"{directory} is open to other users; chmod 700 {directory}"]
+    assert "is open to other users" in queue.refused("-l", env={"TS_SOCKET": None})
+    directory.rmdir()
+    directory.symlink_to(queue.work)
+    texts = told(look(queue, TS_SOCKET=None), "socket", "error")
+    assert f"{directory} is a symbolic link: `ts` refuses it; remove it, or set TS_SOCKET" in texts
+    queue.refused("-l", env={"TS_SOCKET": None})
 
 
 def test_socket_is_a_file(queue: Queue) -> None:

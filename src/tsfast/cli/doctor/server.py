@@ -38,9 +38,14 @@ def owner_of_queue(place: str) -> int | None:
 
 def name() -> Iterator[Finding]:
     """The socket's name and directory."""
+    from tsfast import connection
+
     path = queue_socket()
     directory = os.path.dirname(path)
     own = "" if os.environ.get("TS_SOCKET") else " (TS_SOCKET is not set)"
+    given = os.path.dirname(connection.socket_path())
+    if own and os.path.islink(given):
+        yield error("socket", f"{given} is a symbolic link: `ts` refuses it", "remove it, or set TS_SOCKET")
     try:
         about = os.stat(directory)
     except FileNotFoundError:
