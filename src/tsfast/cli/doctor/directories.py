@@ -249,11 +249,13 @@ def below(directory: str) -> list[str]:
 
 
 def waiting(place: str) -> str:
-    """How many jobs of such a queue have not ended."""
+    """What is left in such a queue."""
     from tsfast import _reader
 
     try:
         count = live(_reader.Reader(os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)))
+    except FileNotFoundError:
+        return "; it was never used"
     except (_reader.TableError, OSError):
-        return ""
+        return "; its job table cannot be read"
     return "" if count.startswith("0 ") else f"; {count}"
