@@ -16,6 +16,14 @@ SLOTS_DEFAULT = 1
 MAX_FINISHED_DEFAULT = 1000
 CANCEL_GRACE_S = 10
 GPU_TIMEOUT_S = 10
+# Numbers that a starting server reads from its environment: what counts if one is not set, and the least allowed.
+NUMBERS = {
+    "TS_SLOTS": (SLOTS_DEFAULT, 1),
+    "TS_MAXFINISHED": (MAX_FINISHED_DEFAULT, 0),
+    "TS_MAXCONN": (0, 0),
+    "TS_CANCEL_GRACE": (CANCEL_GRACE_S, 0),
+    "TS_GPU_TIMEOUT": (GPU_TIMEOUT_S, 1),
+}
 LOCK_PATIENCE_S = 10.0
 LOG_LIMIT = 1 << 20
 
@@ -51,7 +59,7 @@ def main(arguments: list[str] | None = None) -> None:
         os.write(2, f"ts: no server could be started: {error}\n".encode("utf-8", "surrogateescape"))
         code = 255
     os.write(report, b"X" + bytes([code]))
-    os._exit(0)
+    os._exit(code)
 
 
 def version_line() -> bytes:
@@ -100,15 +108,14 @@ def serve(socket: str, report: int) -> None:
             runner=os.path.join(os.path.dirname(os.path.abspath(__file__)), "native", "ts-run"),
             boot_id=boot_id(),
             version=version_line(),
-            max_unfinished=number("TS_MAXCONN", 0, 0),
+            max_unfinished=number("TS_MAXCONN"),
             gpus=gpu_count(),
-            gpu_timeout=min(number("TS_GPU_TIMEOUT", GPU_TIMEOUT_S, 1), 3600),
-            cancel_grace=min(number("TS_CANCEL_GRACE", CANCEL_GRACE_S, 0), 65535),
+            gpu_timeout=min(number("TS_GPU_TIMEOUT"), 3600),
+            cancel_grace=min(number("TS_CANCEL_GRACE"), 65535),
             durable=switch("TS_DURABLE"),
             fault=os.fsencode(os.environ.get("TSFAST_FAULT", "")),
         )
-        slots = number("TS_SLOTS", SLOTS_DEFAULT, 1)
-        damaged = server.recover(slots, number("TS_MAXFINISHED", MAX_FINISHED_DEFAULT, 0))
+        damaged = server.recover(number("TS_SLOTS"), number("TS_MAXFINISHED"))
         server.listen()
         detach(log)
     except (_core.TableError, ValueError) as error:
@@ -162,8 +169,9 @@ def gpu_count() -> int:
         return 0
 
 
-def number(variable: str, default: int, least: int) -> int:
-    """A number from the environment. Raises BootError."""
+def number(variable: str) -> int:
+    """One of NUMBERS. Raises BootError."""
+    default, least = NUMBERS[variable]
     text = os.environ.get(variable, "")
     if not text:
         return default

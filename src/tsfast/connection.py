@@ -39,8 +39,9 @@ def launcher() -> str:
     return path
 
 
-def connect(path: str) -> socket.socket | None:
-    """A connection to the server of our user; None if there is none. Raises ServerUnavailable."""
+def connect(path: str, patience: float | None = None) -> socket.socket | None:
+    """A connection to the server of our user; None if there is none. patience: in seconds, for it and for each
+    later call of the connection. Raises ServerUnavailable."""
     directory, name = os.path.split(path)
     try:
         about = os.lstat(directory)
@@ -52,6 +53,7 @@ def connect(path: str) -> socket.socket | None:
     if name == "socket" and os.path.basename(directory) == f"tsfast-{os.geteuid()}" and not ours:
         raise ServerUnavailable(f"{directory}: not a directory of ours that is closed to others (chmod 700 it)")
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(patience)
     through = -1
     try:
         if len(os.fsencode(path)) > 107:  # longer than an address: by the directory's descriptor

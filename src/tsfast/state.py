@@ -121,6 +121,14 @@ def candidates(socket: str, environ: "os._Environ[str]") -> list[str]:
     return [*places, os.path.join(f"/var/tmp/tsfast-{os.geteuid()}", below)]
 
 
+def note(place: str) -> str | None:
+    """The socket that a state directory belongs to; None if it says nothing that can be trusted."""
+    try:
+        return _read(os.path.join(place, "queue"))
+    except StateError:
+        return None
+
+
 def find(socket: str, environ: "os._Environ[str]") -> str | None:
     """The state directory of a canonical socket path, or None where there is none yet. Raises StateError."""
     pinned = _read(pointer_path(socket))

@@ -93,7 +93,8 @@ ALLOWED: dict[str, set[str]] = {
     "aio": {"errors", "events", "jobs", "queue", "results"},
     "failures": {"errors", "results"},
     "executor": {"errors", "events", "failures", "jobs", "queue", "results"},
-    "cli": {"queue", "errors", "events", "boot", "gpus", "state", "_grammar", "_listing", "_logpath"},
+    "cli": {"queue", "errors", "events", "connection", "boot", "gpus", "state"}
+    | {"_core", "_encode", "_grammar", "_listing", "_logpath", "_reader"},
     "__main__": {"cli"},
 }
 

@@ -1,4 +1,4 @@
-"""The command `tsfast`: the command line of `ts`, what needs Python, `tsfast gpus` and `tsfast events`.
+"""The command `tsfast`: the command line of `ts`, and what needs Python, as `tsfast gpus`.
 
 Short answers come from the server, which the native launcher asks; the launcher runs this program for what the server
 leaves to its callers (lists of more than 2,000 jobs, paths, the command of TS_ENV), and to start a server where it does
@@ -24,6 +24,14 @@ def main() -> int:
         from tsfast.cli import events
 
         return events.run(words[1:])
+    if words[:1] == ["doctor"]:
+        from tsfast.cli import doctor
+
+        return doctor.run(words[1:])
+    if words[:1] in (["install-service"], ["serve"]):
+        from tsfast.cli import service
+
+        return service.run(words[1:]) if words[0] == "install-service" else service.serve(words[1:])
     from tsfast import _grammar
 
     try:

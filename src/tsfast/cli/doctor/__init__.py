@@ -1,0 +1,68 @@
+"""`tsfast doctor`: is all well here, and what is to be done if not? It looks, and changes nothing."""
+
+import argparse
+import json
+import os
+import signal
+import sys
+from dataclasses import asdict
+
+from tsfast.cli.doctor import directories, installation, machine, server, variables
+from tsfast.cli.doctor.finding import ERROR, OK, WARNING, Check, Finding, together
+
+PATIENCE_S = 10.0
+
+
+def run(words: list[str]) -> int:
+    """The exit code: 0, or 1 for an error, with --strict for a warning too."""
+    parser = argparse.ArgumentParser("tsfast doctor", description="Checks the installation, the queue and the machine.")
+    parser.add_argument("--json", action="store_true", help="as a JSON array")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 for warnings too")
+    parser.add_argument("--timeout", type=float, default=PATIENCE_S, metavar="S", help="time for each check (10 s)")
+    try:
+        options = parser.parse_args(words)
+    except SystemExit as end:
+        return 255 if end.code else 0
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    findings = list(together(checks(options.timeout)))
+    text = json.dumps([asdict(one) for one in findings], indent=2) + "\n" if options.json else lines(findings)
+    try:
+        sys.stdout.buffer.write(text.encode("utf-8", "replace"))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open("/dev/null", os.O_WRONLY), 1)
+        return 141  # as a shell shows a death by SIGPIPE
+    bad = {ERROR, WARNING} if options.strict else {ERROR}
+    return int(any(one.level in bad for one in findings))
+
+
+def checks(seconds: float) -> list[Check]:
+    """In the order in which they are shown. What gives up by itself does so a little earlier, and says why."""
+    own = 0.8 * seconds
+    return [
+        Check("package", installation.package, seconds),
+        Check("launcher", lambda: installation.launcher(own), seconds),
+        Check("runner", installation.runner, seconds),
+        Check("path", installation.path, seconds),
+        Check("extras", installation.extras, seconds),
+        Check("variables", variables.check, seconds),
+        Check("socket", server.name, seconds),
+        Check("server", lambda: server.check(own), seconds),
+        Check("state", directories.state_directory, seconds),
+        Check("output", lambda: directories.log_directory(own), seconds),
+        Check("queue", directories.queue, seconds),
+        Check("limits", machine.limits, seconds),
+        Check("clock", machine.clock, seconds),
+        Check("gpus", lambda: machine.devices(own), seconds),
+        Check("other queues", directories.others, seconds),
+    ]
+
+
+def lines(findings: list[Finding]) -> str:
+    """One line each: level, what was checked, what was found; what to do."""
+    width = max((len(one.check) for one in findings), default=0)
+    text = ""
+    for one in findings:
+        found = f"{one.text}; {one.advice}" if one.advice and one.level != OK else one.text
+        text += f"{one.level:<7}  {one.check:<{width}}  {found}".replace("\n", " ") + "\n"
+    return text

@@ -1,0 +1,188 @@
+"""The installation: package, compiled modules, launcher, runner, where the names on PATH lead, and what is optional."""
+
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+
+import tsfast
+from tsfast.cli.doctor.finding import Finding, error, ok, warning
+
+DISTRIBUTION = "tsfast-spooler"
+AGAIN = f"install {DISTRIBUTION} again"
+PACKAGE = os.path.dirname(os.path.abspath(tsfast.__file__))
+RUNNER = os.path.join(PACKAGE, "native", "ts-run")
+SENDMAIL_PLACES = "/usr/sbin:/usr/lib"
+ELF = b"\x7fELF"
+MOST_OF_A_PROGRAM = 1 << 20
+
+
+def package() -> Iterator[Finding]:
+    python = ".".join(map(str, sys.version_info[:3]))
+    yield ok("package", f"tsfast {tsfast.__version__} in {PACKAGE}, Python {python} ({sys.executable})")
+    try:
+        told = importlib.metadata.version(DISTRIBUTION)
+        if told != tsfast.__version__:
+            yield warning("package", f"installed as {told}, but its files are of {tsfast.__version__}", AGAIN)
+    except importlib.metadata.PackageNotFoundError:
+        yield warning("package", f"its files are there, but {DISTRIBUTION} is not installed", AGAIN)
+    names = sorted(name[:-4] for name in os.listdir(PACKAGE) if name.startswith("_") and name.endswith(".pyi"))
+    broken = []
+    for name in names:
+        try:
+            importlib.import_module(f"tsfast.{name}")
+        except ImportError as failure:
+            broken.append(f"{name} ({failure})")
+    if broken:
+        yield error("package", f"compiled modules that cannot be imported: {', '.join(broken)}", AGAIN)
+    else:
+        yield ok("package", f"{len(names)} compiled modules")
+
+
+def unusable(path: str) -> str:
+    """Why a native program cannot be run; empty if it can."""
+    try:
+        with open(path, "rb") as file:
+            if file.read(4) != ELF:
+                return "is no ELF program"
+        if os.statvfs(path).f_flag & os.ST_NOEXEC:
+            return "is on a file system mounted with noexec"
+    except OSError as failure:
+        return f"cannot be read: {failure.strerror}"
+    return "" if os.access(path, os.X_OK) else "is not executable"
+
+
+def runner() -> Iterator[Finding]:
+    why = unusable(RUNNER)
+    yield error("runner", f"{RUNNER} {why}: no job can start", AGAIN) if why else ok("runner", RUNNER)
+
+
+# ---- the launcher ----
+
+
+def launcher_path() -> str:
+    from tsfast.cli.main import launcher_path
+
+    return os.path.abspath(launcher_path())
+
+
+def launcher(seconds: float) -> Iterator[Finding]:
+    from tsfast import _encode
+
+    path = launcher_path()
+    why = unusable(path)
+    if why:
+        yield error("launcher", f"{path} {why}", AGAIN)
+        return
+    try:
+        release, wire = call_of(path, seconds)
+    except (OSError, ValueError) as failure:
+        yield error("launcher", f"{path} makes no call: {failure}", AGAIN)
+        return
+    from tsfast import connection
+
+    if wire != connection.WIRE_VERSION or release != _encode.release(connection.VERSION):
+        yield error("launcher", f"{path} is of another release than the package, {tsfast.__version__}", AGAIN)
+    else:
+        yield ok("launcher", f"{path}, of the same release")
+
+
+def call_of(program: str, seconds: float) -> tuple[int, int]:
+    """Release and wire version of a call that the launcher makes to a socket of ours. Raises OSError, ValueError."""
+    from tsfast import connection
+
+    with tempfile.TemporaryDirectory(prefix="tsfast-doctor-") as directory, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.path.join(directory, "socket"))
+        listener.listen()
+        child = subprocess.Popen(
+            [program, "-V"],
+            env={**os.environ, "TS_SOCKET": listener.getsockname()},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        assert child.stdout is not None
+        try:
+            ready, _, _ = select.select([listener.fileno(), child.stdout.fileno()], [], [], seconds)
+            if listener.fileno() not in ready:
+                said = os.read(child.stdout.fileno(), 200).decode(errors="replace") if ready else "nothing"
+                raise ValueError(f"it says {said.strip() or 'nothing'}")
+            call, _ = listener.accept()
+            with call:
+                call.settimeout(seconds)
+                head = call.recv(connection.FRAME.size, socket.MSG_WAITALL)
+                call.sendall(connection.FRAME.pack(connection.WIRE_VERSION, connection.EXIT, 4, 0) + bytes(4))
+                wire, _, _, release = connection.FRAME.unpack(head.ljust(connection.FRAME.size, b"\0"))
+                return release, wire
+        finally:
+            child.kill()
+            child.communicate()
+
+
+# ---- what is found by name ----
+
+
+def path() -> Iterator[Finding]:
+    """What a shell runs for each of our commands."""
+    directory = os.path.dirname(launcher_path())
+    for name in ("ts", "tsp", "tsfast"):
+        ours, found = os.path.join(directory, name), shutil.which(name)
+        first = f"put {directory} before {os.path.dirname(found)} on PATH" if found else ""
+        if found is None:
+            yield warning("path", f"`{name}` is not found", f"add {directory} to PATH")
+        elif same(found, ours):
+            yield ok("path", f"`{name}` is {found}")
+        elif name == "tsfast":
+            yield warning("path", f"`tsfast` is {found}, of another installation", first)
+        else:
+            yield warning("path", f"`{name}` is {found}, {whose(found)}", f"{first}, or call tsfast instead")
+
+
+def same(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other) or content(one) == content(other)
+    except OSError:
+        return False
+
+
+def content(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(MOST_OF_A_PROGRAM)
+
+
+def whose(path: str) -> str:
+    """Of which package a program called `ts` or `tsp` is, as far as it shows."""
+    try:
+        data = content(path)
+    except OSError:
+        return "another program"
+    if b"perl" in data.partition(b"\n")[0]:
+        return "the time stamper of moreutils"
+    if b"Task Spooler" in data:
+        return "Task Spooler"
+    beside = os.path.join(os.path.dirname(os.path.realpath(path)), "tsfast")
+    return "of another installation of tsfast" if os.path.exists(beside) else "another program"
+
+
+def extras() -> Iterator[Finding]:
+    """What some options need, and others do without."""
+    there: list[str] = []
+    missing: list[str] = []
+    for module, what in (("numpy", "arrays in Python"), ("pynvml", "GPUs: install nvidia-ml-py")):
+        found = importlib.util.find_spec(module) is not None
+        (there if found else missing).append(module if found else f"{module} ({what})")
+    for program, places, what in (("gzip", "", "-z"), ("sendmail", SENDMAIL_PLACES, "-m")):
+        found = shutil.which(program) is not None or shutil.which(program, path=places or None) is not None
+        (there if found else missing).append(program if found else f"{program} ({what})")
+    text = f"{', '.join(there) or 'none'}{'; not there: ' if missing else ''}{', '.join(missing)}"
+    if importlib.util.find_spec("pynvml") is None:
+        yield warning("extras", text, "install nvidia-ml-py, which the GPUs need")
+    else:
+        yield ok("extras", text)

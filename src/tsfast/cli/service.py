@@ -1,0 +1,266 @@
+"""`tsfast install-service`: a unit of systemd that keeps a server for the queue; `tsfast serve`: what it runs.
+
+Where the queue has a server already, which any call of `ts` may have started, `tsfast serve` waits until that ends, and
+then becomes the next one. So there is always one server, and one that the service manager knows as soon as can be.
+"""
+
+import argparse
+import fcntl
+import os
+import pwd
+import shlex
+import shutil
+import stat
+import subprocess
+import sys
+import sysconfig
+
+from tsfast import state
+from tsfast.cli import listing
+
+MARK = "# Written by `tsfast install-service`, which writes it anew and removes it (--uninstall).\n"
+BOOT_CODE = "import sys; sys.path.insert(0, sys.argv.pop(1)); from tsfast.boot import main; main()"
+# What a starting server reads, and its children; a user manager has none of it.
+KEPT = (
+    "TS_STATE TS_SLOTS TS_MAXFINISHED TS_MAXCONN TS_CANCEL_GRACE TS_DURABLE TS_ENGINE TS_VISIBLE_DEVICES "
+    "TS_GPU_MEMORY_ONLY TS_GPU_TIMEOUT TS_LEASE_DIR TS_SAVELIST TMPDIR XDG_STATE_HOME LD_LIBRARY_PATH".split()
+)
+BOOTED_WITH_SYSTEMD = "/run/systemd/system"
+WANTS = "default.target.wants"
+LINGERING = "/var/lib/systemd/linger"
+REFUSED = 255  # the code of a server that cannot start: trying again would not help
+
+
+class ServiceError(Exception):
+    """Nothing was changed. The text is for the user, without a leading `tsfast: `."""
+
+
+def run(words: list[str]) -> int:
+    """`tsfast install-service`; the exit code."""
+    parser = argparse.ArgumentParser(
+        "tsfast install-service",
+        description="A systemd user unit that keeps a server for the queue of TS_SOCKET, also after logout and reboot.",
+    )
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--print", action="store_true", help="only show the unit")
+    choice.add_argument("--uninstall", action="store_true", help="stop the service and remove the unit")
+    try:
+        options = parser.parse_args(words)
+    except SystemExit as end:
+        return REFUSED if end.code else 0
+    socket = state.canonical(listing.socket_path())
+    try:
+        if options.print:
+            say(unit(socket))
+        elif options.uninstall:
+            uninstall(socket)
+        else:
+            install(socket)
+    except (ServiceError, OSError) as error:
+        os.write(2, f"tsfast: {error}\n".encode("utf-8", "surrogateescape"))
+        return REFUSED
+    return 0
+
+
+def say(text: str) -> None:
+    os.write(1, text.encode("utf-8", "surrogateescape"))
+
+
+# ---- the unit ----
+
+
+def default_socket() -> str:
+    return state.canonical(os.path.join("/tmp", f"tsfast-{os.geteuid()}", "socket"))
+
+
+def unit_name(socket: str) -> str:
+    return "tsfast.service" if socket == default_socket() else f"tsfast-{state.queue_name(socket)}.service"
+
+
+def unit_path(socket: str) -> str:
+    home = os.environ.get("XDG_CONFIG_HOME", "")
+    if not os.path.isabs(home):
+        home = os.path.join(os.path.expanduser("~"), ".config")
+    return os.path.join(home, "systemd", "user", unit_name(socket))
+
+
+def program() -> str:
+    """The command `tsfast` of this installation."""
+    called = os.path.abspath(sys.argv[0])
+    return called if os.path.basename(called) == "tsfast" else os.path.join(sysconfig.get_path("scripts"), "tsfast")
+
+
+def quoted(text: str, *, command: bool = False) -> str:
+    """A word of a unit file; see systemd.syntax(7) and, for `$`, systemd.service(5)."""
+    text = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("%", "%%")
+    return f'"{text.replace("$", "$$")}"' if command else f'"{text}"'
+
+
+def environment(socket: str) -> dict[str, str]:
+    return {"TS_SOCKET": socket} | {name: os.environ[name] for name in KEPT if os.environ.get(name)}
+
+
+def unit(socket: str) -> str:
+    variables = "".join(f"Environment={quoted(f'{name}={value}')}\n" for name, value in environment(socket).items())
+    return f"""{MARK}
+[Unit]
+Description=Job queue {socket.replace("%", "%%")}
+Documentation=man:ts(1)
+
+[Service]
+Type=exec
+ExecStart={quoted(program(), command=True)} serve
+{variables}# There is always a server: also after SIGTERM, ts -K and an upgrade, which end the one there was.
+Restart=always
+RestartSec=1
+RestartPreventExitStatus={REFUSED}
+# Only the server ends with the service. Jobs run on, and the next server takes up their results.
+KillMode=process
+# A job that is killed for want of memory is no failure of the server.
+OOMPolicy=continue
+
+[Install]
+WantedBy=default.target
+"""
+
+
+def ours(path: str) -> str | None:
+    """The unit of ours that is there, None if there is none. Raises ServiceError for somebody else's."""
+    try:
+        about = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    if stat.S_ISREG(about.st_mode):
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            text = file.read()
+        if text.startswith(MARK):
+            return text
+    raise ServiceError(f"{path} is there and was not written by `tsfast install-service`: remove it first")
+
+
+# ---- installing ----
+
+
+def install(socket: str) -> None:
+    path, text = unit_path(socket), unit(socket)
+    before = ours(path)
+    if not os.path.isdir(BOOTED_WITH_SYSTEMD):
+        raise ServiceError(without_systemd(socket))
+    if not os.access(program(), os.X_OK):
+        raise ServiceError(f"{program()} is not there: install tsfast-spooler again")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    write(path, text)
+    say(f"written: {path}\n")
+    name = unit_name(socket)
+    if not systemctl(["daemon-reload"], ["enable", "--now", name]):
+        say(f"The user manager cannot be reached from here. In a session of yours:\n    {commands(name)}\n")
+    elif before not in (None, text):
+        say(f"The server that runs has what it was started with, until\n    systemctl --user restart {name}\n")
+    say(lingering())
+
+
+def write(path: str, text: str) -> None:
+    """As a whole or not at all."""
+    temporary = f"{path}.{os.getpid()}"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, text.encode("utf-8", "surrogateescape"))
+    finally:
+        os.close(fd)
+    os.rename(temporary, path)
+
+
+def uninstall(socket: str) -> None:
+    path, name = unit_path(socket), unit_name(socket)
+    if ours(path) is None:
+        say(f"not installed: {path} is not there\n")
+        return
+    stopped = systemctl(["disable", "--now", name])
+    os.unlink(path)
+    wanted = os.path.join(os.path.dirname(path), WANTS, name)
+    if os.path.islink(wanted):  # nobody has disabled it
+        os.unlink(wanted)
+    say(f"removed: {path}\n")
+    if not stopped or not systemctl(["daemon-reload"]):
+        say(f"The user manager cannot be reached from here. In a session of yours:\n    systemctl --user stop {name}\n")
+    say("The queue and its jobs stay; the next call of `ts` starts a server.\n")
+
+
+def commands(name: str) -> str:
+    return f"systemctl --user daemon-reload && systemctl --user enable --now {name}"
+
+
+def systemctl(*calls: list[str]) -> bool:
+    """Whether all of these calls went well. What systemctl says of a failure is shown."""
+    if shutil.which("systemctl") is None:
+        return False
+    for words in calls:
+        if subprocess.run(["systemctl", "--user", *words], stdin=subprocess.DEVNULL, check=False).returncode != 0:
+            return False
+    return True
+
+
+def user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def lingering() -> str:
+    if os.path.exists(os.path.join(LINGERING, user())):
+        return "Your services start with the machine and outlive your sessions (lingering is on).\n"
+    return (
+        "Without lingering your services, this one and its jobs too, end with your last session, and start again when\n"
+        "you log in. So that the queue outlives your sessions and comes back with the machine:\n"
+        f"    loginctl enable-linger {user()}\n"
+    )
+
+
+def without_systemd(socket: str) -> str:
+    """What to do instead."""
+    words = [f"{name}={shlex.quote(value)}" for name, value in environment(socket).items()]
+    line = " ".join(["@reboot", *words, shlex.quote(os.path.join(os.path.dirname(program()), "ts")), "-q"])
+    return (
+        "this machine does not run systemd, so there is no service to install. A server outlives sessions anyway.\n"
+        "For one after each start of the machine, add this line with `crontab -e`:\n"
+        f"    {line.replace('%', chr(92) + '%')} >/dev/null 2>&1"
+    )
+
+
+# ---- what the unit runs ----
+
+
+def serve(words: list[str]) -> int:
+    """`tsfast serve`: become the server of the queue, once there is no other. Returns for wrong words only."""
+    parser = argparse.ArgumentParser(
+        "tsfast serve", description="The queue's server, in the foreground, once there is no other; SIGTERM ends it."
+    )
+    try:
+        parser.parse_args(words)
+    except SystemExit as end:
+        return REFUSED if end.code else 0
+    socket = state.canonical(listing.socket_path())
+    try:
+        place = state.find(socket, os.environ)
+        if place is not None:
+            wait_for_the_end_of_another(place)
+    except (state.StateError, OSError) as error:
+        os.write(2, f"tsfast: {error}\n".encode("utf-8", "surrogateescape"))
+        return REFUSED
+    report = os.open("/dev/null", os.O_WRONLY)  # nobody waits to hear that it listens
+    os.set_inheritable(report, True)
+    os.environ["TSFAST_BOOT_FD"] = str(report)
+    packages = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    # Executed anew: the package may have been replaced while we waited.
+    os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", BOOT_CODE, packages, socket])
+
+
+def wait_for_the_end_of_another(place: str) -> None:
+    """Until nobody holds the lock of servers; it is taken by the server itself, so another can still be first."""
+    try:
+        fd = os.open(os.path.join(place, "lock"), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    os.close(fd)
