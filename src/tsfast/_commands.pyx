@@ -129,9 +129,12 @@ cdef class Commands:
             return self.reply.no_memory(conn)
         if parse(words, <int> request.head.argc, &command) < 0:
             return self.reply.fail(conn, command.error)
-        if command.action == ACTION_SUBMIT and self.adding.full(1) and not self.adding.known(request.head):
+        if (command.action == ACTION_SUBMIT and self.adding.full(max(command.array_count, <uint32_t> 1))
+                and not self.adding.known(request.head)):
             if command.no_block:
                 self.reply.exit(conn, 2)
+            elif command.array_count > self.adding.max_unfinished:
+                self.reply.fail(conn, b"--array: the queue never has room for so many jobs (TS_MAXCONN)")
             else:
                 self.waiters.park(conn)
                 done = FRAME_LATER
@@ -149,7 +152,9 @@ cdef class Commands:
     cdef void _perform(self, Conn *conn, const Request *request, Command *command) noexcept nogil:
         cdef int action = command.action
         cdef uint64_t id = 0
-        if action == ACTION_SUBMIT:
+        if action != ACTION_SUBMIT and self.spool.arrays.resolve(command) < 0:
+            self.reply.fail(conn, command.error)
+        elif action == ACTION_SUBMIT:
             if self.adding.one(conn, request, command, &id):
                 if command.flags & TSF_JOB_FOREGROUND:
                     self._foreground(conn, id)

@@ -200,11 +200,15 @@ cdef size_t clipped(const Text *text, const char *data, size_t size, size_t limi
     return most
 
 
-cdef void row_words(Text *text, const Row *row, size_t limit) noexcept nogil:
+cdef void words_from(Text *text, const Row *row, uint32_t first, size_t limit) noexcept nogil:
+    """argc words, without those before the first."""
     cdef const char *word = row_argv(row)
     cdef const char *end = word + row.cold.argv_len
     cdef size_t length
-    cdef uint32_t i
+    cdef uint32_t i, _before
+    for _before in range(first):
+        if word < end:
+            word += strnlen(word, <size_t>(end - word)) + 1
     for i in range(row.cold.argc):
         if word >= end or beyond(text, limit):
             break
@@ -213,6 +217,14 @@ cdef void row_words(Text *text, const Row *row, size_t limit) noexcept nogil:
             text_char(text, c" ")
         text_quoted(text, word, clipped(text, word, length, limit))
         word += length + 1
+
+
+cdef void row_words(Text *text, const Row *row, size_t limit) noexcept nogil:
+    words_from(text, row, 0, limit)
+
+
+cdef void row_pattern(Text *text, const Row *row, size_t limit) noexcept nogil:
+    words_from(text, row, row.cold.argc, limit)
 
 
 cdef void command_words(Text *text, const Row *row) noexcept nogil:

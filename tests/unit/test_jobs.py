@@ -342,7 +342,7 @@ def test_edges_are_used_again():
         assert run_all(probe) == [id, id + 1]
         probe.forget(id)
         probe.forget(id + 1)
-    assert probe.memory() == {"jobs": 4096, "edges": 4096, "pages": 0}
+    assert probe.memory() == {"jobs": 4096, "edges": 4096, "pages": 0, "arrays": 0}
 
 
 # ---- ids and memory -------------------------------------------------------------------------------------------------
@@ -388,7 +388,7 @@ def test_directory_with_one_ancient_job():
         assert probe.forget(id)
         if id % PAGE == PAGE // 2:
             assert probe.memory()["pages"] <= 3
-    assert probe.memory() == {"jobs": 4096, "edges": 0, "pages": 1}
+    assert probe.memory() == {"jobs": 4096, "edges": 0, "pages": 1, "arrays": 0}
     probe.check_invariants()
     assert probe.get(0)["state"] == "blocked"
     assert probe.next_id(0) is None
