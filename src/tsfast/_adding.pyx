@@ -379,7 +379,7 @@ cdef class Adding:
             self._refuse(conn, reading.place, TSF_REFUSED_JOB, b"a batch takes commands to queue, without -f and -B")
             return 1
         if command.array_count:
-            self._refuse(conn, reading.place, TSF_REFUSED_JOB, b"a batch has no arrays: --array is for a call of its own")
+            self._refuse(conn, reading.place, TSF_REFUSED_JOB, b"--array is for a call of its own, not for a batch")
             return 1
         if job.cwd[0] != c'/':
             self._refuse(conn, reading.place, TSF_REFUSED_JOB, b"its directory must be an absolute path")

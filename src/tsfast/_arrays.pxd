@@ -35,7 +35,7 @@ cdef class Arrays:
     cdef int _last_added(self, Command *command) noexcept nogil
     cdef int _element(self, Command *command, size_t i) noexcept nogil
 
-# Behind the text: the words with the index in the place of {}, then as they are (see struct tsf_cold), and the variables
-# of the element. Sizes of the two parts; the text's `failed` is set without memory.
+# Behind the text: the words with the index in the place of {}, then as they are (see struct tsf_cold), and the
+# variables of the element. Sizes of the two parts; the text's `failed` is set without memory.
 cdef void element_words(Text *text, const char *words, uint32_t argc, uint32_t index, uint32_t *argv_len) noexcept nogil
 cdef void element_env(Text *text, uint64_t array, uint32_t index, uint32_t *env_len) noexcept nogil

@@ -24,8 +24,7 @@ class Parsed(TypedDict):
     after: list[int]
     after_ok: list[int]
     words: int
-    ranges: list[tuple[int, int]]
-    elements: list[tuple[int, int] | None]
+    ranges: list[tuple[int, ...]]
 
 @type_check_only
 class OptionRow(TypedDict):

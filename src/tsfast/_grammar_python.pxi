@@ -97,9 +97,9 @@ cdef dict _as_dict(const Command *command):
         "after": [command.after[i] for i in range(command.n_after)],
         "after_ok": [command.after_ok[i] for i in range(command.n_after_ok)],
         "words": command.words,
-        "ranges": [(command.ranges[i].first, command.ranges[i].last) for i in range(command.n_ranges)],
-        "elements": [(command.ranges[i].index, command.ranges[i].last_index) if command.ranges[i].element else None
-                     for i in range(command.n_ranges)],
+        "ranges": [(command.ranges[i].first, command.ranges[i].last)
+                   + ((command.ranges[i].index, command.ranges[i].last_index) if command.ranges[i].element else ())
+                   for i in range(command.n_ranges)],
     }
 
 
@@ -146,6 +146,6 @@ ACTIONS = {
 FLAGS = {
     "no_output": TSF_JOB_NO_OUTPUT, "foreground": TSF_JOB_FOREGROUND, "split_stderr": TSF_JOB_SPLIT_STDERR,
     "log": TSF_JOB_LOG, "append": TSF_JOB_APPEND, "truncate": TSF_JOB_TRUNCATE,
-    "gzip": TSF_JOB_GZIP,
+    "gzip": TSF_JOB_GZIP, "array": TSF_JOB_ARRAY,
 }
 FORMATS = {"default": FORMAT_DEFAULT, "json": FORMAT_JSON, "tab": FORMAT_TAB}

@@ -64,9 +64,9 @@ cdef struct GpuClass:     # the ready jobs that need the same GPUs; owned by Que
     uint32_t members                    # jobs of this class that have not ended: at most `room`
     bint open                           # their GPUs are there
 
-# Jobs of which at most `limit` are STARTING or RUNNING; owned by Queue.arrays. Of its READY members only the first in the
-# order of the queue is in one of the queue's heaps, where it takes part like any other job, and only while one more may
-# start: so whoever looks for the next job never looks at arrays.
+# Jobs of which at most `limit` are STARTING or RUNNING; owned by Queue.arrays. Of its READY members only the first in
+# the order of the queue is in one of the queue's heaps, where it takes part like any other job, and only while one more
+# may start: so whoever looks for the next job never looks at arrays.
 cdef struct JobArray:
     Heap waiting                        # the other READY members
     uint32_t room                       # of `waiting`

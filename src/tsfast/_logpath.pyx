@@ -45,7 +45,8 @@ cdef bint take_variable(const char *name, char *env, tsf_request *head) noexcept
 
 cdef bint log_unchecked(const char *template, uint32_t flags, char *env, tsf_request *head) noexcept nogil:
     cdef bint checked = take_variable(b"TSFAST_LOG_CHECKED=", env, head)
-    return not (checked or flags & (TSF_JOB_APPEND | TSF_JOB_TRUNCATE | TSF_JOB_ARRAY) or strstr(template, b"{id}") != NULL)
+    return not (checked or flags & (TSF_JOB_APPEND | TSF_JOB_TRUNCATE | TSF_JOB_ARRAY)
+                or strstr(template, b"{id}") != NULL)
 
 
 cdef void log_path(Text *text, const char *template, const char *cwd, uint64_t id, const char *label,

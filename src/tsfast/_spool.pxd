@@ -58,7 +58,8 @@ cdef class Spool:
     cdef JobHandler on_final          # a final state stands in the table
     cdef DescriptorsHandler take_descriptors
 
-    # A frame's jobs, which with TSF_JOB_ARRAY are one array: begin_jobs(), add_job() for each of them, queue_jobs() - or drop_jobs(), then there is none.
+    # A frame's jobs, which with TSF_JOB_ARRAY are one array: begin_jobs(), add_job() for each of them, queue_jobs(), or
+    # drop_jobs(): then there is none.
     # SUBMIT_KNOWN: the token had queued them before; the id of the first one again, and no more is to be called.
     cdef SubmitResult begin_jobs(self, const tsf_request *request, const char *cwd, const char *env,
                                  const char *affinity, uint64_t *first) noexcept nogil

@@ -17,10 +17,11 @@ from tsfast._jobs cimport (
     JOB_ENDED, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING, Job, Queue, FLAG_CANCEL, JOB_READY,
 )
 from tsfast._layout cimport (
-    TSF_DUE_HOOK, TSF_DUE_MAIL, TSF_FAILED, TSF_FINISHED, TSF_FORGOTTEN, TSF_JOB_ARRAY, TSF_JOB_FOREGROUND, TSF_JOB_HOOK,
-    TSF_JOB_MAIL, TSF_JOB_VOLATILE, TSF_KILLED, TSF_LOST, TSF_NOT_STARTABLE, TSF_QUEUED, TSF_REMOVED, TSF_RUNNING,
-    TSF_SKIPPED, TSF_STAGE_EXEC, TSF_STAGE_NONE, TSF_STAGE_RECORD, TSF_STARTING, tsf_cold, tsf_fault, tsf_hot, tsf_run,
-    tsf_run_gen, tsf_run_load, TSF_CANCELLED, TSF_NOTE_CANCEL, )
+    TSF_DUE_HOOK, TSF_DUE_MAIL, TSF_FAILED, TSF_FINISHED, TSF_FORGOTTEN, TSF_JOB_ARRAY, TSF_JOB_FOREGROUND,
+    TSF_JOB_HOOK, TSF_JOB_MAIL, TSF_JOB_VOLATILE, TSF_KILLED, TSF_LOST, TSF_NOT_STARTABLE, TSF_QUEUED, TSF_REMOVED,
+    TSF_RUNNING, TSF_SKIPPED, TSF_STAGE_EXEC, TSF_STAGE_NONE, TSF_STAGE_RECORD, TSF_STARTING, tsf_cold, tsf_fault,
+    tsf_hot, tsf_run, tsf_run_gen, tsf_run_load, TSF_CANCELLED, TSF_NOTE_CANCEL,
+)
 from tsfast._limits cimport SPAWN_RETRY_MS
 from tsfast._loop cimport Loop
 from tsfast._runners cimport Handover, Outcome, Runners
@@ -165,7 +166,8 @@ cdef class Spool:
             self.gpu_jobs += cold.gpus > 0
             staged = &self.staging.staged[i]
             added = self.queue.add(self.staging.first + i, cold.slots,
-                                   group if group else <uint32_t> staged.gpu_class, after, cold.n_after, after + cold.n_after, cold.n_after_ok, staged.holds)
+                                   group if group else <uint32_t> staged.gpu_class, after, cold.n_after,
+                                   after + cold.n_after, cold.n_after_ok, staged.holds)
             if added < 0:
                 return self._take_back(i, group)
             self.queue.get(self.staging.first + i).flags |= job_flags(cold)

@@ -62,7 +62,8 @@ cdef void before_it(Text *text, Spool spool, const Job *job) noexcept nogil:
     cdef Job *other
     while spool.queue.next_id(id, &id):
         other = spool.queue.get(id)
-        ahead += other.state == JOB_READY and other.order < job.order and 0 < other.slots <= spool.queue.max_slots
+        ahead += (other.state == JOB_READY and other.order < job.order and 0 < other.slots <= spool.queue.max_slots
+                  and spool.queue.held_back(other) == 0)
     if ahead:
         text_str(text, b"before it in the queue: ")
         a_number(text, ahead, b"job\n", b"jobs\n")

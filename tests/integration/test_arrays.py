@@ -1,18 +1,21 @@
 """`--array`: elements, how many run at once, an array as a whole and one of its elements, its row in the list."""
 
+import fcntl
 import os
+import pty
 import re
 import signal
-from pathlib import Path
+import struct
+import subprocess
+import termios
 
 import pytest
 
 from integration.gpu_queue import GpuQueue
-from integration.spool_harness import Queue, kill
-from integration.terminal import Terminal
+from integration.spool_harness import Queue, kill, sleeping
 
 # Each element says that it runs, waits until it may end, and notes how many there were then.
-CROWD = 'touch run/{}; until [ -e go ]; do sleep 0.01; done; ls run | wc -l >> crowd; rm run/{}'
+CROWD = "touch run/{}; until [ -e go ]; do sleep 0.01; done; ls run | wc -l >> crowd; rm run/{}"
 
 
 def crowd(queue: Queue, array: str, *options: object) -> int:
@@ -92,7 +95,7 @@ def test_room(queue: Queue) -> None:
     assert "never has room" in queue.refused("--array", "1-6", "true")
     assert queue.run("-B", "--array", "1-5", "true").returncode == 2
     call = queue.start("--array", "1-5", "true")
-    queue.wait_until(lambda: "1 call waits" in queue.get("--why", 0) or not queue.submit)
+    queue.wait_until(lambda: sleeping(call.pid))
     gate.open()
     assert call.communicate(timeout=20)[0] == b"1\n"
 
@@ -158,13 +161,14 @@ def test_limit_and_slots(queue: Queue) -> None:
 
 
 def test_limit_and_gpus(gpu_queue: GpuQueue) -> None:
+    gpu_queue.learn()
     crowd(gpu_queue, "1-9%2", "-G", 1)
     gpu_queue.wait_until(lambda: gpu_queue.get("-R") == "2")
-    assert states(gpu_queue, "0") == ["running"] * 2 + ["queued"] * 7
+    assert states(gpu_queue, "1") == ["running"] * 2 + ["queued"] * 7
     gpu_queue.kill_server()
-    assert states(gpu_queue, "0") == ["running"] * 2 + ["queued"] * 7
+    assert states(gpu_queue, "1") == ["running"] * 2 + ["queued"] * 7
     (gpu_queue.work / "go").touch()
-    assert gpu_queue.run("-w", 0).returncode == 0
+    assert gpu_queue.run("-w", 1).returncode == 0
     assert most(gpu_queue) <= 2
 
 
@@ -279,12 +283,14 @@ def test_one_row(queue: Queue) -> None:
     first, gate = queue.blocker()
     queue.get("-L", "two words", "--array", "1-100%1", "sh", "-c", 'test {} -ne 2 || read x < "$0"', queue.gate().path)
     last = queue.submit("-N", 2, "true")
-    queue.wait_until(lambda: states(queue, "1[2]") == ["running"])
+    queue.wait_until(lambda: queue.get("-s", "1[2]") == "running")
     before = queue.get("-l")
     assert [line.split()[0] for line in before.splitlines()] == ["ID", "0", "1[1-100]", "101"]
     row = before.splitlines()[2]
-    assert row.startswith("1[1-100] running    (files)") and "(98 queued, 1 running, 1 ok) [two words]sh -c 'test" in row
-    assert queue.get("-M", "default") == before
+    assert (
+        row.startswith("1[1-100] running    (files)") and "(98 queued, 1 running, 1 ok) [two words]sh -c 'test" in row
+    )
+    assert queue.get("-M", "default").splitlines()[2:] == before.splitlines()[2:]
     assert [job["ID"] for job in queue.jobs()] == [0, 2, *range(3, 102), 1]
     assert [(job.get("Array"), job.get("Index")) for job in queue.jobs()[:3]] == [(None, None), (1, 2), (1, 3)]
     assert len(queue.get("-M", "tab").splitlines()) == 102
@@ -298,11 +304,16 @@ def test_one_row(queue: Queue) -> None:
 def test_on_a_terminal(queue: Queue) -> None:
     _, gate = queue.blocker()
     queue.get("--array", "1-1000%50", "echo", "x" * 60)
-    with Terminal(queue, [], columns=80) as terminal:
-        shown = terminal.read_all()
-    lines = [re.sub(r"\x1b\[\d*m", "", line) for line in shown.splitlines()]
+    main, side = pty.openpty()
+    fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
+    subprocess.run([queue.program], env=queue.env(), stdout=side, check=True, timeout=20)
+    os.close(side)
+    shown = os.read(main, 10_000).decode()
+    os.close(main)
+    lines = [re.sub(r"\x1b\[\d*m", "", line) for line in shown.split("\r\n")]
     assert all(len(line) <= 80 for line in lines)
-    assert lines[2].startswith("1[1-1000] queued") and "(1000 queued) echo xx" in lines[2]
+    assert lines[2].startswith("1[1-1000] queued") and "(1000 queued) echo ..." in lines[2]
+    assert "\x1b[2mqueued" in shown
     gate.open()
 
 
@@ -327,16 +338,16 @@ def test_a_large_array_is_one_row_of_a_short_list(queue: Queue) -> None:
 
 def from_table(queue: Queue) -> list[str]:
     """What `tsfast` shows, which asks no server."""
-    done = queue.run("-l", program=Path(queue.program).parent / "tsfast")
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout.splitlines()[1:]
+    program = queue.program.parent / "tsfast"
+    shown = subprocess.run([program, "-l"], env=queue.env(), capture_output=True, check=True, timeout=30).stdout
+    return shown.decode().splitlines()[1:]
 
 
 def test_the_table_shows_the_same(queue: Queue) -> None:
     queue.get("-S", 3)
     queue.get("--array", "1-9%2", "sh", "-c", "case {} in 2) exit 1;; 4) exec sleep 100;; esac")
     queue.get("-n", "--array", "0-3", "-D", "0", "true")
-    queue.wait_until(lambda: states(queue, "0[9]") == ["finished"])
+    queue.wait_until(lambda: queue.get("-s", "0[9]") == "finished")
     server = rows(queue)
     assert server[0].endswith("esac'") and "(1 running, 7 ok, 1 failed)" in server[0]
     assert from_table(queue) == server
@@ -351,11 +362,11 @@ def test_the_saved_list_has_the_array(queue: Queue) -> None:
     crowd(queue, "1-9%2")
     queue.wait_until(lambda: queue.get("-R") == "2")
     queue.get("-r", "0[5]")
-    queue.submit("-D", "0[9],5".split(",")[1], "true")
+    queue.submit("-D", 7, "true")
     queue.kill_server(signal.SIGTERM)
     lines = (queue.directory / "saved.sh").read_text().splitlines()[1:]
     assert [re.search(r"--array (\S+)", line)[1] for line in lines if "--array" in line] == ["1-2%2", "3-4%2", "6-9%2"]
     assert all("touch run/{};" in line for line in lines if "--array" in line)
-    os.utime(queue.work)
+    assert "job_7=$((job_5 + 2))" in lines
     (queue.work / "go").touch()
     assert queue.run("-w", 0).returncode == 0

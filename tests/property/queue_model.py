@@ -55,8 +55,11 @@ class QueueModel:
         return sum(self.jobs[id].array == array for id in self.running)
 
     def held_back(self, job):
-        return self.limits[job.array] if job.state == "ready" and job.array and (
-            self.active(job.array) >= self.limits[job.array]) else 0
+        return (
+            self.limits[job.array]
+            if job.state == "ready" and job.array and (self.active(job.array) >= self.limits[job.array])
+            else 0
+        )
 
     def ids(self, *states):
         return [id for id, job in self.jobs.items() if job.state in states]

@@ -149,8 +149,8 @@ struct tsf_cold {
     uint16_t gpu_exact_len;
     uint64_t vram; /* bytes of the memory of each GPU that it takes; 0: not said */
     uint32_t gpus; /* how many GPUs it needs */
-    uint32_t array_first; /* ARRAY: the index of the first element, and how many may run at once (0: all). Its place in */
-    uint32_t array_limit; /* the array is batch_index, the id of the first element its id less batch_index */
+    uint32_t array_first; /* ARRAY: index of the first element; this one's is so much more as batch_index says */
+    uint32_t array_limit; /* and how many elements may run at once, 0: all */
     uint32_t check; /* tsf_check32 of the bytes before, seed: the id */
 };
 
