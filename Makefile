@@ -6,17 +6,18 @@ SHELL := /bin/bash
 PYTHON ?= $(shell pyenv which python3 2>/dev/null || command -v python3)
 VENV := .venv
 BIN := $(abspath $(VENV))/bin
-CC_FILES = $(wildcard src/tsfast/native/*.[ch] src/tsfast/native/*/*.[ch] tests/fake_nvml/*.c tests/integration/*.c) \
-	$(wildcard examples/*/*.c)
+CC_FILES = $(wildcard src/tsfast/native/*.[ch] src/tsfast/native/*/*.[ch] tests/fake_nvml/*.c tests/integration/*.c \
+	tests/sanitized/*.c examples/*/*.c)
 STUBBED = $(patsubst src/tsfast/%.pyi,tsfast.%,$(wildcard src/tsfast/_*.pyi))
 CYTHON_OWN = tsfast\._\w+\.__pyx_capi__
 TESTS ?=
 BENCH ?=
 FUZZ_SECONDS ?= 60
+EXTRA ?= test
 
 .DEFAULT_GOAL := build
 .PHONY: demo share build installed debug test test-debug soak fuzz fixture lint format typecheck bench bench-quick wheel
-.PHONY: clean distclean
+.PHONY: sanitizers sanitized valgrind clean distclean
 
 # $(call install,WHAT) is pip install WHAT. The compilers' output is shown when they fail; else only which compiler the
 # native programs got.
@@ -50,7 +51,7 @@ build: $(VENV)/.ready
 	$(call install,-e .)
 
 installed: $(VENV)/.ready
-	$(call install,'.[test]')
+	$(call install,'.[$(EXTRA)]')
 
 debug: # fault points and asserts; with TSFAST_SANITIZE=1 the sanitizers too
 	TSFAST_DEBUG=1 $(MAKE) VENV=$(VENV)-debug installed
@@ -79,10 +80,23 @@ soak: debug
 		$(VENV)-debug/bin/python -m pytest --timeout 3600 $(or $(TESTS),tests/fault tests/fuzz)
 
 # Changed frames against a server with the sanitizers, for FUZZ_SECONDS; new forms of answer enlarge the corpus.
-fuzz:
+fuzz: sanitizers
+	$(VENV)-asan/bin/python tests/fuzz/driver.py --keep --seconds $(FUZZ_SECONDS)
+
+sanitizers:
 	TSFAST_DEBUG=1 TSFAST_SANITIZE=1 $(MAKE) VENV=$(VENV)-asan installed
-	$(VENV)-asan/bin/python tests/fuzz/driver.py --keep --seconds $(FUZZ_SECONDS) \
-		--preload "$$(gcc -print-file-name=libasan.so)"
+	$(VENV)-asan/bin/python tests/sanitized/interpreter.py
+
+# The whole suite with ASan and UBSan in the server, the native programs and the interpreter of the tests. Whatever they
+# report fails the test.
+sanitized: sanitizers
+	TSFAST_TEST_PATIENCE=4 $(VENV)-asan/bin/python -m pytest --timeout 1200 -m 'not unsanitized' $(TESTS)
+
+# The tests of the native programs, which run under valgrind. It keeps some descriptors below the hard limit for itself.
+valgrind: $(VENV)/.ready
+	$(call install,-e '.[test]')
+	ulimit -Sn 1024 && TSFAST_VALGRIND=1 TSFAST_TEST_PATIENCE=4 $(BIN)/python -m pytest -m 'not no_valgrind' \
+		$(or $(TESTS),tests/unit/native_launcher tests/unit/native_runner)
 
 # The table that later versions must be able to take up: once for each version, before its release.
 fixture: debug
@@ -108,10 +122,11 @@ share: build # manual page, completions and the table of differences
 	$(BIN)/python share/build.py
 	PYTHONPATH=tests $(BIN)/python tests/compat/differences.py >docs/differences.md
 
-# Side by side with tsp, if that is installed. Figures, not tests: nothing fails on a slow machine.
-# Measured is the package as users install it, in an environment of its own.
+# Side by side with the peers that are installed. Figures, not tests: nothing fails on a slow machine. Measured is the
+# package as users install it, in an environment of its own. BENCH: only these questions; `make bench` keeps what it has
+# of the others and writes docs/benchmarks.md from all.
 bench bench-quick:
-	$(MAKE) VENV=$(VENV)-bench installed
+	$(MAKE) VENV=$(VENV)-bench EXTRA=bench installed
 	$(VENV)-bench/bin/python bench/run.py $(if $(filter bench-quick,$@),--quick) $(BENCH)
 
 wheel: $(VENV)/.ready

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from tsfast.aio import AsyncQueue
     from tsfast.errors import (
         BatchInterrupted,
         JobRefused,
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
     )
     from tsfast.jobs import Job
     from tsfast.queue import Queue
+    from tsfast.results import Result
 
 __all__ = [
+    "AsyncQueue",
     "BatchInterrupted",
     "Job",
     "JobRefused",
@@ -31,11 +34,12 @@ __all__ = [
     "QueueFull",
     "QueueWarning",
     "RequestFailed",
+    "Result",
     "ServerUnavailable",
     "UnknownJob",
     "get_include",
 ]
-_HOMES = {"Job": "jobs", "Queue": "queue"}  # the others are errors
+_HOMES = {"AsyncQueue": "aio", "Job": "jobs", "Queue": "queue", "Result": "results"}  # the others are errors
 
 
 def __getattr__(name: str) -> object:

@@ -26,7 +26,7 @@ from tsfast._quote cimport Text, text_add, text_char, text_free, text_str, text_
 from tsfast._replies cimport Replies
 from tsfast._request cimport Request, request_read, strings_fit, variable
 from tsfast._spool cimport (
-    SUBMIT_BAD_GPUS, SUBMIT_FAILED, SUBMIT_OK, SUBMIT_UNKNOWN_ID, Spool, SubmitResult,
+    SUBMIT_BAD_GPUS, SUBMIT_FAILED, SUBMIT_GONE, SUBMIT_OK, SUBMIT_UNKNOWN_ID, Spool, SubmitResult,
 )
 from tsfast._staging cimport Submission
 from tsfast._sys cimport CLOCK_REALTIME, ENOMEM, errno, set_errno, tsf_now_ns
@@ -39,6 +39,8 @@ cdef enum:
 
 
 cdef const char *BAD_GPUS = b"-g: it names a GPU twice (different indices or UUIDs are needed)"
+cdef const char *GONE = (b"the state directory was deleted under the server, so nothing more can be queued; -K ends "
+                         b"this queue, and the next call begins an empty one")
 
 
 cdef const char *env_change(const char *env, uint32_t size, const char *name) noexcept nogil:
@@ -171,6 +173,9 @@ cdef class Adding:
             return False
         if result == ARRAY_TOO_LARGE:
             self.reply.fail(conn, b"--array: so many elements with so long a command are too much (256 MiB in all)")
+            return False
+        if result == SUBMIT_GONE:
+            self.reply.fail(conn, GONE)
             return False
         if result == SUBMIT_FAILED:
             self.reply.fail_errno(conn, b"the job could not be recorded")
@@ -327,6 +332,8 @@ cdef class Adding:
             result = self.spool.queue_jobs()
         if result == SUBMIT_FAILED:
             self._refuse_errno(conn)
+        elif result == SUBMIT_GONE:
+            self._refuse(conn, ALL_JOBS, TSF_REFUSED_SYSTEM, GONE)
         else:
             self.conns.send(conn, TSF_FRAME_ADDED, &added, sizeof(added))
         return 0

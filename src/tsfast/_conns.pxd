@@ -69,6 +69,7 @@ cdef class Conns:
     cdef int _read(self, Conn *conn) noexcept nogil
     cdef int _frames(self, Conn *conn, char *data, size_t size) noexcept nogil
     cdef int _keep(self, Conn *conn, const char *rest, size_t size) noexcept nogil
+    cdef int _no_memory(self, Conn *conn) noexcept nogil
     cdef int _listen_to(self, Conn *conn) noexcept nogil
     cdef void _mark(self, Conn *conn) noexcept nogil
     cdef bint _write(self, Conn *conn) noexcept nogil

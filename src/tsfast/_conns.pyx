@@ -4,9 +4,11 @@
 cimport cython
 from libc.stddef cimport size_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcpy, memmove
+from libc.string cimport memcpy, memmove, strlen
 
-from tsfast._layout cimport TSF_EXIT_ERROR, TSF_FRAME_EXIT, TSF_FRAME_MAX, TSF_WIRE_VERSION, tsf_code, tsf_frame
+from tsfast._layout cimport (
+    TSF_EXIT_ERROR, TSF_FRAME_ERR, TSF_FRAME_EXIT, TSF_FRAME_MAX, TSF_WIRE_VERSION, tsf_code, tsf_frame,
+)
 from tsfast._limits cimport ACCEPT_RETRY_MS, READ_CHUNK
 from tsfast._loop cimport Loop, Source
 from tsfast._sys cimport (
@@ -112,8 +114,7 @@ cdef class Conns:
                 room = conn.input_room * 2
                 buffer = <char *> realloc(conn.input, room)
                 if buffer == NULL:
-                    self.close(conn)
-                    return -1
+                    return self._no_memory(conn)
                 conn.input = buffer
                 conn.input_room = room
             buffer = conn.input + conn.input_size
@@ -187,13 +188,38 @@ cdef class Conns:
             room = 2 * <size_t> READ_CHUNK
             conn.input = <char *> malloc(room)
             if conn.input == NULL:
-                self.close(conn)
-                return -1
+                return self._no_memory(conn)
             conn.input_room = room
         if rest != conn.input:
             memmove(conn.input, rest, size)
         conn.input_size = size
         return 0
+
+    cdef int _no_memory(self, Conn *conn) noexcept nogil:
+        """There is no room for the rest of what comes, so nothing was done: said with no memory of ours, or the caller
+        would try again. -1: the connection is closed and gone."""
+        cdef char answer[128]
+        cdef const char *text = b"ts: the server is out of memory\n"
+        cdef tsf_frame frame
+        cdef tsf_code code
+        cdef size_t size = sizeof(frame)
+        if conn.output_size == 0:
+            frame.version = TSF_WIRE_VERSION
+            frame.type = TSF_FRAME_ERR
+            frame.length = <uint32_t> strlen(text)
+            frame.release = 0
+            memcpy(answer, &frame, sizeof(frame))
+            memcpy(answer + size, text, frame.length)
+            size += frame.length
+            frame.type = TSF_FRAME_EXIT
+            frame.length = sizeof(code)
+            code.code = TSF_EXIT_ERROR
+            memcpy(answer + size, &frame, sizeof(frame))
+            size += sizeof(frame)
+            memcpy(answer + size, &code, sizeof(code))
+            send(conn.source.fd, answer, size + sizeof(code), MSG_DONTWAIT | MSG_NOSIGNAL)
+        self.close(conn)
+        return -1
 
     # ---- output ------------------------------------------------------------------------------------------------
     cdef void send(self, Conn *conn, uint32_t type, const void *data, size_t size) noexcept nogil:  # no-cython-lint

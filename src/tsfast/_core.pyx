@@ -73,6 +73,7 @@ cdef void name_changed(void *owner, Source *source, uint32_t events) noexcept no
     while read(source.fd, buffer, sizeof(buffer)) > 0:
         pass
     (<Server> owner)._check_name()
+    (<Server> owner).spool.table.look()
 
 
 cdef void rebind_due(void *owner) noexcept nogil:
@@ -133,9 +134,11 @@ cdef class Server:
         self.watch.owner = <void *> self
         if self.signals.fd < 0 or self.loop.watch(&self.signals, EPOLLIN) < 0:
             raise OSError(errno, strerror(errno).decode(), "signalfd")
-        # Without inotify (its limit is reached) all works but finding out that the name has vanished.
+        # Without inotify (its limit is reached) all works but finding out that the name or the table has vanished.
         if self.watch.fd >= 0:
             self.loop.watch(&self.watch, EPOLLIN)
+            header = b"/proc/self/fd/%d" % (<Table> table).header_fd
+            inotify_add_watch(self.watch.fd, <const char *> header, <uint32_t> IN_ATTRIB)
 
     def __dealloc__(self):
         for fd in (self.signals.fd, self.watch.fd, self.socket_dir):
@@ -170,6 +173,11 @@ cdef class Server:
     def settings_lost(self) -> bool:
         """The queue's settings were damaged, and are the defaults now."""
         return self.spool.table.settings_lost
+
+    @property
+    def gone(self) -> bool:
+        """The table's files were deleted while the server ran."""
+        return self.spool.table.gone
 
     @property
     def truncated(self) -> int:

@@ -65,4 +65,3 @@ cdef class Grants:
     cdef void _device_came(self, const tsf_gpu *record) noexcept nogil
     cdef void _unavailable(self, uint32_t index, const char *why) noexcept nogil
     cdef void _trouble(self, uint32_t index, const char *why) noexcept nogil
-    cdef void _say(self, const char *text) noexcept nogil

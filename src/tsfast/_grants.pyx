@@ -19,11 +19,10 @@ from tsfast._leases cimport LEASE_HELD, LEASE_MISSING, LOCK_UN, flock, lease_tak
 from tsfast._limits cimport GPU_FRESH_MS
 from tsfast._loop cimport Loop
 from tsfast._poller cimport Poller
-from tsfast._quote cimport text_add, text_char, text_free, text_str
+from tsfast._quote cimport text_add, text_free
 from tsfast._row cimport Row
 from tsfast._sys cimport (
-    CLOCK_MONOTONIC, CLOCK_REALTIME, ENOMEM, close, getenv, localtime_r, set_errno, strftime, time_t, tm,
-    tsf_now_ns, write,
+    CLOCK_MONOTONIC, CLOCK_REALTIME, ENOMEM, close, getenv, set_errno, tsf_log, tsf_now_ns,
 )
 from tsfast._table cimport Table
 
@@ -131,7 +130,7 @@ cdef class Grants:
             self.gpus.clear_leased()          # whoever had them may have given them back: try again
             if self.trouble[0] and (self.answered or record.index == 0):
                 self.trouble[0] = 0
-                self._say(b"NVML answers again")
+                tsf_log(b"NVML answers again")
             self.answered = False
             if record.index and record.index != before:
                 self.table.header.gpu_devices = record.index
@@ -148,7 +147,7 @@ cdef class Grants:
         if mask_test(self.silent, record.index):
             mask_unset(self.silent, record.index)
             snprintf(line, sizeof(line), "GPU %u answers again", record.index)
-            self._say(line)
+            tsf_log(line)
 
     cdef void _unavailable(self, uint32_t index, const char *why) noexcept nogil:
         cdef char line[128]
@@ -156,7 +155,7 @@ cdef class Grants:
             return                            # one line in the log is enough
         mask_set(self.silent, index)
         snprintf(line, sizeof(line), "GPU %u is not available: %.80s", index, why)
-        self._say(line)
+        tsf_log(line)
 
     cdef void _trouble(self, uint32_t index, const char *why) noexcept nogil:
         cdef char line[128]
@@ -167,24 +166,10 @@ cdef class Grants:
                 return                        # as before: one line in the log is enough
             strncpy(self.trouble, why, sizeof(self.trouble) - 1)
             snprintf(line, sizeof(line), "no GPU is available: %.80s", why)
-            self._say(line)
+            tsf_log(line)
         else:
             self.gpus.without(index, why)
             self._unavailable(index, why)
-
-    cdef void _say(self, const char *text) noexcept nogil:
-        """A line in the log."""
-        cdef time_t now = <time_t> (tsf_now_ns(CLOCK_REALTIME) // 1000000000)
-        cdef tm parts
-        cdef char stamp[40]
-        stamp[0] = 0
-        if localtime_r(&now, &parts) != NULL:
-            strftime(stamp, sizeof(stamp), b"%Y-%m-%d %H:%M:%S ", &parts)
-        self.text.size = 0
-        text_str(&self.text, stamp)
-        text_str(&self.text, text)
-        text_char(&self.text, c"\n")
-        write(2, self.text.data, self.text.size)
 
     cdef bint machine_has_gpus(self) noexcept nogil:
         return self.table.header.gpu_devices > 0
@@ -342,7 +327,7 @@ cdef class Grants:
         if row.grant == NULL:
             snprintf(line, sizeof(line), "job %llu runs, and which GPUs it has cannot be read",
                      <unsigned long long> row.id)
-            self._say(line)
+            tsf_log(line)
         else:
             granted = <const tsf_granted *> (row.grant + 1)
             for i in range(row.grant.count):

@@ -125,7 +125,8 @@ cdef class _Places:
                 for i in range(GROUP):
                     self._add(table, first + i, &hot[i], &cold[i])
             first += GROUP
-        qsort(self.places, self.n, sizeof(Place), by_place)
+        if self.n:  # an empty list has no place, and qsort is promised one
+            qsort(self.places, self.n, sizeof(Place), by_place)
         return 0
 
     cdef int _reserve(self) noexcept nogil:

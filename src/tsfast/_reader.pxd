@@ -50,6 +50,8 @@ cdef struct Hots:
 cdef class Reader:
     cdef int dir_fd                       # owned
     cdef const tsf_header *header         # owned, a mapping
+    cdef uint64_t known_committed         # as they were read last
+    cdef uint64_t known_floor
     cdef bint mapping                     # segments may be mapped
     cdef uint64_t newest                  # segment that was opened: vanished ones are dropped when a newer one comes
     cdef Hots hots[SEGMENTS_MAPPED]       # segment N is at N modulo their number

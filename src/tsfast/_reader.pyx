@@ -231,11 +231,13 @@ cdef class Reader:
     def __init__(self, int dir_fd):
         """Take over the descriptor of a state directory. Raises TableError, or OSError for a failed system call."""
         cdef statfs_t st
+        cdef uint64_t floor, committed
         if self.dir_fd >= 0:
             raise ValueError("it has its directory already")
         self.dir_fd = dir_fd
         Table(os.dup(dir_fd), False)           # raises what there is to be raised
         self._map_header()
+        self.ids(&floor, &committed)
         # There a hole takes memory once a mapping of it is read, and where none is left that would be SIGBUS.
         self.mapping = fstatfs(dir_fd, &st) == 0 and st.f_type != TMPFS_MAGIC
 
@@ -266,14 +268,18 @@ cdef class Reader:
     cdef void ids(self, uint64_t *floor, uint64_t *committed) noexcept nogil:
         cdef uint64_t both[2]
         cdef uint32_t check
-        cdef int _try
-        for _try in range(READER_TRIES):
+        cdef int tried = 0, pauses = READER_PAUSES
+        while True:
             copy_shared(&check, &self.header.ids_check, sizeof(check))
             copy_shared(both, &self.header.committed, sizeof(both))
             if tsf_check32(both, sizeof(both), 0) == check:
-                break                      # else each of them is whole nevertheless
-        committed[0] = both[0]
-        floor[0] = both[1]
+                self.known_committed = both[0]
+                self.known_floor = both[1]
+                break
+            if not wait_a_moment(&tried, &pauses):
+                break                      # somebody damaged it
+        committed[0] = self.known_committed
+        floor[0] = self.known_floor
 
     cdef int read_hot(self, uint64_t id, tsf_hot *hot) noexcept nogil:
         cdef uint64_t floor, committed

@@ -7,8 +7,8 @@ from libc.string cimport memset
 from tsfast._jobs cimport FLAG_CANCEL, FLAG_DUE, FLAG_SKIPPED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_STARTING, Job
 from tsfast._layout cimport (
     TSF_CANCELLED, TSF_DUE_HOOK, TSF_DUE_MAIL, TSF_FINISHED, TSF_FORGOTTEN, TSF_JOB_ARRAY, TSF_JOB_FOREGROUND,
-    TSF_JOB_VOLATILE, TSF_NONE, TSF_NOTE_CANCEL, TSF_QUEUED, TSF_REMOVED, TSF_RUNNING, TSF_SEGMENT_BITS, TSF_SKIPPED,
-    TSF_STARTING, tsf_cold, tsf_fault, tsf_hot, tsf_hot_check,
+    TSF_JOB_VOLATILE, TSF_NONE, TSF_NOTE_CANCEL, TSF_QUEUED, TSF_REMOVED, TSF_RUNNING, TSF_SEGMENT_BITS,
+    TSF_SKIPPED, TSF_STARTING, tsf_cold, tsf_fault, tsf_hot, tsf_hot_check, TSF_SEGMENT_JOBS,
 )
 from tsfast._limits cimport FOREGROUND_GRACE_MS, TOKENS_KEPT
 from tsfast._row cimport Row, row_exact
@@ -69,9 +69,12 @@ cdef class Recovery:
         cdef tsf_cold cold
         cdef uint64_t first = self.table.header.floor & ~<uint64_t> (GROUP - 1), id
         cdef int i, state
-        cdef bint whole
+        cdef bint whole, readable
         queued = []
+        self.table.start_rows()
         while first < self.table.header.committed:
+            if first & (TSF_SEGMENT_JOBS - 1) == 0:
+                self.table.start_rows()        # blobs of another file
             if not self.table.has_segment(first >> TSF_SEGMENT_BITS):
                 first = ((first >> TSF_SEGMENT_BITS) + 1) << TSF_SEGMENT_BITS
                 continue
@@ -91,6 +94,7 @@ cdef class Recovery:
                 self.table.recovered(id)
                 if whole and self.contexts.one_more(cold.ctx) < 0:
                     raise MemoryError
+                readable = whole and self.table.blob_is_whole(id, &cold)
                 if not whole:
                     memset(&cold, 0, sizeof(cold))
                     cold.slots = 1
@@ -103,13 +107,13 @@ cdef class Recovery:
                 if cold.flags & TSF_JOB_ARRAY and self.spool.arrays.add(id - cold.batch_index, cold.batch_count,
                                                                         cold.array_first) < 0:
                     raise MemoryError
-                if state == TSF_NONE or not whole:
+                if state == TSF_NONE or not readable:
                     damaged.append(id)
                 if state == TSF_NONE or (state == TSF_QUEUED and not whole):
                     self._hold_damaged(id, cold.slots)
                     continue
                 state = self._job(id, hot, &cold)
-                if state == TSF_QUEUED and not whole:
+                if state == TSF_QUEUED and not readable:
                     self.queue.hold(id)
                 elif state == TSF_QUEUED:
                     queued.append(id)
@@ -234,6 +238,8 @@ cdef class Recovery:
         cdef const uint64_t *intent = self.table.header.intent
         if intent[0] != 1 or hot.state != TSF_QUEUED or (id != intent[1] and id != intent[3]):
             return
+        if hot.order != intent[2] and hot.order != intent[4]:
+            return                             # moved since: the swap was done, only its intent could not be cleared
         hot.order = intent[2] if id == intent[1] else intent[4]
         self.table.write_hot(id, hot)
 

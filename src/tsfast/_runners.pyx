@@ -311,8 +311,10 @@ cdef class Runners:
         while packet != NULL:
             runner = self.table[packet.entry]
             # One that has left since is settled when its death is certain.
-            if runner != NULL and runner.has_job and runner.gen == packet.message.gen and runner.socket.fd >= 0:
-                tsf_send_fds(runner.socket.fd, &packet.message, sizeof(tsf_assign), packet.fds, packet.n_fds)
+            if (runner != NULL and runner.has_job and runner.gen == packet.message.gen and runner.socket.fd >= 0
+                    and tsf_send_fds(runner.socket.fd, &packet.message, sizeof(tsf_assign), packet.fds,
+                                     packet.n_fds) != <ssize_t> sizeof(tsf_assign)):
+                self._close(&runner.socket)    # it leaves, and its death gives the job back
             packet_free(packet)
             packet = self.outbox.take()
 

@@ -25,6 +25,7 @@ cdef enum SubmitResult:
     SUBMIT_UNKNOWN_ID = -1          # a dependency on an id never given out (in `bad_id`)
     SUBMIT_FAILED = -2              # a system call failed: errno
     SUBMIT_BAD_GPUS = -3            # gpu_exact is no list of GPUs
+    SUBMIT_GONE = -4                # the table's files were deleted: nothing that is written now is kept
 
 ctypedef void (*JobHandler)(void *owner, uint64_t job, const tsf_hot *hot) noexcept nogil
 # The descriptors 0..2 of the caller of a foreground job, lent for the call; returns 3, or 0 if there are none.
@@ -100,6 +101,7 @@ cdef class Spool:
     cdef int write_queued(self, const Job *job) noexcept nogil
     cdef void _started(self, uint64_t id, const tsf_run *run) noexcept nogil
     cdef int _ended(self, uint64_t id, const Outcome *outcome) noexcept nogil
+    cdef void _say_unreadable(self, uint64_t id, int cause) noexcept nogil
     cdef void final_record(self, tsf_hot *hot, const Job *job, const Outcome *outcome) noexcept nogil
     cdef void _settled(self, uint64_t id, const tsf_hot *hot) noexcept nogil
     cdef void skip_dependents(self) noexcept nogil

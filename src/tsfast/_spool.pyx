@@ -3,8 +3,9 @@
 """See _spool.pxd."""
 cimport cython
 from libc.stddef cimport size_t
+from libc.stdio cimport snprintf
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcmp, memcpy, memmove, memset
+from libc.string cimport memcmp, memcpy, memmove, memset, strerror
 
 from tsfast._arrays cimport Arrays
 from tsfast._contexts cimport Contexts
@@ -26,7 +27,7 @@ from tsfast._limits cimport SPAWN_RETRY_MS
 from tsfast._loop cimport Loop
 from tsfast._runners cimport Handover, Outcome, Runners
 from tsfast._staging cimport Staged, Staging, Submission
-from tsfast._sys cimport ENOMEM, errno, pid_t, set_errno
+from tsfast._sys cimport ENOMEM, errno, pid_t, set_errno, tsf_log
 from tsfast._table cimport Table
 from tsfast._tokens cimport tokens_find, tokens_remember
 
@@ -113,6 +114,8 @@ cdef class Spool:
         if known:
             first[0] = known - 1
             return SUBMIT_KNOWN
+        if self.table.gone:
+            return SUBMIT_GONE
         first[0] = self.table.header.committed
         return SUBMIT_OK if self.staging.begin(request, cwd, env, affinity) == 0 else SUBMIT_FAILED
 
@@ -151,6 +154,8 @@ cdef class Spool:
         if self.staging.write() < 0:
             self.drop_jobs()
             return SUBMIT_FAILED
+        for i in range(self.staging.n):
+            self.gpu_jobs += self.staging.cold[i].gpus > 0
         cold = &self.staging.cold[0]
         if cold.flags & TSF_JOB_ARRAY:
             if self.arrays.add(self.staging.first, self.staging.n, cold.array_first) < 0:
@@ -163,7 +168,6 @@ cdef class Spool:
         for i in range(self.staging.n):
             cold = &self.staging.cold[i]
             after = self.staging.after(i)
-            self.gpu_jobs += cold.gpus > 0
             staged = &self.staging.staged[i]
             added = self.queue.add(self.staging.first + i, cold.slots,
                                    group if group else <uint32_t> staged.gpu_class, after, cold.n_after,
@@ -359,6 +363,8 @@ cdef class Spool:
         if job == NULL:
             return 0
         self.revoked_in_row = 0
+        if outcome.stage == TSF_STAGE_RECORD:
+            self._say_unreadable(id, outcome.cause)
         self.final_record(&hot, job, outcome)
         if job.flags & FLAG_HOOKED and self.table.read_cold(id, &cold) == 0:
             due = due_at_end(&cold)
@@ -377,6 +383,12 @@ cdef class Spool:
             self.hooks.add(id, due)
         self._settled(id, &hot)
         return 0
+
+    cdef void _say_unreadable(self, uint64_t id, int cause) noexcept nogil:
+        cdef char line[160]
+        snprintf(line, sizeof(line), b"job %llu: not started: its record cannot be read: %.80s",
+                 <unsigned long long> id, strerror(cause))
+        tsf_log(line)
 
     cdef void final_record(self, tsf_hot *hot, const Job *job, const Outcome *outcome) noexcept nogil:
         memset(hot, 0, sizeof(tsf_hot))
@@ -538,6 +550,8 @@ cdef class Spool:
         if self.table.write_hot(id, &hot) < 0:
             return -1
         tsf_fault(b"remove-recorded")
+        if token != NULL:
+            tokens_remember(&self.tokens, token, id)       # its answer can be lost while this server lives
         self._forget_soon(id)
         if job.state == JOB_ENDED:
             self.queue.forget(id)

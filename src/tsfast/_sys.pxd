@@ -28,6 +28,7 @@ cdef extern from "tsfast/native/sysaux.h" nogil:
         unsigned long st_ino
         unsigned int st_mode
         unsigned int st_uid
+        unsigned long st_nlink
         long st_size
 
     cdef struct timeval:
@@ -96,6 +97,7 @@ cdef extern from "tsfast/native/sysaux.h" nogil:
     int tsf_allocate(int fd, off_t size)
     bint tsf_process_lives(pid_t pid, uint64_t start_ticks)
     uint64_t tsf_now_ns(clockid_t clock)
+    void tsf_log(const char *text)
     int64_t tsf_peer_uid(int sock)
     bint tsf_answers(int directory, const char *name)
     int tsf_listen(int directory, const char *name, int backlog)

@@ -44,6 +44,7 @@ cdef class Table:
     cdef Segment **segments           # owned; [number - first_segment], NULL where not open
     cdef uint64_t first_segment, n_segments
     cdef readonly bint settings_lost  # they were damaged, and are the defaults now
+    cdef readonly bint gone           # somebody deleted the files: what is written now, nobody will find again
     cdef readonly uint64_t truncated  # segments that somebody cut off; what was missing reads as forgotten
     cdef char *blob                   # owned; of the last read_row, with its grant behind it
     cdef size_t blob_room
@@ -62,6 +63,8 @@ cdef class Table:
     cdef int read_cold(self, uint64_t id, tsf_cold *cold) noexcept nogil
     # All of a job, the blob checked; valid until the next read_row.
     cdef int read_row(self, uint64_t id, Row *row, tsf_hot *hot, tsf_cold *cold) noexcept nogil
+    # Recovery: the job's blob fits its checksum. Quick where the ids come in a row, from start_rows() on.
+    cdef bint blob_is_whole(self, uint64_t id, const tsf_cold *cold) noexcept nogil
     # Which GPUs the job is given, for its next start: a whole tsf_grant.
     cdef int write_grant(self, uint64_t id, const tsf_cold *cold, const char *grant, size_t size) noexcept nogil
     # The same for many rows in a row: rows whose ids follow each other are read together. What stands in the table must
@@ -73,6 +76,7 @@ cdef class Table:
     cdef int read_cold_group(self, uint64_t first, tsf_cold *cold) noexcept nogil
     cdef void recovered(self, uint64_t id) noexcept nogil         # recovery: this id is not forgotten
     cdef int forget(self, uint64_t id) noexcept nogil
+    cdef void look(self) noexcept nogil                           # are the files still there? Sets `gone`
     cdef int drop_all(self) noexcept nogil                        # -K: nothing of the ids so far is left
     cdef int save_settings(self) noexcept nogil
     cdef void use(self, Journal journal) noexcept                 # what is written from here on is journaled
@@ -91,6 +95,7 @@ cdef class Table:
     cdef void _unlink(self, uint64_t number) noexcept nogil
     cdef const tsf_grant *_read_grant(self, uint64_t id, const tsf_hot *hot, const tsf_cold *cold) noexcept nogil
     cdef bint _read_ahead(self, uint64_t id) noexcept nogil
+    cdef const char *_read_blob(self, uint64_t id, const tsf_cold *cold) noexcept nogil
     cdef const char *_blob_ahead(self, uint64_t id, const tsf_cold *cold) noexcept nogil
     cdef void _wipe(self, Segment *segment, uint64_t id) noexcept nogil
     cdef void _punch(self, Segment *segment, uint64_t first) noexcept nogil

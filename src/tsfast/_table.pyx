@@ -20,7 +20,7 @@ from tsfast._limits cimport BLOB_MAX, READER_TRIES
 from tsfast._sys cimport (
     AT_SYMLINK_NOFOLLOW, EINTR, EIO, ENOENT, ENOMEM, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, O_CLOEXEC, O_CREAT,
     O_NOFOLLOW, O_RDONLY, O_RDWR, close, errno, fallocate, fstat, fstatat, ftruncate, off_t, openat, pread, pwrite,
-    ssize_t, stat_t, unlinkat, set_errno,
+    ssize_t, stat_t, tsf_log, unlinkat, set_errno,
 )
 from tsfast._row cimport Row
 
@@ -357,34 +357,46 @@ cdef class Table:
         return 0
 
     cdef int read_row(self, uint64_t id, Row *row, tsf_hot *hot, tsf_cold *cold) noexcept nogil:
-        cdef Segment *segment
-        cdef char *grown
-        cdef size_t size
         if self.read_hot(id, hot) < 0 or self.read_cold(id, cold) < 0:
             return -1
-        segment = self.segment(id >> TSF_SEGMENT_BITS)
+        row.id = id
+        row.hot = hot
+        row.cold = cold
+        row.blob = self._read_blob(id, cold)
+        if row.blob == NULL:
+            return -1
+        row.grant = self._read_grant(id, hot, cold)
+        return 0
+
+    cdef const char *_read_blob(self, uint64_t id, const tsf_cold *cold) noexcept nogil:
+        """Of a job alone, checked, with room for its grant behind it; NULL with errno."""
+        cdef Segment *segment = self.segment(id >> TSF_SEGMENT_BITS)
+        cdef char *grown
+        cdef size_t size
+        if segment == NULL:
+            return NULL
         if not is_sized(cold):
             set_errno(EIO)
-            return -1
+            return NULL
         size = <size_t> cold.blob_len + 8 + tsf_grant_room(cold)
         if size > self.blob_room:
             grown = <char *> realloc(self.blob, size)
             if grown == NULL:
                 set_errno(ENOMEM)
-                return -1
+                return NULL
             self.blob = grown
             self.blob_room = size
         if read_all(segment.blob_fd, self.blob, cold.blob_len, cold.blob_off) < 0:
-            return -1
+            return NULL
         if tsf_check32(self.blob, cold.blob_len, id) != cold.blob_check:
             set_errno(EIO)
-            return -1
-        row.id = id
-        row.hot = hot
-        row.cold = cold
-        row.blob = self.blob
-        row.grant = self._read_grant(id, hot, cold)
-        return 0
+            return NULL
+        return self.blob
+
+    cdef bint blob_is_whole(self, uint64_t id, const tsf_cold *cold) noexcept nogil:
+        if is_sized(cold) and self.ahead != NULL and self._blob_ahead(id, cold) != NULL:
+            return True
+        return self._read_blob(id, cold) != NULL or errno == ENOMEM
 
     cdef int write_grant(self, uint64_t id, const tsf_cold *cold, const char *grant, size_t size) noexcept nogil:
         cdef Segment *segment = self.segment(id >> TSF_SEGMENT_BITS)
@@ -415,6 +427,7 @@ cdef class Table:
         if self.ahead != NULL:
             self.ahead.next = 0
             self.ahead.first = NO_GROUP
+            self.ahead.blob_size = 0
 
     cdef int next_row(self, uint64_t id, Row *row, tsf_hot *hot, tsf_cold *cold) noexcept nogil:
         # What does not fit, for whichever reason, is read alone, which tells the reason.
@@ -569,6 +582,12 @@ cdef class Table:
                 fallocate(segment.blob_fd, mode, <off_t> start, <off_t> (end - start))
         fallocate(segment.fd, mode, <off_t> (TSF_HOT_BYTES + at * sizeof(tsf_cold)), <off_t> (GROUP * sizeof(tsf_cold)))
         fallocate(segment.fd, mode, <off_t> (at * sizeof(tsf_hot)), <off_t> (GROUP * sizeof(tsf_hot)))
+
+    cdef void look(self) noexcept nogil:
+        cdef stat_t st
+        if not self.gone and fstat(self.header_fd, &st) == 0 and st.st_nlink == 0:
+            self.gone = True
+            tsf_log(b"the state directory was deleted under the server: nothing more is queued")
 
     cdef int drop_all(self) noexcept nogil:
         cdef uint64_t number, last, before = self.header.floor

@@ -66,6 +66,10 @@ cdef class TableProbe:
             free(cold)
         return first
 
+    def commit(self, uint64_t next_id):
+        if self.table.commit(next_id) < 0:
+            raise OSError(errno, strerror(errno).decode())
+
     def write(self, uint64_t id, dict fields not None):
         """Another state of a job."""
         cdef tsf_hot hot

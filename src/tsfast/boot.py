@@ -125,7 +125,7 @@ def serve(socket: str, report: int) -> None:
     for job in server.lost:
         note(f"job {job}: lost: nobody can tell how it ended")
     for job in damaged:
-        note(f"job {job}: its record is damaged; it is not run")
+        note(f"job {job}: its record is damaged; the server will not start it")
     os.write(report, b"L")
     os.close(report)
     try:
@@ -136,6 +136,8 @@ def serve(socket: str, report: int) -> None:
     if server.gave_way:
         note("ended for a later release of tsfast; the queue is kept")
         os._exit(0)
+    if dropped and server.gone:
+        state.unpin(socket)
     if not dropped and (path := _environ.variable(b"TS_SAVELIST")):
         save_list(path, directory)
     note("ended by -K" if dropped else "ended by SIGTERM; the queue is kept")

@@ -1,7 +1,6 @@
 """The way of a program to the server of a queue, as the launcher goes it (native/launcher, docs/protocol.md)."""
 
 import os
-import resource
 import socket
 import stat
 import struct
@@ -99,22 +98,26 @@ def caller() -> bytes:
         cwd = os.getcwdb()
     except OSError:
         raise RequestFailed("the working directory is gone or cannot be read") from None
-    with open("/proc/self/status", "rb") as file:
-        mask = next((line[6:] for line in file if line.startswith(b"Umask:")), b"022")
-    limits = [
-        tuple(2**64 - 1 if limit == resource.RLIM_INFINITY else limit for limit in resource.getrlimit(kind))
-        for kind in range(16)
-    ]
-    processors = os.sched_getaffinity(0)
-    bits = sum(1 << number for number in processors)
-    return _encode.caller(
-        cwd,
-        [name + b"=" + value for name, value in os.environb.items()],
-        int(mask, 8),
-        os.getpriority(os.PRIO_PROCESS, 0),
-        [(soft, hard) for soft, hard in limits],
-        bits.to_bytes((max(processors) // 64 + 1) * 8, "little"),
+    try:
+        return _encode.current_caller(cwd)
+    except OSError as error:
+        raise RequestFailed(str(error)) from None
+
+
+_HEAD = 16 + 24 + 16 + 16 * 16  # struct tsf_request of native/wire.h
+REQUEST = 1
+
+
+def request(words: list[bytes], context: bytes) -> bytes:
+    """A REQUEST frame. context: as caller() returns it, with a token."""
+    block = b"".join(word + b"\0" for word in words)
+    payload = b"".join(
+        [context[:16], struct.pack("=II", len(words), len(block)), context[24:_HEAD], block, context[_HEAD:]]
     )
+    version = _encode.release(VERSION)
+    if len(payload) > FRAME_MAX:
+        raise RequestFailed(f"the request is too long: {len(payload)} bytes, at most {FRAME_MAX}")
+    return FRAME.pack(WIRE_VERSION, REQUEST, len(payload), version) + payload
 
 
 class Connection:
@@ -139,6 +142,14 @@ class Connection:
     def send(self, data: bytes) -> None:
         """Raises OSError: the connection is broken."""
         self.socket.sendall(data)
+
+    def drain(self) -> None:
+        """Until the server has closed the connection."""
+        try:
+            while self.socket.recv(CHUNK):
+                pass
+        except OSError:
+            pass
 
     def receive(self) -> tuple[int, bytes]:
         """Type and payload of the next frame. Raises OSError: the connection is broken."""

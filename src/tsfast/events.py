@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from tsfast import _timerfd
-from tsfast.connection import FRAME, FRAME_MAX, WIRE_VERSION, connect, socket_path
+from tsfast.connection import FRAME, FRAME_MAX, WIRE_VERSION, connect, socket_path, start_server
 from tsfast.errors import ServerUnavailable
 
 WATCH = 6
@@ -73,17 +73,20 @@ def unpacked(payload: bytes | memoryview) -> list[Event]:
 
 class EventStream:
     """The changes of the jobs of a queue (`path`: its socket, as for Queue), whichever server it has: where one ends,
-    the next one is found half a second after it is there at the latest. None is started.
+    the next one is found half a second after it is there at the latest. None is started, but with `start`.
 
     What happens from now on is told, beginning with the start of a server if there is none; with `since` also what
     came after that event, as far as the server remembers it (1: all of that). `seq` is the newest event that was
     read: a stream opened with it as `since` goes on from there. For asyncio: add_reader(stream.fileno(), ...), then
     read(0). For one thread at a time."""
 
-    def __init__(self, path: str | os.PathLike[str] | None = None, since: int | None = None) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str] | None = None, since: int | None = None, *, start: bool = False
+    ) -> None:
         """Raises ServerUnavailable if it is somebody else who listens there, as read() does later."""
         self.path = socket_path(path)
         self.seq = since or 0
+        self._start = start
         self._heard = self.seq  # the newest event that has come
         self._begun = False  # `head` has come
         self._told: deque[Event] = deque()
@@ -166,6 +169,9 @@ class EventStream:
         """To whoever listens now, or later."""
         try:
             connection = connect(self.path)
+            if connection is None and self._start:
+                start_server(self.path)
+                connection = connect(self.path)
         except ServerUnavailable:
             self._later()
             raise

@@ -1,14 +1,15 @@
 """`Queue`: a queue of `ts` as a Python object."""
 
+import operator
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias, Unpack, cast
 
-from tsfast import connection, jobs
+from tsfast import _encode, connection, jobs
 from tsfast._encode import EncodeError, Encoder
-from tsfast.connection import ADDED, ERR, EXIT, GIVE_WAY, REFUSED, Connection
+from tsfast.connection import ADDED, ERR, EXIT, EXIT_AT_CLOSE, GIVE_WAY, OUT, REFUSED, Connection
 from tsfast.errors import (
     BatchInterrupted,
     JobRefused,
@@ -17,18 +18,26 @@ from tsfast.errors import (
     QueueWarning,
     RequestFailed,
     ServerUnavailable,
+    UnknownJob,
 )
+from tsfast.events import CHANGE, ENDED, STATES, Event, EventStream
 from tsfast.jobs import Job, Options, Word
+from tsfast.results import Result, of_event, of_record
 
 if TYPE_CHECKING:
     import numpy
     import numpy.typing
 
+    from tsfast._listing import WholeJob
+    from tsfast._reader import Reader
+
+Ids: TypeAlias = SupportsIndex | Iterable[SupportsIndex]
 JobLike: TypeAlias = Job | Mapping[str, Any] | Sequence[Word]
 
 # enum tsf_refusal of native/wire.h
 _REFUSED_JOB, _REFUSED_ID, _REFUSED_FULL, _REFUSED_SYSTEM, _REFUSED_CALLER = range(1, 6)
 _WINDOW = 8  # frames on the way
+_RANGES = 65536  # of ids that one request can name
 
 
 class Queue:
@@ -41,6 +50,7 @@ class Queue:
         self._lock = threading.Lock()
         self._connection: Connection | None = None
         self._pid = 0
+        self._reader: Reader | None = None
 
     def __enter__(self) -> "Queue":
         return self
@@ -110,6 +120,8 @@ class Queue:
         tokens = [token + ((number + i) % 2**64).to_bytes(8, "little") for i in range(encoder.frames)]
         parts: list[tuple[int, int, int]] = []
         with self._lock:
+            if encoder.frames > 1:
+                self._check_ids(encoder)
             failures = 0
             while len(parts) < len(tokens):
                 before = len(parts)
@@ -131,14 +143,24 @@ class Queue:
                     raise
         return parts
 
+    def _check_ids(self, encoder: Encoder) -> None:
+        """Before anything is sent: the server would find out frame by frame. Raises JobRefused."""
+        if encoder.refers_to is not None:
+            self._connected()
+            id, place = encoder.refers_to
+            table = self._table()
+            if table is not None and id >= table.committed:
+                raise JobRefused(place, f"job {id} does not exist, so nothing can wait for it")
+
     def _send_frames(
         self, encoder: Encoder, caller: bytes, tokens: list[bytes], parts: list[tuple[int, int, int]], block: bool
     ) -> None:
         """Those that are not acknowledged, some ahead of the answers. Raises OSError: to be continued."""
         server = self._connected()
         sent = len(parts)
+        open_for_more = True
         while len(parts) < len(tokens):
-            while sent < len(tokens) and sent - len(parts) < _WINDOW:
+            while open_for_more and sent < len(tokens) and sent - len(parts) < _WINDOW:
                 back = encoder.looks_back(sent)
                 if back and sent > len(parts):
                     break  # the ids of the frames before it are to be known first
@@ -147,7 +169,10 @@ class Queue:
                     frame = encoder.frame(sent, caller, tokens[sent], earlier, not block, connection.VERSION)
                 except ValueError as error:
                     raise self._interrupted(encoder, parts, str(error)) from None
-                server.send(frame)
+                try:
+                    server.send(frame)
+                except OSError:
+                    open_for_more = False  # it may have refused an earlier frame: its answers are there
                 sent += 1
             kind, payload = server.receive()
             if kind == ADDED:
@@ -188,6 +213,185 @@ class Queue:
             return RequestFailed(reason)
         return BatchInterrupted(_runs(parts), len(encoder), reason)
 
+    # ---- looking: at the job table, without the server
+
+    def state(self, id: int) -> str:
+        """A word of `tsfast.events.STATES`. Raises UnknownJob for an id that was never given out."""
+        table = self._table()
+        code = table.state(id) if table is not None else 0
+        if code:
+            return STATES[code] if code < len(STATES) else "lost"
+        return self._forgotten(table, id).state
+
+    def result(self, id: int) -> Result:
+        """How the job ended, or that it has not. Raises UnknownJob."""
+        table = self._table()
+        record = table.result(id) if table is not None else None
+        return self._forgotten(table, id) if record is None else of_record(record)
+
+    def jobs(self) -> "numpy.typing.NDArray[numpy.void]":
+        """All jobs that are known, by id: an array of `tsfast.arrays.JOB_DTYPE`, whose `state` is an index into
+        `tsfast.events.STATES`."""
+        table = self._table()
+        if table is None:
+            import numpy
+
+            from tsfast.arrays import JOB_DTYPE
+
+            return numpy.empty(0, JOB_DTYPE)
+        return table.snapshot()
+
+    def job(self, id: int) -> "WholeJob":
+        """All that is known of a job: command, label, dependencies, output file and more. Raises UnknownJob."""
+        table = self._table()
+        found = table.job(id) if table is not None else None
+        if found is None:
+            self._forgotten(table, id)
+            raise UnknownJob(f"job {id} is no longer known")
+        return found
+
+    def output_path(self, id: int) -> str | None:
+        """Of the job's output file; None if it has none, or not yet. Raises UnknownJob."""
+        return os.fsdecode(self.job(id)["output"]) or None
+
+    @staticmethod
+    def _forgotten(table: "Reader | None", id: int) -> Result:
+        if table is None or not 0 <= id < table.committed:
+            raise UnknownJob(f"job {id} does not exist")
+        return Result(id, "forgotten")
+
+    def _table(self) -> "Reader | None":
+        if self._reader is None:
+            from tsfast import state
+            from tsfast._reader import Reader, TableError
+
+            try:
+                place = state.find(state.canonical(self.path), os.environ)
+                if place is not None:
+                    self._reader = Reader(os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            except (state.StateError, TableError, OSError) as error:
+                raise QueueError(f"the job table cannot be read: {error}") from None
+        return self._reader
+
+    # ---- waiting
+
+    def watch(self, since: int | None = None) -> EventStream:
+        """The changes of the queue's jobs, from now on or after the event `since`."""
+        return EventStream(self.path, since)
+
+    def as_completed(self, ids: Ids, timeout: float | None = None) -> Iterator[Result]:
+        """The results of the jobs, in the order in which they end. Raises UnknownJob at once, TimeoutError when so many
+        seconds are over."""
+        waiting = Ends(self, ids)
+
+        def results() -> Iterator[Result]:
+            deadline = None if timeout is None else time.monotonic() + timeout
+            with waiting:
+                while True:
+                    yield from waiting.take()
+                    if not waiting.pending:
+                        return
+                    left = None if deadline is None else deadline - time.monotonic()
+                    if left is not None and left <= 0:
+                        raise TimeoutError(f"{len(waiting.pending)} jobs have not ended")
+                    waiting.read(left)
+
+        return results()
+
+    def wait(self, ids: Ids, timeout: float | None = None) -> list[Result]:
+        """Until all of them have ended; their results, in the order of the ids. Raises UnknownJob, TimeoutError."""
+        wanted = id_list(ids)
+        found = {result.id: result for result in self.as_completed(wanted, timeout)}
+        return [found[id] for id in wanted]
+
+    # ---- changing
+
+    def cancel(self, ids: Ids) -> None:
+        """Take them out of the queue, or end all their processes, first with SIGTERM. Raises UnknownJob."""
+        self._for_all("--cancel", ids)
+
+    def kill(self, ids: Ids) -> None:
+        """SIGTERM to running jobs. Raises RequestFailed for one that does not run, UnknownJob."""
+        self._for_all("-k", ids)
+
+    def remove(self, ids: Ids) -> None:
+        """Take jobs that do not run out of the queue or the list. Raises RequestFailed, UnknownJob."""
+        self._for_all("-r", ids)
+
+    def urgent(self, ids: Ids) -> None:
+        """Start these before all others. Raises RequestFailed for one that is not queued, UnknownJob."""
+        self._for_all("-u", ids)
+
+    @property
+    def slots(self) -> int:
+        """How many slots the queue has."""
+        return int(self.ask("-S"))
+
+    @slots.setter
+    def slots(self, number: int) -> None:
+        self.ask("-S", str(number))
+
+    def clear(self) -> None:
+        """Forget the jobs that have ended."""
+        self.ask("-C")
+
+    def shutdown(self) -> None:
+        """End the server and drop what is queued, like `ts -K`. Running jobs run on."""
+        self.ask("-K")
+
+    def _for_all(self, option: str, ids: Ids) -> None:
+        runs: list[list[int]] = []
+        for id in sorted(set(id_list(ids))):
+            if runs and runs[-1][1] + 1 == id:
+                runs[-1][1] = id
+            else:
+                runs.append([id, id])
+        words = [f"{first}-{last}" if first < last else str(first) for first, last in runs]
+        for at in range(0, len(words), _RANGES):
+            self.ask(option, ",".join(words[at : at + _RANGES]))
+
+    def ask(self, *words: str) -> str:
+        """What `ts` with these words prints, for an action that needs nothing but the server (not -f, -c, -t or what
+        is shown by `tsfast` itself). Raises RequestFailed with its line, UnknownJob, ServerUnavailable."""
+        context = os.urandom(16) + _encode.caller(b"/", [], 0o22, 0, [(0, 0)] * 16, b"")[16:]
+        frame = connection.request([os.fsencode(word) for word in words], context)
+        failures = 0
+        while True:
+            server = Connection(self.path)
+            try:
+                server.send(frame)
+                return self._answer(server)
+            except OSError as error:
+                failures += 1
+                if failures >= connection.ATTEMPTS:
+                    raise ServerUnavailable(f"the server is gone: {error}") from None
+                time.sleep(connection.PAUSE_S * max(0, failures - 2))
+            finally:
+                server.close()
+
+    def _answer(self, server: Connection) -> str:
+        """Of a request, to its end. Raises OSError: the request is to be made again."""
+        out = err = b""
+        while True:
+            kind, payload = server.receive()
+            if kind == OUT:
+                out += payload
+            elif kind == ERR:
+                err += payload
+            elif kind in (EXIT, EXIT_AT_CLOSE):
+                text = err.decode(errors="replace").strip().removeprefix("ts: ")
+                if int.from_bytes(payload, "little", signed=True) == 0 or not text:
+                    if kind == EXIT_AT_CLOSE:
+                        server.drain()
+                    return os.fsdecode(out)
+                unknown = "does not exist" in text or "is no longer known" in text
+                raise (UnknownJob if unknown else RequestFailed)(text)
+            elif kind == GIVE_WAY:
+                connection.start_server(self.path)
+                raise ConnectionResetError("the server gave way to this release")
+            else:
+                raise RequestFailed("this action is for the command line alone")
+
     # ---- the connection
 
     def _connected(self) -> Connection:
@@ -202,6 +406,60 @@ class Queue:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+class Ends:
+    """Jobs whose end is waited for: read() and take() until nothing is pending."""
+
+    def __init__(self, queue: Queue, ids: Ids):
+        """Raises UnknownJob, ServerUnavailable."""
+        self.pending = set(id_list(ids))
+        self._queue = queue
+        self._found: list[Result] = []
+        for id in self.pending:
+            queue.state(id)
+        self.stream = EventStream(queue.path, start=True)
+        self._heard = False  # from where on everything is told; a look at the table before could miss something
+        self._look_again = True
+
+    def __enter__(self) -> "Ends":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stream.close()
+
+    def take(self) -> list[Result]:
+        """Those that have ended since the last call."""
+        if self._look_again and self._heard:
+            self._look_again = False
+            for id in sorted(self.pending):
+                self._end(id, None)
+        found, self._found = self._found, []
+        return found
+
+    def read(self, timeout: float | None) -> None:
+        """Wait for something to happen."""
+        for event in self.stream.read(timeout):
+            if event.kind != CHANGE:
+                self._heard = self._look_again = True
+            elif event.id in self.pending and (event.state in ENDED or event.state == "forgotten"):
+                self._end(event.id, event)
+
+    def _end(self, id: int, event: Event | None) -> None:
+        result = self._queue.result(id)
+        if not result.ended or result.state == "forgotten":
+            if event is None and not result.ended:
+                return
+            result = of_event(event) if event is not None else result
+        self.pending.discard(id)
+        self._found.append(result)
+
+
+def id_list(ids: SupportsIndex | Iterable[SupportsIndex]) -> list[int]:
+    """One id or several, of any kind of whole number. Raises TypeError."""
+    if isinstance(ids, SupportsIndex) and not getattr(ids, "ndim", 0):
+        return [operator.index(ids)]
+    return [operator.index(id) for id in cast("Iterable[SupportsIndex]", ids)]
 
 
 def _line_of(text: bytes, place: int) -> int:

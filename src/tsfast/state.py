@@ -210,6 +210,14 @@ def create(socket: str, environ: "os._Environ[str]") -> tuple[str, str | None]:
     return place, warning
 
 
+def unpin(socket: str) -> None:
+    """A queue whose state is gone was dropped: the next call may begin an empty one."""
+    try:
+        os.unlink(pointer_path(socket))
+    except OSError:
+        pass  # the next call tells what it sees there
+
+
 def pin(socket: str, place: str) -> None:
     """Note beside the socket where its state is. Raises StateError."""
     try:

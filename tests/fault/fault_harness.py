@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -16,9 +17,11 @@ from pathlib import Path
 
 import psutil
 
+from patience import patient
+
 SOURCES = Path(__file__).resolve().parents[2] / "src" / "tsfast"
 TS = Path(sys.executable).parent / "ts"
-PATIENCE = 30.0
+PATIENCE = patient(30.0)
 FINAL = {"finished", "skipped"}
 
 
@@ -45,6 +48,23 @@ def stopped(pid: int) -> bool:
 def kill(pid: int, number: int = signal.SIGKILL) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
+
+
+def pollers(server: int) -> list[int]:
+    """The processes of a server that ask NVML."""
+    try:
+        children = psutil.Process(server).children() if server else []
+        return [child.pid for child in children if alive(child.pid) and "tsfast.gpus" in child.cmdline()]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def is_free(path: Path) -> bool:
+    """Nobody holds the lease of this GPU."""
+    with open(path) as file, contextlib.suppress(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
 
 
 class Queue:

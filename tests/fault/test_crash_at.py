@@ -3,31 +3,33 @@ new process of a scenario in which everything occurs, one step in each run of it
 
 TSFAST_CRASH_POINTS says at how many of them, spread evenly, or `all` (make soak)."""
 
-import contextlib
-import fcntl
 import os
 import re
+import shlex
 import struct
 
 import pytest
 
 from fake_nvml.fake_nvml import FakeNvml
-from fault.fault_harness import Queue, alive, kill
+from fault.fault_harness import Queue, alive, is_free, kill
 from fault.test_storm import ENTRY, processes
 
 WANTED = os.environ.get("TSFAST_CRASH_POINTS", "")
 CODES = {"long": 5, "first": 0, "bad": 7, "gpu": 3, "after": 0, "ok": 4, "zip": 6, "foreground": 9, "last": 200}
+CODES |= {"batched": 2, "behind": 0}
 SKIPPED, CANCELLED = {"skipped"}, {"waiting", "running"}
 
 
 class Run:
     """One run of the scenario, in which whoever comes to the step dies once."""
 
+    queue_class, what = Queue, "death"
+
     def __init__(self, folder, kind, step):
         folder.mkdir()
         self.kind, self.step, self.steps = kind, step, folder / "steps"
         self.steps.write_bytes(bytes(8))
-        self.queue = queue = Queue(folder, slots=4)
+        self.queue = queue = self.queue_class(folder, slots=4)
         nvml = FakeNvml(folder / "nvml", devices=2)
         self.leases = folder / "leases"
         self.leases.mkdir()
@@ -75,18 +77,30 @@ class Run:
         queue.ts("-r", ids["removed"])
         queue.ts("-U", f"{ids['big']}-{ids['late']}")
         queue.ts("--cancel", ids["waiting"])
+        self.batch()
         job("running", queue.gate("running"))
         queue.until(lambda: self.tried("running"), "the start of a job")
         self.kill_server()
         job("zip", "echo hello; exit 6", "-z")
         queue.ts("--cancel", ids["running"], code=None)  # it can have ended with its runner
-        caller = queue.begin("-f", *queue.words("foreground", "exit 9"))
+        caller = self.call_foreground()
         queue.wait(ids["zip"])
         caller.wait(60)
         self.ids["foreground"] = int(caller.stdout.read())
         self.foreground = caller.returncode
         self.kill_server()
         job("last", "exit 200")
+
+    def batch(self):
+        lines = self.queue.folder / "batch"
+        words = shlex.join(self.queue.words("batched", "exit 2")), shlex.join(self.queue.words("behind", "exit 0"))
+        lines.write_text("{}\n-D @0 {}\n".format(*words))
+        first, last = map(int, self.queue.ts("--batch", lines).split("-"))
+        assert last == first + 1
+        self.ids |= {"batched": first, "behind": last}
+
+    def call_foreground(self):
+        return self.queue.begin("-f", *self.queue.words("foreground", "exit 9"))
 
     def kill_server(self):
         """So that the next one recovers the queue, and can die of it."""
@@ -170,20 +184,13 @@ def taken_entries(queue):
     return [n for n in range(len(entries) // ENTRY) if struct.unpack_from("=Q", entries, n * ENTRY)[0] & 0xFF]
 
 
-def is_free(path):
-    with open(path) as file, contextlib.suppress(BlockingIOError):
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    return False
-
-
-def run(folder, kind, step):
-    run = Run(folder, kind, step)
+def run(folder, kind, step, run_class=Run):
+    run = run_class(folder, kind, step)
     try:
         run.act()
         run.check()
     except BaseException:
-        print(f"{kind}: death at step {step} of {run.count}, {'died' if run.died else 'not reached'}")
+        print(f"{kind}: {run.what} at step {step} of {run.count}, {'died' if run.died else 'not reached'}")
         print(f"{run.ids}\n{run.queue.report()}")
         raise
     finally:

@@ -68,6 +68,44 @@ def test_damaged_job_is_held_and_the_others_go_on(stopped_queue, half):
     assert queue.ts("-s", 3, code=None) == "ts: job 3 is no longer known\n"
 
 
+def test_every_damaged_blob_is_told_in_the_log(queue):
+    """Whether its job waits for others, runs, has ended, or is alone in its segment's group."""
+    queue.start()
+    ended = queue.job("ended", "exit 3")
+    queue.wait(ended)
+    running = queue.job("running", queue.gate("running"))
+    queue.until_running(running)
+    queued = [queue.job(f"queued-{n}", "exit 4", "-N", 3) for n in range(150)]
+    long = queue.job("long", f"exit 5; : {'x' * 100_000}", "-N", 3)
+    queue.kill_server()
+    data = (queue.state / "blob.00000000").read_bytes()
+    for name in ("ended", "running", "queued-0", "queued-149", "long"):
+        flip(queue.state / "blob.00000000", data.index(b"echo " + name.encode() + b" "))
+    queue.start()
+    broken = {ended, running, queued[0], queued[149], long}
+    told = {id for id in range(long + 1) if f"job {id}: its record is damaged" in queue.log()}
+    assert told == broken
+    queue.open_gate("running")
+    assert {queue.wait(id) for id in queued[1:149]} == {4}
+    assert queue.wait(running) == 0
+    listed = {int(line.split()[0]) for line in queue.ts("-l").splitlines() if line.split()[1] == "unreadable"}
+    assert listed == broken
+    assert len(queue.started()) == 2 + 148
+
+
+def test_blob_damaged_under_the_server_is_told_in_the_log(queue):
+    queue.start()
+    blocker = queue.job("blocker", queue.gate("blocker"), "-N", 3)
+    job = queue.job("victim", "exit 4")
+    data = (queue.state / "blob.00000000").read_bytes()
+    flip(queue.state / "blob.00000000", data.index(b"echo victim"))
+    queue.until_running(blocker)
+    queue.open_gate("blocker")
+    assert queue.wait(job) == 255
+    assert f"job {job}: not started: its record cannot be read" in queue.log()
+    assert queue.started() == ["blocker"]
+
+
 def test_damaged_record_of_a_running_job(queue):
     queue.start()
     job = queue.job("one", queue.gate("one"))

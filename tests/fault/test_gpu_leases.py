@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from fake_nvml.fake_nvml import FakeNvml
-from fault.fault_harness import Queue, alive, kill, stopped
+from fault.fault_harness import Queue, kill, pollers, stopped
 
 DEVICES = 8
 NOBODY = 65534
@@ -332,7 +332,7 @@ def test_storm_of_kills(queue, leases):
         ids.append(int(queue.ts("-G", 1 + number % 4, "sh", "-c", script)))
         victims = []
         if number % 10 == 2 and queue.server():
-            victims = pollers(queue)
+            victims = pollers(queue.server())
         if number % 10 == 5:
             victims = list(queue.runners().values())[:1]
         if number % 10 == 9:
@@ -352,17 +352,12 @@ def test_poller_killed_again_and_again(queue, leases):
     holder = gpu_job(queue, "one", DEVICES)
     last = queue.job("last", "true", "-G", 1)
     for _ in range(2):
-        poller = queue.until(lambda: pollers(queue), "a poller")[0]
+        poller = queue.until(lambda: pollers(queue.server()), "a poller")[0]
         queue.kill(poller)
-        queue.until(lambda dead=poller: pollers(queue) not in ([], [dead]), "another one")
+        queue.until(lambda dead=poller: pollers(queue.server()) not in ([], [dead]), "another one")
     queue.open_gate("one")
     assert [queue.wait(id) for id in (*ids, holder, last)] == [0] * 22
     all_free(queue, leases)
-
-
-def pollers(queue):
-    children = psutil.Process(queue.server()).children()
-    return [child.pid for child in children if alive(child.pid) and "tsfast.gpus" in child.cmdline()]
 
 
 @pytest.fixture

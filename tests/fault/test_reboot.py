@@ -1,14 +1,17 @@
-"""The machine was started anew: nothing of before lives, and what its table says of processes means others now."""
+"""The machine was started anew, or is another one: nothing of before lives, and what its table says of processes means
+others now."""
 
 import os
 import re
+import shutil
 import struct
+import subprocess
 
 import pytest
 
 from fake_nvml.fake_nvml import FakeNvml
-from fault.fault_harness import alive, kill
-from fault.test_crash_at import is_free, taken_entries
+from fault.fault_harness import alive, is_free, kill
+from fault.test_crash_at import taken_entries
 from fault.test_storm import ENTRY, processes
 
 PID_AT, TICKS_AT = 32, 40  # in an entry of `runs`
@@ -99,3 +102,59 @@ def test_result_of_before_the_reboot_counts(gpu_queue, recorder):
     assert queue.wait(job) == 6
     assert re.search(r"^GPUs?", queue.info(job), re.MULTILINE), "the record of what it was granted"
     assert queue.wait(queue.job("next", "exit 7", "-G", 2)) == 7
+
+
+def test_queue_copied_from_another_host(queue, recorder):
+    """While jobs ran there: here they are lost, the queued ones go on, and no process of the same pid is touched."""
+    queue.start()
+    running = queue.job("running", queue.gate("running"))
+    pid = queue.until_running(running)
+    queued = queue.job("queued", "exit 4", "-D", running)
+    other = queue.folder / "other"
+    shutil.copytree(queue.state, other)
+    queue.kill_server()
+    queue.state.rename(queue.folder / "state-of-the-host")
+    other.rename(queue.state)
+    queue.env |= {"LD_PRELOAD": str(recorder), "TSFAST_BOOT_ID_FILE": str(queue.folder / "boot")}
+    (queue.folder / "boot").write_text("another boot\n")
+    queue.start()
+    assert queue.wait(running) == 255 and "lost: the machine stopped while it ran" in queue.info(running)
+    assert queue.wait(queued) == 4
+    assert queue.ts("-k", running, code=None).startswith("ts: ")
+    assert queue.ts("--cancel", running, code=None).startswith("ts: ") and alive(pid)
+    queue.open_gate("running")
+    queue.until_dead(pid)
+    assert queue.started() == ["running", "queued"]
+
+
+@pytest.mark.root
+def test_pid_of_a_job_that_another_process_has_now(queue):
+    """On the same boot: the start time tells them apart. The other one is neither waited for nor signalled."""
+    server = queue.start()
+    job = queue.job("one", queue.gate("one"))
+    pid = queue.until_running(job)
+    runner = queue.runner_of(pid)
+    kill(server, 19)
+    for victim in (runner, server, pid):
+        queue.kill(victim)
+    queue.until(lambda: not os.path.exists(f"/proc/{pid}"), "its pid is free")
+    others = []
+
+    def has_its_pid():
+        with open("/proc/sys/kernel/ns_last_pid", "w") as last:
+            last.write(str(pid - 1))
+        others.append(subprocess.Popen(["sleep", "1000"]))
+        return others[-1].pid == pid
+
+    try:
+        queue.until(has_its_pid, "a process of the same pid")
+        queue.start()
+        assert queue.wait(job) == 255 and "lost" in queue.info(job)
+        queue.ts("-k", job, code=None)
+        queue.ts("--cancel", job, code=None)
+        assert others[-1].poll() is None
+        assert queue.wait(queue.job("two", "exit 3")) == 3
+    finally:
+        for process in others:
+            process.kill()
+            process.wait()

@@ -1,5 +1,5 @@
-"""Random kills of servers, runners and clients, alone and all at once, while jobs are queued, waited for, moved and
-removed; then the books must balance, and nothing is left behind.
+"""Random kills of servers, runners, clients and the GPU poller, alone and all at once, while jobs with and without GPUs
+are queued, waited for, moved and removed; then the books must balance, and nothing is left behind.
 
 TSFAST_STORM_SEED repeats a storm's choices (not its timing), TSFAST_STORM_KILLS makes it longer."""
 
@@ -12,33 +12,36 @@ import signal
 import struct
 import threading
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 
-from fault.fault_harness import FINAL, PATIENCE, kill
+from fake_nvml.fake_nvml import FakeNvml
+from fault.fault_harness import FINAL, PATIENCE, is_free, kill, pollers
 
 SEED = int(os.environ.get("TSFAST_STORM_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 KILLS = int(os.environ.get("TSFAST_STORM_KILLS", "300"))
 
 
 SLOTS = 4
+DEVICES = 2
 ENTRY = 128  # bytes of an entry of `runs`
 
 
 class Killer(threading.Thread):
-    """Kills the server, a runner, a client, or all of them, until it has killed often enough."""
+    """Kills the server, its GPU poller, a runner, a client, or all of them, until it has killed often enough."""
 
     def __init__(self, queue, rng, storm, *, runners_too):
         super().__init__()
         self.queue, self.rng, self.storm, self.runners_too = queue, rng, storm, runners_too
-        self.servers = self.runners = self.clients = 0
+        self.servers = self.runners = self.clients = self.pollers = 0
         self.wanted = KILLS if runners_too else KILLS // 5
         self.end = time.monotonic() + max(2 * PATIENCE, self.wanted)
 
     @property
     def kills(self):
-        return self.servers + self.runners + self.clients
+        return self.servers + self.runners + self.clients + self.pollers
 
     def run(self):
         while self.kills < self.wanted and time.monotonic() < self.end:
@@ -48,11 +51,12 @@ class Killer(threading.Thread):
     def kill_some(self):
         server, runners, clients = self.queue.server(), list(self.queue.runners().values()), self.storm.victims()
         everybody = self.runners_too and self.rng.random() < 0.05
+        asking = pollers(server) if everybody or self.rng.random() < 0.2 else []
         if not everybody:
             runners = self.rng.sample(runners, 1) if runners and self.runners_too and self.rng.random() < 0.6 else []
             clients = self.rng.sample(clients, 1) if clients and self.rng.random() < 0.4 else []
             server = server if not self.runners_too or self.rng.random() < 0.5 else 0
-        for pid in runners:
+        for pid in (*runners, *asking):
             kill(pid)
         for client in clients:
             client.kill()
@@ -61,6 +65,7 @@ class Killer(threading.Thread):
         self.servers += bool(server)
         self.runners += len(runners)
         self.clients += len(clients)
+        self.pollers += len(asking)
 
 
 class Storm:
@@ -89,7 +94,12 @@ class Storm:
                 self.queue.begin("sh", "-c", f"echo $TS_JOBID >> {self.queue.journal}; : unanswered; exit 0")
             )
             return
-        script = f"echo $TS_JOBID >> {self.queue.journal}; sleep {seconds}; exit {self.code()}"
+        work = f"sleep {seconds}"
+        if self.rng.random() < 0.2:
+            options += ["-G", 1]
+            taken = f"{self.queue.folder}/taken.$CUDA_VISIBLE_DEVICES"
+            work = f"mkdir {taken} || kill -9 $$; {work}; rmdir {taken}"  # it must be the only one on its GPU
+        script = f"echo $TS_JOBID >> {self.queue.journal}; echo said; {work}; exit {self.code()}"
         slots = self.rng.choice([0, 1, 1, 1, 2, 3])
         self.ids.append(int(self.queue.ts("-N", slots, *options, "sh", "-c", script)))
 
@@ -149,6 +159,7 @@ def check(queue, storm, lost_allowed):
         elif id not in lost:
             assert job["E-Level"] == expected, (id, job)
             assert id in started
+            assert ": unanswered;" in job["Command"] or Path(job["Output"]).read_text() == "said\n"
     for id, call in storm.waiters:
         if "breaks off every connection" in queue.end(call, None) or call.returncode == -signal.SIGKILL:
             continue  # it has seen more deaths in a row than a launcher bears, or its own
@@ -177,6 +188,7 @@ def check_leaks(queue):
     entries = (queue.state / "runs").read_bytes()[ENTRY:]
     taken = [n for n in range(len(entries) // ENTRY) if struct.unpack_from("=Q", entries, n * ENTRY)[0] & 0xFF]
     assert not taken, f"entries are not free: {taken}"
+    queue.until(lambda: all(is_free(path) for path in queue.leases.iterdir()), "the leases are free")
     queue.ts("-C")
     assert queue.jobs() == {}
     queue.until(lambda: not list((queue.state / "ctx").iterdir()), "the contexts are unlinked")
@@ -187,9 +199,14 @@ def check_leaks(queue):
 @pytest.mark.timeout(max(180, 3 * KILLS))
 def test_storm(queue, runners_too):
     print(f"TSFAST_STORM_SEED={SEED}")
-    queue.env |= {"TS_MAXFINISHED": "100000", "TS_SLOTS": str(SLOTS)}
+    nvml = FakeNvml(queue.folder / "nvml", DEVICES)
+    queue.leases = queue.folder / "leases"
+    queue.leases.mkdir()
+    for number in range(DEVICES):
+        (queue.leases / nvml.uuid(number)).touch()
+    queue.env |= {"TS_MAXFINISHED": "100000", "TS_SLOTS": str(SLOTS), **nvml.env(), "TS_LEASE_DIR": str(queue.leases)}
     queue.start()
-    queue.wait(queue.job("0", "exit 0"))
+    queue.wait(queue.job("0", "exit 0", "-G", 1))
     queue.ts("-r", 0)
     queue.until(lambda: not queue.runners(), "the runner leaves")
     queue.idle_descriptors = descriptors(queue.server()) + 2  # segment and blob are opened at need
@@ -203,8 +220,8 @@ def test_storm(queue, runners_too):
     finally:
         killer.end = 0  # also where a step has failed
         killer.join()
-    told = f"{killer.servers} servers, {killer.runners} runners, {killer.clients} clients"
-    print(f"{len(storm.ids)} jobs answered, {len(storm.unanswered)} not waited for; killed: {told}")
+    told = f"{killer.servers} servers, {killer.runners} runners, {killer.clients} clients, {killer.pollers} pollers"
+    print(f"{len(storm.ids)} jobs answered, {len(storm.unanswered)} not waited for; {killer.kills} killed: {told}")
     assert killer.kills >= killer.wanted
     check(queue, storm, killer.runners)
     check_leaks(queue)

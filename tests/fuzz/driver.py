@@ -21,14 +21,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import reports
 from fuzz.mutate import mutated, seeds
 from integration.spool_harness import Queue
 from integration.wire import request
+from patience import patient
 
 CORPUS = Path(__file__).with_name("corpus")
 PR_SET_CHILD_SUBREAPER = 36
 DRAINED = 1 << 16
-PATIENCE = 60.0
+PATIENCE = patient(60.0)
 KEPT_MAX = 400
 
 
@@ -63,16 +65,9 @@ class Died(AssertionError):
 class Target:
     """A server that is our child (we are a subreaper), so that how it ended is known."""
 
-    def __init__(self, queue: Queue, preload: str = "") -> None:
+    def __init__(self, queue: Queue) -> None:
         self.queue = queue
         queue.environment |= {"TS_MAXCONN": "64", "TS_MAXFINISHED": "32"}
-        if preload:
-            queue.environment |= {
-                "LD_PRELOAD": preload,
-                "PYTHONMALLOC": "malloc",
-                "ASAN_OPTIONS": f"detect_leaks=0:exitcode=99:log_path={queue.directory}/asan",
-                "UBSAN_OPTIONS": "print_stacktrace=1",
-            }
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self.gate = queue.gate()
         self.start()
@@ -97,9 +92,6 @@ class Target:
         found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{self.pid}/status").read_text())
         assert found
         return int(found[1])
-
-    def reports(self) -> str:
-        return "\n".join(path.read_text(errors="replace") for path in self.queue.directory.glob("asan.*"))
 
 
 def answer_form(answer: bytes) -> bytes:
@@ -182,10 +174,10 @@ def corpus() -> list[bytes]:
     return seeds() + [path.read_bytes() for path in sorted(CORPUS.glob("*.bin"))]
 
 
-def run(queue: Queue, seed: int, frames: int = 0, seconds: float = 0.0, preload: str = "") -> Figures:
+def run(queue: Queue, seed: int, frames: int = 0, seconds: float = 0.0) -> Figures:
     """Until one of the two limits is reached. Raises Died."""
     rng, inputs, figures = random.Random(seed), corpus(), Figures()
-    target = Target(queue, preload)
+    target = Target(queue)
     target.block()
     path = str(queue.socket)
     known = set()
@@ -224,8 +216,8 @@ def run(queue: Queue, seed: int, frames: int = 0, seconds: float = 0.0, preload:
         died(target, last, status)
     if status is None:
         figures.rss_after_kb = target.rss_kb()
-    if target.reports():
-        died(target, last, 0)
+    if found := reports.take():
+        died(target, last, 0, found)
     return figures
 
 
@@ -247,25 +239,25 @@ def revive(target: Target, last: list[bytes], figures: Figures) -> None:
     target.start()
 
 
-def died(target: Target, last: list[bytes], status: int) -> None:
+def died(target: Target, last: list[bytes], status: int, found: str = "") -> None:
     place = Path(tempfile.mkdtemp(prefix="tsfast-fuzz-"))
     for number, data in enumerate(last):
         (place / f"{number}.bin").write_bytes(data)
-    raise Died(f"status {status:#x}, the last frames are in {place}\n{target.queue.log()}\n{target.reports()}")
+    raise Died(f"status {status:#x}, the last frames are in {place}\n{target.queue.log()}\n{found or reports.take()}")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4)))
-    parser.add_argument("--preload", default="", help="library of the sanitizer, for the server")
     parser.add_argument("--keep", action="store_true", help="add what gave a new form of answer to the corpus")
     options = parser.parse_args()
+    reports.clear()
     print(f"seed {options.seed}, corpus of {len(corpus())}", flush=True)
     with tempfile.TemporaryDirectory() as directory:
         queue = Queue(Path(directory))
         try:
-            figures = run(queue, options.seed, seconds=options.seconds, preload=options.preload)
+            figures = run(queue, options.seed, seconds=options.seconds)
         except Died as problem:
             print(problem)
             return 1

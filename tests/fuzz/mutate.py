@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import struct
 
-from integration.wire import FRAME_MAX, VERSION, frame, request
+from integration.wire import FRAME_MAX, VERSION, batch, frame, request
 
 # No command of a seed can be found on this path; changes of it are as harmless.
 ENVIRONMENT = ("PATH=/nonexistent", "HOME=/nonexistent", "TERM=xterm", "TS_ENV_DROP=SECRET*,[a-c]?", "SECRET=x")
@@ -55,6 +55,17 @@ def seeds() -> list[bytes]:
     messages.append(frame(1, b"\0" * 600, version=VERSION + 1))
     messages += [frame(6, struct.pack("=Q", since)) for since in (0, 1, (1 << 64) - 1)]
     messages.append(frame(6, b"\0" * 8) + request("-l"))
+    jobs = [
+        (("true",), "", ()),
+        (("-L", "x", "-D", "@0", "--", "true", "-x"), "/tmp", ("A=1", "SECRET=x", "HOME")),
+        (("-W", "@0,@1", "-d", "-N", "2", "true"), "/", ("TS_ONFINISH=/bin/false",)),
+        (("-G", "1", "--vram", "1G", "true"), "", ()),
+    ]
+    messages.append(batch(*jobs, token=1000, env=ENVIRONMENT))
+    messages.append(batch(*jobs[:2], token=1001, env=ENVIRONMENT, flags=1) + batch(jobs[0], token=1002))
+    later = ((("-D", "@3,@1", "true"), "", ()),)
+    messages.append(batch(*later, token=1003, env=ENVIRONMENT, place=7, parts=((0, 0), (2, 1))))
+    messages.append(batch(*[jobs[0]] * 300, token=1004, env=ENVIRONMENT))
     return messages
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from integration.spool_harness import Queue
 from tsfast._grammar import FORMATS
 from tsfast._listing import TableError, live_jobs, write_list
+from tsfast._reader import NONE, Reader
 
 NUMBERS = [0, 1, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF]
 
@@ -77,6 +78,17 @@ def damaged(state: Path, directory: Path, begins: tuple[str, ...], rng: random.R
         damage(path, state / path.relative_to(directory), rng)
 
 
+def look_at_all(fd: int) -> None:
+    reader = Reader(fd)
+    reader.snapshot()
+    for id, state in enumerate(reader.states(range(20)).tolist()):
+        try:
+            assert (reader.job(id) is None) == (state == NONE)
+            assert reader.result(id) is None or reader.result(id).state == state
+        except OSError as error:
+            assert "damaged" in str(error)
+
+
 @settings(deadline=None)
 @given(st.integers(0, 1 << 32))
 def test_lists_of_damaged_files(state: Path, tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
@@ -84,7 +96,7 @@ def test_lists_of_damaged_files(state: Path, tmp_path_factory: pytest.TempPathFa
     directory = tmp_path_factory.mktemp("damaged") / "state"
     damaged(state, directory, ("header", "seg", "blob"), rng)
     readers = [lambda fd, format=format: write_list(fd, format, 80, True, len) for format in FORMATS.values()]
-    for read in (*readers, live_jobs):
+    for read in (*readers, live_jobs, look_at_all):
         try:
             read(os.open(directory, os.O_RDONLY | os.O_DIRECTORY))  # which they close
         except (TableError, OSError) as error:

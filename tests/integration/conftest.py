@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import tsfast
 from fake_nvml.fake_nvml import FakeNvml
 from integration.gpu_queue import GpuQueue
 from integration.spool_harness import Queue
@@ -49,11 +50,12 @@ def gpu_queue(tmp_path: Path, nvml: FakeNvml) -> Iterator[GpuQueue]:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 256 KiB of its own (needs root)."""
+def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A file system of its own, of 256 KiB or the size given as parameter (needs root)."""
     path = tmp_path / "small"
     path.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k,mode=0777", "small", path], check=True)
+    size = getattr(request, "param", "256k")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0777", "small", path], check=True)
     yield path
     subprocess.run(["umount", "-l", path], check=True)
 
@@ -65,3 +67,13 @@ def stranger() -> Iterator[int]:
     yield child.pid
     child.kill()
     child.wait()
+
+
+@pytest.fixture
+def api(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> Iterator[tsfast.Queue]:
+    """The queue as a program sees it that has the environment of the tests' calls."""
+    for name, value in queue.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(queue.work)
+    with tsfast.Queue() as opened:
+        yield opened

@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-DEADLINE_S = 10.0
+from patience import patient
+
+DEADLINE_S = patient(10.0)
 POLL_S = 0.004
 LOG_SHOWN = 3000
 BIN = Path(sys.executable).parent
@@ -125,7 +127,7 @@ class Queue:
             [self.program, *map(os.fsencode, map(str, words))],
             env=self.env(env),
             capture_output=True,
-            timeout=timeout,
+            timeout=patient(timeout),
             **{"cwd": self.work, **source, **options},
         )
         text = (done.stdout.decode("utf-8", "surrogateescape"), done.stderr.decode("utf-8", "surrogateescape"))

@@ -2,27 +2,18 @@
 
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from pathlib import Path
 
 import numpy
 import pytest
 
 import tsfast
 from integration.spool_harness import Queue, kill, wait_until
-from integration.wire import connect, drained
-
-
-@pytest.fixture
-def api(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> Iterator[tsfast.Queue]:
-    """The queue as a program sees it that has the environment of the tests' calls."""
-    for name, value in queue.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.chdir(queue.work)
-    with tsfast.Queue() as opened:
-        yield opened
-
+from integration.wire import batch, connect, context, drained, frame
 
 # ---- ts --batch
 
@@ -164,6 +155,15 @@ def test_a_job_of_the_batch_that_is_skipped_from_birth(queue: Queue, api: tsfast
     assert [queue.state(id) for id in ids] == ["skipped", "skipped", "finished"]
 
 
+def test_an_unknown_id_in_a_large_batch_queues_nothing(queue: Queue, api: tsfast.Queue) -> None:
+    _, gate = queue.blocker()
+    with pytest.raises(tsfast.JobRefused, match="job 77 does not exist") as refused:
+        api.submit_many([["true"]] * 9000 + [{"argv": ["true"], "after": [0, 77]}])
+    assert refused.value.place == 9000
+    assert queue.get("-q") == "0"
+    gate.open()
+
+
 def test_errors_have_types(queue: Queue, api: tsfast.Queue) -> None:
     with pytest.raises(TypeError, match="list of words"):
         api.submit("true")  # type: ignore[arg-type]
@@ -253,6 +253,36 @@ def test_servers_that_are_killed_during_a_batch(queue: Queue, api: tsfast.Queue)
     queue.get("-w", 0)
 
 
+@pytest.mark.root
+@pytest.mark.parametrize("small_disk", ["3m"], indirect=True)
+def test_a_batch_that_is_queued_in_part(
+    queue: Queue, api: tsfast.Queue, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full after some frames: what is said to be queued is, and nothing else."""
+    queue.environment["TS_STATE"] = str(small_disk / "state")
+    monkeypatch.setenv("TS_STATE", str(small_disk / "state"))
+    _, gate = queue.blocker()
+    with pytest.raises(tsfast.BatchInterrupted, match="No space left") as caught:
+        api.submit_many([["true", "x" * 50]] * 100000)
+    assert 0 < caught.value.queued < 100000
+    assert caught.value.queued % 4096 == 0
+    assert caught.value.total == 100000
+    assert caught.value.ids == list(range(1, 1 + caught.value.queued))
+    assert int(queue.get("-q")) == caught.value.queued
+    with pytest.raises(tsfast.RequestFailed, match="No space left"):
+        api.submit_many([["true", "x" * 50]] * 4096)
+    done = queue.run("--batch", "-", stdin=f"true {'x' * 50}\n" * 9000)
+    assert (done.returncode, done.stdout) == (255, "")
+    api.remove(caught.value.ids[100:])
+    api.clear()
+    done = queue.run("--batch", "-", stdin=f"true {'x' * 50}\n" * 50000)
+    first, last = map(int, done.stdout.split("-"))
+    assert done.returncode == 255
+    assert f"{last - first + 1} of 50000 jobs are queued" in done.stderr
+    assert int(queue.get("-q")) == last
+    gate.open()
+
+
 def test_no_server_can_be_started(queue: Queue, api: tsfast.Queue) -> None:
     queue.socket.mkdir()
     with pytest.raises(tsfast.ServerUnavailable):
@@ -299,3 +329,85 @@ def test_frames_that_are_no_batch(queue: Queue, length: int) -> None:
         client.sendall(b"\x01\x00\x73\x74\x05\0\0\0" + length.to_bytes(4, "little") + bytes(4) + bytes(length))
         drained(client)
     assert "no job was added yet" in queue.refused("-q")
+
+
+def added(queue: Queue, *frames: bytes) -> list[tuple[int, bytes]]:
+    """Type and payload of the answers to frames that are sent together."""
+    with connect(queue) as client:
+        client.sendall(b"".join(frames))
+        client.shutdown(socket.SHUT_WR)
+        data = drained(client)
+    answers = []
+    while data:
+        _, kind, length, _ = struct.unpack_from("=IIII", data)
+        answers.append((kind, data[16 : 16 + length]))
+        data = data[16 + length :]
+    return answers
+
+
+def test_the_same_frame_again_queues_nothing(queue: Queue) -> None:
+    _, gate = queue.blocker()
+    jobs = [(("true", str(i)), "", ()) for i in range(3)]
+    first = batch(*jobs, token=7)
+    assert added(queue, first) == added(queue, first) == [(26, struct.pack("=QII", 1, 3, 0))]
+    assert added(queue, first, batch(*jobs, token=8), first) == [
+        (26, struct.pack("=QII", id, 3, 0)) for id in (1, 4, 1)
+    ]
+    kill(queue.server_pid())
+    queue.get("-S")
+    assert added(queue, batch(*jobs, token=8), first) == [(26, struct.pack("=QII", id, 3, 0)) for id in (4, 1)]
+    queue.get("-r", 1)
+    kill(queue.server_pid())
+    queue.get("-S")
+    assert added(queue, first) == [(26, struct.pack("=QII", 1, 3, 0))]
+    assert queue.get("-q") == "6"
+    gate.open()
+
+
+def test_after_a_refused_frame_nothing_is_read(queue: Queue) -> None:
+    queue.get("-S")
+    good, bad = (("true",), "", ()), (("-N", "x", "true"), "", ())
+    answers = added(queue, batch(good, token=1), batch(good, bad, token=2), batch(good, token=3))
+    assert [kind for kind, _ in answers] == [26, 27]
+    assert answers[1][1][:8] == struct.pack("=Ii", 1, 1)
+    assert queue.get("-q") == "0"
+
+
+def test_places_of_earlier_frames(queue: Queue) -> None:
+    _, gate = queue.blocker()
+    plain = (("true",), "", ())
+
+    def one(text: str, *parts: tuple[int, int], place: int = 10) -> list[tuple[int, bytes]]:
+        return added(queue, batch((("-D", text, "true"), "", ()), place=place, parts=parts))
+
+    assert added(queue, batch(plain, plain, plain))[0][0] == 26
+    assert one("@0", (0, 1))[0][0] == 26
+    assert "[1]&&" in queue.get("-i", 4)
+    assert one("@9,@4", (0, 1), (4, 2), (9, 3))[0][0] == 26
+    assert "[3,2]&&" in queue.get("-i", 5)
+    for text, parts in (("@10", ((0, 1),)), ("@11", ((0, 1),)), ("@3", ((4, 1),)), ("@3", ()), ("@5", ((0, 1),))):
+        (answer,) = one(text, *parts)
+        assert answer[0] == 27
+        assert answer[1][:8] == struct.pack("=Ii", 0, 2)
+    gate.open()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        batch((("true",), "", ()), count=2),
+        batch((("true",), "", ()), count=0),
+        batch((("true",), "", ()), count=1 << 31),
+        batch((("true",), "", ()))[:-8],
+        frame(5, context(words=("true",)) + bytes(24)),
+    ],
+)
+def test_batches_that_are_not_well_formed(queue: Queue, data: bytes) -> None:
+    queue.get("-S")
+    assert added(queue, data) == []
+    assert "no job was added yet" in queue.refused("-q")
+
+
+def test_relative_directories_are_refused(queue: Queue) -> None:
+    queue.get("-S")
+    assert added(queue, batch((("true",), "there", ())))[0][0] == 27

@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from integration.spool_harness import BIN, Queue, sleeping
+from patience import patient
 
 
 def ids_of(children: list["subprocess.Popen[bytes]"]) -> list[int]:
@@ -75,7 +76,7 @@ def submit_many(queue: Queue, count: int) -> None:
     """One after the other, as a shell loop does."""
     done = subprocess.run(
         ["sh", "-c", f'seq {count} | xargs -n 1 -P 2 "$0" true', str(BIN / "ts")],
-        env=queue.env(), cwd=queue.work, capture_output=True, timeout=110,
+        env=queue.env(), cwd=queue.work, capture_output=True, timeout=patient(110),
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, b"")
     assert sorted(map(int, done.stdout.split())) == list(range(1, count + 1))

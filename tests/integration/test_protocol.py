@@ -51,6 +51,17 @@ def test_same_token_is_the_same_job(queue: Queue) -> None:
     assert len(answers) == 1 and queue.ids() == [0]
 
 
+def test_removal_whose_answer_was_lost(queue: Queue) -> None:
+    """The call is made again, with its token, of the same server: it is done, and removes nothing else."""
+    queue.blocker()
+    job, other = queue.submit("true"), queue.submit("true")
+    for _ in range(2):
+        with connect(queue) as client:
+            client.sendall(request("-r", str(job), token=78))
+            assert drained(client) == frame(18, bytes(4))
+    assert queue.ids() == [0, other]
+
+
 def test_half_a_frame_blocks_nobody(queue: Queue, client: socket.socket) -> None:
     whole = request("true")
     client.sendall(whole[: len(whole) // 2])

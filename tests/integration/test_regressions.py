@@ -323,3 +323,10 @@ def test_json_of_bytes_that_are_no_utf8(queue: Queue) -> None:
     queue.finish("-L", "\udcff", "echo", "\udcff\udc80")
     assert queue.jobs()[0]["ID"] == 0
     queue.get("-M", "json").encode("utf-8")  # no surrogates: what was printed is UTF-8
+
+
+def test_an_empty_list_read_from_the_table(queue: Queue) -> None:
+    """qsort was given NULL; only the sanitizers notice it."""
+    header = queue.get("-l")
+    shown = subprocess.run([BIN / "tsfast", "-l"], env=queue.env(), capture_output=True, text=True, check=True)
+    assert shown.stdout.removesuffix("\n") == header

@@ -20,6 +20,12 @@ CALLS = [
 ]
 CALLS += ["execveat", "fallocate"]
 SETS = {**{name: [name] for name in CALLS}, "all": CALLS}
+STATIC = pytest.mark.unsanitized("the launcher is not static: posix_spawn of glibc gives up where clone3 gets EPERM")
+CASES = [
+    pytest.param(error, names, id=f"{name}-{error}", marks=[STATIC] if error == "EPERM" and "clone3" in names else [])
+    for name, names in SETS.items()
+    for error in ("ENOSYS", "EPERM")
+]
 
 
 @pytest.fixture(scope="session")
@@ -38,8 +44,7 @@ def start_under(queue: Queue, deny: Path, error: str, names: list[str]) -> None:
     assert "Seccomp:\t2" in status
 
 
-@pytest.mark.parametrize("error", ["ENOSYS", "EPERM"])
-@pytest.mark.parametrize("names", SETS.values(), ids=SETS)
+@pytest.mark.parametrize(("error", "names"), CASES)
 def test_the_core_works(queue: Queue, deny: Path, error: str, names: list[str]) -> None:
     start_under(queue, deny, error, names)
     first = queue.submit("sh", "-c", "echo out; exit 3")

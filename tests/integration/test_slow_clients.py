@@ -83,6 +83,7 @@ def test_thousands_of_waiters_on_one_job(queue: Queue, many_descriptors: None) -
     queue.wait_until(lambda: descriptors(server) <= before + 1)
 
 
+@pytest.mark.unsanitized("ASan keeps what was freed for a while")
 def test_readers_that_never_read(queue: Queue) -> None:
     """Long lists for callers that take none of them: what is kept for each is bounded, and goes with the caller."""
     queue.blocker()
@@ -225,6 +226,37 @@ def test_without_proc(queue: Queue) -> None:
     """In containers and chroots /proc can be missing."""
     done = subprocess.run(
         ["unshare", "-m", "sh", "-c", HIDDEN], env=queue.env(), cwd=queue.work, capture_output=True, timeout=60
+    )
+    assert done.returncode == 0, (done, queue.log())
+
+
+HIDING = """
+set -e
+mount -t proc -o hidepid=invisible proc /proc
+exec setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps +dac_override,+dac_read_search \\
+    --ambient-caps +dac_override,+dac_read_search sh -c '
+[ ! -e /proc/1/stat ] || exit 40
+ts sh -c "exit 3" >/dev/null
+ts -w 0
+[ $? -eq 3 ] || exit 41
+ts sh -c "read line < fifo; exit 4" >/dev/null
+kill -9 $(ts -p 1 >/dev/null && cat "$TS_STATE/log" | sed -n "s/.*serving.*pid \\([0-9]*\\),.*/\\1/p")
+echo go > fifo
+ts -w 1
+[ $? -eq 4 ] || exit 42
+ts -K'
+"""
+
+
+@pytest.mark.root
+def test_proc_that_hides_processes(queue: Queue) -> None:
+    """hidepid: a user sees their own processes only; runners are adopted and jobs waited for all the same."""
+    for path in (queue.directory, queue.out, queue.work):
+        os.chown(path, 65534, 65534)
+    os.mkfifo(queue.work / "fifo")
+    os.chown(queue.work / "fifo", 65534, 65534)
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", HIDING], env=queue.env(), cwd=queue.work, capture_output=True, timeout=60
     )
     assert done.returncode == 0, (done, queue.log())
 

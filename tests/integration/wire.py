@@ -6,21 +6,47 @@ import struct
 
 from integration.spool_harness import Queue
 
-VERSION, REQUEST, FRAME_MAX = 0x74730001, 1, 8 << 20
+VERSION, REQUEST, BATCH, FRAME_MAX = 0x74730001, 1, 5, 8 << 20
 
 
 def frame(kind: int, payload: bytes = b"", version: int = VERSION, length: int | None = None) -> bytes:
     return struct.pack("=IIII", version, kind, len(payload) if length is None else length, 0) + payload
 
 
-def request(*words: str, cwd: str = "/", token: int = 0, env: tuple[str, ...] = ()) -> bytes:
+def context(cwd: str = "/", token: int = 0, env: tuple[str, ...] = (), words: tuple[str, ...] = ()) -> bytes:
+    """A struct tsf_request and its strings."""
     argv, variables = (b"".join(text.encode() + b"\0" for text in texts) for texts in (words, env))
     place = cwd.encode() + b"\0"
     head = struct.pack(
-        "=2Q7IiII32Q", token, token, len(words), len(argv), len(place), len(env), len(variables), 0, 0o22, 0, 0, 0,
+        "=2Q7IiII32Q", token, token << 8, len(words), len(argv), len(place), len(env), len(variables), 0, 0o22, 0, 0, 0,
         *[(1 << 64) - 1] * 32,
     )  # fmt: skip
-    return frame(REQUEST, head + argv + place + variables)
+    return head + argv + place + variables
+
+
+def batch(
+    *jobs: tuple[tuple[str, ...], str, tuple[str, ...]],
+    token: int = 0,
+    env: tuple[str, ...] = (),
+    place: int = 0,
+    parts: tuple[tuple[int, int], ...] = (),
+    flags: int = 0,
+    count: int | None = None,
+) -> bytes:
+    """A BATCH frame. jobs: words, directory (empty: the caller's), changes of the environment; parts: (place, first
+    id) of earlier frames."""
+    payload = context(token=token, env=env)
+    payload += struct.pack("=QIIII", place, len(jobs) if count is None else count, len(parts), flags, 0)
+    payload += b"".join(struct.pack("=QQ", *part) for part in parts)
+    for words, cwd, changes in jobs:
+        texts = [b"".join(text.encode() + b"\0" for text in group) for group in (words, (cwd,) if cwd else (), changes)]
+        sizes = [len(text) for text in texts]
+        payload += struct.pack("=5I", len(words), sizes[0], sizes[1], len(changes), sizes[2]) + b"".join(texts)
+    return frame(BATCH, payload + bytes(-len(payload) % 8))
+
+
+def request(*words: str, cwd: str = "/", token: int = 0, env: tuple[str, ...] = ()) -> bytes:
+    return frame(REQUEST, context(cwd, token, env, words))
 
 
 def connect(queue: Queue) -> socket.socket:

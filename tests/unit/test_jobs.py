@@ -488,7 +488,7 @@ print((resident() - before) / 1_000_000)
 """
 
 
-@pytest.mark.skipif("asan" in os.environ.get("LD_PRELOAD", ""), reason="ASan pads every allocation")
+@pytest.mark.unsanitized("ASan pads every allocation")
 def test_memory_of_a_queued_job():
     script = MEASURE.format(page=os.sysconf("SC_PAGE_SIZE"))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

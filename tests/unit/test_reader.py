@@ -250,6 +250,16 @@ def test_tables_that_cannot_be_read(directory: Path, table: TableProbe) -> None:
     assert len(os.listdir("/proc/self/fd")) == fds
 
 
+def test_a_header_that_is_damaged_meanwhile(directory: Path, table: TableProbe) -> None:
+    table.put({}, n=3)
+    reader = Reader(opened(directory))
+    change(directory / "header", 16, b"\xff" * 16)
+    assert reader.states([2, 3]).tolist() == [_reader.QUEUED, _reader.NONE]
+    assert len(reader.snapshot()) == 3
+    with pytest.raises(TableError, match="damaged"):
+        reader.job(2)
+
+
 def test_a_table_of_an_earlier_version(directory: Path) -> None:
     for path in sorted(TABLES.glob("*.json")):
         place = directory / path.stem
@@ -322,9 +332,7 @@ def test_more_segments_than_are_mapped(directory: Path, table: TableProbe, reade
     table.put({})
     for number in range(1, 300):
         (directory / f"seg.{number:08x}").write_bytes(bytes(HOT))
-    header = bytearray((directory / "header").read_bytes())
-    header[16:24] = (300 * SEGMENT).to_bytes(8, "little")  # as if a server had just moved it
-    change(directory / "header", 0, bytes(header))
+    table.commit(300 * SEGMENT)
     for _ in range(2):
         assert reader.states(numpy.arange(300) * SEGMENT).tolist() == [1] + 299 * [0]
     assert len(mapped(directory)) <= 257

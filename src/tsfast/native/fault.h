@@ -8,7 +8,7 @@
  * are writes, packets, answers, renames, unlinks, syncs, locks, signals, new processes, and swaps of a word of `runs`.
  * FILE holds the count as 8 bytes; servers that come later go on counting, so it happens once, and at the end FILE
  * tells how many steps there were. TSFAST_CRASH_AT=runner:N:FILE: the steps of all runners, hooks and jobs before
- * execve. */
+ * execve. With TSFAST_FAILS=NUMBER the Nth step fails with that error instead, if it is one that can fail. */
 #ifndef TSFAST_FAULT_H
 #define TSFAST_FAULT_H
 
@@ -43,11 +43,12 @@ static inline void tsf_fault(const char *name)
     errno = before;
 }
 
-/* Before each step. One of several threads, or a child that shares this memory, may come first: that does no harm. */
-static inline void tsf_crash_point(void)
+/* Before each step; whether it is to fail. One of several threads, or a child that shares this memory, may come first:
+ * that does no harm. */
+static inline int tsf_crash_point(void)
 {
     static uint64_t *count, fatal;
-    static int asked;
+    static int asked, fails;
     int before = errno;
 
     if (!asked) {
@@ -64,18 +65,28 @@ static inline void tsf_crash_point(void)
             syscall(SYS_close, fd);
             count = page == MAP_FAILED ? NULL : page;
         }
+        fails = getenv("TSFAST_FAILS") ? atoi(getenv("TSFAST_FAILS")) : 0;
         asked = 1;
     }
-    if (count && __atomic_add_fetch(count, 1, __ATOMIC_SEQ_CST) == fatal)
-        syscall(SYS_kill, (int)syscall(SYS_getpid), SIGKILL);
     errno = before;
+    if (!count || __atomic_add_fetch(count, 1, __ATOMIC_SEQ_CST) != fatal)
+        return 0;
+    if (!fails)
+        syscall(SYS_kill, (int)syscall(SYS_getpid), SIGKILL);
+    errno = fails;
+    return -1;
 }
 
-#define tsf_step(call) (tsf_crash_point(), call)
+#define tsf_step(call) (tsf_crash_point() ? tsf_failed() : call)
+#define tsf_spawn_step(call) (tsf_crash_point() ? errno : call)
+#define tsf_sure_step(call) (tsf_crash_point(), call)
+static inline int tsf_failed(void) { return -1; }
 #else
 static inline void tsf_fault(const char *name) { (void)name; }
 static inline void tsf_crash_point(void) {}
 #define tsf_step(call) call
+#define tsf_spawn_step(call) call
+#define tsf_sure_step(call) call
 #endif
 
 /* The steps. The server calls them by these names, which _sys.pxd gives to its modules. */
@@ -94,7 +105,7 @@ static inline void tsf_crash_point(void) {}
 #define tsf_flock(...) tsf_step(flock(__VA_ARGS__))
 #define tsf_vfork() tsf_step(vfork())
 #define tsf_clone(...) tsf_step(clone(__VA_ARGS__))
-#define tsf_posix_spawn(...) tsf_step(posix_spawn(__VA_ARGS__))
+#define tsf_posix_spawn(...) tsf_spawn_step(posix_spawn(__VA_ARGS__))
 #define tsf_openat(...) tsf_step(openat(__VA_ARGS__)) /* where it makes a file */
 #define tsf_fcntl(...) tsf_step(fcntl(__VA_ARGS__))   /* where it locks */
 #define tsf_execve(...) tsf_step(execve(__VA_ARGS__))
@@ -105,14 +116,18 @@ static int tsf_python_step(const char *event, PyObject *args, void *data)
 {
     static const char *const steps[] = {"os.rename", "os.remove", "os.mkdir", "os.truncate", "fcntl.flock"};
 
+    int fails = 0;
+
     (void)data;
     if (strcmp(event, "open") == 0 && PyTuple_GET_SIZE(args) == 3 && PyLong_Check(PyTuple_GET_ITEM(args, 2)) &&
         PyLong_AsLong(PyTuple_GET_ITEM(args, 2)) & (O_WRONLY | O_RDWR | O_CREAT))
-        tsf_crash_point();
+        fails = tsf_crash_point();
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
         if (strcmp(event, steps[i]) == 0)
-            tsf_crash_point();
-    return 0;
+            fails = tsf_crash_point();
+    if (fails)
+        PyErr_SetFromErrno(PyExc_OSError);
+    return fails;
 }
 
 static inline void tsf_count_python_steps(void)

@@ -82,7 +82,7 @@ static inline uint64_t tsf_run_load(const struct tsf_run *run) { return __atomic
 
 static inline int tsf_run_cas(struct tsf_run *run, uint64_t from, uint64_t to)
 {
-    return tsf_step(__atomic_compare_exchange_n(&run->word, &from, to, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+    return tsf_sure_step(__atomic_compare_exchange_n(&run->word, &from, to, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
 }
 
 static inline uint64_t tsf_run_check(const struct tsf_run *run)

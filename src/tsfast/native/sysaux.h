@@ -251,6 +251,21 @@ static inline uint64_t tsf_now_ns(clockid_t clock)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/* A line in the server's log, which is stderr. */
+static inline void tsf_log(const char *text)
+{
+    char line[512], stamp[32] = "";
+    time_t now = time(NULL);
+    struct tm parts;
+    int size;
+
+    if (localtime_r(&now, &parts))
+        strftime(stamp, sizeof stamp, "%Y-%m-%d %H:%M:%S ", &parts);
+    size = snprintf(line, sizeof line, "%s%.400s\n", stamp, text);
+    if (size > 0 && write(2, line, (size_t)size) < 0)
+        return; /* a full disk must not end the server */
+}
+
 /* uid of the other side of a connected unix socket, -1 if unknown. */
 static inline int64_t tsf_peer_uid(int sock)
 {

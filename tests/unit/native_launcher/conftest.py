@@ -1,22 +1,18 @@
 import os
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
 import pytest
 
+import native
 from unit.native_launcher.launcher_harness import DEADLINE, Installation, Queue
-
-SOURCES = Path(__file__).parents[3] / "src" / "tsfast" / "native" / "launcher"
 
 
 @pytest.fixture(scope="session")
 def launcher(tmp_path_factory):
     program = tmp_path_factory.mktemp("launcher") / "ts"
-    compiler = os.environ.get("CC", "cc").split()
-    flags = ["-O1", "-g", "-std=gnu11", "-Wall", "-Wextra", "-Werror", '-DTSFAST_VERSION="1.2.3"']
-    subprocess.run([*compiler, *flags, "-o", program, *sorted(SOURCES.glob("*.c"))], check=True)
+    native.build(program, "launcher", "-O1", '-DTSFAST_VERSION="1.2.3"', static=False)
     return program
 
 

@@ -8,8 +8,11 @@ import struct
 import subprocess
 import sys
 
+import native
+from patience import patient
+
 VERSION = 0x74730001
-DEADLINE = 20  # seconds; reached only by a failing test
+DEADLINE = patient(20)  # seconds; reached only by a failing test
 REQUEST, DESCRIPTORS, SIGNAL = 1, 2, 3
 OUT, ERR, EXIT, EXIT_AT_CLOSE, SEND_DESCRIPTORS, FOLLOW, ENDED, EXEC = range(16, 24)
 HEAD = struct.Struct("=IIII")
@@ -97,7 +100,7 @@ class Queue:
     def start(self, *words, env=None, **options):
         environment = {"TS_SOCKET": str(self.path), "PATH": "/usr/bin:/bin"} | (env or {})
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL} | options
-        child = subprocess.Popen([self.program, *words], env=environment, **options)
+        child = subprocess.Popen(native.words(self.program, *words), env=environment, **options)
         self.children.append(child)
         return child
 

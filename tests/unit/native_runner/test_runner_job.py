@@ -109,6 +109,7 @@ def test_working_directory_of_the_job_itself(queue: Queue, runner: Runner) -> No
     assert queue.output(runner.run(queue.job("pwd"))) == os.fsencode(queue.work) + b"\n"
 
 
+@pytest.mark.no_valgrind("it has a signal mask of its own")
 def test_process_state_is_clean(queue: Queue, runner: Runner) -> None:
     result = runner.run(queue.shell("grep -E '^Sig(Blk|Ign|Cgt)' /proc/self/status; ls /proc/$$/fd; cat /proc/$$/stat"))
     *signals, stat_line = queue.output(result).decode().splitlines()
@@ -119,6 +120,7 @@ def test_process_state_is_clean(queue: Queue, runner: Runner) -> None:
     assert int(fields[19]) == result.start_ticks
 
 
+@pytest.mark.no_valgrind("the limit of descriptors is one that it plays")
 def test_limits_nice_and_affinity(queue: Queue, runner: Runner) -> None:
     nice = min(os.getpriority(os.PRIO_PROCESS, 0) + 3, 19)
     cpu = min(os.sched_getaffinity(0))
@@ -134,6 +136,7 @@ def test_limits_nice_and_affinity(queue: Queue, runner: Runner) -> None:
     assert queue.output(result).split() == [b"%d" % hard], "the next job is not bound by the limits of the last one"
 
 
+@pytest.mark.no_valgrind("the limit of descriptors is one that it plays")
 def test_what_cannot_be_applied_is_noted(queue: Queue, runner: Runner) -> None:
     limits = {resource.RLIMIT_NOFILE: (50, 1 << 62)}
     nowhere = b"\0" * 1016 + b"\0" * 7 + b"\x80"
@@ -290,7 +293,7 @@ def test_one_runner_for_many_jobs(queue: Queue, runner: Runner) -> None:
         assert result.status == i << 8
         seen.add(result.suffix)
     assert len(seen) == 100
-    assert len(os.listdir(f"/proc/{runner.pid}/fd")) <= 8
+    assert runner.descriptors() <= 8
 
 
 def test_big_command_and_environment(queue: Queue, runner: Runner) -> None:

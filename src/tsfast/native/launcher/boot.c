@@ -197,11 +197,11 @@ static void run_boot(const struct place *place, char **words, const struct forwa
     command = command_for(&program, absolute, words);
     environment = environment_with(variable);
     child = spawn(command, environment, forwarding);
+    free(command);
+    free(environment);
     close(ends[1]);
     await_report(place, ends[0], child);
     close(ends[0]);
-    free(command);
-    free(environment);
 }
 
 /* A connection to the server that is there now, or -1 if it is gone again. */

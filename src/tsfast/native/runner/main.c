@@ -61,8 +61,8 @@ static void become_runner(void)
 {
     const struct timeval idle = {TSF_RUNNER_IDLE_MS / 1000, TSF_RUNNER_IDLE_MS % 1000 * 1000};
 
-    prctl(PR_SET_NAME, "ts-run"); /* executed through a descriptor, it would be called by that one's number */
-    if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+    prctl(PR_SET_NAME, "ts-run", 0, 0, 0); /* executed through a descriptor, it would be called by that one's number */
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
         say("ts-run: cannot become a subreaper; processes that a job leaves will not be seen\n");
     setsockopt(TSF_RUNNER_SOCKET, SOL_SOCKET, SO_RCVTIMEO, &idle, sizeof idle);
 }

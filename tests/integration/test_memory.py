@@ -1,0 +1,126 @@
+"""No memory for the server, for a runner, for `ts`: what needs it is refused with one line, the rest goes on."""
+
+import mmap
+import resource
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from integration.spool_harness import Queue, parent
+
+SOURCE = Path(__file__).with_name("starve.c")
+NO_MEMORY = ("out of memory", "Cannot allocate memory", "no memory", "than there is memory for")
+
+
+def address_space(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmSize")) << 10
+
+
+def limit(pid: int, size: int) -> None:
+    resource.prlimit(pid, resource.RLIMIT_AS, (size, resource.RLIM_INFINITY))
+
+
+def is_refusal(done: "subprocess.CompletedProcess[str]") -> bool:
+    line = done.stderr.startswith("ts: ") and done.stderr.count("\n") == 1
+    return done.returncode == 255 and done.stdout == "" and line and any(text in done.stderr for text in NO_MEMORY)
+
+
+def test_no_memory_for_long_requests(queue: Queue) -> None:
+    blocker, gate = queue.blocker()
+    queued = queue.submit("sh", "-c", "exit 3")
+    server = queue.server_pid()
+    words = ["x" * 100_000] * 18
+    limit(server, address_space(server))
+    assert is_refusal(queue.run("true", *words))
+    assert queue.submit("true") == queued + 1  # what is at hand is enough for this
+    assert queue.get("-q") == str(queued + 1)
+    limit(server, resource.RLIM_INFINITY)
+    last = queue.submit("true", *words)
+    gate.open()
+    assert [queue.wait(job) for job in (blocker, queued, queued + 1, last)] == [0, 3, 0, 0]
+    assert queue.ids() == list(range(last + 1)) and queue.server_pid() == server
+
+
+def test_no_memory_for_a_runner(queue: Queue) -> None:
+    """A job whose record does not fit is not started, and says why; the next one has the same runner."""
+    first, gate = queue.blocker()
+    runner = parent(int(queue.get("-p", first)))
+    big = queue.submit("true", *["x" * 100_000] * 18)
+    limit(runner, address_space(runner) + (256 << 10))
+    gate.open(2)
+    assert [queue.wait(job) for job in (first, big)] == [2, 255]
+    assert "Cannot allocate memory" in queue.info(big)["Exit status"]
+    limit(runner, resource.RLIM_INFINITY)
+    assert queue.wait(queue.submit("sh", "-c", "exit 4")) == 4
+
+
+def test_no_memory_for_the_caller(queue: Queue) -> None:
+    queue.get("-l")
+    done = queue.run("true", *["x" * 100_000] * 18, preexec_fn=little_memory)
+    assert done.returncode == 0 or is_refusal(done)
+    assert queue.get("-S") == "1"
+
+
+def little_memory() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (4 << 20, 4 << 20))
+
+
+@pytest.fixture(scope="session")
+def starve(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    library = tmp_path_factory.mktemp("starve") / "starve.so"
+    command = ["cc", "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o", library, SOURCE]
+    subprocess.run(command, check=True)
+    return library
+
+
+def test_each_allocation_of_the_server_fails_once(queue: Queue, starve: Path, tmp_path: Path) -> None:
+    """Whatever was answered with an id is there and runs once; whatever was not, says so or is asked again."""
+    counters = tmp_path / "allocations"
+    counters.write_bytes(bytes(16))
+    notes = queue.directory / "notes"
+    notes.touch()
+    queue.environment |= {"TS_SLOTS": "3", "TS_MAXFINISHED": "5"}
+    queue.get("-l", env={"LD_PRELOAD": str(starve), "TSFAST_STARVE": str(counters)})
+    server = queue.server_pid()
+    given: dict[int, int] = {}
+    refused = 0
+
+    def submit(code: int, *options: object, **more: object) -> None:
+        nonlocal refused
+        done = queue.run(*options, "sh", "-c", f"echo $TS_JOBID >> {notes}; exit {code}", **more)
+        if done.returncode == 0:
+            given[int(done.stdout)] = code
+        else:
+            assert is_refusal(done), done
+            refused += 1
+
+    with counters.open("r+b") as file, mmap.mmap(file.fileno(), 16) as shared:
+
+        def count() -> int:
+            return struct.unpack_from("=Q", shared)[0]
+
+        def act(number: int) -> None:
+            submit(number % 5, env={"N": str(number)})
+            last = max(given)
+            submit(3, "-L", f"label {number}", "-D", last, "-W", last, env={"BIG": "x" * 90_000})
+            submit(0, "-N", 2)
+            for words in (("-l",), ("-M", "json"), ("-w", max(given)), ("-S",), ("--why", max(given))):
+                done = queue.run(*words)
+                assert done.returncode in (0, 3, *range(5)) or is_refusal(done), done
+
+        given[int(queue.get("sh", "-c", f"echo $TS_JOBID >> {notes}; exit 0"))] = 0
+        before = count()
+        act(0)
+        total = count() - before
+        for number in range(1, total + 1):
+            struct.pack_into("=Q", shared, 8, count() + number)
+            act(number)
+            struct.pack_into("=Q", shared, 8, 0)
+            assert queue.server_pid() == server
+    print(f"{total} allocations, {refused} calls refused")
+    queue.wait_until(lambda: all(job["State"] in ("finished", "skipped") for job in queue.jobs()), "the end of all")
+    started = [int(line) for line in notes.read_text().split()]
+    assert len(started) == len(set(started)) and set(started) <= set(given)
