@@ -9,7 +9,7 @@ from libc.string cimport memset
 from tsfast._grammar cimport (
     ACTION_CANCEL, ACTION_REMOVE, ACTION_STATE, ACTION_URGENT, ACTION_WAIT, ACTION_WHY, IdRange,
 )
-from tsfast._jobs cimport Job
+from tsfast._jobs cimport JOB_BLOCKED, JOB_READY, Job
 from tsfast._quote cimport text_add, text_char, text_str, text_u64
 
 
@@ -78,10 +78,26 @@ cdef class Arrays:
             elif named.first == named.last:
                 span = self.of(named.first)
                 if span != NULL and span.first == named.first:
-                    named.last = span.first + span.count - 1
+                    self._take_whole(command, span, named)
         command.id = command.ranges[0].first
         command.has_id = command.n_ranges == 1 and command.ranges[0].last == command.id
         return 0
+
+    cdef void _take_whole(self, const Command *command, const Span *span, IdRange *named) noexcept nogil:
+        cdef uint64_t id = span.first - 1
+        cdef const Job *job
+        named.first = span.first
+        named.last = span.first + span.count - 1
+        if command.action != ACTION_WHY:
+            return
+        # What is told of one job takes a look at all jobs: of an array it is told of the first that waits.
+        while self.queue.next_id(id, &id) and id <= named.last:
+            job = self.queue.get(id)
+            if job.state == JOB_BLOCKED or job.state == JOB_READY:
+                named.first = named.last = id
+                return
+        if self.queue.next_id(span.first - 1, &id) and id <= named.last:
+            named.first = named.last = id
 
     cdef int _element(self, Command *command, size_t i) noexcept nogil:
         cdef IdRange *named = &command.ranges[i]
@@ -113,9 +129,10 @@ cdef class Arrays:
             snprintf(command.error, sizeof(command.error), b"out of memory")
             return -1
         memset(command.ranges, 0, sizeof(IdRange))
-        command.ranges.first = span.first
-        command.ranges.last = span.first + span.count - 1
         command.n_ranges = 1
+        self._take_whole(command, span, command.ranges)
+        command.id = command.ranges.first
+        command.has_id = command.ranges.first == command.ranges.last
         return 0
 
     cdef int expand(self, uint64_t **ids, size_t *n) noexcept nogil:
