@@ -1,6 +1,6 @@
 """Jobs come in: one from a command line, or many in a frame of a program."""
 from libc.stddef cimport size_t
-from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from tsfast._conns cimport Conn, Conns
 from tsfast._envfilter cimport EnvPatterns
@@ -30,6 +30,7 @@ cdef class Adding:
     cdef uint64_t max_unfinished      # TS_MAXCONN, 0: no limit
     cdef const char **words           # owned: of the command line at hand
     cdef size_t words_room
+    cdef Text element                 # of an array: the words and variables of the one that is being queued
     cdef char refusal[320]            # a text under construction
 
     # No room for so many more jobs. A frame that is larger than the queue may be waits until the queue is empty.
@@ -48,7 +49,11 @@ cdef class Adding:
     cdef int batch(self, Conn *conn, char *payload, uint32_t size, bint others_wait, uint32_t *jobs) noexcept nogil
 
     # private
-    cdef void _prefix(self, const char *cwd, const Command *command, uint64_t id) noexcept nogil
+    cdef void _prefix(self, const char *cwd, const Command *command, uint64_t id, int64_t index) noexcept nogil
+    cdef bint _check(self, Conn *conn, const Request *request, Command *command, tsf_request *checked) noexcept nogil
+    cdef int _elements(self, const Request *request, const Command *command, Submission *job,
+                       uint64_t first) noexcept nogil
+    cdef int _make_element(self, const Command *command, Submission *job, uint64_t first, uint32_t i) noexcept nogil
     cdef void _fill(self, Submission *job, const Command *command, const char *end, uint32_t argc) noexcept nogil
     cdef bint _warn(self, Conn *conn, const Command *command) noexcept nogil
     cdef void _refuse(self, Conn *conn, uint32_t place, int32_t reason, const char *text) noexcept nogil

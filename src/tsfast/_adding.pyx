@@ -3,10 +3,12 @@
 """See _adding.pxd."""
 cimport cython
 from libc.stddef cimport size_t
+from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset, strerror, strlen, strncmp
 
+from tsfast._arrays cimport Span, element_env, element_words
 from tsfast._conns cimport FRAME_LATER, Conn, Conns
 from tsfast._envfilter cimport filter_environment, patterns_apply, patterns_free, patterns_read
 from tsfast._environ cimport default_logdir
@@ -18,9 +20,9 @@ from tsfast._layout cimport (
     TSF_JOB_HOOK, TSF_JOB_NO_OUTPUT, TSF_REFUSED_CALLER, TSF_REFUSED_FULL, TSF_REFUSED_ID, TSF_REFUSED_JOB,
     TSF_REFUSED_SYSTEM, tsf_added, tsf_batch, tsf_batch_job, tsf_batch_part, tsf_refused, tsf_request,
 )
-from tsfast._limits cimport PATH_BYTES
+from tsfast._limits cimport ARRAY_BYTES, PATH_BYTES
 from tsfast._logpath cimport log_path, log_unchecked
-from tsfast._quote cimport Text, text_add, text_char, text_str, text_u64
+from tsfast._quote cimport Text, text_add, text_char, text_free, text_str, text_u64
 from tsfast._replies cimport Replies
 from tsfast._request cimport Request, request_read, strings_fit, variable
 from tsfast._spool cimport (
@@ -32,6 +34,8 @@ from tsfast._tokens cimport tokens_find
 
 cdef enum:
     ALL_JOBS = 0xffffffff            # tsf_refused.place: the frame as a whole
+    LOG_TOO_LONG = -10               # beside SubmitResult
+    ARRAY_TOO_LARGE = -11
 
 
 cdef const char *BAD_GPUS = b"-g: it names a GPU twice (different indices or UUIDs are needed)"
@@ -61,6 +65,7 @@ cdef class Adding:
 
     def __dealloc__(self):
         free(self.words)
+        text_free(&self.element)
 
     cdef bint full(self, uint64_t more) noexcept nogil:
         cdef uint64_t unfinished = self.spool.queue.known - self.spool.queue.ended
@@ -93,11 +98,11 @@ cdef class Adding:
                 text_char(text, c'/')           # where its server is
             text_str(text, default_logdir())
 
-    cdef void _prefix(self, const char *cwd, const Command *command, uint64_t id) noexcept nogil:
+    cdef void _prefix(self, const char *cwd, const Command *command, uint64_t id, int64_t index) noexcept nogil:
         """Of the output file, into the answer's text, with a NUL at its end."""
         self.reply.text.size = 0
         if command.log != NULL:
-            log_path(&self.reply.text, command.log, cwd, id, command.label, tsf_now_ns(CLOCK_REALTIME))
+            log_path(&self.reply.text, command.log, cwd, id, command.label, index, tsf_now_ns(CLOCK_REALTIME))
         else:
             self.logdir(&self.reply.text)
             text_char(&self.reply.text, c'/')
@@ -139,48 +144,21 @@ cdef class Adding:
         self.conns.send(conn, TSF_FRAME_ERR, self.reply.text.data, self.reply.text.size)
         return True
 
-    # ---- one job of a command line -----------------------------------------------------------------------------
+    # ---- one job of a command line, or an array ----------------------------------------------------------------
     cdef bint one(self, Conn *conn, const Request *request, Command *command, uint64_t *id) noexcept nogil:
         cdef Submission job
-        cdef SubmitResult result
+        cdef int result
         cdef tsf_request checked = request.head[0]
         cdef Request stored = request[0]
-        cdef Job *last = self.spool.queue.last_added()
-        cdef size_t i
-        if request.head.cwd_len <= 1:
-            self.reply.fail(conn, b"the working directory is gone or cannot be read")
-            return False
-        # The command of TS_ENV is run by the caller's side, which then comes back with what it printed.
-        if command.env_text == NULL and variable(request, b"TS_ENV=") != NULL:
-            self.reply.elsewhere(conn)
-            return False
-        for i in range(command.n_after + command.n_after_ok):
-            if (command.after[i] if i < command.n_after else command.after_ok[i - command.n_after]) >> PLACE_BIT:
-                self.reply.fail(conn, b"-D, -W: '@' is for the jobs of a batch (see --batch)")
-                return False
-        if not command.flags & TSF_JOB_NO_OUTPUT:
-            if command.log != NULL and log_unchecked(command.log, command.flags, <char *> request.env, &checked):
-                self.reply.elsewhere(conn)     # is it there already? The server waits on nobody's path.
-                return False
-            self._prefix(request.cwd, command, self.spool.table.header.committed)
-            if self.reply.text.failed:
-                self.reply.no_memory(conn)
-                return False
-            if command.log != NULL and self.reply.text.size > PATH_BYTES:
-                self.reply.fail(conn, b"--log: the path is too long")
-                return False
-        if ((command.after_last and last != NULL and add_id(&command.after, &command.n_after, last.id) < 0)
-                or filter_environment(<char *> request.env, &checked) < 0):
-            self.reply.no_memory(conn)
+        if not self._check(conn, request, command, &checked):
             return False
         stored.head = &checked
         self._fill(&job, command, request.argv_bytes + request.head.argv_len, request.head.argc)
-        job.prefix = NULL if command.flags & TSF_JOB_NO_OUTPUT else self.reply.text.data
         if variable(&stored, b"TS_ONFINISH=") != NULL:
             job.flags |= TSF_JOB_HOOK
         result = self.spool.begin_jobs(&checked, request.cwd, request.env, request.affinity, id)
         if result == SUBMIT_OK:
-            result = self.spool.add_job(&job)
+            result = self._elements(request, command, &job, id[0])
             if result == SUBMIT_OK:
                 result = self.spool.queue_jobs()
             else:
@@ -190,6 +168,12 @@ cdef class Adding:
             return False
         if result == SUBMIT_BAD_GPUS:
             self.reply.fail(conn, BAD_GPUS)
+            return False
+        if result == LOG_TOO_LONG:
+            self.reply.fail(conn, b"--log: the path is too long")
+            return False
+        if result == ARRAY_TOO_LARGE:
+            self.reply.fail(conn, b"--array: so many elements with so long a command are too much (256 MiB in all)")
             return False
         if result == SUBMIT_GONE:
             self.reply.fail(conn, GONE)
@@ -205,6 +189,77 @@ cdef class Adding:
             text_char(&self.reply.text, c'\n')
             self.conns.send(conn, TSF_FRAME_OUT, self.reply.text.data, self.reply.text.size)
         return True
+
+    cdef bint _check(self, Conn *conn, const Request *request, Command *command, tsf_request *checked) noexcept nogil:
+        """Before anything is recorded. False: answered."""
+        cdef Job *last = self.spool.queue.last_added()
+        cdef const Span *array = self.spool.arrays.of(last.id) if last != NULL else NULL
+        cdef size_t i
+        if request.head.cwd_len <= 1:
+            self.reply.fail(conn, b"the working directory is gone or cannot be read")
+            return False
+        # The command of TS_ENV is run by the caller's side, which then comes back with what it printed.
+        if command.env_text == NULL and variable(request, b"TS_ENV=") != NULL:
+            self.reply.elsewhere(conn)
+            return False
+        for i in range(command.n_after + command.n_after_ok):
+            if (command.after[i] if i < command.n_after else command.after_ok[i - command.n_after]) >> PLACE_BIT:
+                self.reply.fail(conn, b"-D, -W: '@' is for the jobs of a batch (see --batch)")
+                return False
+        if (not command.flags & TSF_JOB_NO_OUTPUT and command.log != NULL
+                and log_unchecked(command.log, command.flags, <char *> request.env, checked)):
+            self.reply.elsewhere(conn)         # is it there already? The server waits on nobody's path.
+            return False
+        if ((command.after_last and last != NULL
+             and add_id(&command.after, &command.n_after, array.first if array != NULL else last.id) < 0)
+                or self.spool.arrays.expand(&command.after, &command.n_after) < 0
+                or self.spool.arrays.expand(&command.after_ok, &command.n_after_ok) < 0
+                or filter_environment(<char *> request.env, checked) < 0):
+            self.reply.no_memory(conn)
+            return False
+        return True
+
+    cdef int _elements(self, const Request *request, const Command *command, Submission *job,
+                       uint64_t first) noexcept nogil:
+        """The job, or each element of the array. A SubmitResult, or another reason to refuse."""
+        cdef uint32_t i, count = max(command.array_count, <uint32_t> 1)
+        cdef Submission element
+        cdef int result = SUBMIT_OK
+        for i in range(count):
+            element = job[0]
+            if command.array_count and self._make_element(command, &element, first, i) < 0:
+                return SUBMIT_FAILED
+            if not command.flags & TSF_JOB_NO_OUTPUT:
+                self._prefix(request.cwd, command, first + i,
+                             command.array_first + i if command.array_count else <int64_t> -1)
+                if self.reply.text.failed:
+                    self.reply.text.failed = False
+                    set_errno(ENOMEM)
+                    return SUBMIT_FAILED
+                if command.log != NULL and self.reply.text.size > PATH_BYTES:
+                    return LOG_TOO_LONG
+                element.prefix = self.reply.text.data
+            result = self.spool.add_job(&element)
+            if result != SUBMIT_OK:
+                return result
+            if command.array_count and self.spool.staging.size > <size_t> ARRAY_BYTES:
+                return ARRAY_TOO_LARGE
+        return SUBMIT_OK
+
+    cdef int _make_element(self, const Command *command, Submission *job, uint64_t first, uint32_t i) noexcept nogil:
+        cdef uint32_t index = command.array_first + i
+        self.element.size = 0
+        element_words(&self.element, job.argv, job.argc, index, &job.argv_len)
+        element_env(&self.element, first, index, &job.env_len)
+        if self.element.failed:
+            self.element.failed = False
+            set_errno(ENOMEM)
+            return -1
+        job.argv = self.element.data
+        job.env = self.element.data + job.argv_len
+        job.array_first = command.array_first
+        job.array_limit = command.array_limit
+        return 0
 
     # ---- many jobs of a program --------------------------------------------------------------------------------
     cdef void _refuse(self, Conn *conn, uint32_t place, int32_t reason, const char *text) noexcept nogil:
@@ -335,9 +390,14 @@ cdef class Adding:
         cdef const char *hook = env_change(job.env, job.env_len, b"TS_ONFINISH=")
         cdef uint64_t id = reading.first + reading.place
         cdef Job *last = self.spool.queue.last_added()
+        cdef const Span *array
+        cdef uint64_t last_id
         cdef SubmitResult result
         if command.action != ACTION_SUBMIT or command.flags & TSF_JOB_FOREGROUND or command.no_block:
             self._refuse(conn, reading.place, TSF_REFUSED_JOB, b"a batch takes commands to queue, without -f and -B")
+            return 1
+        if command.array_count:
+            self._refuse(conn, reading.place, TSF_REFUSED_JOB, b"--array is for a call of its own, not for a batch")
             return 1
         if job.cwd[0] != c'/':
             self._refuse(conn, reading.place, TSF_REFUSED_JOB, b"its directory must be an absolute path")
@@ -348,16 +408,25 @@ cdef class Adding:
                          b"-D, -W: '@' and a number must name an earlier job of the batch")
             return 1
         if command.after_last and (reading.place or last != NULL):
-            if add_id(&command.after, &command.n_after, id - 1 if reading.place else last.id) < 0:
+            array = self.spool.arrays.of(last.id) if reading.place == 0 else NULL
+            last_id = array.first if array != NULL else last.id if reading.place == 0 else id - 1
+            if add_id(&command.after, &command.n_after, last_id) < 0:
                 set_errno(ENOMEM)
                 self._refuse_errno(conn)
                 return 1
-            job.after = command.after
-            job.n_after = command.n_after
+        if (self.spool.arrays.expand(&command.after, &command.n_after) < 0
+                or self.spool.arrays.expand(&command.after_ok, &command.n_after_ok) < 0):
+            set_errno(ENOMEM)
+            self._refuse_errno(conn)
+            return 1
+        job.after = command.after
+        job.n_after = command.n_after
+        job.after_ok = command.after_ok
+        job.n_after_ok = command.n_after_ok
         if hook[11] == c'=' if hook != NULL else variable(request, b"TS_ONFINISH=") != NULL:
             job.flags |= TSF_JOB_HOOK
         if not command.flags & TSF_JOB_NO_OUTPUT:
-            self._prefix(job.cwd, command, id)
+            self._prefix(job.cwd, command, id, -1)
             if not self.reply.text.failed:
                 job.prefix = self.reply.text.data
             if command.log != NULL and self.reply.text.size > PATH_BYTES:

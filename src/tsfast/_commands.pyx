@@ -121,6 +121,7 @@ cdef class Commands:
         cdef Request request
         cdef Command command
         cdef const char *const *words
+        cdef uint32_t jobs
         cdef int done = 0
         if request_read(&request, payload, size, NULL) < 0:
             return -1
@@ -129,11 +130,12 @@ cdef class Commands:
             return self.reply.no_memory(conn)
         if parse(words, <int> request.head.argc, &command) < 0:
             return self.reply.fail(conn, command.error)
-        if command.action == ACTION_SUBMIT and self._must_wait(1) and not self.adding.known(request.head):
+        jobs = max(command.array_count, <uint32_t> 1)
+        if command.action == ACTION_SUBMIT and self._must_wait(jobs) and not self.adding.known(request.head):
             if command.no_block:
                 self.reply.exit(conn, 2)
             else:
-                self.waiters.park(conn, 1)
+                self.waiters.park(conn, jobs)
                 done = FRAME_LATER
         else:
             self._perform(conn, &request, &command)
@@ -150,7 +152,9 @@ cdef class Commands:
     cdef void _perform(self, Conn *conn, const Request *request, Command *command) noexcept nogil:
         cdef int action = command.action
         cdef uint64_t id = 0
-        if action == ACTION_SUBMIT:
+        if action != ACTION_SUBMIT and self.spool.arrays.resolve(command) < 0:
+            self.reply.fail(conn, command.error)
+        elif action == ACTION_SUBMIT:
             if self.adding.one(conn, request, command, &id):
                 if command.flags & TSF_JOB_FOREGROUND:
                     self._foreground(conn, id)

@@ -25,7 +25,7 @@ cdef void running_gpu_jobs(Text *text, Spool spool) noexcept nogil:
     cdef size_t start
     text_str(text, b"ID   GPU-IDs\n")
     while job != NULL:
-        if job.gpu_class and spool.table.read_row(job.id, &row, &hot, &cold) == 0:
+        if spool.queue.gpu_class(job) and spool.table.read_row(job.id, &row, &hot, &cold) == 0:
             start = text.size
             text_u64(text, job.id)
             if text.size - start < 4:

@@ -53,14 +53,16 @@ cdef enum:
 
 cdef struct IdRange:
     uint64_t first, last     # first <= last
+    bint element             # id[index], id[from-to]: elements of the array `first`
+    uint32_t index, last_index
 
 cdef struct Command:
     int action               # ActionKind
     int format               # ListFormat, of ACTION_LIST
     bint has_id              # exactly one id
     uint64_t id, id2
-    IdRange *ranges          # -s -i -w -u -r -k --cancel: the ids as given, malloc'ed, freed by command_free
-    size_t n_ranges
+    IdRange *ranges          # -s -i -w -u -r -k --cancel: the ids as given, malloc'ed, freed by command_free. Of the
+    size_t n_ranges          # actions that take one id only where it is an element of an array
     bint has_number
     uint32_t number
     const char *text
@@ -69,6 +71,9 @@ cdef struct Command:
     bint no_block            # -B
     bint after_last          # -d
     uint32_t slots           # -N, default 1
+    uint32_t array_first     # --array: index of the first element
+    uint32_t array_count     # how many, 0: no array
+    uint32_t array_limit     # how many at once, 0: as many as can
     uint32_t gpus            # -G, --vram: how many it needs, 0: none. With -g: how many its list has
     uint32_t gpu_share       # thousandths of each, 1000: whole ones, 0: by memory alone
     uint64_t vram            # --vram: bytes of each, 0 if not given

@@ -20,10 +20,11 @@ class Parsed(TypedDict):
     name: bytes | None
     env_text: bytes | None
     log: bytes | None
+    array: tuple[int, int, int] | None
     after: list[int]
     after_ok: list[int]
     words: int
-    ranges: list[tuple[int, int]]
+    ranges: list[tuple[int, ...]]
 
 @type_check_only
 class OptionRow(TypedDict):

@@ -11,14 +11,14 @@ from libc.limits cimport INT_MAX
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memset, strchr, strlen, strncmp
+from libc.string cimport memset, strchr, strlen, strncmp, strstr
 
 from tsfast._layout cimport (
-    TSF_GPU_WHOLE, TSF_GPUS, TSF_JOB_APPEND, TSF_JOB_FOREGROUND, TSF_JOB_GZIP, TSF_JOB_LOG, TSF_JOB_MAIL,
-    TSF_JOB_NO_OUTPUT,
+    TSF_GPU_WHOLE, TSF_GPUS, TSF_JOB_APPEND, TSF_JOB_ARRAY, TSF_JOB_FOREGROUND, TSF_JOB_GZIP, TSF_JOB_LOG,
+    TSF_JOB_MAIL, TSF_JOB_NO_OUTPUT,
     TSF_JOB_SPLIT_STDERR, TSF_JOB_TRUNCATE, TSF_JOB_VOLATILE,
 )
-from tsfast._limits cimport ENV_TEXT_MAX
+from tsfast._limits cimport ARRAY_MAX, ENV_TEXT_MAX
 
 cdef enum:
     MAX_LABEL = 65536
@@ -29,7 +29,8 @@ cdef enum:
     MAX_GPU_LIST = 65535
     MAX_SECONDS = 1000000
     SHOWN = 60                # bytes of a wrong value that an error repeats
-    OPTIONS = 55
+    OPTIONS = 56
+    MAX_INDEX = 1000000000
 
 cdef enum Takes:
     NOTHING
@@ -56,6 +57,7 @@ cdef enum Does:
     SET_GZIP
     SET_GPUS
     SET_VRAM
+    SET_ARRAY
 
 cdef enum Kind:               # of the argument
     NO_KIND
@@ -78,6 +80,7 @@ cdef enum Kind:               # of the argument
     MEMORY                    # 20G
     PERCENT                   # 1..100
     SECONDS
+    ARRAY                     # 1-1000, 1-1000%50
 
 cdef enum Group:              # as the help shows them
     QUEUEING
@@ -125,6 +128,8 @@ cdef Option[OPTIONS] TABLE = [
            b"these GPUs, free or not; without: who has which"),
     Option(0, b"batch", VALUE, PATH, ACTION_BATCH, QUEUEING, b"FILE",
            b"queue each line of FILE (-: stdin); shows the ids"),
+    Option(0, b"array", VALUE, ARRAY, SET_ARRAY, QUEUEING, b"RANGE",
+           b"jobs for {} = 1 to 100, at most 8 at once: 1-100%8"),
     Option(c"B", b"", NOTHING, NO_KIND, SET_NO_BLOCK, QUEUEING, b"", b"exit with 2 at once if the queue is full"),
 
     Option(c"l", b"", NOTHING, NO_KIND, ACTION_LIST, LOOKING, b"", b"list of the jobs"),
@@ -154,7 +159,8 @@ cdef Option[OPTIONS] TABLE = [
     Option(c"u", b"", VALUE_UNLESS_LAST, ID_SET, ACTION_URGENT, CHANGING, b"[IDS]", b"start this one next"),
     Option(c"U", b"", VALUE, ID_PAIR, ACTION_SWAP, CHANGING, b"ID-ID", b"swap two queued jobs"),
     Option(c"r", b"", VALUE_UNLESS_LAST, ID_SET, ACTION_REMOVE, CHANGING, b"[IDS]", b"remove a job that does not run"),
-    Option(c"k", b"", VALUE_UNLESS_LAST, ID_SET, ACTION_KILL, CHANGING, b"[IDS]", b"send SIGTERM to a running job *"),
+    Option(c"k", b"", VALUE_UNLESS_LAST, ID_SET, ACTION_KILL, CHANGING, b"[IDS]",
+           b"send SIGTERM to a running job * (-T: to all that run)"),
     Option(0, b"cancel", VALUE_UNLESS_LAST, ID_SET, ACTION_CANCEL, CHANGING, b"[IDS]",
            b"take it out of the queue, or end all its processes"),
     Option(c"T", b"", NOTHING, NO_KIND, ACTION_KILL_ALL, CHANGING, b"", b"send SIGTERM to all running jobs"),
@@ -290,6 +296,8 @@ cdef int apply(Parser *parser, Command *command, const Option *option, const cha
         command.flags |= TSF_JOB_TRUNCATE
     elif option.does == SET_GZIP:
         command.flags |= TSF_JOB_GZIP
+    elif option.does == SET_ARRAY:
+        command.flags |= TSF_JOB_ARRAY
     return 0 if value == NULL else read_value(command, option, value)
 
 
@@ -375,6 +383,12 @@ cdef int disagreement(Command *command) noexcept nogil:
         what = b"--log and -n exclude each other"
     elif flags & TSF_JOB_LOG and command.name != NULL:
         what = b"--log and -O exclude each other"
+    elif flags & TSF_JOB_ARRAY and flags & TSF_JOB_FOREGROUND:
+        what = b"--array and -f exclude each other"
+    elif (flags & TSF_JOB_ARRAY and flags & TSF_JOB_LOG and command.array_count > 1
+          and not flags & TSF_JOB_APPEND
+          and strstr(command.log, b"{id}") == NULL and strstr(command.log, b"{index}") == NULL):
+        what = b"--array and --log: each element needs a file of its own, by {index} or {id} in the path"
     elif command.gpu_exact != NULL and (command.gpu_share or command.vram):
         what = b"-g names the GPUs: -G and --vram ask for any, and exclude it"
     elif command.vram and command.gpu_share and command.gpus == 0:

@@ -12,7 +12,7 @@ _TITLES = (
 # Named in the help of another option, and so without a line of their own.
 _NAMED_ELSEWHERE = {
     "append", "truncate", "get_logdir", "setenv", "unsetenv", "help", "version", "vram", "wait-all",
-    "get_gpu_free_perc", "get_gpu_wait", "set_gpu_wait", "l", "batch",
+    "get_gpu_free_perc", "get_gpu_wait", "set_gpu_wait", "l", "batch", "T",
 }
 
 
@@ -50,7 +50,7 @@ def _make_help():
                     names.append(f"--{row['name']}")
                 left = ", ".join(names).replace("   , ", "    ") + (" " + row["operand"] if row["operand"] else "")
                 lines.append(f"  {left:<23} {row['help']}")
-    lines.append("IDS: 3,7-12. Without, as the last word: the job added last; *: the one run last.")
+    lines.append("IDS: 3,7-12,5[7]. Without, as the last word: the one added last; *: run last.")
     return "\n".join(lines).encode() + b"\n"
 
 
@@ -93,10 +93,13 @@ cdef dict _as_dict(const Command *command):
         "name": None if command.name == NULL else <bytes>command.name,
         "env_text": None if command.env_text == NULL else <bytes>command.env_text,
         "log": None if command.log == NULL else <bytes>command.log,
+        "array": (command.array_first, command.array_count, command.array_limit) if command.array_count else None,
         "after": [command.after[i] for i in range(command.n_after)],
         "after_ok": [command.after_ok[i] for i in range(command.n_after_ok)],
         "words": command.words,
-        "ranges": [(command.ranges[i].first, command.ranges[i].last) for i in range(command.n_ranges)],
+        "ranges": [(command.ranges[i].first, command.ranges[i].last)
+                   + ((command.ranges[i].index, command.ranges[i].last_index) if command.ranges[i].element else ())
+                   for i in range(command.n_ranges)],
     }
 
 
@@ -143,6 +146,6 @@ ACTIONS = {
 FLAGS = {
     "no_output": TSF_JOB_NO_OUTPUT, "foreground": TSF_JOB_FOREGROUND, "split_stderr": TSF_JOB_SPLIT_STDERR,
     "log": TSF_JOB_LOG, "append": TSF_JOB_APPEND, "truncate": TSF_JOB_TRUNCATE,
-    "gzip": TSF_JOB_GZIP,
+    "gzip": TSF_JOB_GZIP, "array": TSF_JOB_ARRAY,
 }
 FORMATS = {"default": FORMAT_DEFAULT, "json": FORMAT_JSON, "tab": FORMAT_TAB}

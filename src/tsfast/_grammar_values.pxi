@@ -47,11 +47,38 @@ cdef int read_ids(Command *command, const Option *option, const char *value, uin
         word = end + 1
 
 
+cdef bint read_range(const char *value, size_t size, uint64_t most, uint64_t *first, uint64_t *last) noexcept nogil:
+    """`7` or `7-12`."""
+    cdef size_t head = 0
+    while head < size and value[head] != c"-":
+        head += 1
+    if not read_number(value, head, most, first):
+        return False
+    last[0] = first[0]
+    return head == size or (read_number(value + head + 1, size - head - 1, most, last) and first[0] <= last[0])
+
+
+cdef bint read_element(const char *value, size_t size, IdRange *element) noexcept nogil:
+    """`5[7]` or `5[7-9]`."""
+    cdef size_t head = 0
+    cdef uint64_t index = 0, last = 0
+    while head < size and value[head] != c"[":
+        head += 1
+    if (size < head + 3 or value[size - 1] != c"]" or not read_number(value, head, MAX_ID, &element.first)
+            or not read_range(value + head + 1, size - head - 2, MAX_INDEX, &index, &last)):
+        return False
+    element.last = element.first
+    element.element = True
+    element.index = <uint32_t>index
+    element.last_index = <uint32_t>last
+    return True
+
+
 cdef int read_id_set(Command *command, const Option *option, const char *value) noexcept nogil:
-    """`3,7-12`: ranges of ids, a single one being a range too. More than one id: has_id stays False."""
-    cdef size_t more = 1, size, head
+    """`3,7-12,5[7]`: ranges of ids, a single one being a range too. More than one id: has_id stays False."""
+    cdef size_t more = 1, size
     cdef const char *end
-    cdef const char *dash
+    cdef const char *bracket
     cdef const char *word = strchr(value, c",")
     cdef IdRange *ranges
     while word != NULL:
@@ -68,21 +95,41 @@ cdef int read_id_set(Command *command, const Option *option, const char *value) 
     while True:
         end = strchr(word, c",")
         size = strlen(word) if end == NULL else <size_t>(end - word)
-        dash = strchr(word, c"-")
-        head = size if dash == NULL or <size_t>(dash - word) >= size else <size_t>(dash - word)
-        if not read_number(word, head, MAX_ID, &ranges.first):
+        bracket = strchr(word, c"[")
+        memset(ranges, 0, sizeof(IdRange))
+        if bracket != NULL and <size_t>(bracket - word) < size:
+            if not read_element(word, size, ranges):
+                return wrong_value(command, option, word, size, "is no element of an array (like 5[7] or 5[7-9])")
+        elif not read_range(word, size, MAX_ID, &ranges.first, &ranges.last):
+            if size and strchr(word, c"-") != NULL and c"0" <= word[0] <= c"9":
+                return wrong_value(command, option, word, size, "is no range of job ids (like 7-12)")
             return wrong_value(command, option, word, size, "is no job id (whole numbers like 3 or 3,7-12 are needed)")
-        ranges.last = ranges.first
-        if head < size and (not read_number(word + head + 1, size - head - 1, MAX_ID, &ranges.last)
-                            or ranges.last < ranges.first):
-            return wrong_value(command, option, word, size, "is no range of job ids (like 7-12)")
         ranges += 1
         command.n_ranges += 1
         if end == NULL:
             break
         word = end + 1
     command.id = command.ranges[0].first
-    command.has_id = command.n_ranges == 1 and command.ranges[0].last == command.id
+    command.has_id = (command.n_ranges == 1 and command.ranges[0].last == command.id
+                      and command.ranges[0].index == command.ranges[0].last_index)
+    return 0
+
+
+cdef int read_array(Command *command, const Option *option, const char *value) noexcept nogil:
+    """`1-1000` or `1-1000%50`."""
+    cdef const char *limit = strchr(value, c"%")
+    cdef uint64_t first = 0, last = 0, at_once = 0
+    cdef size_t size = strlen(value) if limit == NULL else <size_t>(limit - value)
+    if (not read_range(value, size, MAX_INDEX, &first, &last)
+            or (limit != NULL and (not read_number(limit + 1, strlen(limit + 1), MAX_INDEX, &at_once)
+                                   or at_once == 0))):
+        return wrong_value(command, option, value, strlen(value),
+                           "is no range of numbers (like 1-1000, or 1-1000%50: at most 50 at once)")
+    if last - first >= <uint64_t> ARRAY_MAX:
+        return wrong_value(command, option, value, strlen(value), "has more than 65536 numbers")
+    command.array_first = <uint32_t>first
+    command.array_count = <uint32_t>(last - first + 1)
+    command.array_limit = <uint32_t>at_once
     return 0
 
 
@@ -181,10 +228,17 @@ cdef int read_memory(Command *command, const Option *option, const char *value) 
 cdef int read_value(Command *command, const Option *option, const char *value) noexcept nogil:
     cdef uint64_t number = 0
     cdef size_t size = strlen(value)
-    if option.kind == ID:
+    if option.kind == ID and strchr(value, c"[") != NULL:
+        if read_id_set(command, option, value) < 0:
+            return -1
+        if not command.has_id:
+            return wrong_value(command, option, value, size, "is not one job")
+    elif option.kind == ID:
         if not read_number(value, size, MAX_ID, &command.id):
             return wrong_value(command, option, value, size, "is no job id (a whole number, 0 or more)")
         command.has_id = True
+    elif option.kind == ARRAY:
+        return read_array(command, option, value)
     elif option.kind == ID_SET:
         return read_id_set(command, option, value)
     elif option.kind == IDS:

@@ -1,6 +1,7 @@
 r"""The queue as a pure state machine: order, slots, dependencies. No I/O, no clock, no Python object per job.
 
 What GPUs a job needs is a number to it, the job's class; which classes could have theirs now is for the owner to say.
+Of the jobs of an array only so many are starting or running as it allows: the others do not count as ready to run.
 
 The composition root calls a transition when something has happened, then pulls what follows from it with `next_start`
 and `next_skipped` until they return 0. Every transition is O(1) or O(log n) plus the edges it resolves; nothing
@@ -54,6 +55,7 @@ cdef enum AddResult:
 
 cdef enum:
     PAGE_BITS = 12
+    ARRAY_BIT = 0x80000000    # of Job.group: the rest is the number of an array, else of a class of GPUs
 
 cdef struct GpuClass:     # the ready jobs that need the same GPUs; owned by Queue.classes
     Heap slotted
@@ -61,6 +63,19 @@ cdef struct GpuClass:     # the ready jobs that need the same GPUs; owned by Que
     uint32_t room                       # of each heap
     uint32_t members                    # jobs of this class that have not ended: at most `room`
     bint open                           # their GPUs are there
+
+# Jobs of which at most `limit` are STARTING or RUNNING; owned by Queue.arrays. Of its READY members only the first in
+# the order of the queue is in one of the queue's heaps, where it takes part like any other job, and only while one more
+# may start: so whoever looks for the next job never looks at arrays.
+cdef struct JobArray:
+    Heap waiting                        # the other READY members
+    uint32_t room                       # of `waiting`
+    uint32_t limit                      # 0: this entry is free
+    uint32_t active                     # members that are STARTING or RUNNING
+    uint32_t members                    # that have not ended: at most `room`
+    uint32_t first                      # slab index, NIL: none; of a free entry: the next free one
+    uint32_t slots                      # of each member
+    uint32_t gpu_class                  # likewise
 
 cdef struct Page:         # of the directory: 4096 consecutive ids; owned by Queue.pages
     uint32_t used
@@ -89,6 +104,8 @@ cdef class Queue:
     cdef GpuClass *classes        # [1 .. n_classes]: ready jobs that need GPUs are in there, and not in the first two
     cdef uint32_t n_classes
     cdef readonly uint64_t gpu_ready                    # jobs in the heaps of the classes
+    cdef JobArray *arrays
+    cdef uint32_t arrays_room, arrays_top, arrays_free  # entries allocated, ever used, head of the list of free ones
     cdef Chain known_jobs, running_jobs, ended_jobs, skips
     cdef uint64_t least_id        # the next id must not be smaller
     cdef uint64_t first_key       # smallest order key given out so far
@@ -99,15 +116,16 @@ cdef class Queue:
     # A new job at the end of the queue. `after`: ids that must have ended, `after_ok`: ids that must have ended well;
     # ids unknown here were forgotten and count as ended for `after` and as bad for `after_ok`. Repeated ids are
     # allowed. `holds` further conditions must be lifted by release(). ids must grow from call to call (gaps allowed)
-    # and stay below 2**63, else ADD_REFUSED. gpu_class: 0, or a small number of the owner's choice.
-    cdef int add(self, uint64_t id, uint32_t slots, uint32_t gpu_class, const uint64_t *after, size_t n_after,
+    # and stay below 2**63, else ADD_REFUSED. group: 0, a class of GPUs (a small number of the owner's choice), or an
+    # array, whose slots it must have.
+    cdef int add(self, uint64_t id, uint32_t slots, uint32_t group, const uint64_t *after, size_t n_after,
                  const uint64_t *after_ok, size_t n_after_ok, uint32_t holds) noexcept nogil
     # Recovery: a job as it stands in the table. First all jobs, in id order, then link() for the dependencies of
     # those that are queued; then normal life. state: JOB_READY (queued), JOB_STARTING, JOB_RUNNING or JOB_ENDED (then
     # `bad`).
     # Jobs are put in the order of their order keys (running list: the order of the calls; see latest_start).
     # ADD_REFUSED: the id did not grow, or another state.
-    cdef int restore(self, uint64_t id, uint32_t slots, uint32_t gpu_class, uint64_t order, JobState state,
+    cdef int restore(self, uint64_t id, uint32_t slots, uint32_t group, uint64_t order, JobState state,
                      bint bad) noexcept nogil
     # Recovery: the dependencies of a restored queued job. An id unknown here counts as ended well: by the write order
     # of the table, whoever was to be skipped because of it already is. So does an id that is not smaller than its own:
@@ -137,11 +155,18 @@ cdef class Queue:
     cdef int urgent(self, uint64_t id) noexcept nogil             # BLOCKED|READY: before all others
     cdef int swap(self, uint64_t a, uint64_t b) noexcept nogil    # BLOCKED|READY both: exchange their places
     cdef void set_slots(self, uint32_t max_slots) noexcept nogil
+    # A group of jobs of which at most `limit` (1 or more) run at once, all of them with these slots and GPUs. Its
+    # number; 0: no memory. It is gone when its last member has ended, or by drop_array() while it has none.
+    cdef uint32_t new_array(self, uint32_t limit, uint32_t slots, uint32_t gpu_class) noexcept nogil
+    cdef void drop_array(self, uint32_t group) noexcept nogil
     # Whether the GPUs of this class are there now. A class that has not been used yet is unknown and not opened.
     cdef void open_class(self, uint32_t gpu_class, bint open) noexcept nogil
     cdef bint class_waits(self, uint32_t gpu_class) noexcept nogil    # it has ready jobs
 
     # ---- questions ---------------------------------------------------------------------------------------------
+    cdef uint32_t gpu_class(self, const Job *job) noexcept nogil  # 0: it needs no GPUs
+    # It waits for nothing but for one of its array to end: as many run as the array allows. Then that limit, else 0.
+    cdef uint32_t held_back(self, const Job *job) noexcept nogil
     cdef Job *get(self, uint64_t id) noexcept nogil               # NULL if unknown (or GHOST)
     cdef bint next_id(self, uint64_t after, uint64_t *id) noexcept nogil    # smallest known id > after; all known
                                                                             # ids: begin with after = UINT64_MAX

@@ -6,7 +6,7 @@ Where a job is found:
 
     id --> directory (pages of 4096 ids) --> index --> slab (chunks of 4096 jobs that never move)
                                                |
-    READY: in one of three heaps --------------'-- others: in a list threaded through the slab
+    READY: in one of the heaps   --------------'-- others: in a list threaded through the slab
 
 A job that others wait for heads a list of edges, one for each wait; they come from a pool and go back to it when the
 job ends. add() reserves whatever the life of the job can need, so every later transition works without memory.
@@ -74,14 +74,15 @@ include "_jobs_storage.pxi"
 # ---- known jobs -----------------------------------------------------------------------------------------------------
 
 # A new known job; everything is reserved. It has a state only when its caller has set one.
-cdef uint32_t enter(Queue q, uint64_t id, uint32_t slots, uint32_t gpu_class, uint64_t order) noexcept nogil:
+cdef uint32_t enter(Queue q, uint64_t id, uint32_t slots, uint32_t group, uint64_t order) noexcept nogil:
     cdef uint32_t i = take_job(q)
     cdef Job *job = job_at(q.chunks, i)
     cdef Page *page = page_of(q, id)
     job.id = id
     job.order = order
     job.slots = slots
-    job.gpu_class = gpu_class
+    job.group = group
+    enter_group(q, job)
     job.edges = NIL
     job.prev_known = q.known_jobs.last
     job.next_known = NIL
@@ -153,6 +154,7 @@ cdef class Queue:
         self.running_jobs.first = self.running_jobs.last = NIL
         self.ended_jobs.first = self.ended_jobs.last = NIL
         self.skips.first = self.skips.last = NIL
+        self.arrays_free = NIL
         self.oversize.by_slots = True
 
     def __dealloc__(self):
@@ -162,6 +164,9 @@ cdef class Queue:
             free(self.classes[k].slotted.items)
             free(self.classes[k].slotless.items)
         free(self.classes)
+        for k in range(self.arrays_top):
+            free(self.arrays[k].waiting.items)
+        free(self.arrays)
         for k in range(self.slab_room >> CHUNK_BITS):
             free(self.chunks[k])
         for k in range(self.edge_room >> CHUNK_BITS):
@@ -177,24 +182,22 @@ cdef class Queue:
         free(self.oversize.items)
         free(self.scratch)
 
-    cdef int add(self, uint64_t id, uint32_t slots, uint32_t gpu_class, const uint64_t *after, size_t n_after,
+    cdef int add(self, uint64_t id, uint32_t slots, uint32_t group, const uint64_t *after, size_t n_after,
                  const uint64_t *after_ok, size_t n_after_ok, uint32_t holds) noexcept nogil:
         cdef uint64_t edges = 0
         cdef uint32_t i
         cdef bint bad
-        if id < self.least_id or id >= ORDER_BASE:
+        if id < self.least_id or id >= ORDER_BASE or not fits_group(self, group, slots):
             return ADD_REFUSED
         survey(self, id, after, n_after, False, &edges)
         bad = survey(self, id, after_ok, n_after_ok, True, &edges)
         if bad:
             edges = 0
         # The page comes last: only it would be visible if something after it failed.
-        if (edges + holds > NIL or reserve_edges(self, edges) or reserve_job(self) or reserve_class(self, gpu_class)
+        if (edges + holds > NIL or reserve_edges(self, edges) or reserve_job(self) or reserve_group(self, group)
                 or reserve_page(self, id)):
             return ADD_NO_MEMORY
-        i = enter(self, id, slots, gpu_class, ORDER_BASE + id)
-        if gpu_class:
-            self.classes[gpu_class].members += 1
+        i = enter(self, id, slots, group, ORDER_BASE + id)
         if bad:
             to_skipping(self, i)
             return ADD_SKIPPED
@@ -208,20 +211,18 @@ cdef class Queue:
             to_ready(self, i)
         return ADD_QUEUED
 
-    cdef int restore(self, uint64_t id, uint32_t slots, uint32_t gpu_class, uint64_t order, JobState state,
+    cdef int restore(self, uint64_t id, uint32_t slots, uint32_t group, uint64_t order, JobState state,
                      bint bad) noexcept nogil:
         cdef uint32_t i
-        if id < self.least_id or id >= ORDER_BASE:
+        if id < self.least_id or id >= ORDER_BASE or not fits_group(self, group, slots):
             return ADD_REFUSED
         if state != JOB_READY and state != JOB_STARTING and state != JOB_RUNNING and state != JOB_ENDED:
             return ADD_REFUSED
         if state == JOB_ENDED:
-            gpu_class = 0
-        if reserve_job(self) or reserve_class(self, gpu_class) or reserve_page(self, id):
+            group = 0
+        if reserve_job(self) or reserve_group(self, group) or reserve_page(self, id):
             return ADD_NO_MEMORY
-        i = enter(self, id, slots, gpu_class, order)
-        if gpu_class:
-            self.classes[gpu_class].members += 1
+        i = enter(self, id, slots, group, order)
         if state == JOB_ENDED:
             set_state(self, job_at(self.chunks, i), state)
             if bad:
@@ -236,8 +237,7 @@ cdef class Queue:
             to_ready(self, i)
         else:
             set_state(self, job_at(self.chunks, i), state)
-            self.used_slots += slots
-            append(self.chunks, &self.running_jobs, i)
+            occupy(self, i)
         return ADD_QUEUED
 
     cdef int link(self, uint64_t id, const uint64_t *after, size_t n_after,
@@ -259,7 +259,7 @@ cdef class Queue:
         job.holds += holds
         job.pending += holds
         if job.pending and job.state == JOB_READY:
-            take_from(self, heap_of(self, i), i)
+            leave_ready(self, i)
             set_state(self, job, JOB_BLOCKED)
         return ADD_QUEUED
 
@@ -287,10 +287,9 @@ cdef class Queue:
         if i == NIL:
             return False
         job = job_at(self.chunks, i)
-        take_from(self, home_of(self, job), i)
+        leave_ready(self, i)
         set_state(self, job, JOB_STARTING)
-        self.used_slots += job.slots
-        append(self.chunks, &self.running_jobs, i)
+        occupy(self, i)
         id[0] = job.id
         return True
 
@@ -316,8 +315,7 @@ cdef class Queue:
         cdef uint32_t i = find_in(self, id, JOB_STARTING, JOB_STARTING)
         if i == NIL:
             return -1
-        self.used_slots -= job_at(self.chunks, i).slots
-        unlink(self.chunks, &self.running_jobs, i)
+        vacate(self, i)
         to_ready(self, i)
         return 0
 
@@ -325,8 +323,7 @@ cdef class Queue:
         cdef uint32_t i = find_in(self, id, JOB_STARTING, JOB_RUNNING)
         if i == NIL:
             return -1
-        self.used_slots -= job_at(self.chunks, i).slots
-        unlink(self.chunks, &self.running_jobs, i)
+        vacate(self, i)
         to_ended(self, i, bad)
         return 0
 
@@ -335,7 +332,7 @@ cdef class Queue:
         if i == NIL:
             return -1
         take_out(self, i)
-        leave_class(self, job_at(self.chunks, i))
+        leave_group(self, job_at(self.chunks, i))
         resolve(self, i, True)
         leave(self, i)
         return 0
@@ -363,7 +360,7 @@ cdef class Queue:
             return -1
         job = job_at(self.chunks, i)
         if job.state == JOB_READY:
-            take_from(self, heap_of(self, i), i)
+            leave_ready(self, i)
             set_state(self, job, JOB_BLOCKED)
         job.holds += 1
         job.pending += 1
@@ -389,30 +386,27 @@ cdef class Queue:
         job_at(self.chunks, i).order = self.first_key
         if job_at(self.chunks, i).state == JOB_READY:
             settle(self.chunks, heap_of(self, i), i)
+            choose_first(self, job_at(self.chunks, i).group)
         return 0
 
     cdef int swap(self, uint64_t a, uint64_t b) noexcept nogil:
         cdef uint32_t i = find_in(self, a, JOB_BLOCKED, JOB_READY)
         cdef uint32_t j = find_in(self, b, JOB_BLOCKED, JOB_READY)
-        cdef Heap *heap_i = NULL
-        cdef Heap *heap_j = NULL
         cdef uint64_t order
         if i == NIL or j == NIL or i == j:
             return -1
         # One key at a time, each outside of any heap, so that a heap is never out of order at two places.
         if job_at(self.chunks, i).state == JOB_READY:
-            heap_i = heap_of(self, i)
-            take_from(self, heap_i, i)
+            leave_ready(self, i)
         if job_at(self.chunks, j).state == JOB_READY:
-            heap_j = heap_of(self, j)
-            take_from(self, heap_j, j)
+            leave_ready(self, j)
         order = job_at(self.chunks, i).order
         job_at(self.chunks, i).order = job_at(self.chunks, j).order
         job_at(self.chunks, j).order = order
-        if heap_i != NULL:
-            put_in(self, heap_i, i)
-        if heap_j != NULL:
-            put_in(self, heap_j, j)
+        if job_at(self.chunks, i).state == JOB_READY:
+            enter_ready(self, i)
+        if job_at(self.chunks, j).state == JOB_READY:
+            enter_ready(self, j)
         return 0
 
     cdef void set_slots(self, uint32_t max_slots) noexcept nogil:
@@ -423,6 +417,23 @@ cdef class Queue:
             take_from(self, &self.oversize, i)
             put_in(self, home_of(self, job_at(self.chunks, i)), i)
 
+    cdef uint32_t new_array(self, uint32_t limit, uint32_t slots, uint32_t gpu_class) noexcept nogil:
+        cdef uint32_t number = free_array(self)
+        cdef JobArray *array
+        if number == NIL:
+            return 0
+        array = &self.arrays[number]
+        memset(array, 0, sizeof(JobArray))
+        array.limit = limit
+        array.slots = slots
+        array.gpu_class = gpu_class
+        array.first = NIL
+        return <uint32_t> ARRAY_BIT | number
+
+    cdef void drop_array(self, uint32_t group) noexcept nogil:
+        if group & <uint32_t> ARRAY_BIT and array_at(self, group).limit and array_at(self, group).members == 0:
+            give_array(self, group)
+
     cdef void open_class(self, uint32_t gpu_class, bint open) noexcept nogil:
         if 0 < gpu_class <= self.n_classes:
             self.classes[gpu_class].open = open
@@ -430,6 +441,16 @@ cdef class Queue:
     cdef bint class_waits(self, uint32_t gpu_class) noexcept nogil:
         cdef GpuClass *group = &self.classes[gpu_class]
         return gpu_class <= self.n_classes and group.slotted.size + group.slotless.size > 0
+
+    cdef uint32_t gpu_class(self, const Job *job) noexcept nogil:
+        return gpus_of(self, job.group)
+
+    cdef uint32_t held_back(self, const Job *job) noexcept nogil:
+        cdef JobArray *array
+        if job.state != JOB_READY or not job.group & <uint32_t> ARRAY_BIT:
+            return 0
+        array = array_at(self, job.group)
+        return array.limit if array.active >= array.limit else 0
 
     cdef Job *get(self, uint64_t id) noexcept nogil:
         cdef uint32_t i = find(self, id)
@@ -502,6 +523,7 @@ cdef class Queue:
         check_slab(self)
         check_lists(self)
         check_heaps(self)
+        check_arrays(self)
         check_edges(self)
 
 

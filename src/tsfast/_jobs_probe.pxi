@@ -140,12 +140,49 @@ cdef check_heaps(Queue q):
         in_classes += q.classes[k].slotted.size + q.classes[k].slotless.size
         members = 0
         for i in range(q.slab_top):
-            members += (job_of(q, i).gpu_class == k
+            members += (gpus_of(q, job_of(q, i).group) == k
                         and job_of(q, i).state not in (JOB_FREE, JOB_ENDED, JOB_GHOST))
         _check(members == q.classes[k].members <= q.classes[k].room, "class %d: %d members", k, members)
     _check(in_classes == q.gpu_ready, "classes: %d jobs, %d counted", in_classes, q.gpu_ready)
     in_heaps = q.slotted.size + q.slotless.size + q.oversize.size + in_classes
+    for k in range(q.arrays_top):
+        check_heap(q, &q.arrays[k].waiting, "array")
+        in_heaps += q.arrays[k].waiting.size
     _check(in_heaps == q.ready, "heaps: %d jobs, %d ready", in_heaps, q.ready)
+
+
+cdef check_arrays(Queue q):
+    cdef uint32_t i, k, first
+    cdef JobArray *array
+    free_ones = set()
+    k = q.arrays_free
+    while k != NIL:
+        _check(k < q.arrays_top and k not in free_ones, "free list of the arrays is broken at %d", k)
+        free_ones.add(k)
+        k = q.arrays[k].first
+    _check(q.arrays_top <= q.arrays_room, "arrays: %d > %d", q.arrays_top, q.arrays_room)
+    for k in range(q.arrays_top):
+        array = &q.arrays[k]
+        members = [i for i in range(q.slab_top) if job_of(q, i).group == (ARRAY_BIT | k)
+                   and job_of(q, i).state != JOB_FREE]
+        _check((k in free_ones) == (array.limit == 0), "array %d: limit %d and free list differ", k, array.limit)
+        if array.limit == 0:
+            _check(not members, "array %d is free and has members", k)
+            continue
+        _check(len(members) == array.members <= array.room, "array %d: %d members", k, array.members)
+        active = 0
+        ready = []
+        for i in members:
+            active += job_of(q, i).state in (JOB_STARTING, JOB_RUNNING)
+            if job_of(q, i).state == JOB_READY:
+                ready.append((job_of(q, i).order, i))
+            _check(job_of(q, i).state not in (JOB_ENDED, JOB_GHOST), "array %d: job %d has ended", k, job_of(q, i).id)
+            _check(job_of(q, i).slots == array.slots, "array %d: slots of job %d", k, job_of(q, i).id)
+        _check(active == array.active, "array %d: %d active, found %d", k, array.active, active)
+        first = NIL
+        if ready and active < array.limit:
+            first = min(ready)[1]
+        _check(array.first == first, "array %d: the first is %d and not %d", k, array.first, first)
 
 
 cdef check_edges(Queue q):
@@ -223,13 +260,26 @@ cdef class QueueProbe:
         fail_in = number
         return left
 
-    def add(self, uint64_t id, uint32_t slots=1, after=(), after_ok=(), uint32_t holds=0, uint32_t gpu_class=0):
+    def add(self, uint64_t id, uint32_t slots=1, after=(), after_ok=(), uint32_t holds=0, uint32_t gpu_class=0,
+            uint32_t array=0):
         cdef bytes a = _ids(after)
         cdef bytes b = _ids(after_ok)
-        return checked(self.queue.add(id, slots, gpu_class, ids_in(a), len(after), ids_in(b), len(after_ok), holds))
+        return checked(self.queue.add(id, slots, array or gpu_class, ids_in(a), len(after), ids_in(b), len(after_ok),
+                                      holds))
 
-    def restore(self, uint64_t id, uint32_t slots, uint64_t order, str state, bint bad=False, uint32_t gpu_class=0):
-        checked(self.queue.restore(id, slots, gpu_class, order, <JobState> <int> _NUMBERS[state], bad))
+    def restore(self, uint64_t id, uint32_t slots, uint64_t order, str state, bint bad=False, uint32_t gpu_class=0,
+                uint32_t array=0):
+        checked(self.queue.restore(id, slots, array or gpu_class, order, <JobState> <int> _NUMBERS[state], bad))
+
+    def new_array(self, uint32_t limit, uint32_t slots=1, uint32_t gpu_class=0):
+        """A number for add(array=...) and restore()."""
+        number = self.queue.new_array(limit, slots, gpu_class)
+        if number == 0:
+            raise MemoryError
+        return number
+
+    def drop_array(self, uint32_t array):
+        self.queue.drop_array(array)
 
     def link(self, uint64_t id, after=(), after_ok=(), uint32_t holds=0):
         cdef bytes a = _ids(after)
@@ -293,6 +343,7 @@ cdef class QueueProbe:
         return {
             "id": job.id, "order": job.order, "state": _STATES[job.state], "bad": bool(job.flags & FLAG_BAD),
             "slots": job.slots, "pending": job.pending, "holds": job.holds,
+            "held_back": self.queue.held_back(job),
         }
 
     def counts(self):
@@ -304,7 +355,8 @@ cdef class QueueProbe:
 
     def memory(self):
         """How much of each kind is allocated: jobs, edges, pages of the directory."""
-        return {"jobs": self.queue.slab_room, "edges": self.queue.edge_room, "pages": self.queue.pages.used}
+        return {"jobs": self.queue.slab_room, "edges": self.queue.edge_room, "pages": self.queue.pages.used,
+                "arrays": self.queue.arrays_room}
 
     def next_id(self, uint64_t after=UINT64_MAX):
         cdef uint64_t id = 0

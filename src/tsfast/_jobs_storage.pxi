@@ -80,6 +80,65 @@ cdef int reserve_class(Queue q, uint32_t number) noexcept nogil:
     return 0
 
 
+# ---- arrays ---------------------------------------------------------------------------------------------------------
+
+cdef inline JobArray *array_at(Queue q, uint32_t group) noexcept nogil:
+    return &q.arrays[group & ~<uint32_t> ARRAY_BIT]
+
+
+cdef inline uint32_t gpus_of(Queue q, uint32_t group) noexcept nogil:
+    return array_at(q, group).gpu_class if group & <uint32_t> ARRAY_BIT else group
+
+
+# An entry that is not in use, or NIL: no memory.
+cdef uint32_t free_array(Queue q) noexcept nogil:
+    cdef uint32_t room = 2 * q.arrays_room if q.arrays_room else 16
+    cdef uint32_t number = q.arrays_free
+    cdef JobArray *larger
+    if number != NIL:
+        q.arrays_free = q.arrays[number].first
+        return number
+    if q.arrays_top == q.arrays_room:
+        if room >= <uint32_t> ARRAY_BIT:
+            return NIL
+        larger = <JobArray *> (NULL if fails() else realloc(q.arrays, <size_t> room * sizeof(JobArray)))
+        if larger == NULL:
+            return NIL
+        q.arrays = larger
+        q.arrays_room = room
+    q.arrays_top += 1
+    return q.arrays_top - 1
+
+
+cdef void give_array(Queue q, uint32_t group) noexcept nogil:
+    cdef JobArray *array = array_at(q, group)
+    free(array.waiting.items)
+    memset(array, 0, sizeof(JobArray))
+    array.first = q.arrays_free
+    q.arrays_free = group & ~<uint32_t> ARRAY_BIT
+
+
+cdef inline bint fits_group(Queue q, uint32_t group, uint32_t slots) noexcept nogil:
+    if not group & <uint32_t> ARRAY_BIT:
+        return True
+    return (group & ~<uint32_t> ARRAY_BIT) < q.arrays_top and (array_at(q, group).limit != 0
+                                                               and array_at(q, group).slots == slots)
+
+
+# Room for one member more of a group.
+cdef int reserve_group(Queue q, uint32_t group) noexcept nogil:
+    cdef JobArray *array
+    cdef uint32_t room
+    if group & <uint32_t> ARRAY_BIT:
+        array = array_at(q, group)
+        if array.members == array.room:
+            room = 2 * array.room if array.room else 16
+            if widen(&array.waiting.items, room):
+                return -1
+            array.room = room
+    return reserve_class(q, gpus_of(q, group))
+
+
 cdef inline uint32_t take_job(Queue q) noexcept nogil:
     cdef uint32_t i = q.slab_free
     if i != NIL:

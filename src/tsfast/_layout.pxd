@@ -74,6 +74,7 @@ cdef extern from "tsfast/native/table.h" nogil:
         TSF_JOB_GZIP
         TSF_JOB_APPEND
         TSF_JOB_TRUNCATE
+        TSF_JOB_ARRAY
 
     cdef struct tsf_hot:
         uint8_t state
@@ -118,6 +119,8 @@ cdef extern from "tsfast/native/table.h" nogil:
         uint16_t gpu_exact_len
         uint64_t vram
         uint32_t gpus
+        uint32_t array_first
+        uint32_t array_limit
         uint32_t check
 
     cdef enum:

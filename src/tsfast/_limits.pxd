@@ -7,6 +7,7 @@ cdef enum:
     READ_CHUNK = 65536             # one recv
     ANSWER_MAX = 8 << 20           # longest list that the server writes itself; longer ones go through the table
     LIST_ROWS_MAX = 2000           # likewise, in rows
+    LIST_JOBS_MAX = 100000         # so many jobs are looked at for a list that arrays make shorter
     TOKENS_KEPT = 16384            # newest submissions whose token still answers a repeated call (a power of two)
     CONTEXTS_CACHED = 8            # base contexts kept in memory to compute differences against
     DIFF_MAX = 4096                # longest difference to a base context; beyond that a new base is made
@@ -38,5 +39,7 @@ cdef enum:
     GPU_RETRY_MAX_MS = 60000
     ENV_TEXT_MAX = 65536           # what is kept of the output of TS_ENV's command
     FOREGROUND_GRACE_MS = 10000    # after a restart, how long a queued -f job waits for its caller to come back
+    ARRAY_MAX = 65536              # elements of an array
+    ARRAY_BYTES = 256 << 20        # what the records of one array may take
     BATCH_JOBS = 4096              # jobs that a program sends in one frame
     BATCH_BYTES = 1 << 20          # likewise, bytes: from there on the next job goes into the next frame

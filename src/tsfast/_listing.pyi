@@ -4,6 +4,15 @@ from typing import TypedDict, type_check_only
 from tsfast._table import TableError as TableError
 
 @type_check_only
+class ArrayPlace(TypedDict):
+    """Of an element of an array: id of the first one, its own index, how many may run at once, words with {}."""
+
+    first: int
+    index: int
+    limit: int
+    argv: list[bytes]
+
+@type_check_only
 class LiveJob(TypedDict):
     id: int
     running: bool
@@ -25,6 +34,7 @@ class LiveJob(TypedDict):
     log: bool
     append: bool
     truncate: bool
+    array: ArrayPlace | None
 
 @type_check_only
 class WholeJob(LiveJob):

@@ -7,14 +7,15 @@ from tsfast._table import TableError as TableError  # no-cython-lint
 
 from libc.stddef cimport size_t
 from libc.stdlib cimport free, qsort, realloc
-from libc.string cimport strlen
+from libc.string cimport memset, strlen
 
 from tsfast._contexts cimport Contexts
 from tsfast._grammar cimport FORMAT_DEFAULT, FORMAT_JSON, FORMAT_TAB
 from tsfast._layout cimport (
-    TSF_ALLOCATING, TSF_FINISHED, TSF_JOB_APPEND, TSF_JOB_FOREGROUND, TSF_JOB_GZIP, TSF_JOB_HOOK, TSF_JOB_LOG,
-    TSF_JOB_MAIL, TSF_JOB_NO_OUTPUT, TSF_JOB_SPLIT_STDERR, TSF_JOB_TRUNCATE, TSF_JOB_VOLATILE, TSF_NONE, TSF_QUEUED,
-    TSF_RUNNING, TSF_SEGMENT_BITS, TSF_STARTING, tsf_cold, tsf_hot, tsf_hot_check,
+    TSF_ALLOCATING, TSF_CANCELLED, TSF_FINISHED, TSF_JOB_APPEND, TSF_JOB_ARRAY, TSF_JOB_FOREGROUND, TSF_JOB_GZIP,
+    TSF_JOB_HOOK, TSF_JOB_LOG, TSF_JOB_MAIL, TSF_JOB_NO_OUTPUT, TSF_JOB_SPLIT_STDERR, TSF_JOB_TRUNCATE,
+    TSF_JOB_VOLATILE, TSF_NONE, TSF_QUEUED, TSF_RUNNING, TSF_SEGMENT_BITS, TSF_SKIPPED, TSF_STARTING, tsf_cold,
+    tsf_cold_check, tsf_hot, tsf_hot_check,
 )
 from tsfast._quote cimport Text, text_add, text_char, text_free, text_str, text_u64
 from tsfast._row cimport (
@@ -23,7 +24,7 @@ from tsfast._row cimport (
 )
 from tsfast._sys cimport CLOCK_REALTIME, tsf_now_ns
 from tsfast._table cimport GROUP, Table
-from tsfast._text cimport Look, json_row, list_header, list_row, tab_row
+from tsfast._text cimport ArrayCounts, Look, array_row, json_row, list_header, list_row, tab_row
 
 cdef enum:
     ROWS_AT_ONCE = 1024
@@ -33,6 +34,7 @@ cdef enum:
 cdef struct Place:
     uint64_t id
     uint64_t order
+    uint32_t array           # which of _Places.arrays it is an element of, 0: of none
     int part                 # 0: running, 1: queued, 2: ended
 
 
@@ -53,8 +55,8 @@ cdef void list_head(Text *text, const Look *look, uint64_t used, uint32_t slots)
         text_char(text, c'[')
 
 
-cdef int list_rows(Text *text, Table table, Contexts contexts, const uint64_t *ids, const uint8_t *allocating, size_t n,
-                   const Look *look, bint first, size_t limit) noexcept nogil:
+cdef int list_rows(Text *text, Table table, Contexts contexts, const Line *lines, size_t n, const Look *look,
+                   bint first, size_t limit) noexcept nogil:
     cdef int format = look.format
     cdef Row row
     cdef tsf_hot hot
@@ -63,15 +65,15 @@ cdef int list_rows(Text *text, Table table, Contexts contexts, const uint64_t *i
     cdef size_t i
     table.start_rows()
     for i in range(n):
-        if table.next_row(ids[i], &row, &hot, &cold) < 0:
+        if table.next_row(lines[i].id, &row, &hot, &cold) < 0:
             if format != FORMAT_JSON:
-                text_u64(text, ids[i])
+                text_u64(text, lines[i].id)
                 if format == FORMAT_TAB:
                     text_str(text, b"\tunreadable\n")
                 else:
                     text_str(text, b"    unreadable\n")
             continue
-        if allocating != NULL and allocating[i] and hot.state == TSF_QUEUED:
+        if lines[i].allocating and hot.state == TSF_QUEUED:
             hot.state = TSF_ALLOCATING
         if format == FORMAT_JSON:
             if not first:
@@ -81,6 +83,8 @@ cdef int list_rows(Text *text, Table table, Contexts contexts, const uint64_t *i
             json_row(text, &row, cwd, strlen(cwd) if cwd != NULL else 0, look.now_ns)
         elif format == FORMAT_TAB:
             tab_row(text, &row, look)
+        elif lines[i].array != NULL:
+            array_row(text, &row, lines[i].array, look)
         else:
             list_row(text, &row, look)
         if limit and text.size > limit:
@@ -97,35 +101,52 @@ cdef class _Places:
     """The jobs of a table in the order of a list."""
     cdef Place *places
     cdef size_t n, room
+    cdef ArrayCounts *arrays       # [0] is not used
+    cdef uint32_t n_arrays, arrays_room
+    cdef bint gpus                 # one of the jobs needs some
 
     def __dealloc__(self):
         free(self.places)
+        free(self.arrays)
 
     cdef int read(self, Table table) except -1 nogil:
-        cdef tsf_hot group[GROUP]
+        cdef tsf_hot hot[GROUP]
+        cdef tsf_cold cold[GROUP]
         cdef uint64_t first = table.header.floor & ~<uint64_t> (GROUP - 1)
         cdef int i
-        cdef Place *grown
         while first < table.header.committed:
-            if self.room < self.n + GROUP:
-                self.room = 2 * self.room + GROUP
-                grown = <Place *> realloc(self.places, self.room * sizeof(Place))
-                if grown == NULL:
-                    with gil:
-                        raise MemoryError
-                self.places = grown
             if not table.has_segment(first >> TSF_SEGMENT_BITS):
                 first = ((first >> TSF_SEGMENT_BITS) + 1) << TSF_SEGMENT_BITS
                 continue
-            if table.read_group(first, group) == 0:
+            if self._reserve() < 0:
+                with gil:
+                    raise MemoryError
+            if table.read_group(first, hot) == 0 and table.read_cold_group(first, cold) == 0:
                 for i in range(GROUP):
-                    self._add(table, first + i, &group[i])
+                    self._add(table, first + i, &hot[i], &cold[i])
             first += GROUP
         if self.n:  # an empty list has no place, and qsort is promised one
             qsort(self.places, self.n, sizeof(Place), by_place)
         return 0
 
-    cdef void _add(self, Table table, uint64_t id, tsf_hot *hot) noexcept nogil:
+    cdef int _reserve(self) noexcept nogil:
+        """Room for one group more."""
+        cdef void *grown
+        if self.room < self.n + GROUP:
+            grown = realloc(self.places, (2 * self.room + GROUP) * sizeof(Place))
+            if grown == NULL:
+                return -1
+            self.places = <Place *> grown
+            self.room = 2 * self.room + GROUP
+        if self.arrays_room < self.n_arrays + 1 + GROUP:
+            grown = realloc(self.arrays, (2 * <size_t> self.arrays_room + 1 + GROUP) * sizeof(ArrayCounts))
+            if grown == NULL:
+                return -1
+            self.arrays = <ArrayCounts *> grown
+            self.arrays_room = 2 * self.arrays_room + 1 + GROUP
+        return 0
+
+    cdef void _add(self, Table table, uint64_t id, tsf_hot *hot, const tsf_cold *cold) noexcept nogil:
         cdef Place *place = &self.places[self.n]
         if id < table.header.floor or id >= table.header.committed or hot.state == TSF_NONE:
             return
@@ -135,8 +156,49 @@ cdef class _Places:
             return
         place.id = id
         place.order = hot.order
+        place.array = 0
         place.part = 2 if hot.state >= TSF_FINISHED else hot.state == TSF_QUEUED
         self.n += 1
+        if tsf_cold_check(cold, id) != cold.check:
+            return
+        self.gpus = self.gpus or cold.gpus > 0
+        if cold.flags & TSF_JOB_ARRAY:
+            place.array = self._element(id, hot, cold)
+
+    cdef uint32_t _element(self, uint64_t id, const tsf_hot *hot, const tsf_cold *cold) noexcept nogil:
+        """Count it in its array, which is the last one or new."""
+        cdef ArrayCounts *array = &self.arrays[self.n_arrays]
+        if self.n_arrays == 0 or array.first != id - cold.batch_index:
+            self.n_arrays += 1
+            array = &self.arrays[self.n_arrays]
+            memset(array, 0, sizeof(ArrayCounts))
+            array.first = id - cold.batch_index
+            array.count = cold.batch_count
+            array.index = cold.array_first
+        if hot.state == TSF_QUEUED:
+            array.queued += 1
+        elif hot.state < TSF_FINISHED:
+            array.running += 1
+        elif hot.state == TSF_FINISHED:
+            array.ok += 1
+        elif hot.state == TSF_SKIPPED or (hot.state == TSF_CANCELLED and hot.pid == 0):
+            array.skipped += 1
+        else:
+            array.failed += 1
+        return self.n_arrays
+
+    cdef void collapse(self) noexcept nogil:
+        """Of each array only the job that comes first."""
+        cdef size_t i, kept = 0
+        cdef uint32_t array
+        for i in range(self.n):
+            array = self.places[i].array
+            if array and self.arrays[array].shown:
+                continue
+            self.arrays[array].shown = True
+            self.places[kept] = self.places[i]
+            kept += 1
+        self.n = kept
 
 
 cdef uint64_t slots_in_use(Table table, const Place *places, size_t n) noexcept nogil:
@@ -152,16 +214,6 @@ cdef uint64_t slots_in_use(Table table, const Place *places, size_t n) noexcept 
     return used
 
 
-cdef bint any_gpus(Table table, const Place *places, size_t n) noexcept nogil:
-    """Whether one of these jobs needs GPUs."""
-    cdef tsf_cold cold
-    cdef size_t i
-    for i in range(n):
-        if table.read_cold(places[i].id, &cold) == 0 and cold.gpus:
-            return True
-    return False
-
-
 def write_list(int dir_fd, int format, uint32_t columns, bint colour, write):
     """Write the list of all jobs of the table in the state directory `dir_fd` (taken over), by calls of `write` with
     bytes. format: 0 default, 1 JSON, 2 tab. columns: width to cut to, 0 for none; colour:
@@ -171,8 +223,9 @@ def write_list(int dir_fd, int format, uint32_t columns, bint colour, write):
     cdef _Places places = _Places()
     cdef Text text
     cdef Look look
-    cdef uint64_t ids[ROWS_AT_ONCE]
+    cdef Line lines[ROWS_AT_ONCE]
     cdef size_t at = 0, n, i
+    cdef uint64_t used
     text.data = NULL
     text.size = text.room = 0
     text.failed = False
@@ -181,15 +234,22 @@ def write_list(int dir_fd, int format, uint32_t columns, bint colour, write):
     look.columns = columns
     look.colour = colour
     look.now_ns = tsf_now_ns(CLOCK_REALTIME)
-    look.gpus = table.header.gpu_devices > 0 or any_gpus(table, places.places, places.n)
+    look.gpus = table.header.gpu_devices > 0 or places.gpus
+    used = slots_in_use(table, places.places, places.n)
+    if format == FORMAT_DEFAULT and places.n_arrays:
+        places.collapse()
     try:
-        list_head(&text, &look, slots_in_use(table, places.places, places.n), table.header.slots)
+        list_head(&text, &look, used, table.header.slots)
         while True:
             n = min(<size_t> ROWS_AT_ONCE, places.n - at)
             for i in range(n):
-                ids[i] = places.places[at + i].id
+                lines[i].id = places.places[at + i].id
+                lines[i].array = NULL
+                lines[i].allocating = False
+                if places.places[at + i].array and format == FORMAT_DEFAULT:
+                    lines[i].array = &places.arrays[places.places[at + i].array]
             with nogil:
-                list_rows(&text, table, contexts, ids, NULL, n, &look, at == 0, 0)
+                list_rows(&text, table, contexts, lines, n, &look, at == 0, 0)
             at += n
             if at == places.n:
                 list_tail(&text, format)
@@ -227,6 +287,20 @@ cdef dict _as_dict(const Row *row, const char *base_cwd):
         "log": bool(cold.flags & TSF_JOB_LOG),
         "append": bool(cold.flags & TSF_JOB_APPEND),
         "truncate": bool(cold.flags & TSF_JOB_TRUNCATE),
+        "array": _array(row),
+    }
+
+
+cdef dict _array(const Row *row):
+    """Of an element: its index, the most that may run at once, and the words of all of them. None: it is in none."""
+    cdef const tsf_cold *cold = row.cold
+    if not cold.flags & TSF_JOB_ARRAY:
+        return None
+    return {
+        "first": row.id - cold.batch_index,
+        "index": cold.array_first + cold.batch_index,
+        "limit": cold.array_limit,
+        "argv": row_argv(row)[:cold.argv_len].split(b"\0")[cold.argc:2 * cold.argc],
     }
 
 

@@ -2,50 +2,116 @@
 # cython: auto_pickle=False
 """See _lists.pxd."""
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint64_t
+from libc.stdlib cimport calloc, free, malloc
 
-from tsfast._jobs cimport JOB_RUNNING, JOB_STARTING, Job
+from tsfast._arrays cimport Span
+from tsfast._grammar cimport FORMAT_DEFAULT
+from tsfast._jobs cimport FLAG_BAD, FLAG_SKIPPED, JOB_ENDED, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING, Job
 from tsfast._layout cimport TSF_TTY_STDOUT
-from tsfast._limits cimport ANSWER_MAX, LIST_ROWS_MAX
-from tsfast._listing cimport list_head, list_rows, list_tail
+from tsfast._limits cimport ANSWER_MAX, LIST_JOBS_MAX, LIST_ROWS_MAX
+from tsfast._listing cimport Line, list_head, list_rows, list_tail
 from tsfast._request cimport wants_colour
 from tsfast._sys cimport CLOCK_REALTIME, tsf_now_ns
-from tsfast._text cimport Look
+from tsfast._text cimport ArrayCounts, Look
+
+cdef struct Lines:
+    Line *lines                   # owned, likewise the following
+    uint64_t *live                # ids of the jobs that have not ended
+    ArrayCounts *counts           # of Spool.arrays, one for each; NULL: an array's elements have a row each
+    size_t n, room
+
+
+cdef inline bint runs(const Job *job) noexcept nogil:
+    return job.state == JOB_STARTING or job.state == JOB_RUNNING
+
+
+cdef void count_array(Spool spool, const Span *span, ArrayCounts *counts) noexcept nogil:
+    cdef uint64_t id = span.first - 1
+    cdef const Job *job
+    counts.first = span.first
+    counts.count = span.count
+    counts.index = span.index
+    while spool.queue.next_id(id, &id) and id - span.first < span.count:
+        job = spool.queue.get(id)
+        if runs(job):
+            counts.running += 1
+        elif job.state != JOB_ENDED and job.state != JOB_SKIPPING:
+            counts.queued += 1
+        elif job.flags & FLAG_SKIPPED or job.state == JOB_SKIPPING:
+            counts.skipped += 1
+        elif job.flags & FLAG_BAD:
+            counts.failed += 1
+        else:
+            counts.ok += 1
+
+
+cdef bint add_line(Lines *lines, Spool spool, const Job *job) noexcept nogil:
+    """False: there are too many rows."""
+    cdef const Span *span = spool.arrays.of(job.id) if lines.counts != NULL else NULL
+    cdef ArrayCounts *counts = NULL
+    if span != NULL:
+        counts = &lines.counts[span - spool.arrays.spans]
+        if counts.shown:
+            return True
+        counts.shown = True
+    if lines.n == lines.room:
+        return False
+    lines.lines[lines.n].id = job.id
+    lines.lines[lines.n].array = counts
+    lines.lines[lines.n].allocating = spool.allocating(job)
+    lines.n += 1
+    return True
+
+
+cdef bint gather(Lines *lines, Spool spool) noexcept nogil:
+    cdef size_t n = spool.queue.live(lines.live, spool.queue.known), i
+    cdef Job *job
+    if lines.counts != NULL:
+        for i in range(spool.arrays.n):
+            count_array(spool, &spool.arrays.spans[i], &lines.counts[i])
+    for i in range(2 * n):                 # those that run, then those that wait
+        job = spool.queue.get(lines.live[i % n])
+        if runs(job) == (i < n) and not add_line(lines, spool, job):
+            return False
+    job = spool.queue.first_ended()
+    while job != NULL:
+        if not add_line(lines, spool, job):
+            return False
+        job = spool.queue.following(job)
+    return True
 
 
 cdef int list_jobs(Replies reply, Spool spool, Conn *conn, const Request *request,
                    const Command *command) noexcept nogil:
-    cdef uint64_t ids[LIST_ROWS_MAX]
-    cdef uint64_t live[LIST_ROWS_MAX]
-    cdef uint8_t allocating[LIST_ROWS_MAX]
+    cdef bint collapsed = command.format == FORMAT_DEFAULT and spool.arrays.n > 0
+    cdef Lines lines
     cdef Look look
-    cdef size_t n, n_live, i
-    cdef Job *job
-    if spool.queue.known > LIST_ROWS_MAX:
+    cdef bint done = False
+    if spool.queue.known > <uint64_t> (LIST_JOBS_MAX if collapsed else LIST_ROWS_MAX):
         return reply.elsewhere(conn)
-    n_live = spool.queue.live(live, LIST_ROWS_MAX)
-    n = 0
-    for i in range(2 * n_live):            # those that run, then those that wait
-        job = spool.queue.get(live[i % n_live])
-        if (job.state == JOB_STARTING or job.state == JOB_RUNNING) == (i < n_live):
-            ids[n] = job.id
-            allocating[n] = spool.allocating(job)
-            n += 1
-    job = spool.queue.first_ended()
-    while job != NULL:
-        ids[n] = job.id
-        allocating[n] = False
-        n += 1
-        job = spool.queue.following(job)
-    reply.text.size = 0
-    look.format = command.format
-    look.columns = request.head.columns if request.head.tty & TSF_TTY_STDOUT else 0
-    look.colour = wants_colour(request)
-    look.gpus = spool.grants.machine_has_gpus() or spool.gpu_jobs > 0
-    look.now_ns = tsf_now_ns(CLOCK_REALTIME)
-    list_head(&reply.text, &look, spool.queue.used_slots, spool.queue.max_slots)
-    if list_rows(&reply.text, spool.table, spool.contexts, ids, allocating, n, &look, True,
-                 ANSWER_MAX) < 0:
-        return reply.elsewhere(conn)
+    lines.n = 0
+    lines.room = LIST_ROWS_MAX
+    lines.lines = <Line *> malloc(lines.room * sizeof(Line))
+    lines.live = <uint64_t *> malloc((spool.queue.known + 1) * sizeof(uint64_t))
+    lines.counts = NULL
+    if collapsed:
+        lines.counts = <ArrayCounts *> calloc(spool.arrays.n, sizeof(ArrayCounts))
+    if (lines.lines != NULL and lines.live != NULL and (lines.counts != NULL or not collapsed)
+            and gather(&lines, spool)):
+        reply.text.size = 0
+        look.format = command.format
+        look.columns = request.head.columns if request.head.tty & TSF_TTY_STDOUT else 0
+        look.colour = wants_colour(request)
+        look.gpus = spool.grants.machine_has_gpus() or spool.gpu_jobs > 0
+        look.now_ns = tsf_now_ns(CLOCK_REALTIME)
+        list_head(&reply.text, &look, spool.queue.used_slots, spool.queue.max_slots)
+        done = list_rows(&reply.text, spool.table, spool.contexts, lines.lines, lines.n, &look, True,
+                         ANSWER_MAX) == 0
+    free(lines.lines)
+    free(lines.live)
+    free(lines.counts)
+    if not done:
+        return reply.elsewhere(conn)       # too long for the server, or it has no memory
     list_tail(&reply.text, command.format)
     return reply.answer(conn)

@@ -2,10 +2,10 @@
 # cython: auto_pickle=False
 """See _logpath.pxd."""
 from libc.stddef cimport size_t
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memmove, strlen, strncmp, strstr
 
-from tsfast._layout cimport TSF_JOB_APPEND, TSF_JOB_TRUNCATE, tsf_request
+from tsfast._layout cimport TSF_JOB_APPEND, TSF_JOB_ARRAY, TSF_JOB_TRUNCATE, tsf_request
 from tsfast._quote cimport text_char, text_free, text_str, text_u64
 from tsfast._sys cimport localtime_r, strftime, time_t, tm
 
@@ -45,11 +45,12 @@ cdef bint take_variable(const char *name, char *env, tsf_request *head) noexcept
 
 cdef bint log_unchecked(const char *template, uint32_t flags, char *env, tsf_request *head) noexcept nogil:
     cdef bint checked = take_variable(b"TSFAST_LOG_CHECKED=", env, head)
-    return not (checked or flags & (TSF_JOB_APPEND | TSF_JOB_TRUNCATE) or strstr(template, b"{id}") != NULL)
+    return not (checked or flags & (TSF_JOB_APPEND | TSF_JOB_TRUNCATE | TSF_JOB_ARRAY)
+                or strstr(template, b"{id}") != NULL)
 
 
 cdef void log_path(Text *text, const char *template, const char *cwd, uint64_t id, const char *label,
-                   uint64_t now_ns) noexcept nogil:
+                   int64_t index, uint64_t now_ns) noexcept nogil:
     if template[0] != c'/':
         text_str(text, cwd)
         text_char(text, c'/')
@@ -57,6 +58,9 @@ cdef void log_path(Text *text, const char *template, const char *cwd, uint64_t i
         if strncmp(template, b"{id}", 4) == 0:
             text_u64(text, id)
             template += 4
+        elif index >= 0 and strncmp(template, b"{index}", 7) == 0:
+            text_u64(text, <uint64_t> index)
+            template += 7
         elif strncmp(template, b"{label}", 7) == 0:
             add_label(text, label)
             template += 7
@@ -78,7 +82,7 @@ def fill(bytes template not None, bytes cwd not None, uint64_t id, bytes label, 
     text.size = text.room = 0
     text.failed = False
     try:
-        log_path(&text, template, cwd, id, label_text, now_ns)
+        log_path(&text, template, cwd, id, label_text, -1, now_ns)
         if text.failed:
             raise MemoryError
         return text.data[:text.size]

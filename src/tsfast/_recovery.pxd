@@ -15,6 +15,7 @@ cdef class Recovery:
     cdef Queue queue
     cdef Runners runners
     cdef list running_since           # (start time, id) of the running jobs
+    cdef dict groups                  # of arrays that allow only so many at once: (first id, class of GPUs) -> group
     cdef readonly list lost           # ids of jobs of which nobody can tell how they ended
     cdef list removal_tokens          # (token, token, id) of removals whose callers may ask again
 
@@ -23,6 +24,7 @@ cdef class Recovery:
     cdef _hold_damaged(self, uint64_t id, uint32_t slots)
     cdef int _job(self, uint64_t id, tsf_hot *hot, const tsf_cold *cold) except -1
     cdef int32_t _gpu_class(self, uint64_t id, const tsf_cold *cold, bint runs) except -1
+    cdef uint32_t _group(self, uint64_t id, const tsf_cold *cold, int32_t gpu_class) except? 0
     cdef void _apply_intent(self, uint64_t id, tsf_hot *hot) noexcept nogil
     cdef _dependencies(self, list queued, list damaged)
     cdef _tokens(self)

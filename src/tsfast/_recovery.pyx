@@ -6,9 +6,9 @@ from libc.string cimport memset
 
 from tsfast._jobs cimport FLAG_CANCEL, FLAG_DUE, FLAG_SKIPPED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_STARTING, Job
 from tsfast._layout cimport (
-    TSF_DUE_HOOK, TSF_DUE_MAIL, TSF_FINISHED, TSF_FORGOTTEN, TSF_JOB_FOREGROUND, TSF_JOB_VOLATILE, TSF_NONE, TSF_QUEUED,
-    TSF_REMOVED, TSF_RUNNING, TSF_SEGMENT_BITS, TSF_SEGMENT_JOBS, TSF_SKIPPED, TSF_STARTING, tsf_cold, tsf_fault,
-    tsf_hot, tsf_hot_check, TSF_CANCELLED, TSF_NOTE_CANCEL,
+    TSF_CANCELLED, TSF_DUE_HOOK, TSF_DUE_MAIL, TSF_FINISHED, TSF_FORGOTTEN, TSF_JOB_ARRAY, TSF_JOB_FOREGROUND,
+    TSF_JOB_VOLATILE, TSF_NONE, TSF_NOTE_CANCEL, TSF_QUEUED, TSF_REMOVED, TSF_RUNNING, TSF_SEGMENT_BITS,
+    TSF_SKIPPED, TSF_STARTING, tsf_cold, tsf_fault, tsf_hot, tsf_hot_check, TSF_SEGMENT_JOBS,
 )
 from tsfast._limits cimport FOREGROUND_GRACE_MS, HOLES_SEARCHED, TOKENS_KEPT
 from tsfast._row cimport Row, row_exact
@@ -30,6 +30,7 @@ cdef class Recovery:
         self.running_since = []
         self.removal_tokens = []
         self.lost = []
+        self.groups = {}
 
     def run(self, uint32_t slots, uint32_t max_finished):
         """Take up the queue as the table and `runs` have it. slots and max_finished are for a queue that has not
@@ -103,6 +104,9 @@ cdef class Recovery:
                 if state == TSF_FORGOTTEN:
                     removed.append(id)
                     continue
+                if cold.flags & TSF_JOB_ARRAY and self.spool.arrays.add(id - cold.batch_index, cold.batch_count,
+                                                                        cold.array_first) < 0:
+                    raise MemoryError
                 if state == TSF_NONE or not readable:
                     damaged.append(id)
                 if state == TSF_NONE or (state == TSF_QUEUED and not whole):
@@ -142,7 +146,7 @@ cdef class Recovery:
             if verdict == VERDICT_RUNNING:
                 gpu_class = self._gpu_class(id, cold, True)
                 # STARTING as long as its start may still be revoked.
-                if self.queue.restore(id, cold.slots, <uint32_t> gpu_class, hot.order,
+                if self.queue.restore(id, cold.slots, self._group(id, cold, gpu_class), hot.order,
                                       JOB_STARTING if hot.state == TSF_STARTING else JOB_RUNNING, False) < 0:
                     raise MemoryError
                 job = self.queue.get(id)
@@ -183,7 +187,7 @@ cdef class Recovery:
                 self.runners.release(entry)
         if hot.state == TSF_QUEUED:
             gpu_class = self._gpu_class(id, cold, False)
-            added = self.queue.restore(id, cold.slots, <uint32_t> gpu_class, hot.order, JOB_READY, False)
+            added = self.queue.restore(id, cold.slots, self._group(id, cold, gpu_class), hot.order, JOB_READY, False)
         else:
             self.spool.next_end = max(self.spool.next_end, hot.order + 1)
             if cold.flags & TSF_JOB_VOLATILE:
@@ -213,6 +217,21 @@ cdef class Recovery:
         if gpu_class == -1 or (runs and gpu_class > 0 and self.spool.grants.restore(&row, gpu_class) < 0):
             raise MemoryError
         return max(gpu_class, 0)
+
+    cdef uint32_t _group(self, uint64_t id, const tsf_cold *cold, int32_t gpu_class) except? 0:
+        """That of its array, where only so many may run at once."""
+        cdef uint32_t group
+        if not cold.flags & TSF_JOB_ARRAY or cold.array_limit == 0:
+            return <uint32_t> gpu_class
+        # An element whose GPUs could not be read is not as the others are.
+        key = (id - cold.batch_index, gpu_class)
+        group = self.groups.get(key, 0)
+        if group == 0:
+            group = self.queue.new_array(cold.array_limit, cold.slots, <uint32_t> gpu_class)
+            if group == 0:
+                raise MemoryError
+            self.groups[key] = group
+        return group
 
     cdef void _apply_intent(self, uint64_t id, tsf_hot *hot) noexcept nogil:
         """A swap that was cut off in the middle is carried out: both jobs get the places they were to have."""

@@ -59,5 +59,6 @@ cdef bint beyond(const Text *text, size_t limit) noexcept nogil
 # How much of `data` is wanted: all, or as much as brings the text beyond the limit, at the end of a character.
 cdef size_t clipped(const Text *text, const char *data, size_t size, size_t limit) noexcept nogil
 cdef void row_words(Text *text, const Row *row, size_t limit) noexcept nogil
+cdef void row_pattern(Text *text, const Row *row, size_t limit) noexcept nogil   # of an array: the words as typed
 cdef void row_ids(Text *text, const Row *row, size_t limit) noexcept nogil            # 1,2,3
-cdef void row_dependencies(Text *text, const Row *row, size_t limit) noexcept nogil   # [1,2,3]&& or nothing
+cdef void row_dependencies(Text *text, const Row *row, size_t limit) noexcept nogil   # [1,2,5-9]&& or nothing

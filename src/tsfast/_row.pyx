@@ -33,6 +33,10 @@ cdef extern from "<sys/wait.h>" nogil:
     int WTERMSIG(int status)
 
 
+cdef enum:
+    LONG_RUN = 5              # ids that follow each other, as those of an array, are shown as 3-7
+
+
 cdef const char *row_argv(const Row *row) noexcept nogil:
     return row.blob + (<size_t>row.cold.n_after + row.cold.n_after_ok) * sizeof(uint64_t)
 
@@ -200,11 +204,15 @@ cdef size_t clipped(const Text *text, const char *data, size_t size, size_t limi
     return most
 
 
-cdef void row_words(Text *text, const Row *row, size_t limit) noexcept nogil:
+cdef void words_from(Text *text, const Row *row, uint32_t first, size_t limit) noexcept nogil:
+    """argc words, without those before the first."""
     cdef const char *word = row_argv(row)
     cdef const char *end = word + row.cold.argv_len
     cdef size_t length
-    cdef uint32_t i
+    cdef uint32_t i, _before
+    for _before in range(first):
+        if word < end:
+            word += strnlen(word, <size_t>(end - word)) + 1
     for i in range(row.cold.argc):
         if word >= end or beyond(text, limit):
             break
@@ -213,6 +221,14 @@ cdef void row_words(Text *text, const Row *row, size_t limit) noexcept nogil:
             text_char(text, c" ")
         text_quoted(text, word, clipped(text, word, length, limit))
         word += length + 1
+
+
+cdef void row_words(Text *text, const Row *row, size_t limit) noexcept nogil:
+    words_from(text, row, 0, limit)
+
+
+cdef void row_pattern(Text *text, const Row *row, size_t limit) noexcept nogil:
+    words_from(text, row, row.cold.argc, limit)
 
 
 cdef void command_words(Text *text, const Row *row) noexcept nogil:
@@ -229,8 +245,28 @@ cdef void row_ids(Text *text, const Row *row, size_t limit) noexcept nogil:
         text_u64(text, row_after(row, i))
 
 
+cdef size_t run_of_ids(const Row *row, size_t i, size_t count) noexcept nogil:
+    """How many of them from this one on follow each other."""
+    cdef size_t n = 1
+    while i + n < count and row_after(row, i + n) == row_after(row, i) + n:
+        n += 1
+    return n
+
+
 cdef void row_dependencies(Text *text, const Row *row, size_t limit) noexcept nogil:
-    if row.cold.n_after or row.cold.n_after_ok:
-        text_char(text, c"[")
-        row_ids(text, row, limit)
-        text_str(text, b"]&& ")
+    cdef size_t i = 0, count = <size_t>row.cold.n_after + row.cold.n_after_ok, n
+    if count == 0:
+        return
+    text_char(text, c"[")
+    while i < count and not beyond(text, limit):
+        if i:
+            text_char(text, c",")
+        text_u64(text, row_after(row, i))
+        n = run_of_ids(row, i, count)
+        if n < LONG_RUN:
+            i += 1
+            continue
+        text_char(text, c"-")
+        text_u64(text, row_after(row, i + n - 1))
+        i += n
+    text_str(text, b"]&& ")

@@ -23,7 +23,7 @@ cdef struct Job:
     uint32_t prev         # STARTING, RUNNING: by time of start; ENDED: by order of ending
     uint32_t next         # FREE: the next free one
     uint32_t holds        # BLOCKED: how many of `pending` are holds
-    uint32_t gpu_class    # what GPUs it needs, 0: none
+    uint32_t group        # what else it waits for: a class of GPUs, or an array (Queue.new_array); 0: nothing
 
 cdef struct Edge:
     uint32_t waiter       # slab index of the job that waits, shifted left by one; lowest bit: it waits for a good end

@@ -6,6 +6,7 @@ job's start or end sets the handlers.
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from tsfast._arrays cimport Arrays
 from tsfast._contexts cimport Contexts
 from tsfast._events cimport Events
 from tsfast._grants cimport Grants
@@ -35,6 +36,7 @@ cdef class Spool:
     cdef Table table
     cdef Contexts contexts
     cdef Queue queue
+    cdef Arrays arrays
     cdef Runners runners
     cdef Hooks hooks
     cdef Grants grants
@@ -57,7 +59,8 @@ cdef class Spool:
     cdef JobHandler on_final          # a final state stands in the table
     cdef DescriptorsHandler take_descriptors
 
-    # A frame's jobs: begin_jobs(), add_job() for each of them, queue_jobs() - or drop_jobs(), then there is none.
+    # A frame's jobs, which with TSF_JOB_ARRAY are one array: begin_jobs(), add_job() for each of them, queue_jobs(), or
+    # drop_jobs(): then there is none.
     # SUBMIT_KNOWN: the token had queued them before; the id of the first one again, and no more is to be called.
     cdef SubmitResult begin_jobs(self, const tsf_request *request, const char *cwd, const char *env,
                                  const char *affinity, uint64_t *first) noexcept nogil
@@ -88,7 +91,7 @@ cdef class Spool:
     cdef void _trim(self) noexcept nogil
     cdef int _forget_oldest(self, uint64_t n) noexcept nogil
     cdef bint _skipped_from_birth(self, const Submission *job) noexcept nogil
-    cdef SubmitResult _take_back(self, uint32_t queued) noexcept nogil
+    cdef SubmitResult _take_back(self, uint32_t queued, uint32_t group) noexcept nogil
     cdef void _start(self, uint64_t id) noexcept nogil
     cdef bint _hand_over(self, Job *job, const tsf_cold *cold, Handover *handover) noexcept nogil
     cdef void _put_off(self, uint64_t id) noexcept nogil

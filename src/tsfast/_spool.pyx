@@ -7,6 +7,7 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memcpy, memmove, memset, strerror
 
+from tsfast._arrays cimport Arrays
 from tsfast._contexts cimport Contexts
 from tsfast._events cimport Events
 from tsfast._grants cimport Grants
@@ -17,10 +18,10 @@ from tsfast._jobs cimport (
     JOB_ENDED, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING, Job, Queue, FLAG_CANCEL, JOB_READY,
 )
 from tsfast._layout cimport (
-    TSF_DUE_HOOK, TSF_DUE_MAIL, TSF_FAILED, TSF_FINISHED, TSF_FORGOTTEN, TSF_JOB_FOREGROUND, TSF_JOB_HOOK, TSF_JOB_MAIL,
-    TSF_JOB_VOLATILE, TSF_KILLED, TSF_LOST, TSF_NOT_STARTABLE, TSF_QUEUED, TSF_REMOVED, TSF_RUNNING, TSF_SKIPPED,
-    TSF_STAGE_EXEC, TSF_STAGE_NONE, TSF_STAGE_RECORD, TSF_STARTING, tsf_cold, tsf_fault, tsf_hot, tsf_run, tsf_run_gen,
-    tsf_run_load, TSF_CANCELLED, TSF_NOTE_CANCEL,
+    TSF_DUE_HOOK, TSF_DUE_MAIL, TSF_FAILED, TSF_FINISHED, TSF_FORGOTTEN, TSF_JOB_ARRAY, TSF_JOB_FOREGROUND,
+    TSF_JOB_HOOK, TSF_JOB_MAIL, TSF_JOB_VOLATILE, TSF_KILLED, TSF_LOST, TSF_NOT_STARTABLE, TSF_QUEUED, TSF_REMOVED,
+    TSF_RUNNING, TSF_SKIPPED, TSF_STAGE_EXEC, TSF_STAGE_NONE, TSF_STAGE_RECORD, TSF_STARTING, tsf_cold, tsf_fault,
+    tsf_hot, tsf_run, tsf_run_gen, tsf_run_load, TSF_CANCELLED, TSF_NOTE_CANCEL,
 )
 from tsfast._limits cimport SPAWN_RETRY_MS
 from tsfast._loop cimport Loop
@@ -84,6 +85,7 @@ cdef class Spool:
         self.table = table
         self.contexts = contexts
         self.queue = Queue()
+        self.arrays = Arrays(self.queue)
         self.runners = runners
         self.next_end = 1
         self.absent_callers = []
@@ -146,7 +148,7 @@ cdef class Spool:
         cdef const tsf_cold *cold
         cdef const Staged *staged
         cdef const uint64_t *after
-        cdef uint32_t i
+        cdef uint32_t i, group = 0
         cdef bint skipped = False
         cdef int added
         if self.staging.write() < 0:
@@ -154,15 +156,24 @@ cdef class Spool:
             return SUBMIT_FAILED
         for i in range(self.staging.n):
             self.gpu_jobs += self.staging.cold[i].gpus > 0
+        cold = &self.staging.cold[0]
+        if cold.flags & TSF_JOB_ARRAY:
+            if self.arrays.add(self.staging.first, self.staging.n, cold.array_first) < 0:
+                return self._take_back(0, 0)
+            if cold.array_limit:
+                group = self.queue.new_array(cold.array_limit, cold.slots,
+                                             <uint32_t> self.staging.staged[0].gpu_class)
+                if group == 0:
+                    return self._take_back(0, 0)
         for i in range(self.staging.n):
             cold = &self.staging.cold[i]
             after = self.staging.after(i)
-            self.gpu_jobs += cold.gpus > 0
             staged = &self.staging.staged[i]
-            added = self.queue.add(self.staging.first + i, cold.slots, <uint32_t> staged.gpu_class, after,
-                                   cold.n_after, after + cold.n_after, cold.n_after_ok, staged.holds)
+            added = self.queue.add(self.staging.first + i, cold.slots,
+                                   group if group else <uint32_t> staged.gpu_class, after, cold.n_after,
+                                   after + cold.n_after, cold.n_after_ok, staged.holds)
             if added < 0:
-                return self._take_back(i)
+                return self._take_back(i, group)
             self.queue.get(self.staging.first + i).flags |= job_flags(cold)
             self.events.add(self.staging.first + i, TSF_QUEUED)
             skipped = skipped or added == ADD_SKIPPED
@@ -172,7 +183,7 @@ cdef class Spool:
             self.skip_dependents()
         return SUBMIT_OK
 
-    cdef SubmitResult _take_back(self, uint32_t queued) noexcept nogil:
+    cdef SubmitResult _take_back(self, uint32_t queued, uint32_t group) noexcept nogil:
         """There was no memory for more of the frame's jobs, which are in the table: then for none of them."""
         cdef uint32_t i
         for i in range(self.staging.n):
@@ -181,6 +192,7 @@ cdef class Spool:
             else:
                 self.forget_removed(self.staging.first + i)
                 self.grants.release_class(self.staging.staged[i].gpu_class)
+        self.queue.drop_array(group)
         self.staging.end()
         set_errno(ENOMEM)
         return SUBMIT_FAILED
@@ -240,7 +252,7 @@ cdef class Spool:
             hot.run = entry
             hot.gen = <uint32_t> gen
             hot.order = job.order
-            if job.gpu_class and self.grants.record(id, job.attempt, &cold) < 0:
+            if self.queue.gpu_class(job) and self.grants.record(id, job.attempt, &cold) < 0:
                 break
             if self.table.write_hot(id, &hot) < 0:
                 break
@@ -249,7 +261,7 @@ cdef class Spool:
             sent = self.runners.assign(entry, gen, id, job.attempt, &cold, &handover)
             if sent == 0:
                 break
-        if job.gpu_class:
+        if self.queue.gpu_class(job):
             self.grants.sent(sent == 0)
         if sent != 0:
             self._put_off(id)
@@ -264,11 +276,11 @@ cdef class Spool:
                 if self.remove(job.id, NULL) < 0:
                     self._back_off()           # or it would be the next one to start, for ever
                 return False
-        handover.hide_gpus = job.gpu_class == 0 and self.grants.machine_has_gpus()
-        if job.gpu_class:
-            if self.grants.take(job.id, <int32_t> job.gpu_class) < 0:
+        handover.hide_gpus = self.queue.gpu_class(job) == 0 and self.grants.machine_has_gpus()
+        if self.queue.gpu_class(job):
+            if self.grants.take(job.id, <int32_t> self.queue.gpu_class(job)) < 0:
                 self.queue.requeue(job.id)     # another queue has them: its class is closed by the next refresh
-                if self.grants.gpus.fits(<int32_t> job.gpu_class):
+                if self.grants.gpus.fits(<int32_t> self.queue.gpu_class(job)):
                     self._back_off()           # there was no memory: or it would be the next one to start, for ever
                 return False
             handover.leases = self.grants.leases.fds
@@ -277,8 +289,8 @@ cdef class Spool:
         return True
 
     cdef bint allocating(self, const Job *job) noexcept nogil:
-        return (job.state == JOB_READY and job.gpu_class and job.slots <= self.queue.max_slots
-                and self.queue.used_slots + job.slots <= self.queue.max_slots)
+        return (job.state == JOB_READY and self.queue.gpu_class(job) and job.slots <= self.queue.max_slots
+                and self.queue.held_back(job) == 0 and self.queue.used_slots + job.slots <= self.queue.max_slots)
 
     cdef void _put_off(self, uint64_t id) noexcept nogil:
         """No process, no entry or no disk now: later."""
@@ -364,7 +376,7 @@ cdef class Spool:
         self.next_end += 1
         job.run = 0
         self.grants.give_back(id, outcome.left)
-        self.grants.release_class(<int32_t> job.gpu_class)
+        self.grants.release_class(<int32_t> self.queue.gpu_class(job))
         self.queue.finish(id, hot.state != TSF_FINISHED)
         if due:
             job.flags |= FLAG_DUE
@@ -429,7 +441,7 @@ cdef class Spool:
             self.next_end += 1
             self.table.write_hot(id, &hot)   # refused: a recovery computes it again from its dependency
             self.queue.get(id).flags |= FLAG_SKIPPED
-            self.grants.release_class(<int32_t> self.queue.get(id).gpu_class)
+            self.grants.release_class(<int32_t> self.queue.get(id).group)
             self.events.ended(id, &hot)
             self.on_final(self.owner, id, &hot)
             self._forget_volatile(id)
@@ -546,7 +558,7 @@ cdef class Spool:
             self.events.add(id, TSF_FORGOTTEN)
             return 0
         self.next_end += 1
-        self.grants.release_class(<int32_t> job.gpu_class)
+        self.grants.release_class(<int32_t> self.queue.gpu_class(job))
         self.queue.remove(id)
         self.events.ended(id, &hot)
         self.on_final(self.owner, id, &hot)
@@ -627,7 +639,7 @@ cdef class Spool:
         if self.table.write_hot(id, &hot) < 0:
             return -1
         self.next_end += 1
-        self.grants.release_class(<int32_t> job.gpu_class)
+        self.grants.release_class(<int32_t> self.queue.gpu_class(job))
         self.queue.cancel(id)
         job.flags |= FLAG_SKIPPED
         self._settled(id, &hot)

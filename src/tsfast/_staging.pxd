@@ -29,6 +29,8 @@ cdef struct Submission:
     uint32_t gpu_share
     uint64_t vram
     const char *gpu_exact           # NULL: none are named
+    uint32_t array_first            # of an array, see struct tsf_cold
+    uint32_t array_limit
     uint32_t flags                  # enum tsf_job_flag
     uint32_t holds                  # see Queue.add
 

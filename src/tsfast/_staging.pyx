@@ -139,6 +139,8 @@ cdef class Staging:
         cold.gpu_share = <uint16_t> job.gpu_share
         cold.gpu_exact_len = <uint16_t> exact
         cold.vram = job.vram
+        cold.array_first = job.array_first
+        cold.array_limit = job.array_limit
         p = self.blobs + self.size
         memset(p + size, 0, whole - size)
         p = joined(p, job.after, 8 * job.n_after)

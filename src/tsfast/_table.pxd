@@ -71,8 +71,9 @@ cdef class Table:
     # not change between start_rows() and the last next_row(), or the rows can be those of before.
     cdef void start_rows(self) noexcept nogil
     cdef int next_row(self, uint64_t id, Row *row, tsf_hot *hot, tsf_cold *cold) noexcept nogil
-    # The hot records of one group, unchecked; zeros where there is nothing.
+    # The records of one group, unchecked; zeros where there is nothing.
     cdef int read_group(self, uint64_t first, tsf_hot *hot) noexcept nogil
+    cdef int read_cold_group(self, uint64_t first, tsf_cold *cold) noexcept nogil
     cdef void recovered(self, uint64_t id) noexcept nogil         # recovery: this id is not forgotten
     cdef int forget(self, uint64_t id) noexcept nogil
     cdef void look(self) noexcept nogil                           # are the files still there? Sets `gone`

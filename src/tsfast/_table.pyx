@@ -495,6 +495,13 @@ cdef class Table:
         return read_all(segment.fd, hot, GROUP * sizeof(tsf_hot),
                         (first & (TSF_SEGMENT_JOBS - 1)) * sizeof(tsf_hot))
 
+    cdef int read_cold_group(self, uint64_t first, tsf_cold *cold) noexcept nogil:
+        cdef Segment *segment = self.segment(first >> TSF_SEGMENT_BITS)
+        if segment == NULL:
+            return -1
+        return read_all(segment.fd, cold, GROUP * sizeof(tsf_cold),
+                        TSF_HOT_BYTES + (first & (TSF_SEGMENT_JOBS - 1)) * sizeof(tsf_cold))
+
     # ---- forgetting --------------------------------------------------------------------------------------------
     cdef int forget(self, uint64_t id) noexcept nogil:
         cdef Segment *segment = self.segment(id >> TSF_SEGMENT_BITS)

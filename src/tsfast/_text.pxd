@@ -43,9 +43,19 @@ cdef struct Look:
     bint gpus                # with a column for them
     uint64_t now_ns          # CLOCK_REALTIME, for the time of running jobs
 
+# The known elements of an array, for its row in a list.
+cdef struct ArrayCounts:
+    uint64_t first           # id of the first element, known or not
+    uint32_t count           # of all elements
+    uint32_t index           # of the first one
+    uint32_t queued, running, ok, failed, skipped
+    bint shown               # for those who make the list
+
 # used: slots in use.
 cdef void list_header(Text *text, const Look *look, uint64_t used, uint32_t slots) noexcept nogil
 cdef void list_row(Text *text, const Row *row, const Look *look) noexcept nogil
+# One row for all of an array; `row`: one of its elements.
+cdef void array_row(Text *text, const Row *row, const ArrayCounts *counts, const Look *look) noexcept nogil
 cdef void tab_row(Text *text, const Row *row, const Look *look) noexcept nogil
 # One object, without what separates it from the next. cwd: of the base context, counts where the job has none.
 cdef void json_row(Text *text, const Row *row, const char *cwd, size_t cwd_len, uint64_t now_ns) noexcept nogil

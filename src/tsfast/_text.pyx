@@ -9,7 +9,7 @@ from libc.string cimport memchr, memcpy, memset, strlen
 from tsfast._layout cimport (
     TSF_CANCELLED,
     TSF_GPU_WHOLE,
-    TSF_JOB_LOG,
+    TSF_JOB_ARRAY, TSF_JOB_LOG,
     TSF_NOTE_GZIP,
     TSF_STAGE_GZIP,
     TSF_JOB_NO_OUTPUT,
@@ -45,6 +45,7 @@ from tsfast._row cimport (
     row_gpus,
     row_granted,
     row_ids,
+    row_pattern,
     row_prefix,
     row_words,
     suffix_length,
@@ -162,6 +163,23 @@ cdef const char *state_colour(const tsf_hot *hot) noexcept nogil:
     return b"\x1b[31m" if hot.state == TSF_SKIPPED else b"\x1b[33m"
 
 
+cdef size_t add_state(Text *text, size_t *start, const char *name, const char *colour, const Look *look) noexcept nogil:
+    """How many columns of the line lie before its new start: escapes take no columns, so what is cut and counted begins
+    after them."""
+    cdef size_t field = text.size, used
+    if look.colour and (look.columns == 0 or look.columns >= <uint32_t> COLOUR_COLUMNS):
+        used = text.size - start[0] + 11
+        text_str(text, colour)
+        text_str(text, name)
+        text_str(text, b"\x1b[0m")
+        text_pad(text, 11 - strlen(name))
+        start[0] = text.size
+        return used
+    text_str(text, name)
+    pad_from(text, field, 10)
+    return 0
+
+
 cdef void list_row(Text *text, const Row *row, const Look *look) noexcept nogil:
     cdef size_t start = text.size, field, limit = 0, length, used = 0
     cdef uint32_t columns = look.columns
@@ -172,19 +190,7 @@ cdef void list_row(Text *text, const Row *row, const Look *look) noexcept nogil:
     text_u64(text, row.id)
     pad_from(text, start, 4)
 
-    if look.colour and (columns == 0 or columns >= COLOUR_COLUMNS):
-        # Escapes take no columns: what is cut and counted begins after them
-        used = text.size - start + 11
-        text_str(text, state_colour(row.hot))
-        length = strlen(state_name(row.hot.state))
-        text_str(text, state_name(row.hot.state))
-        text_str(text, b"\x1b[0m")
-        text_pad(text, 11 - length)
-        start = text.size
-    else:
-        field = text.size
-        text_str(text, state_name(row.hot.state))
-        pad_from(text, field, 10)
+    used = add_state(text, &start, state_name(row.hot.state), state_colour(row.hot), look)
 
     field = text.size
     add_output(text, row)
@@ -221,6 +227,9 @@ cdef void list_row(Text *text, const Row *row, const Look *look) noexcept nogil:
     if columns:
         cut_line(text, start, columns - used, beyond(text, limit))
     text_char(text, c"\n")
+
+
+include "_text_arrays.pxi"
 
 
 cdef void tab_row(Text *text, const Row *row, const Look *look) noexcept nogil:
@@ -309,6 +318,15 @@ cdef void json_uuids(Text *text, const Row *row) noexcept nogil:
     text_char(text, c"]")
 
 
+cdef void json_array(Text *text, const Row *row) noexcept nogil:
+    """Only elements of an array have these."""
+    if row.cold.flags & TSF_JOB_ARRAY:
+        key(text, b"Array")
+        text_u64(text, row.id - row.cold.batch_index)
+        key(text, b"Index")
+        text_u64(text, <uint64_t> row.cold.array_first + row.cold.batch_index)
+
+
 cdef void json_row(Text *text, const Row *row, const char *cwd, size_t cwd_len, uint64_t now_ns) noexcept nogil:
     cdef const tsf_hot *hot = row.hot
     cdef Text value
@@ -368,6 +386,7 @@ cdef void json_row(Text *text, const Row *row, const char *cwd, size_t cwd_len, 
         text_json(text, row_cwd(row), row.cold.cwd_len)
     else:
         text_json(text, cwd, cwd_len)
+    json_array(text, row)
     text_char(text, c"}")
 
 
@@ -531,6 +550,7 @@ cdef void info(Text *text, const Row *row, const char *cwd, size_t cwd_len, uint
     command_words(text, row)
     text_char(text, c"\n")
     info_foreign(text, b"Label: ", row_label(row), row.cold.label_len)
+    info_array(text, row)
     text_str(text, b"Slots required: ")
     text_u64(text, row.cold.slots)
     text_char(text, c"\n")

@@ -20,6 +20,10 @@ cdef void _fill(tsf_hot *hot, tsf_cold *cold, dict fields) except *:
     cold.enqueue_ns = fields.get("enqueue_ns", 0)
     cold.slots = fields.get("slots", 1)
     cold.flags = fields.get("flags", 0)
+    cold.batch_index = fields.get("batch_index", 0)
+    cold.batch_count = fields.get("batch_count", 1)
+    cold.array_first = fields.get("array_first", 0)
+    cold.array_limit = fields.get("array_limit", 0)
     cold.gpus = fields.get("gpus", 0)
     cold.gpu_share = fields.get("gpu_share", 0)
     cold.vram = fields.get("vram", 0)
@@ -45,10 +49,11 @@ cdef bytes _grant(list granted):
 
 def render(str kind not None, dict fields not None, *, int columns=0, bint colour=False, bint gpus=False,
            unsigned long long now_ns=0) -> bytes:
-    """One job as `list`, `tab`, `json` or `info`; or the `header` of the list.
+    """One job as `list`, `tab`, `json` or `info`; an `array`, one of whose elements it is; or the `header` of the list.
 
     `fields`: those of tsf_hot and tsf_cold by name, and id, argv, after, after_ok, label, prefix, cwd, env_text,
-    base_cwd (of the base context), used, granted (list of index and UUID), exact.
+    base_cwd (of the base context), used, granted (list of index and UUID), exact; pattern (words of an array's element,
+    as typed), counts (of ArrayCounts).
     """
     cdef Text text
     cdef Row row
@@ -56,7 +61,7 @@ def render(str kind not None, dict fields not None, *, int columns=0, bint colou
     cdef tsf_cold cold
     cdef bytes ids = b"".join([int(id).to_bytes(8, "little")
                                for id in (*fields.get("after", ()), *fields.get("after_ok", ()))])
-    cdef bytes argv = b"".join([word + b"\0" for word in fields.get("argv", ())])
+    cdef bytes argv = b"".join([word + b"\0" for word in (*fields.get("argv", ()), *fields.get("pattern", ()))])
     cdef bytes label = fields.get("label", b"")
     cdef bytes prefix = fields.get("prefix", b"")
     cdef bytes cwd = fields.get("cwd", b"")
@@ -66,6 +71,7 @@ def render(str kind not None, dict fields not None, *, int columns=0, bint colou
     cdef bytes grant = _grant(fields["granted"]) if fields.get("granted") else b""
     cdef const char *granted = grant
     cdef Look look
+    cdef ArrayCounts counts
     cdef bytes blob = ids + argv + label + named + prefix + cwd + env_text
     cdef const char *base = base_cwd
     cdef const char *start = blob
@@ -102,6 +108,9 @@ def render(str kind not None, dict fields not None, *, int columns=0, bint colou
             list_header(&text, &look, fields.get("used", 0), fields.get("slots", 1))
         elif kind == "list":
             list_row(&text, &row, &look)
+        elif kind == "array":
+            counts = fields["counts"]
+            array_row(&text, &row, &counts, &look)
         elif kind == "tab":
             tab_row(&text, &row, &look)
         elif kind == "json":

@@ -62,7 +62,8 @@ cdef void before_it(Text *text, Spool spool, const Job *job) noexcept nogil:
     cdef Job *other
     while spool.queue.next_id(id, &id):
         other = spool.queue.get(id)
-        ahead += other.state == JOB_READY and other.order < job.order and 0 < other.slots <= spool.queue.max_slots
+        ahead += (other.state == JOB_READY and other.order < job.order and 0 < other.slots <= spool.queue.max_slots
+                  and spool.queue.held_back(other) == 0)
     if ahead:
         text_str(text, b"before it in the queue: ")
         a_number(text, ahead, b"job\n", b"jobs\n")
@@ -109,7 +110,7 @@ cdef void gpus(Text *text, Spool spool, const Job *job) noexcept nogil:
     cdef GpuCounts counts
     cdef Device *device
     cdef uint32_t slot, named = 0
-    spool.grants.gpus.counts(<int32_t> job.gpu_class, &counts)
+    spool.grants.gpus.counts(<int32_t> spool.queue.gpu_class(job), &counts)
     text_str(text, b"it needs ")
     a_number(text, counts.wanted, b"GPU", b"GPUs")
     text_str(text, b"; of ")
@@ -176,7 +177,11 @@ cdef void why(Text *text, Spool spool, const Job *job, uint64_t parked) noexcept
             text_str(text, b"it waits for its caller (-f)\n")
     elif job.state == JOB_READY:
         text_str(text, b"is queued:\n")
-        if job.gpu_class:
+        if spool.queue.held_back(job):
+            text_str(text, b"as many of its array run as may at once: ")
+            text_u64(text, spool.queue.held_back(job))
+            text_char(text, c'\n')
+        if spool.queue.gpu_class(job):
             gpus(text, spool, job)
         slots(text, spool, job)
     elif job.state == JOB_STARTING or job.state == JOB_RUNNING:

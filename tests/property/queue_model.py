@@ -13,6 +13,7 @@ class ModelJob:
     bad: bool = False
     holds: int = 0
     gpu_class: int = 0
+    array: int = 0
     waits: list = field(default_factory=list)  # (id, must end well) of those that have not ended yet
 
 
@@ -26,6 +27,7 @@ class QueueModel:
         self.skips = []  # ids to be skipped
         self.ghosts = []  # gone, but still waiting
         self.open = set()  # classes of GPU jobs whose GPUs are there
+        self.limits = {}  # how many of an array may be starting or running at once
 
     # ---- what follows from the state --------------------------------------------------------------------------
 
@@ -42,10 +44,22 @@ class QueueModel:
                 continue
             if job.gpu_class and job.gpu_class not in self.open:
                 continue
+            if job.array and self.active(job.array) >= self.limits[job.array]:
+                continue
             if job.slots == 0 or (not held_up and job.slots <= free):
                 return id
             held_up = True
         return None
+
+    def active(self, array):
+        return sum(self.jobs[id].array == array for id in self.running)
+
+    def held_back(self, job):
+        return (
+            self.limits[job.array]
+            if job.state == "ready" and job.array and (self.active(job.array) >= self.limits[job.array])
+            else 0
+        )
 
     def ids(self, *states):
         return [id for id, job in self.jobs.items() if job.state in states]
@@ -56,8 +70,8 @@ class QueueModel:
 
     # ---- transitions: each returns whether it was possible ----------------------------------------------------
 
-    def add(self, id, slots, after, after_ok, holds, gpu_class):
-        job = self.jobs[id] = ModelJob(id, slots, holds=holds, gpu_class=gpu_class)
+    def add(self, id, slots, after, after_ok, holds, gpu_class, array=0):
+        job = self.jobs[id] = ModelJob(id, slots, holds=holds, gpu_class=gpu_class, array=array)
         known = {other: self.jobs[other] for other in (*after, *after_ok) if other in self.jobs and other != id}
         if any(other not in known or known[other].bad for other in after_ok):
             self._skip(job)

@@ -27,6 +27,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.given = []  # every id ever given out
         self.next_id = 0
         self.lowered = False
+        self.arrays = {}  # number in the model: number in the queue, limit, slots, class of GPUs
 
     def choose(self, choice, *states):
         """Mostly the id of a job in one of the states, sometimes any id."""
@@ -64,6 +65,44 @@ class QueueMachine(RuleBasedStateMachine):
     def add_plain(self, slots):
         self.add(slots, [], [], 0, 0, 0)
 
+    @rule(
+        limit=st.integers(1, 3),
+        slots=st.integers(0, 3),
+        gpu_class=st.sampled_from([0, 0, 0, 1, 2]),
+        members=st.integers(1, 8),
+        after_ok=st.lists(choices, max_size=1),
+        holds=st.sampled_from([0, 0, 0, 1]),
+    )
+    def add_array(self, limit, slots, gpu_class, members, after_ok, holds):
+        name = len(self.model.limits) + 1
+        self.model.limits[name] = limit
+        self.arrays[name] = (self.probe.new_array(limit, slots, gpu_class), slots, gpu_class)
+        after_ok = [self.choose(choice, *LIVE) for choice in after_ok]
+        for _ in range(members):
+            self.add_member(name, after_ok, holds)
+
+    def add_member(self, name, after_ok, holds):
+        array, slots, gpu_class = self.arrays[name]
+        expected = self.model.add(self.next_id, slots, [], after_ok, holds, gpu_class, name)
+        assert self.probe.add(self.next_id, slots, [], after_ok, holds, array=array) == expected
+        if gpu_class in self.model.open:
+            self.probe.open_class(gpu_class, True)
+        self.given.append(self.next_id)
+        self.next_id += 1
+
+    def array_lives(self, name):
+        return any(job.array == name and job.state != "ended" for job in self.model.jobs.values())
+
+    @rule(choice=choices)
+    def add_to_array(self, choice):
+        live = [name for name in self.arrays if self.array_lives(name)]
+        if live:
+            self.add_member(live[choice % len(live)], [], 0)
+
+    @rule(limit=st.integers(1, 3))
+    def array_without_members(self, limit):
+        self.probe.drop_array(self.probe.new_array(limit))
+
     @some(*LIVE)
     @rule(choice=choices, slots=st.integers(0, 2))
     def add_after_ok(self, choice, slots):
@@ -73,7 +112,11 @@ class QueueMachine(RuleBasedStateMachine):
     def open_class(self, gpu_class, open):
         (self.model.open.add if open else self.model.open.discard)(gpu_class)
         self.probe.open_class(gpu_class, open)
-        ready = [job for job in self.model.jobs.values() if job.gpu_class == gpu_class and job.state == "ready"]
+        ready = [
+            job
+            for job in self.model.jobs.values()
+            if job.gpu_class == gpu_class and job.state == "ready" and not self.model.held_back(job)
+        ]
         if not ready:
             assert not self.probe.class_waits(gpu_class)
         elif all(job.slots <= self.model.max_slots for job in ready):
@@ -170,9 +213,14 @@ class QueueMachine(RuleBasedStateMachine):
         fresh = QueueProbe(self.model.max_slots)
         self.model.restart()
         jobs = sorted(self.model.jobs.values(), key=lambda job: job.id)
+        for name, (_, slots, gpu_class) in self.arrays.items():
+            if self.array_lives(name):
+                self.arrays[name] = (fresh.new_array(self.model.limits[name], slots, gpu_class), slots, gpu_class)
         for job in jobs:
             state = "ready" if job.state == "blocked" else job.state
-            fresh.restore(job.id, job.slots, self.probe.get(job.id)["order"], state, job.bad, job.gpu_class)
+            order = self.probe.get(job.id)["order"]
+            array = self.arrays[job.array][0] if job.array and job.state != "ended" else 0
+            fresh.restore(job.id, job.slots, order, state, job.bad, job.gpu_class, array)
         for job in jobs:
             after = [id for id, ok in job.waits if not ok]
             after_ok = [id for id, ok in job.waits if ok]
@@ -206,6 +254,7 @@ class QueueMachine(RuleBasedStateMachine):
             else:
                 expected = (job.slots, job.state, job.bad, len(job.waits) + job.holds)
                 assert (seen["slots"], seen["state"], seen["bad"], seen["pending"]) == expected
+                assert seen["held_back"] == model.held_back(job)
         listed, id = [], probe.next_id()
         while id is not None:
             listed.append(id)
@@ -213,6 +262,11 @@ class QueueMachine(RuleBasedStateMachine):
         assert listed == sorted(model.jobs)
         for id in self.given:
             assert probe.next_id(id) == min((other for other in model.jobs if other > id), default=None)
+
+    @invariant()
+    def limits_hold(self):
+        for name, limit in self.model.limits.items():
+            assert self.model.active(name) <= limit
 
     @invariant()
     def slots_hold(self):

@@ -52,26 +52,29 @@ ALLOWED: dict[str, set[str]] = {
     "_hooks": LEAVES | {"_loop", "_text", "_table", "_contexts"},
     "_grants": LEAVES | {"_jobs", "_gpus", "_loop", "_table", "_leases", "_poller"},
     "_staging": LEAVES | {"_table", "_contexts"},
+    "_arrays": LEAVES | {"_grammar", "_jobs"},
     "_spool": LEAVES
-    | {"_jobs", "_loop", "_table", "_contexts", "_runners", "_hooks", "_grants", "_staging", "_events"},
-    "_recovery": LEAVES | {"_jobs", "_table", "_contexts", "_runners", "_hooks", "_spool"},
+    | {"_jobs", "_loop", "_table", "_contexts", "_runners", "_hooks", "_grants", "_staging", "_events"}
+    | {"_arrays"},
+    "_recovery": LEAVES | {"_arrays", "_jobs", "_table", "_contexts", "_runners", "_hooks", "_spool"},
     # what is answered to clients: to one, about one job, about several, and which answer to what
     "_request": LEAVES,
     "_replies": LEAVES | {"_conns"},
     "_waiters": LEAVES | {"_conns"},
     "_watchers": LEAVES | {"_conns", "_events", "_waiters"},
-    "_lists": LEAVES | {"_grammar", "_jobs", "_conns", "_listing", "_request", "_spool", "_replies", "_text"},
+    "_lists": LEAVES
+    | {"_arrays", "_grammar", "_jobs", "_conns", "_listing", "_request", "_spool", "_replies", "_text"},
     "_gpu_actions": LEAVES | {"_grammar", "_jobs", "_conns", "_spool", "_replies"},
     "_why": LEAVES | {"_text", "_jobs", "_gpus", "_spool"},
     "_facts": LEAVES | {"_grammar", "_text", "_jobs", "_spool", "_why"},
     "_adding": LEAVES
     | {"_grammar", "_environ", "_envfilter", "_logpath", "_jobs", "_conns", "_spool", "_staging", "_request"}
-    | {"_replies", "_gpu_actions"},
+    | {"_replies", "_gpu_actions", "_arrays"},
     "_many": LEAVES | {"_grammar", "_jobs", "_loop", "_conns", "_spool", "_replies", "_waiters", "_facts"},
     "_cancel": LEAVES | {"_grammar", "_jobs", "_loop", "_conns", "_runners", "_spool", "_replies", "_many"},
     "_commands": LEAVES
     | {"_grammar", "_environ", "_jobs", "_conns", "_lists", "_spool", "_replies", "_waiters", "_facts", "_many"}
-    | {"_adding", "_cancel", "_gpu_actions", "_request", "_watchers"},
+    | {"_adding", "_arrays", "_cancel", "_gpu_actions", "_request", "_watchers"},
     "_core": LEAVES
     | {"_journal", "_outbox"}
     | {"_loop", "_table", "_contexts", "_conns", "_runners", "_spool", "_recovery", "_commands"},
@@ -110,6 +113,7 @@ PIECES = {
     "_gpus_needs": "_gpus",
     "_gpus_choice": "_gpus",
     "_gpus_probe": "_gpus",
+    "_text_arrays": "_text",
     "_text_probe": "_text",
     "_table_probe": "_table",
 }

@@ -28,6 +28,7 @@ NOTHING_SET = {
     "name": None,
     "env_text": None,
     "log": None,
+    "array": None,
     "after": [],
     "after_ok": [],
     "words": 0,
@@ -80,7 +81,7 @@ LONG = {
     "get_gpu_wait": "get_gpu_wait",
     "set_gpu_wait": "set_gpu_wait",
 }
-LONG_OF_SUBMISSIONS = {"batch", "log", "append", "truncate", "gpus", "gpu_indices", "vram"}
+LONG_OF_SUBMISSIONS = {"batch", "array", "log", "append", "truncate", "gpus", "gpu_indices", "vram"}
 LONG_WITH_IDS = {"cancel"}
 FLAGS = {
     "n": {"flags": NO_OUTPUT},
@@ -438,6 +439,65 @@ def test_errors_are_short_and_harmless():
     assert "…..." in error("-k", "…" * 40)
     error("--" + "x" * 5000)
     error("-l", "x" * 5000)
+
+
+# ---- arrays ---------------------------------------------------------------------------------------------------------
+
+ARRAY = _grammar.FLAGS["array"]
+
+
+@pytest.mark.parametrize(
+    ("text", "array"),
+    [
+        ("1-1000%50", (1, 1000, 50)),
+        ("0-0", (0, 1, 0)),
+        ("7", (7, 1, 0)),
+        ("5-65540%1", (5, 65536, 1)),
+        ("1000000000-1000000000%1000000000", (1000000000, 1, 1000000000)),
+    ],
+)
+def test_array(text, array):
+    expect(["--array", text, "x", "{}"], action=ACTIONS["submit"], flags=ARRAY, array=array, words=2)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "-", "1-", "-1", "2-1", "1-2-3", "a-b", "1 -2", "1-2%", "1-2%0", "1%2%3", "%3", "1-1000000001"]
+)
+def test_wrong_array(text):
+    assert error(f"--array={text}", "x") == (
+        f"--array: '{text}' is no range of numbers (like 1-1000, or 1-1000%50: at most 50 at once)"
+    )
+
+
+def test_arrays_that_are_refused():
+    assert error("--array", "0-65536", "x") == "--array: '0-65536' has more than 65536 numbers"
+    assert error("--array", "1-2", "-f", "x") == "--array and -f exclude each other"
+    assert error("--array", "1-2", "--log", "out", "x").startswith("--array and --log: each element needs a file")
+    for words in (["--log", "{id}"], ["--log", "a{index}b"], ["--append", "--log", "x"]):
+        assert parsed("--array", "1-2", *words, "x")["array"] == (1, 2, 0)
+    assert parsed("--array", "4-4", "--log", "out", "x")["array"] == (4, 1, 0)
+
+
+def test_elements_of_an_array():
+    expect(["-w", "5[7]"], action=ACTIONS["wait"], id=5, ranges=[(5, 5, 7, 7)])
+    expect(["-w", "5[7-9]"], action=ACTIONS["wait"], ranges=[(5, 5, 7, 9)])
+    expect(["-w", "5[7-7]"], action=ACTIONS["wait"], id=5, ranges=[(5, 5, 7, 7)])
+    expect(["-k", "1,5[7],8-9"], action=ACTIONS["kill"], ranges=[(1, 1), (5, 5, 7, 7), (8, 9)])
+    expect(["-c", "5[0]"], action=ACTIONS["cat"], id=5, ranges=[(5, 5, 0, 0)])
+    expect(["-c", "5[0]", "-c", "6"], action=ACTIONS["cat"], id=6)
+
+
+@pytest.mark.parametrize(
+    "text", ["5[", "5]", "5[]", "[7]", "5[7", "5[7]8", "5[[7]]", "5[9-7]", "5[7-]", "5-6[7]", "5[x]"]
+)
+def test_wrong_elements(text):
+    assert f"'{text}' is no " in error("-w", text)
+    assert "is no" in error("-c", text)
+
+
+def test_one_job_only():
+    assert error("-c", "5[7-8]") == "-c: '5[7-8]' is not one job"
+    assert error("-o", "5[7],6") == "-o: '5[7],6' is not one job"
 
 
 def test_help():

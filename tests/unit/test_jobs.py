@@ -342,7 +342,7 @@ def test_edges_are_used_again():
         assert run_all(probe) == [id, id + 1]
         probe.forget(id)
         probe.forget(id + 1)
-    assert probe.memory() == {"jobs": 4096, "edges": 4096, "pages": 0}
+    assert probe.memory() == {"jobs": 4096, "edges": 4096, "pages": 0, "arrays": 0}
 
 
 # ---- ids and memory -------------------------------------------------------------------------------------------------
@@ -388,7 +388,7 @@ def test_directory_with_one_ancient_job():
         assert probe.forget(id)
         if id % PAGE == PAGE // 2:
             assert probe.memory()["pages"] <= 3
-    assert probe.memory() == {"jobs": 4096, "edges": 0, "pages": 1}
+    assert probe.memory() == {"jobs": 4096, "edges": 0, "pages": 1, "arrays": 0}
     probe.check_invariants()
     assert probe.get(0)["state"] == "blocked"
     assert probe.next_id(0) is None
@@ -494,6 +494,91 @@ def test_memory_of_a_queued_job():
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     told = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert float(told.stdout) <= 80
+
+
+# ---- arrays ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_array_that_is_full_holds_up_nobody():
+    probe = QueueProbe(4)
+    array = probe.new_array(2)
+    for id in range(5):
+        probe.add(id, array=array)
+    probe.add(5)
+    assert start_all(probe) == [0, 1, 5]
+    assert [probe.get(id)["held_back"] for id in range(5)] == [0, 0, 2, 2, 2]
+    probe.urgent(4)
+    probe.finish(1)
+    assert start_all(probe) == [4]
+    assert probe.requeue(4) and start_all(probe) == [4]
+    probe.swap(2, 3)
+    probe.finish(0)
+    probe.remove(3)
+    assert start_all(probe) == [2]
+    probe.check_invariants()
+
+
+def test_slots_of_an_array():
+    probe = QueueProbe(4)
+    array = probe.new_array(3, slots=2)
+    with pytest.raises(ValueError):
+        probe.add(0, slots=1, array=array)
+    for id in range(4):
+        probe.add(id, slots=2, array=array)
+    probe.set_slots(1)
+    assert start_all(probe) == []
+    probe.check_invariants()
+    probe.set_slots(20)
+    assert start_all(probe) == [0, 1, 2]
+    probe.check_invariants()
+
+
+def test_arrays_are_used_again():
+    probe = QueueProbe(8)
+    for id in range(0, 4000, 4):
+        array = probe.new_array(1)
+        for member in range(id, id + 4):
+            probe.add(member, array=array)
+        assert run_all(probe) == [*range(id, id + 4)]
+    assert probe.memory()["arrays"] == 16
+    with pytest.raises(ValueError):
+        probe.add(4000, array=array)
+    probe.check_invariants()
+
+
+def test_thousands_of_arrays_take_turns():
+    probe = QueueProbe(10_000)
+    arrays = [probe.new_array(1) for _ in range(5000)]
+    for id in range(15_000):
+        probe.add(id, array=arrays[id % 5000])
+    for turn in range(3):
+        started = start_all(probe)
+        assert started == [*range(turn * 5000, (turn + 1) * 5000)]
+        for id in started:
+            probe.finish(id)
+    assert probe.counts()["ready"] == 0
+
+
+def test_arrays_without_memory():
+    probe = QueueProbe(8)
+    probe.fail_allocation(1)
+    try:
+        with pytest.raises(MemoryError):
+            probe.new_array(3)
+        array = probe.new_array(3)
+        probe.fail_allocation(4)
+        with pytest.raises(MemoryError):
+            probe.add(0, array=array)
+    finally:
+        probe.fail_allocation(0)
+    probe.check_invariants()
+    for id in range(40):
+        probe.add(id, array=array)
+    probe.fail_allocation(1)
+    try:
+        assert run_all(probe) == [*range(40)]
+    finally:
+        probe.fail_allocation(0)
 
 
 # ---- recovery -------------------------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ def test_option_is_in_help_manual_and_completions(row: dict) -> None:
 
 def test_arguments_of_options_are_known() -> None:
     """A new kind of operand needs a decision: what completes it?"""
-    known = "ID IDS ID,... ID-ID FMT PATH TEXT NAME NUM VAR VAR=VAL GPUS SIZE SEC FILE".split()
+    known = "ID IDS ID,... ID-ID FMT PATH TEXT NAME NUM VAR VAR=VAL GPUS SIZE SEC FILE RANGE".split()
     assert {row["operand"].strip("[]") for row in ROWS} <= {"", *known}
 
 

@@ -24,6 +24,7 @@ NOW = 1_700_003_600 * SECOND
 QUEUED, STARTING, RUNNING, FINISHED, FAILED, KILLED, NOT_STARTABLE, LOST, SKIPPED = range(1, 10)
 RECORD, OUTPUT, CHDIR, SPAWN, EXEC = range(1, 6)
 NO_OUTPUT = 1
+ARRAY = 4096
 
 
 def job(state, **fields):
@@ -309,7 +310,9 @@ def test_lines_are_cut_between_characters():
 
 
 def test_what_is_cut_is_not_written():
-    huge = job(QUEUED, argv=[b"x" * 1_000_000, b"y"], label="\u6f22".encode() * 20_000, after=list(range(60_000)))
+    huge = job(
+        QUEUED, argv=[b"x" * 1_000_000, b"y"], label="\u6f22".encode() * 20_000, after=list(range(0, 120_000, 2))
+    )
     assert len(render("list", huge)) > 1_300_000
     for fields in (huge, {**huge, "after": []}, {**huge, "after": [], "label": b""}):
         line = render("list", fields, columns=80)
@@ -438,3 +441,57 @@ def test_any_job_has_information_line_by_line(fields, now_ns):
     lines = render("info", fields, now_ns=now_ns).decode(errors="replace").splitlines()
     assert all(": " in line for line in lines)
     assert sum(line.startswith("Command: ") for line in lines) == 1
+
+
+# ---- arrays
+
+
+def element(state=QUEUED, **fields):
+    return job(
+        state, id=12, argv=[b"run", b"7"], pattern=[b"run", b"{}"],
+        flags=ARRAY, batch_index=6, batch_count=1000, array_first=1, array_limit=50, **fields,
+    )  # fmt: skip
+
+
+def counts(**numbers):
+    return {
+        "first": 6, "count": 1000, "index": 1, "shown": False,
+        **dict.fromkeys(("queued", "running", "ok", "failed", "skipped"), 0), **numbers,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("numbers", "state", "text"),
+    [
+        ({"queued": 900, "running": 50, "ok": 48, "failed": 2}, "running", "900 queued, 50 running, 48 ok, 2 failed"),
+        ({"queued": 1, "failed": 2}, "queued", "1 queued, 2 failed"),
+        ({"ok": 1000}, "finished", "1000 ok"),
+        ({"ok": 1, "skipped": 2}, "finished", "1 ok, 2 skipped"),
+        ({"skipped": 2}, "skipped", "2 skipped"),
+    ],
+)
+def test_row_of_an_array(numbers, state, text):
+    row = render("array", element(counts=counts(**numbers), label=b"L", after_ok=[1])).decode()
+    assert row == f"6[1-1000] {state:<10} {'(files)':<20} {'':16}({text}) [1]&& [L]run '{{}}'\n"
+    for columns in (5, 31, 32, 60, 80):
+        cut = render("array", element(counts=counts(**numbers)), columns=columns, colour=True).decode()
+        assert len(re.sub("\x1b\\[\\d*m", "", cut)) <= columns + 1
+
+
+def test_element_alone():
+    assert render("array", element(counts={**counts(ok=1), "count": 1})).startswith(b"6[1] ")
+    assert b"run 7\n" in render("list", element())
+    told = json.loads(render("json", element()))
+    assert (told["Array"], told["Index"], told["Command"]) == (6, 7, "run 7")
+    assert "Array" not in json.loads(render("json", job(QUEUED)))
+    assert b"Array: 6[7] of 1000, at most 50 at once\n" in render("info", element())
+
+
+def test_ids_in_a_row():
+    def shown(*ids):
+        return re.search(r"\[.*\]&& ", render("list", job(QUEUED, after=ids)).decode())[0]
+
+    assert shown(1, 2, 3, 4) == "[1,2,3,4]&& "
+    assert shown(0, 5, 6, 7, 8, 9, 9, 11) == "[0,5-9,9,11]&& "
+    assert shown(*range(1000)) == "[0-999]&& "
+    assert json.loads(render("json", job(QUEUED, after=[*range(9)])))["Depends_On"] == [*range(9)]

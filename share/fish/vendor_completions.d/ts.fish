@@ -17,7 +17,7 @@ end
 
 function __ts_in_options --description 'no word of a command is there yet'
     set -l words (commandline -opc)[2..-1]
-    set -l with_argument -O --log -D -W -L -N -G --gpus --vram -g --gpu_indices --batch -M --serialize -s -i --why -F --full_cmd -a --get_label -o -p -t -c -w -S -u -U -r -k --cancel --set_logdir --getenv --setenv --unsetenv --set_gpu_free_perc --set_gpu_wait
+    set -l with_argument -O --log -D -W -L -N -G --gpus --vram -g --gpu_indices --batch --array -M --serialize -s -i --why -F --full_cmd -a --get_label -o -p -t -c -w -S -u -U -r -k --cancel --set_logdir --getenv --setenv --unsetenv --set_gpu_free_perc --set_gpu_wait
     while set -q words[1]
         if test "$words[1]" = --
             return 1
@@ -31,7 +31,7 @@ function __ts_in_options --description 'no word of a command is there yet'
     return 0
 end
 
-complete -c ts -x -a '(__fish_complete_subcommand -- -O --log -D -W -L -N -G --gpus --vram -g --gpu_indices --batch -M --serialize -s -i --why -F --full_cmd -a --get_label -o -p -t -c -w -S -u -U -r -k --cancel --set_logdir --getenv --setenv --unsetenv --set_gpu_free_perc --set_gpu_wait)'
+complete -c ts -x -a '(__fish_complete_subcommand -- -O --log -D -W -L -N -G --gpus --vram -g --gpu_indices --batch --array -M --serialize -s -i --why -F --full_cmd -a --get_label -o -p -t -c -w -S -u -U -r -k --cancel --set_logdir --getenv --setenv --unsetenv --set_gpu_free_perc --set_gpu_wait)'
 complete -c ts -n __ts_in_options -s n -d 'do not store the output, print no id'
 complete -c ts -n __ts_in_options -s f -d 'stay in the foreground (-nf: with this terminal)'
 complete -c ts -n __ts_in_options -s z -d 'compress the stored output'
@@ -50,6 +50,7 @@ complete -c ts -n __ts_in_options -s G -l gpus -x -d 'GPUs, or a part of one: 0.
 complete -c ts -n __ts_in_options -l vram -x -d 'so much memory of each GPU, which it may share'
 complete -c ts -n __ts_in_options -s g -l gpu_indices -x -d 'these GPUs, free or not; without: who has which'
 complete -c ts -n __ts_in_options -l batch -r -d 'queue each line of FILE (-: stdin); shows the ids'
+complete -c ts -n __ts_in_options -l array -x -d 'jobs for {} = 1 to 100, at most 8 at once: 1-100%8'
 complete -c ts -n __ts_in_options -s B -d 'exit with 2 at once if the queue is full'
 complete -c ts -n __ts_in_options -s l -d 'list of the jobs'
 complete -c ts -n __ts_in_options -s M -l serialize -x -a 'default json tab' -d 'list of the jobs as default, json or tab'
@@ -70,7 +71,7 @@ complete -c ts -n __ts_in_options -s S -x -d 'show or set the number of slots'
 complete -c ts -n __ts_in_options -s u -x -a '(__ts_job_list)' -d 'start this one next'
 complete -c ts -n __ts_in_options -s U -x -a '(__ts_job_list)' -d 'swap two queued jobs'
 complete -c ts -n __ts_in_options -s r -x -a '(__ts_job_list)' -d 'remove a job that does not run'
-complete -c ts -n __ts_in_options -s k -x -a '(__ts_job_list)' -d 'send SIGTERM to a running job'
+complete -c ts -n __ts_in_options -s k -x -a '(__ts_job_list)' -d 'send SIGTERM to a running job * (-T: to all that run)'
 complete -c ts -n __ts_in_options -l cancel -x -a '(__ts_job_list)' -d 'take it out of the queue, or end all its processes'
 complete -c ts -n __ts_in_options -s T -d 'send SIGTERM to all running jobs'
 complete -c ts -n __ts_in_options -s C -d 'forget the jobs that have ended'

@@ -24,7 +24,8 @@ def wants_check(parsed: "_grammar.Parsed") -> bool:
     """Whether the file must not be there. With {id} in it the path is not known yet; the start of the job finds out."""
     path = parsed["log"]
     rewrites = _grammar.FLAGS["append"] | _grammar.FLAGS["truncate"]
-    return path is not None and not parsed["flags"] & rewrites and b"{id}" not in path
+    known = b"{id}" not in path if path is not None and not parsed["array"] else False
+    return known and not parsed["flags"] & rewrites
 
 
 def environment() -> dict[bytes, bytes]:

@@ -109,12 +109,14 @@ enum tsf_job_flag {
     TSF_JOB_APPEND = 512,     /* --append: which may be there, and is written at its end */
     TSF_JOB_GZIP = 2048,      /* -z: the output goes through gzip; without LOG its name ends in ".gz" */
     TSF_JOB_TRUNCATE = 1024,  /* --truncate: which may be there, and is emptied */
+    TSF_JOB_ARRAY = 4096,     /* --array: an element of an array, which is the jobs of its frame */
 };
 
 /* Written once, at submission. The blob holds, one after the other and without padding:
  *   after     n_after x uint64_t ids     (-D, -d)
  *   after_ok  n_after_ok x uint64_t ids  (-W)
- *   argv      argv_len bytes: argc NUL-terminated strings
+ *   argv      argv_len bytes: argc NUL-terminated strings; with ARRAY argc more behind them, the words as they were
+ *             typed, with {} for the index
  *   label     label_len bytes, no NUL
  *   exact     gpu_exact_len bytes, no NUL: the list of -g
  *   prefix    prefix_len bytes, no NUL: output file = prefix + "." + suffix, with LOG prefix alone; empty when there is
@@ -147,7 +149,8 @@ struct tsf_cold {
     uint16_t gpu_exact_len;
     uint64_t vram; /* bytes of the memory of each GPU that it takes; 0: not said */
     uint32_t gpus; /* how many GPUs it needs */
-    uint32_t reserved[2];
+    uint32_t array_first; /* ARRAY: index of the first element; this one's is so much more as batch_index says */
+    uint32_t array_limit; /* and how many elements may run at once, 0: all */
     uint32_t check; /* tsf_check32 of the bytes before, seed: the id */
 };
 

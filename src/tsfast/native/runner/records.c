@@ -129,7 +129,7 @@ static int parse_blob(char *blob, struct job *job)
 {
     const struct tsf_cold *cold = &job->assign.cold;
     uint64_t after = ((uint64_t)cold->n_after + cold->n_after_ok) * sizeof(uint64_t);
-    int64_t diff_count;
+    int64_t diff_count, words;
 
     if (after + cold->argv_len + cold->label_len + cold->gpu_exact_len + cold->prefix_len + cold->cwd_len +
             cold->diff_len >
@@ -140,7 +140,8 @@ static int parse_blob(char *blob, struct job *job)
     job->cwd_text = job->prefix + cold->prefix_len;
     job->diff = job->cwd_text + cold->cwd_len;
     diff_count = count_strings(job->diff, cold->diff_len);
-    if (cold->argc < 1 || count_strings(job->argv_text, cold->argv_len) != cold->argc || diff_count < 0)
+    words = cold->flags & TSF_JOB_ARRAY ? 2 * (int64_t)cold->argc : cold->argc;
+    if (cold->argc < 1 || count_strings(job->argv_text, cold->argv_len) != words || diff_count < 0)
         return EIO;
     if (memchr(job->prefix, 0, cold->prefix_len) || memchr(job->cwd_text, 0, cold->cwd_len))
         return EIO;
