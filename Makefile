@@ -118,8 +118,9 @@ typecheck: $(VENV)/.ready
 	$(BIN)/mypy
 	$(if $(STUBBED),$(BIN)/stubtest --ignore-unused-allowlist --allowlist <(echo '$(CYTHON_OWN)') $(STUBBED))
 
-share: build # manual page, completions and the table of differences
+share: build # manual page, completions, pages that are written from tables, and the picture of a queue
 	$(BIN)/python share/build.py
+	$(BIN)/python share/picture.py
 	PYTHONPATH=tests $(BIN)/python tests/compat/differences.py >docs/differences.md
 
 # The pages of docs as a site in build/docs; warnings are errors. linkcheck asks for the pages that they lead to.

@@ -16,7 +16,7 @@ MARK = "=== line"
 CHANGING = [
     (re.compile(r"(?<= running )\s*(\(file\)|\S*/\S*)(\s+\d+\.\d+[a-z]+)?"), " PATH"),  # it may be about to have one
     (re.compile(r"\S*ts-out\.\w+|/\S+\.\.\."), "PATH"),
-    (re.compile(r"\b\d+\.\d+(s|ms|m|h)\b"), "TIME"),
+    (re.compile(r"\b\d+\.\d+\t?(s|ms|m|h)\b"), "TIME"),
     (re.compile(r"\b[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}\b"), "DATE"),
     (re.compile(r"\b\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d\.\d+)?"), "DAY"),
     (re.compile(r"(?<=^Pid: )\d+|(?<=^Peak memory: )\d+ KiB|(?<=^Working directory: ).*"), "SOME"),

@@ -1,6 +1,10 @@
 """What the tutorial, the how-to pages and the README tell their readers to type works, and prints what they show."""
 
+import importlib.util
+import re
 import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -37,6 +41,7 @@ def test_page(path: Path, queue: Queue) -> None:
     follow(path, queue)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", GPU_PAGES, ids=lambda path: path.stem)
 def test_page_with_gpus(path: Path, gpu_queue: GpuQueue) -> None:
     """On a machine of four GPUs, with the slots that a queue has by itself."""
@@ -45,6 +50,29 @@ def test_page_with_gpus(path: Path, gpu_queue: GpuQueue) -> None:
         gpu_queue.nvml.set(number, name="NVIDIA H100 80GB HBM3")
     del gpu_queue.environment["TS_SLOTS"]
     follow(path, gpu_queue)
+
+
+def test_example_of_the_python_api(gpu_queue: GpuQueue) -> None:
+    _, _, rest = (ROOT / "docs/api.rst").read_text().partition(".. code-block:: python\n\n")
+    code = textwrap.dedent(re.match(r"(?: +.*\n|\n)+", rest)[0])
+    for name in ("prepare.py", "train.py"):
+        (gpu_queue.work / name).touch()
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=gpu_queue.env(), cwd=gpu_queue.work, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(line.rpartition(" ")[0] for line in done.stdout.splitlines()) == [
+        f"{number} finished 0" for number in range(1, 9)
+    ]
+
+
+@pytest.mark.slow
+def test_picture_is_what_a_terminal_shows() -> None:
+    """`make share` draws it."""
+    spec = importlib.util.spec_from_file_location("share_picture", ROOT / "share/picture.py")
+    picture = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(picture)
+    assert picture.settled(picture.PICTURE.read_text()) == picture.settled(picture.drawing(picture.session()))
 
 
 def test_page_that_is_wrong_is_told(tmp_path: Path) -> None:
