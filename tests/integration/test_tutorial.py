@@ -17,7 +17,11 @@ from patience import patient
 ROOT = Path(__file__).parents[2]
 HOWTO = ROOT / "docs/howto"
 GPU_PAGES = [ROOT / "docs/tutorial.md", HOWTO / "gpus.md"]
-PAGES = [ROOT / "README.md", *sorted(set(HOWTO.glob("*.md")) - {*GPU_PAGES, HOWTO / "index.md"})]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "docs/from-task-spooler.md",
+    *sorted(set(HOWTO.glob("*.md")) - {*GPU_PAGES, HOWTO / "index.md"}),
+]
 GPUS = 4
 
 
