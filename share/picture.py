@@ -110,6 +110,7 @@ def drawing(lines: list[str]) -> str:
     width, height = round(COLUMNS * ADVANCE + 2 * MARGIN), len(lines) * LINE + 2 * MARGIN
     rows = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">',
+        "<title>A list of jobs in a terminal</title>",
         f'<rect width="{width}" height="{height}" rx="8" fill="{GROUND}"/>',
         f'<g font-family="ui-monospace, Menlo, Consolas, DejaVu Sans Mono, monospace" font-size="14" fill="{INK}">',
     ]

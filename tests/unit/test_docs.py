@@ -70,6 +70,16 @@ def test_each_option_is_explained(row: dict) -> None:
             assert re.search(rf"`{name}(?![\w-])", page), f"docs/cli.md does not explain {name}"
 
 
+def test_each_option_that_is_explained_is_there() -> None:
+    names = {f"-{row['letter']}" for row in options()} | {f"--{row['name']}" for row in options()}
+    text = (DOCS / "cli.md").read_text()
+    tables = re.findall(r"^\| option \|.*\n\|[ -|]+\n((?:\|.*\n)+)", text, re.MULTILINE)
+    first_cells = [row.split(" | ")[0] for table in tables for row in table.splitlines()]
+    told = {word for cell in first_cells for word in re.findall(r"`(--?\w[\w-]*)", cell)}
+    assert len(told) > 40
+    assert told - names == {"-nf"}  # two of them
+
+
 def sources() -> str:
     kinds = {".py", ".pyx", ".pxi", ".pxd", ".c", ".h"}
     return "\n".join(path.read_text() for path in sorted(SOURCE.rglob("*")) if path.suffix in kinds)
