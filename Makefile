@@ -17,7 +17,7 @@ EXTRA ?= test
 
 .DEFAULT_GOAL := build
 .PHONY: demo share build installed debug test test-debug soak fuzz fixture lint format typecheck bench bench-quick wheel
-.PHONY: sanitizers sanitized valgrind clean distclean
+.PHONY: sanitizers sanitized valgrind docs linkcheck clean distclean
 
 # $(call install,WHAT) is pip install WHAT. The compilers' output is shown when they fail; else only which compiler the
 # native programs got.
@@ -118,9 +118,16 @@ typecheck: $(VENV)/.ready
 	$(BIN)/mypy
 	$(if $(STUBBED),$(BIN)/stubtest --ignore-unused-allowlist --allowlist <(echo '$(CYTHON_OWN)') $(STUBBED))
 
-share: build # manual page, completions and the table of differences
+share: build # manual page, completions, pages that are written from tables, and the picture of a queue
 	$(BIN)/python share/build.py
+	$(BIN)/python share/picture.py
 	PYTHONPATH=tests $(BIN)/python tests/compat/differences.py >docs/differences.md
+
+# The pages of docs as a site in build/docs; warnings are errors. linkcheck asks for the pages that they lead to.
+docs linkcheck: $(VENV)/.ready
+	$(call install,-e '.[docs]')
+	$(BIN)/python -m sphinx -q -W --keep-going -d build/doctrees -b $(if $(filter docs,$@),html docs build/docs,linkcheck docs build/linkcheck)
+	@echo "$(if $(filter docs,$@),build/docs/index.html)"
 
 # Side by side with the peers that are installed. Figures, not tests: nothing fails on a slow machine. Measured is the
 # package as users install it, in an environment of its own. BENCH: only these questions; `make bench` keeps what it has

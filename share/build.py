@@ -1,4 +1,5 @@
-"""Writes the manual page and the completions of bash, zsh and fish from the one option table and share/templates.
+"""Writes the manual page, the completions of bash, zsh and fish, and docs/options.md from the one option table and
+share/templates.
 
 `python share/build.py` after a change of either; a test compares what lies here with what would be written. They are
 kept in the repository since the table is compiled: a wheel can be built without running what it contains.
@@ -113,6 +114,33 @@ def fish() -> str:
     return template("ts.fish", OPTIONS="\n".join(lines), WITH_ARGUMENT=with_argument)
 
 
+# ---- the page of the documentation ----
+
+
+def markdown() -> str:
+    lines = [
+        "# All options",
+        "",
+        "This page is written by `make share` from the table that `ts` reads its words with. What the options do",
+        "exactly stands in [the command line](cli.md). An argument in brackets can be left out where the option is the",
+        "last word.",
+    ]
+    group = ""
+    for row in rows():
+        if row["group"] != group:
+            group = row["group"]
+            lines += ["", f"## {group}", "", "| option | argument | |", "| --- | --- | --- |"]
+        text = row["help"]
+        last_run = text.endswith(" *")
+        text = text.removesuffix(" *")
+        if row["optional"] and "ID" in row["operand"]:
+            text += f" (without: the job {'run' if last_run else 'added'} last)"
+        names = ", ".join(f"`{name}`" for name in spellings(row))
+        operand = f"`{row['operand']}`" if row["operand"] else ""
+        lines.append(f"| {names} | {operand} | {text} |")
+    return "\n".join(lines) + "\n"
+
+
 FILES: dict[str, Callable[[], str]] = {
     "man/man1/ts.1": manual,
     "bash-completion/completions/ts": bash,
@@ -122,10 +150,11 @@ FILES: dict[str, Callable[[], str]] = {
     **{f"bash-completion/completions/{name}": lambda: '. "${BASH_SOURCE[0]%/*}/ts"\n' for name in NAMES[1:]},
     **{f"fish/vendor_completions.d/{name}.fish": lambda name=name: f"complete -c {name} -w ts\n" for name in NAMES[1:]},
 }
+PAGES: dict[str, Callable[[], str]] = {"../docs/options.md": markdown}  # not installed
 
 
 def main() -> int:
-    for name, make in FILES.items():
+    for name, make in {**FILES, **PAGES}.items():
         path = HERE / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(make())

@@ -18,26 +18,25 @@ Encoded: TypeAlias = tuple[Sequence[Word], Word | None, Sequence[Word] | None]
 class Options(TypedDict, total=False):
     """What can be said of a job beside its command. What is not given is as with `ts`."""
 
-    gpus: float | str  # how many GPUs, or a part of one: 0.5
-    vram: int | str  # memory of each GPU: bytes, or a text like "20G"
-    gpu_ids: Sequence[int | str]  # these GPUs, by index or UUID, free or not
-    slots: int  # how many slots it takes: 1
-    after: (
-        Ids  # ids of jobs that must have ended before it starts; "@N": the Nth job of the batch that it is in, from 0
-    )
-    after_ok: Ids  # likewise, and they must have ended well
-    after_last: bool  # it starts after the job that was queued before it
-    label: str  # shown in the list
-    env: Mapping[str, str | None]  # variables that it has beside the caller's, or (None) without it
-    cwd: str | os.PathLike[str]  # its directory, instead of the caller's
-    output: str | os.PathLike[str]  # exactly this output file; {id}, {label} and {date} are filled in
-    append: bool  # with output: the file may be there, and is written to at its end
-    truncate: bool  # with output: the file may be there, and is emptied
-    name: str  # instead of output: the beginning of the name of a file in the queue's directory
-    split_stderr: bool  # stderr in a file of its own, whose name ends in ".e"
-    gzip: bool  # compress the output
-    store_output: bool  # False: discard the output
-    mail: bool  # send a mail when it has ended
+    gpus: float | str  #: how many GPUs, or a part of one: 0.5
+    vram: int | str  #: memory of each GPU: bytes, or a text like "20G"
+    gpu_ids: Sequence[int | str]  #: these GPUs, by index or UUID, free or not
+    slots: int  #: how many slots it takes: 1
+    #: ids of jobs that must have ended before it starts; "@N": the Nth job of the batch that it is in, from 0
+    after: Ids
+    after_ok: Ids  #: likewise, and they must have ended well
+    after_last: bool  #: it starts after the job that was queued before it
+    label: str  #: shown in the list
+    env: Mapping[str, str | None]  #: variables that it has beside the caller's, or (None) without it
+    cwd: str | os.PathLike[str]  #: its directory, instead of the caller's
+    output: str | os.PathLike[str]  #: exactly this output file; {id}, {label} and {date} are filled in
+    append: bool  #: with output: the file may be there, and is written to at its end
+    truncate: bool  #: with output: the file may be there, and is emptied
+    name: str  #: instead of output: the beginning of the name of a file in the queue's directory
+    split_stderr: bool  #: stderr in a file of its own, whose name ends in ".e"
+    gzip: bool  #: compress the output
+    store_output: bool  #: False: discard the output
+    mail: bool  #: send a mail when it has ended
 
 
 class Job:

@@ -79,7 +79,7 @@ class Queue:
         return self._submit(self.encode([Job(argv, **options) if options else argv]), block)[0][1]
 
     def submit_many(self, batch: Iterable[JobLike], *, block: bool = True) -> "numpy.typing.NDArray[numpy.uint64]":
-        """Queue many jobs: lists of words, `Job`s, or mappings with the fields of a Job. Their ids, in their order.
+        """Queue many jobs: lists of words, `Job` objects, or mappings with the fields of a Job. Their ids, in order.
 
         In `after` and `after_ok` "@N" stands for the Nth job of the batch. A wrong job raises JobRefused, and then none
         is queued. Large batches go in several frames, each of which is queued as a whole: if the server goes away for

@@ -26,10 +26,10 @@ BUILD = load()
 ROWS = options()
 
 
-@pytest.mark.parametrize("name", BUILD.FILES)
+@pytest.mark.parametrize("name", [*BUILD.FILES, *BUILD.PAGES])
 def test_file_is_up_to_date(name: str) -> None:
     """`make share` writes them."""
-    assert (SHARE / name).read_text() == BUILD.FILES[name]()
+    assert (SHARE / name).read_text() == {**BUILD.FILES, **BUILD.PAGES}[name]()
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row["letter"] or row["name"])
