@@ -190,10 +190,11 @@ def main() -> None:
 
     step("sdist")
     trees = [copy_tree(place / "tree") for place in places]
+    clean = copy_tree(places[0] / "clean")
     sdists = [build_sdist(tree, env, log) for tree, env in zip(trees, envs, strict=True)]
     must_equal(*sdists)
     step("wheel from the tree")
-    wheel = build_wheel(copy_tree(places[0] / "clean"), envs[0], arguments.arch, log)
+    wheel = build_wheel(clean, envs[0], arguments.arch, log)
     if not arguments.once:
         step("wheel from the sdist")
         must_equal(wheel, build_wheel(unpack(sdists[1], places[1] / "unpacked"), envs[1], arguments.arch, log))
