@@ -14,6 +14,7 @@ TESTS ?=
 BENCH ?=
 WHEEL ?=
 FUZZ_SECONDS ?= 60
+EXTRA ?= test
 
 .DEFAULT_GOAL := build
 .PHONY: demo share build installed debug test test-debug soak fuzz fixture lint format typecheck bench bench-quick wheel
@@ -51,7 +52,7 @@ build: $(VENV)/.ready
 	$(call install,-e .)
 
 installed: $(VENV)/.ready
-	$(call install,'.[test]')
+	$(call install,'.[$(EXTRA)]')
 
 debug: # fault points and asserts; with TSFAST_SANITIZE=1 the sanitizers too
 	TSFAST_DEBUG=1 $(MAKE) VENV=$(VENV)-debug installed
@@ -122,10 +123,11 @@ share: build # manual page, completions and the table of differences
 	$(BIN)/python share/build.py
 	PYTHONPATH=tests $(BIN)/python tests/compat/differences.py >docs/differences.md
 
-# Side by side with tsp, if that is installed. Figures, not tests: nothing fails on a slow machine.
-# Measured is the package as users install it, in an environment of its own.
+# Side by side with the peers that are installed. Figures, not tests: nothing fails on a slow machine. Measured is the
+# package as users install it, in an environment of its own. BENCH: only these questions; `make bench` keeps what it has
+# of the others and writes docs/benchmarks.md from all.
 bench bench-quick:
-	$(MAKE) VENV=$(VENV)-bench installed
+	$(MAKE) VENV=$(VENV)-bench EXTRA=bench installed
 	$(VENV)-bench/bin/python bench/run.py $(if $(filter bench-quick,$@),--quick) $(BENCH)
 
 # As it would be published, for the Python of the environment, built twice and checked, and the sdist: in wheels/dist.

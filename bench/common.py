@@ -10,10 +10,12 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 BUILD = HERE.parent / "build" / "bench"
@@ -60,6 +62,7 @@ class Figure:
     goal: float | None = None
     sense: str = "<="
     note: str = ""
+    plot: dict[str, object] = field(default_factory=dict)  # what plots.py draws besides the series
     load: list[float] = field(default_factory=lambda: [round(x, 2) for x in os.getloadavg()])
 
     @property
@@ -67,6 +70,10 @@ class Figure:
         """The ratio ours to the peer's, or where there is none our median."""
         ours = self.series["ts"].median
         return ours / self.series[self.peer].median if self.peer in self.series else ours
+
+    def against(self, peer: str, goal: float | None, sense: str = ">=") -> "Figure":
+        """The same measurement beside another peer."""
+        return replace(self, peer=peer, goal=goal, sense=sense, note="", plot={})
 
     @property
     def met(self) -> bool | None:
@@ -76,6 +83,47 @@ class Figure:
 
     def as_json(self) -> dict[str, object]:
         return asdict(self) | {"value": self.value, "met": self.met}
+
+
+def interleave(contenders: Mapping[str, Callable[[], float]], rounds: int = 5) -> dict[str, Stats]:
+    """Each contender once, then each again: A B C A B C."""
+    values: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, measured in contenders.items():
+            values[name].append(measured())
+    return {name: Stats.of(taken) for name, taken in values.items()}
+
+
+def seconds(words: Sequence[str], environment: Mapping[str, str] | None = None) -> float:
+    """How long a program runs, its output discarded. (Waiting with a timeout, subprocess looks at it every 50 ms.)"""
+    begin = time.perf_counter()
+    with subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL) as process:
+        deadline = threading.Timer(PATIENCE_S * 5, process.kill)
+        deadline.start()
+        try:
+            code = process.wait()
+            taken = time.perf_counter() - begin
+        finally:
+            deadline.cancel()
+    if code:
+        raise SystemExit(f"{' '.join(words)[:200]}: exit code {code}")
+    return taken
+
+
+@contextlib.contextmanager
+def beside(words: Sequence[str], **options: Any) -> Iterator["subprocess.Popen[str]"]:
+    """A program that runs meanwhile, with whatever it starts; all of it is killed at the end."""
+    with subprocess.Popen(words, process_group=0, text=True, **options) as process:
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
 
 
 # ---- programs ----------------------------------------------------------------------------------------------------
@@ -114,19 +162,23 @@ def helper(name: str, static: bool = False) -> str:
 # ---- queues ------------------------------------------------------------------------------------------------------
 
 
+def memory() -> str | None:
+    """Where files are no question of a disk; None: tempfile's own choice."""
+    return "/dev/shm" if os.path.isdir("/dev/shm") else None
+
+
 class Queue:
     """A spooler with a fresh queue of its own; a context manager that leaves neither processes nor files."""
 
-    def __init__(self, name: str, program: str, slots: int = 1) -> None:
+    def __init__(self, name: str, program: str, slots: int = 1, directory: str | None = None) -> None:
         self.name = name
         self.program = program
-        memory = "/dev/shm"
-        self.directory = Path(tempfile.mkdtemp(prefix=f"bench-{name}-", dir=memory if os.path.isdir(memory) else None))
+        self.directory = Path(tempfile.mkdtemp(prefix=f"bench-{name}-", dir=directory or memory()))
         self.outputs = self.directory / "out"
         self.outputs.mkdir()
-        self.environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(CLEAN)
-        } | self.assignments(slots)
+        assigned = self.assignments(slots)
+        self.environment = {n: v for n, v in os.environ.items() if not n.startswith(CLEAN)} | assigned
+        self.assigned = list(assigned)  # the names of those that a caller is told of, see command()
         self.blockers: list[int] = []
 
     def assignments(self, slots: int) -> dict[str, str]:
@@ -135,7 +187,7 @@ class Queue:
             "TS_STATE": str(self.directory / "state"),
             "TMPDIR": str(self.outputs),
             "TS_SLOTS": str(slots),
-            "TS_MAXFINISHED": "100000",
+            "TS_MAXFINISHED": "1000000",
         }
 
     def __enter__(self) -> "Queue":
@@ -153,8 +205,7 @@ class Queue:
 
     def command(self, *words: str) -> list[str]:
         """For the driver: assignments, program, words."""
-        changed = ("TS_SOCKET", "TS_STATE", "TMPDIR", "TS_SLOTS", "TS_MAXFINISHED")
-        return [*(f"{name}={self.environment[name]}" for name in changed), self.program, *words]
+        return [*(f"{name}={self.environment[name]}" for name in self.assigned), self.program, *words]
 
     def run(self, *words: str, check: bool = True) -> str:
         done = subprocess.run(
@@ -169,15 +220,7 @@ class Queue:
 
     def shell(self, script: str) -> float:
         """Seconds that a script of sh takes; `$ts` is the program."""
-        begin = time.perf_counter()
-        subprocess.run(
-            ["/bin/sh", "-c", script],
-            env=self.environment | {"ts": self.program},
-            check=True,
-            timeout=PATIENCE_S * 5,
-            stdout=subprocess.DEVNULL,
-        )
-        return time.perf_counter() - begin
+        return seconds(["/bin/sh", "-c", script], self.environment | {"ts": self.program})
 
     def block(self) -> None:
         """Fill a slot with a job that stays."""
@@ -194,6 +237,12 @@ class Queue:
         """Submit the same command many times."""
         words = " ".join(command or ("true",))
         self.shell(f'i=0; while [ $i -lt {count} ]; do "$ts" {words}; i=$((i+1)); done')
+
+    def fill_at_once(self, jobs: Iterable[Any]) -> list[int]:
+        """Submit many jobs by one batch of the Python API (tsfast only); their ids."""
+        import tsfast
+
+        return tsfast.Queue(str(self.directory / "socket")).submit_many(jobs).tolist()
 
     def server(self) -> int:
         """The pid of the server: whoever is at the other end of the socket."""

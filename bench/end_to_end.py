@@ -1,34 +1,60 @@
-"""Many short jobs from the first call to the end of the last one, at 1, 2 and 8 slots, by a shell loop. Beside it the
-floor: a loop in C that only starts the jobs, with the same set-up for each."""
+"""Many short jobs from the first call to the end of the last one, at 1, 2 and 8 slots: submitted by a shell loop, and
+by one batch. Beside them tools that only run commands, and the floor: a loop in C that starts the jobs with the same
+set-up for each."""
 
-import subprocess
-import tempfile
-from pathlib import Path
+import shutil
+import time
 
-from common import Figure, Options, Queue, Stats, helper, peers
-
-GOALS = {"true": {1: 2.0, 2: 2.0, 8: 2.0}, "noop": {1: 4.5, 2: 3.5, 8: 3.5}}
+from common import Figure, Options, Queue, interleave, peers, ts_program
+from peers import floor, gnu_parallel, nq_all, xargs
 
 
 def measure(options: Options) -> list[Figure]:
     figures = []
-    count = options.size(800, 200)
-    for job, command in (("true", "/bin/true"), ("noop", helper("noop", static=True))):
-        for slots in (1, 2, 8):
-            if options.quick and slots == 2:
-                continue
-            rates: dict[str, list[float]] = {name: [] for name, _ in [*peers(options), ("floor", "")]}
-            for _ in range(5):
-                for name, program in peers(options):
-                    with Queue(name, program, slots) as queue:
-                        queue.run("-w", queue.run("true"))  # the start of the server is another question
-                        rates[name].append(count / queue.shell(loop(count, slots, command)))
-                rates["floor"].append(floor(count, slots, command))
-            series = {name: Stats.of(values) for name, values in rates.items()}
-            goal = GOALS[job][slots] if job == "true" else None
-            note = f"{count} jobs by shell; ours is {series['ts'].median / series['floor'].median:.2f} of the floor"
-            figures.append(Figure(f"end to end, {job}, {slots} slots", "1/s", series, "tsp", goal, ">=", note))
+    for slots in (1, 2, 8):
+        if options.quick and slots == 2:
+            continue
+        shell, batch = compare(options, "/bin/true", options.size(1000, 200), slots, "/bin/true")
+        shell.goal, batch.goal = 2.0, 3.0
+        figures += [shell, batch, beside_floor(batch, 0.8)]
     return figures
+
+
+def compare(options: Options, what: str, count: int, slots: int, command: str) -> tuple[Figure, Figure]:
+    """Jobs per second, by shell and by batch."""
+    contenders = {
+        name: (lambda name=name, program=program: by_shell(name, program, count, slots, command))
+        for name, program in peers(options)
+    }
+    contenders |= {
+        "batch": lambda: by_batch(count, slots, command),
+        "floor": lambda: floor(count, slots, command),
+    }
+    if shutil.which("xargs"):
+        contenders["xargs -P"] = lambda: xargs(count, slots, command)
+    if shutil.which("parallel") and not options.quick:
+        contenders["parallel"] = lambda: gnu_parallel(count // 10, slots, command)  # 5 ms a job or more
+    if shutil.which("nq") and slots == 1 and not options.quick:
+        contenders["nq"] = lambda: nq_all(min(count, 400), command)  # it has a process for each job that waits
+    series = interleave(contenders)
+    batch = series.pop("batch")
+    slotted = f"{slots} slot{'s' if slots > 1 else ''}"
+    shell = Figure(f"{what} end to end by shell, {slotted}", "1/s", series, "tsp", None, ">=")
+    shell.plot = {"throughput": what, "slots": slots, "batch": batch.median}
+    beside = {name: stats for name, stats in series.items() if name in ("tsp", "floor")} | {"ts": batch}
+    return shell, Figure(f"{what} end to end by batch, {slotted}", "1/s", beside, "tsp", None, ">=")
+
+
+def beside_floor(batch: Figure, goal: float) -> Figure:
+    figure = batch.against("floor", goal)
+    figure.name += ", of the floor"
+    return figure
+
+
+def by_shell(name: str, program: str, count: int, slots: int, command: str) -> float:
+    with Queue(name, program, slots) as queue:
+        queue.run("-w", queue.run("true"))  # the start of the server is another question
+        return count / queue.shell(loop(count, slots, command))
 
 
 def loop(count: int, slots: int, command: str) -> str:
@@ -39,9 +65,10 @@ def loop(count: int, slots: int, command: str) -> str:
     )
 
 
-def floor(count: int, parallel: int, command: str) -> float:
-    """Jobs per second without any spooler."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as directory:
-        words = [helper("floor"), str(count), str(parallel), directory, command]
-        done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
-    return count / (int(done.stdout) / 1e9)
+def by_batch(count: int, slots: int, command: str) -> float:
+    with Queue("ts", ts_program(), slots) as queue:
+        queue.run("-w", queue.run("true"))
+        begin = time.perf_counter()
+        queue.fill_at_once([[command]] * count)
+        queue.run("--wait-all")
+        return count / (time.perf_counter() - begin)

@@ -13,5 +13,5 @@ def measure(options: Options) -> list[Figure]:
     ours = Stats.of(times["ts"])
     return [
         Figure("first call in a fresh queue", "ms", {"ts": ours}, goal=40),
-        Figure("the same against tsp", "ms", {name: Stats.of(values) for name, values in times.items()}, peer="tsp"),
+        Figure("first call against tsp", "ms", {name: Stats.of(values) for name, values in times.items()}, peer="tsp"),
     ]

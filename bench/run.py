@@ -1,4 +1,5 @@
-"""Runs the benchmarks: `run.py [--quick] [NAME ...]`. Prints a table; writes build/bench/results.json and report.txt.
+"""Runs the benchmarks: `run.py [--quick] [NAME ...]`. Prints a table, writes build/bench/results.json and report.txt;
+the full form writes docs/benchmarks.md and its plots too, in which rows that are not run now keep their last figures.
 
 Nothing fails on a missed goal: the figures depend on the machine and on what else it does. Compare ratios."""
 
@@ -6,74 +7,84 @@ import argparse
 import importlib
 import json
 import os
-import platform
+import signal
 import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
 
-from common import BUILD, Figure, Options, tsp_program
+import page
+import peers
+from common import BUILD, Figure, Options
+from report import HEAD, about, rows_of
 
 QUESTIONS = (
-    *("submit", "loop", "memory", "idle", "first_call", "commands", "gaps", "end_to_end"),
-    *("gpu_choice", "gpu_jobs"),
+    *("submit", "loop", "batch", "memory", "million", "idle", "first_call", "commands", "gaps", "end_to_end", "no_op"),
+    *("big_list", "table_reader", "table_access", "dependencies", "waiters", "gpu_choice", "gpu_jobs", "disk_storm"),
+    *("environments", "durable", "growth", "simulation"),
 )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a shorter form that shows the ratios")
+    parser.add_argument("--page-only", action="store_true", help="write docs/benchmarks.md from the last results")
     parser.add_argument("names", nargs="*", help=f"of {', '.join(QUESTIONS)}; all by default")
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(QUESTIONS)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
 
-    options = Options(quick=arguments.quick)
-    say = Report()
-    say.line(f"{platform.platform()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.2f}")
-    if not tsp_program():
-        say.line("SKIPPED: tsp (Debian's task-spooler) is not installed; there is nothing to compare with")
-    say.line(Report.HEAD)
-    figures: list[Figure] = []
-    begin = time.monotonic()
-    for name in arguments.names or QUESTIONS:
-        for figure in importlib.import_module(name).measure(options):
-            figures.append(figure)
-            say.figure(figure)
-    say.line(f"{time.monotonic() - begin:.0f} s, load {os.getloadavg()[0]:.2f}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended on the way out
     BUILD.mkdir(parents=True, exist_ok=True)
-    result = {"machine": platform.platform(), "quick": options.quick, "figures": [f.as_json() for f in figures]}
-    (BUILD / "results.json").write_text(json.dumps(result, indent=1) + "\n")
-    (BUILD / "report.txt").write_text(say.text)
+    results = BUILD / ("quick.json" if arguments.quick else "results.json")
+    if not arguments.page_only:
+        run(Options(arguments.quick), arguments.names or list(QUESTIONS), results)
+    if not arguments.quick:
+        page.write(json.loads(results.read_text()), QUESTIONS)
 
 
-class Report:
-    """The table, line by line as the figures come."""
+def run(options: Options, names: list[str], path: Path) -> None:
+    """Measure, print, and keep what was measured after each question: an interrupted run can be gone on with."""
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    text = ""
 
-    HEAD = f"{'question':46} {'':5} {'ts':>18} {'tsp':>18} {'ratio':>6} {'goal':>8}      load"
+    def say(line: str) -> None:
+        nonlocal text
+        text += line + "\n"
+        print(line, flush=True)
 
-    def __init__(self) -> None:
-        self.text = ""
+    say(about())
+    for who in peers.missing():
+        say(f"SKIPPED: {who} is not installed; it is left out")
+    say(HEAD)
+    begin = time.monotonic()
+    for name in names:
+        began = time.monotonic()
+        figures = measure(name, options, say)
+        for figure in figures:
+            for line in rows_of(figure):
+                say(line)
+        kept[name] = {
+            "when": time.strftime("%Y-%m-%d"),
+            "seconds": round(time.monotonic() - began, 1),
+            "machine": about(),
+            "left_out": peers.missing(),
+            "figures": [figure.as_json() for figure in figures],
+        }
+        path.write_text(json.dumps(kept, indent=1) + "\n")
+    say(f"{time.monotonic() - begin:.0f} s, load {os.getloadavg()[0]:.2f}")
+    (BUILD / "report.txt").write_text(text)
 
-    def line(self, text: str) -> None:
-        self.text += text + "\n"
-        print(text, flush=True)
 
-    def figure(self, figure: Figure) -> None:
-        def show(name: str) -> str:
-            stats = figure.series.get(name)
-            if stats is None:
-                return "-"
-            spread = f" +-{(stats.high - stats.low) / 2 / stats.median:.0%}" if stats.count > 1 and stats.median else ""
-            return f"{stats.median:,.{0 if stats.median >= 100 else 1}f}{spread}"
-
-        ratio = f"{figure.value:.2f}" if figure.peer in figure.series else ""
-        goal = "" if figure.goal is None else f"{figure.sense}{figure.goal:g}"
-        met = {True: "yes", False: "NO", None: ""}[figure.met]
-        self.line(
-            f"{figure.name:46} {figure.unit:5} {show('ts'):>18} {show('tsp'):>18} {ratio:>6} {goal:>8} {met:3}"
-            f" {figure.load[0]:5.2f}"
-        )
-        if figure.note:
-            self.line(f"    {figure.note}")
+def measure(name: str, options: Options, say: Callable[[str], None]) -> list[Figure]:
+    """A question that cannot be answered does not take the others with it."""
+    try:
+        figures: list[Figure] = importlib.import_module(name).measure(options)
+        return figures
+    except (Exception, SystemExit):
+        say(f"FAILED: {name}\n{traceback.format_exc()}")
+        return []
 
 
 if __name__ == "__main__":

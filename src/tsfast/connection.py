@@ -1,7 +1,6 @@
 """The way of a program to the server of a queue, as the launcher goes it (native/launcher, docs/protocol.md)."""
 
 import os
-import resource
 import socket
 import stat
 import struct
@@ -99,22 +98,10 @@ def caller() -> bytes:
         cwd = os.getcwdb()
     except OSError:
         raise RequestFailed("the working directory is gone or cannot be read") from None
-    with open("/proc/self/status", "rb") as file:
-        mask = next((line[6:] for line in file if line.startswith(b"Umask:")), b"022")
-    limits = [
-        tuple(2**64 - 1 if limit == resource.RLIM_INFINITY else limit for limit in resource.getrlimit(kind))
-        for kind in range(16)
-    ]
-    processors = os.sched_getaffinity(0)
-    bits = sum(1 << number for number in processors)
-    return _encode.caller(
-        cwd,
-        [name + b"=" + value for name, value in os.environb.items()],
-        int(mask, 8),
-        os.getpriority(os.PRIO_PROCESS, 0),
-        [(soft, hard) for soft, hard in limits],
-        bits.to_bytes((max(processors) // 64 + 1) * 8, "little"),
-    )
+    try:
+        return _encode.current_caller(cwd)
+    except OSError as error:
+        raise RequestFailed(str(error)) from None
 
 
 _HEAD = 16 + 24 + 16 + 16 * 16  # struct tsf_request of native/wire.h

@@ -158,8 +158,9 @@ class Queue:
         """Those that are not acknowledged, some ahead of the answers. Raises OSError: to be continued."""
         server = self._connected()
         sent = len(parts)
+        open_for_more = True
         while len(parts) < len(tokens):
-            while sent < len(tokens) and sent - len(parts) < _WINDOW:
+            while open_for_more and sent < len(tokens) and sent - len(parts) < _WINDOW:
                 back = encoder.looks_back(sent)
                 if back and sent > len(parts):
                     break  # the ids of the frames before it are to be known first
@@ -168,7 +169,10 @@ class Queue:
                     frame = encoder.frame(sent, caller, tokens[sent], earlier, not block, connection.VERSION)
                 except ValueError as error:
                     raise self._interrupted(encoder, parts, str(error)) from None
-                server.send(frame)
+                try:
+                    server.send(frame)
+                except OSError:
+                    open_for_more = False  # it may have refused an earlier frame: its answers are there
                 sent += 1
             kind, payload = server.receive()
             if kind == ADDED:

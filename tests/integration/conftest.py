@@ -50,11 +50,12 @@ def gpu_queue(tmp_path: Path, nvml: FakeNvml) -> Iterator[GpuQueue]:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 256 KiB of its own (needs root)."""
+def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A file system of its own, of 256 KiB or the size given as parameter (needs root)."""
     path = tmp_path / "small"
     path.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k,mode=0777", "small", path], check=True)
+    size = getattr(request, "param", "256k")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0777", "small", path], check=True)
     yield path
     subprocess.run(["umount", "-l", path], check=True)
 

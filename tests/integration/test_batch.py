@@ -6,6 +6,7 @@ import socket
 import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy
 import pytest
@@ -250,6 +251,36 @@ def test_servers_that_are_killed_during_a_batch(queue: Queue, api: tsfast.Queue)
     assert queue.get("-F", 9001) == "true 0"
     gate.open()
     queue.get("-w", 0)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("small_disk", ["3m"], indirect=True)
+def test_a_batch_that_is_queued_in_part(
+    queue: Queue, api: tsfast.Queue, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full after some frames: what is said to be queued is, and nothing else."""
+    queue.environment["TS_STATE"] = str(small_disk / "state")
+    monkeypatch.setenv("TS_STATE", str(small_disk / "state"))
+    _, gate = queue.blocker()
+    with pytest.raises(tsfast.BatchInterrupted, match="No space left") as caught:
+        api.submit_many([["true", "x" * 50]] * 100000)
+    assert 0 < caught.value.queued < 100000
+    assert caught.value.queued % 4096 == 0
+    assert caught.value.total == 100000
+    assert caught.value.ids == list(range(1, 1 + caught.value.queued))
+    assert int(queue.get("-q")) == caught.value.queued
+    with pytest.raises(tsfast.RequestFailed, match="No space left"):
+        api.submit_many([["true", "x" * 50]] * 4096)
+    done = queue.run("--batch", "-", stdin=f"true {'x' * 50}\n" * 9000)
+    assert (done.returncode, done.stdout) == (255, "")
+    api.remove(caught.value.ids[100:])
+    api.clear()
+    done = queue.run("--batch", "-", stdin=f"true {'x' * 50}\n" * 50000)
+    first, last = map(int, done.stdout.split("-"))
+    assert done.returncode == 255
+    assert f"{last - first + 1} of 50000 jobs are queued" in done.stderr
+    assert int(queue.get("-q")) == last
+    gate.open()
 
 
 def test_no_server_can_be_started(queue: Queue, api: tsfast.Queue) -> None:
