@@ -85,12 +85,13 @@ ALLOWED: dict[str, set[str]] = {
     "gpus": {"_leases"},
     "errors": set(),
     "jobs": set(),
-    "connection": {"_encode", "errors"},
+    "programs": set(),
+    "connection": {"_encode", "errors", "programs"},
     "events": {"_timerfd", "connection", "errors"},
     "results": {"_reader", "events"},
     "queue": {"_encode", "_listing", "_reader", "arrays", "connection", "errors", "events", "jobs", "results", "state"},
     "aio": {"errors", "events", "jobs", "queue", "results"},
-    "cli": {"queue", "errors", "events", "boot", "gpus", "state", "_grammar", "_listing", "_logpath"},
+    "cli": {"queue", "errors", "events", "boot", "gpus", "programs", "state", "_grammar", "_listing", "_logpath"},
     "__main__": {"cli"},
 }
 
