@@ -169,7 +169,7 @@ def must_equal(first: Path, second: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--python", default=sys.executable, help="of this interpreter (default: the one that runs this)")
+    parser.add_argument("--python", default=sys.executable, help="of this interpreter (default: ours)")
     parser.add_argument("--arch", default=platform.machine(), choices=["x86_64", "aarch64"])
     parser.add_argument("--out", type=Path, default=ROOT / "wheels" / "dist")
     parser.add_argument("--once", action="store_true", help="do not build a second time to compare")

@@ -21,8 +21,8 @@ from elftools.elf.elffile import ELFFile
 PROGRAMS = ("/scripts/ts", "/scripts/tsp", "tsfast/native/ts-run")
 LIBRARIES = re.compile(r"libc\.so\.6|libpthread\.so\.0|libm\.so\.6|ld-linux-.*|libc\.so|libc\.musl-.*\.so\.1")
 WANTED = (
-    *("tsfast/py.typed", "tsfast/native/table.h", "tsfast/_layout.pxd", "share/man/man1/ts.1"),
-    *("share/bash-completion/completions/ts", "share/zsh/site-functions/_ts", "share/fish/vendor_completions.d/ts.fish"),
+    *("tsfast/py.typed", "tsfast/native/table.h", "tsfast/_layout.pxd", "man/man1/ts.1"),
+    *("completions/ts", "site-functions/_ts", "vendor_completions.d/ts.fish"),
 )
 NOT_SHIPPED = (".pyx", ".pxi", ".c", ".o", ".pyc", ".so.debug")
 SOURCE_PATH = re.compile(rb"(?<![\w.+-])/(?!tsfast/)[\w.+-]+(?:/[\w.+-]+)+\.(?:c|h|pyx|pxd|py)\b")
@@ -83,9 +83,9 @@ class Wheel:
             module = name.rpartition("/")[2].partition(".")[0]
             self.expect(self.exports(elf) == {f"PyInit_{module}"}, f"{name} exports {sorted(self.exports(elf))}")
             newest = max(newest, self.newest_glibc(elf))
-        allowed = min((tuple(map(int, pair)) for pair in re.findall(r"manylinux_(\d+)_(\d+)", self.path.name)), default=0)
-        if allowed:
-            self.expect(newest <= allowed, f"needs glibc {newest}")
+        tags = re.findall(r"manylinux_(\d+)_(\d+)", self.path.name)
+        if tags:
+            self.expect(newest <= min((int(major), int(minor)) for major, minor in tags), f"needs glibc {newest}")
             print(f"newest glibc symbol: {newest[0]}.{newest[1]}")
 
     @staticmethod
@@ -108,7 +108,7 @@ class Wheel:
 
     def report_sizes(self) -> None:
         print(f"{self.path.name}: {self.path.stat().st_size:,} bytes")
-        groups = {"programs": PROGRAMS, "modules": (".so",), "headers and stubs": (".pxd", ".pyi", ".h"), "Python": (".py",)}
+        groups = {"programs": PROGRAMS, "modules": [".so"], "declarations": [".pxd", ".pyi", ".h"], "Python": [".py"]}
         for what, endings in groups.items():
             entries = [self.entries[name] for name in self.named(*endings)]
             size, packed = (sum(getattr(entry, key) for entry in entries) for key in ("file_size", "compress_size"))
@@ -136,7 +136,8 @@ def check_installed(wheel: Wheel, python: str) -> None:
         for tool in ANY_TOOL:
             (tools / tool).symlink_to(shutil.which(tool))
         env = {key: value for key, value in os.environ.items() if not key.startswith(("TS_", "TSFAST_", "PYTHON"))}
-        env |= {"PATH": f"{venv}/bin:{tools}", "TS_SOCKET": f"{place}/socket", "TS_STATE": f"{place}/state", "TMPDIR": name}
+        env |= {"PATH": f"{venv}/bin:{tools}", "TMPDIR": name}
+        env |= {"TS_SOCKET": f"{place}/socket", "TS_STATE": f"{place}/state"}
 
         def call(*words: str, ends: int = 0) -> str:
             done = subprocess.run(words, env=env, cwd=place, capture_output=True, text=True, timeout=300)
