@@ -32,14 +32,14 @@ def step(text: str) -> None:
     print(f"== {text} ({time.monotonic() - BEGIN:.0f} s)", flush=True)
 
 
-def run(*command: object, log: Path | None = None, **options: object) -> None:
+def run(*command: object, cwd: Path = ROOT, env: dict[str, str] | None = None, log: Path | None = None) -> None:
     """With a log, what it prints is shown only if it fails."""
     words = [str(word) for word in command]
     if log is None:
-        subprocess.run(words, check=True, **options)
+        subprocess.run(words, cwd=cwd, env=env, check=True)
         return
     with log.open("ab") as file:
-        code = subprocess.run(words, stdout=file, stderr=subprocess.STDOUT, **options).returncode
+        code = subprocess.run(words, cwd=cwd, env=env, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
     if code:
         sys.exit(f"{log.read_text(errors='replace')}\nfailed with {code}: {shlex.join(words)}; see {log}")
 
@@ -51,12 +51,13 @@ def output(*command: object) -> str:
 def tools_for(python: str, tag: str) -> Path:
     """The bin of an environment of that interpreter with what wheels/requirements.txt says."""
     directory = WORK / f"tools-{tag}"
-    stamp = directory / "requirements.txt"
-    if not stamp.is_file() or stamp.read_text() != REQUIREMENTS.read_text():
+    stamp = directory / "made-of"
+    made_of = f"{python}\n{REQUIREMENTS.read_text()}"
+    if not stamp.is_file() or stamp.read_text() != made_of:
         shutil.rmtree(directory, ignore_errors=True)
         run(python, "-m", "venv", directory)
         run(directory / "bin" / "python", "-m", "pip", "install", "-q", "-r", REQUIREMENTS)
-        shutil.copy(REQUIREMENTS, stamp)
+        stamp.write_text(made_of)
     return directory / "bin"
 
 
@@ -167,6 +168,49 @@ def must_equal(first: Path, second: Path) -> None:
     print(f"twice the same: {digest(first)}  {first.name}")
 
 
+def build(arguments: argparse.Namespace, tag: str) -> tuple[Path, Path]:
+    """The wheel and the sdist, in the directory for results."""
+    first = WORK / f"{tag}-{arguments.arch}"
+    second = WORK / f"{tag}-{arguments.arch}-again" / "in" / "another" / "place"
+    for old in WORK.glob(f"{first.name}*"):
+        shutil.rmtree(old)
+    step(f"tools for {tag}")
+    bin_directory = tools_for(arguments.python, tag)
+    envs = []
+    for place in (first, second):
+        place.mkdir(parents=True)
+        envs.append(environment(bin_directory, arguments.arch, place))
+    log = first / "log"
+
+    step("sdist")
+    clean = copy_tree(first / "clean")
+    sdist = build_sdist(copy_tree(first / "tree"), envs[0], log)
+    again = build_sdist(copy_tree(second / "tree"), envs[1], log)
+    must_equal(sdist, again)
+    step("wheel from the tree")
+    wheel = build_wheel(clean, envs[0], arguments.arch, log)
+    if not arguments.once:
+        step("wheel from the sdist")
+        must_equal(wheel, build_wheel(unpack(again, second / "unpacked"), envs[1], arguments.arch, log))
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copy(wheel, arguments.out)), Path(shutil.copy(sdist, arguments.out))
+
+
+def check(wheel: Path, arguments: argparse.Namespace, tag: str) -> None:
+    step("checks")
+    tools = tools_for(arguments.python, tag)
+    native = arguments.arch == platform.machine()
+    run(tools / "check-wheel-contents", wheel)
+    run(tools / "python", "wheels/check.py", *(["--install", arguments.python] if native else []), wheel)
+    if not native or arguments.tests == "none":
+        return
+    step(f"tests: {arguments.tests}")
+    installed = WORK / f"{tag}-{arguments.arch}" / "tested"
+    run(arguments.python, "-m", "venv", installed)
+    run(installed / "bin" / "python", "-m", "pip", "install", "-q", f"{wheel}[test]")
+    run(installed / "bin" / "pytest", *([f"@{TESTS}"] if arguments.tests == "some" else ["--ignore=tests/fault"]))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--python", default=sys.executable, help="of this interpreter (default: ours)")
@@ -175,47 +219,13 @@ def main() -> None:
     parser.add_argument("--once", action="store_true", help="do not build a second time to compare")
     parser.add_argument("--tests", choices=["none", "some", "all"], default="some", help="against the installed wheel")
     arguments = parser.parse_args()
-
+    arguments.out = arguments.out.resolve()
     os.umask(0o022)
     tag = output(arguments.python, "-c", "import sys; print('cp%d%d' % sys.version_info[:2])")
-    places = [WORK / f"{tag}-{arguments.arch}", WORK / f"{tag}-{arguments.arch}-again" / "in" / "another" / "place"]
-    for place in WORK.glob(f"{tag}-{arguments.arch}*"):
-        shutil.rmtree(place)
-    step(f"tools for {tag}")
-    bin_directory = tools_for(arguments.python, tag)
-    for place in places:
-        place.mkdir(parents=True)
-    envs = [environment(bin_directory, arguments.arch, place) for place in places]
-    log = places[0] / "log"
-
-    step("sdist")
-    trees = [copy_tree(place / "tree") for place in places]
-    clean = copy_tree(places[0] / "clean")
-    sdists = [build_sdist(tree, env, log) for tree, env in zip(trees, envs, strict=True)]
-    must_equal(*sdists)
-    step("wheel from the tree")
-    wheel = build_wheel(clean, envs[0], arguments.arch, log)
-    if not arguments.once:
-        step("wheel from the sdist")
-        must_equal(wheel, build_wheel(unpack(sdists[1], places[1] / "unpacked"), envs[1], arguments.arch, log))
-
-    step("checks")
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    result = Path(shutil.copy(wheel, arguments.out))
-    shutil.copy(sdists[0], arguments.out)
-    run(bin_directory / "check-wheel-contents", result, cwd=ROOT)
-    native = arguments.arch == platform.machine()
-    options = ["--install", arguments.python] if native else []
-    run(bin_directory / "python", ROOT / "wheels" / "check.py", *options, result)
-    if native and arguments.tests != "none":
-        step(f"tests: {arguments.tests}")
-        installed = places[0] / "tested"
-        run(arguments.python, "-m", "venv", installed)
-        run(installed / "bin" / "python", "-m", "pip", "install", "-q", f"{result}[test]")
-        chosen = [f"@{TESTS}"] if arguments.tests == "some" else ["--ignore=tests/fault"]
-        run(installed / "bin" / "pytest", *chosen, cwd=ROOT)
+    results = build(arguments, tag)
+    check(results[0], arguments, tag)
     step("done")
-    for path in (result, arguments.out / sdists[0].name):
+    for path in results:
         print(f"{digest(path)}  {path.stat().st_size:>9,}  {path}")
 
 

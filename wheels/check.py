@@ -134,7 +134,7 @@ def check_installed(wheel: Wheel, python: str) -> None:
         subprocess.run([python, "-m", "venv", venv], check=True)
         tools.mkdir()
         for tool in ANY_TOOL:
-            (tools / tool).symlink_to(shutil.which(tool))
+            (tools / tool).symlink_to(shutil.which(tool) or tool)
         env = {key: value for key, value in os.environ.items() if not key.startswith(("TS_", "TSFAST_", "PYTHON"))}
         env |= {"PATH": f"{venv}/bin:{tools}", "TMPDIR": name}
         env |= {"TS_SOCKET": f"{place}/socket", "TS_STATE": f"{place}/state"}
