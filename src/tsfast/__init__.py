@@ -20,6 +20,18 @@ if TYPE_CHECKING:
         ServerUnavailable,
         UnknownJob,
     )
+    from tsfast.executor import Executor, JobFuture
+    from tsfast.failures import (
+        JobCancelled,
+        JobError,
+        JobFailed,
+        JobKilled,
+        JobLost,
+        JobNotStarted,
+        JobSkipped,
+        RemoteTraceback,
+        TaskError,
+    )
     from tsfast.jobs import Job
     from tsfast.queue import Queue
     from tsfast.results import Result
@@ -27,19 +39,40 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncQueue",
     "BatchInterrupted",
+    "Executor",
     "Job",
+    "JobCancelled",
+    "JobError",
+    "JobFailed",
+    "JobFuture",
+    "JobKilled",
+    "JobLost",
+    "JobNotStarted",
     "JobRefused",
+    "JobSkipped",
     "Queue",
     "QueueError",
     "QueueFull",
     "QueueWarning",
+    "RemoteTraceback",
     "RequestFailed",
     "Result",
     "ServerUnavailable",
+    "TaskError",
     "UnknownJob",
     "get_include",
 ]
-_HOMES = {"AsyncQueue": "aio", "Job": "jobs", "Queue": "queue", "Result": "results"}  # the others are errors
+_HOMES = {  # the others are errors
+    **dict.fromkeys(["Executor", "JobFuture"], "executor"),
+    **dict.fromkeys(
+        ["JobCancelled", "JobError", "JobFailed", "JobKilled", "JobLost", "JobNotStarted", "JobSkipped"], "failures"
+    ),
+    **dict.fromkeys(["RemoteTraceback", "TaskError"], "failures"),
+    "AsyncQueue": "aio",
+    "Job": "jobs",
+    "Queue": "queue",
+    "Result": "results",
+}
 
 
 def __getattr__(name: str) -> object:

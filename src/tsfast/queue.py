@@ -72,7 +72,7 @@ class Queue:
         """Queue a command; its id. options: the fields of `tsfast.Job`. block: wait for room where the queue is full.
 
         Raises TypeError, ValueError (JobRefused) for what is no job, QueueFull, RequestFailed, ServerUnavailable."""
-        return self._submit(self._encoded([Job(argv, **options) if options else argv]), block)[0][1]
+        return self._submit(self.encode([Job(argv, **options) if options else argv]), block)[0][1]
 
     def submit_many(self, batch: Iterable[JobLike], *, block: bool = True) -> "numpy.typing.NDArray[numpy.uint64]":
         """Queue many jobs: lists of words, `Job`s, or mappings with the fields of a Job. Their ids, in their order.
@@ -82,7 +82,7 @@ class Queue:
         good or its disk is full, BatchInterrupted tells which jobs are queued."""
         import numpy
 
-        parts = self._submit(self._encoded(batch), block)
+        parts = self._submit(self.encode(batch), block)
         if not parts:
             return numpy.empty(0, numpy.uint64)
         return numpy.concatenate([numpy.arange(first, first + count, dtype=numpy.uint64) for _, first, count in parts])
@@ -100,8 +100,14 @@ class Queue:
         except JobRefused as error:
             raise JobRefused(_line_of(text, error.place), error.reason) from None
 
+    def submit_encoded(self, encoder: Encoder, *, block: bool = True) -> list[tuple[int, int]]:
+        """Queue the jobs of an encoder, which Cython modules can fill without Python objects; the first and the last id
+        of each run of ids. Needs no numpy; raises what submit_many() does."""
+        return _runs(self._submit(encoder, block))
+
     @staticmethod
-    def _encoded(batch: Iterable[JobLike]) -> Encoder:
+    def encode(batch: Iterable[JobLike]) -> Encoder:
+        """The jobs, checked, for submit_encoded(). Raises JobRefused, TypeError."""
         encoder = Encoder()
         try:
             encoder.extend(batch, jobs.encoded)
@@ -446,13 +452,18 @@ class Ends:
                 self._end(event.id, event)
 
     def _end(self, id: int, event: Event | None) -> None:
-        result = self._queue.result(id)
-        if not result.ended or result.state == "forgotten":
-            if event is None and not result.ended:
-                return
-            result = of_event(event) if event is not None else result
-        self.pending.discard(id)
-        self._found.append(result)
+        result = ending(self._queue, id, event)
+        if result is not None:
+            self.pending.discard(id)
+            self._found.append(result)
+
+
+def ending(queue: Queue, id: int, event: Event | None = None) -> Result | None:
+    """How a job ended, if it has. event: that told so; the table may have forgotten the job since."""
+    result = queue.result(id)
+    if event is not None and (not result.ended or result.state == "forgotten"):
+        return of_event(event)
+    return result if result.ended else None
 
 
 def id_list(ids: SupportsIndex | Iterable[SupportsIndex]) -> list[int]:

@@ -157,7 +157,7 @@ def test_a_queue_that_is_ended_meanwhile(queue: Queue, api: tsfast.Queue) -> Non
 
 
 def test_events(queue: Queue, api: tsfast.Queue) -> None:
-    api.submit(["true"])
+    api.wait(api.submit(["true"]))
     with api.watch() as stream:
         assert stream.read(10)[0].kind == "head"
         job = api.submit(["sh", "-c", "exit 2"])

@@ -76,7 +76,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"_journal", "_outbox"}
     | {"_loop", "_table", "_contexts", "_conns", "_runners", "_spool", "_recovery", "_commands"},
     # Python: on the way of the first call, then the command line
-    "__init__": {"aio", "errors", "jobs", "queue", "results"},  # lazily
+    "__init__": {"aio", "errors", "executor", "failures", "jobs", "queue", "results"},  # lazily
     "arrays": set(),
     "state": {"_core"},
     "mail": set(),
@@ -84,6 +84,7 @@ ALLOWED: dict[str, set[str]] = {
     "boot": {"_core", "_environ", "_grammar", "savelist", "state"},
     "gpus": {"_leases"},
     "errors": set(),
+    "worker": set(),  # what it imports, each task waits for
     "jobs": set(),
     "programs": set(),
     "connection": {"_encode", "errors", "programs"},
@@ -91,6 +92,8 @@ ALLOWED: dict[str, set[str]] = {
     "results": {"_reader", "events"},
     "queue": {"_encode", "_listing", "_reader", "arrays", "connection", "errors", "events", "jobs", "results", "state"},
     "aio": {"errors", "events", "jobs", "queue", "results"},
+    "failures": {"errors", "results"},
+    "executor": {"errors", "events", "failures", "jobs", "queue", "results"},
     "cli": {"queue", "errors", "events", "boot", "gpus", "programs", "state", "_grammar", "_listing", "_logpath"},
     "__main__": {"cli"},
 }
