@@ -7,6 +7,7 @@ and once from the sdist. Both times the same bytes must come out. wheels/README.
 """
 
 import argparse
+import contextlib
 import hashlib
 import os
 import platform
@@ -35,13 +36,11 @@ def step(text: str) -> None:
 def run(*command: object, cwd: Path = ROOT, env: dict[str, str] | None = None, log: Path | None = None) -> None:
     """With a log, what it prints is shown only if it fails."""
     words = [str(word) for word in command]
-    if log is None:
-        subprocess.run(words, cwd=cwd, env=env, check=True)
-        return
-    with log.open("ab") as file:
-        code = subprocess.run(words, cwd=cwd, env=env, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
-    if code:
-        sys.exit(f"{log.read_text(errors='replace')}\nfailed with {code}: {shlex.join(words)}; see {log}")
+    with log.open("ab") if log else contextlib.nullcontext() as file:
+        done = subprocess.run(words, cwd=cwd, env=env, stdout=file, stderr=file, check=False)
+    if done.returncode:
+        told = log.read_text(errors="replace") if log else ""
+        sys.exit(f"{told}failed with {done.returncode}: {shlex.join(words)}")
 
 
 def output(*command: object) -> str:
