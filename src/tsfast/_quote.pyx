@@ -13,7 +13,8 @@ cdef enum:
     INVALID = 0xffffffff
 
 # First and last of the characters without a width of their own, and of those two columns wide (Unicode 14; below
-# U+3000 up to 17, since the tests of later Pythons know them). Unassigned characters between two ranges are counted to them.
+# U+3000 up to 17, which the tests compare on later Pythons). Unassigned characters between two ranges are counted to
+# them.
 cdef uint32_t[626] ZERO = [
     0x300, 0x36f, 0x483, 0x489, 0x591, 0x5bd, 0x5bf, 0x5bf, 0x5c1, 0x5c2, 0x5c4, 0x5c5, 0x5c7, 0x5c7, 0x600, 0x605,
     0x610, 0x61a, 0x61c, 0x61c, 0x64b, 0x65f, 0x670, 0x670, 0x6d6, 0x6dd, 0x6df, 0x6e4, 0x6e7, 0x6e8, 0x6ea, 0x6ed,
