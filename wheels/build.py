@@ -79,7 +79,7 @@ def copy_tree(to: Path) -> Path:
     if is_checkout():
         names = output("git", "-C", ROOT, "ls-files", "-z").split("\0")
         names = [name for name in names if name and (ROOT / name).is_file()]
-        if output("git", "-C", ROOT, "status", "--porcelain"):
+        if output("git", "-C", ROOT, "--no-optional-locks", "status", "--porcelain"):
             print("the tree has changes that are not committed; they are built too, new files are not")
     else:
         left_out = {"build", "dist", "__pycache__"}
