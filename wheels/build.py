@@ -146,13 +146,13 @@ def build_sdist(tree: Path, env: dict[str, str], log: Path) -> Path:
 
 
 def build_wheel(tree: Path, env: dict[str, str], arch: str, log: Path) -> Path:
-    """Built and repaired. What the linker has stripped needs no other machine's strip."""
+    """Built and repaired. auditwheel strips only for the machine it runs on; the linker has done it already."""
     run("python", "-m", "pip", "wheel", "-v", "--no-build-isolation", "--no-deps", "-w", "raw", ".",
         cwd=tree, env=env, log=log)  # fmt: skip
     (raw,) = (tree / "raw").glob("*.whl")
-    strip = ["--strip"] if arch == platform.machine() else []
-    name = f"manylinux_{GLIBC.replace('.', '_')}_{arch}"
-    run("auditwheel", "repair", *strip, "--plat", name, "-w", "repaired", raw, cwd=tree, env=env, log=log)
+    ours = ["--strip", "--plat", f"manylinux_{GLIBC.replace('.', '_')}_{arch}"]
+    run("auditwheel", "repair", *(ours if arch == platform.machine() else []), "-w", "repaired", raw,
+        cwd=tree, env=env, log=log)  # fmt: skip
     (repaired,) = (tree / "repaired").glob("*.whl")
     return repaired
 
