@@ -12,6 +12,7 @@ STUBBED = $(patsubst src/tsfast/%.pyi,tsfast.%,$(wildcard src/tsfast/_*.pyi))
 CYTHON_OWN = tsfast\._\w+\.__pyx_capi__
 TESTS ?=
 BENCH ?=
+WHEEL ?=
 FUZZ_SECONDS ?= 60
 EXTRA ?= test
 
@@ -136,9 +137,10 @@ bench bench-quick:
 	$(MAKE) VENV=$(VENV)-bench EXTRA=bench installed
 	$(VENV)-bench/bin/python bench/run.py $(if $(filter bench-quick,$@),--quick) $(BENCH)
 
+# As it would be published, for the Python of the environment, built twice and checked, and the sdist: in wheels/dist.
+# WHEEL="--tests all" runs the whole suite against the installed wheel; wheels/build.py -h has the other options.
 wheel: $(VENV)/.ready
-	rm -rf build/lib.* build/bdist.* # setuptools would ship what is no longer in src
-	$(BIN)/python -m pip wheel --no-deps -w wheels/dist .
+	$(BIN)/python wheels/build.py $(WHEEL)
 
 clean:
 	rm -rf build dist wheels/dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks

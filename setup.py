@@ -8,13 +8,16 @@ TSFAST_DEBUG=1 compiles in the fault points and asserts, TSFAST_SANITIZE=1 adds 
 the environment's directory `reports`; TSFAST_NATIVE_CC is the compiler of the programs. See CONTRIBUTING.md.
 """
 
+import gzip
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
+import time
 from pathlib import Path
 
 import Cython
@@ -22,6 +25,7 @@ from Cython.Compiler import Options
 from setuptools import Command, Extension, setup
 from setuptools.command.build import build
 from setuptools.command.build_ext import build_ext  # Cython's, since Cython is there
+from setuptools.command.sdist import sdist
 from setuptools.errors import CompileError
 
 os.chdir(Path(__file__).resolve().parent)  # the paths below are relative, as setuptools wants them
@@ -218,6 +222,32 @@ class Build(build):
     sub_commands = [*build.sub_commands, ("build_runner", None)]  # noqa: RUF012
 
 
+class Sdist(sdist):
+    """An archive that depends on nothing but the files: neither on their owners and times, nor on the umask."""
+
+    def make_archive(self, base_name, format, root_dir=None, base_dir=None, owner=None, group=None):
+        if format != "gztar":
+            return super().make_archive(base_name, format, root_dir, base_dir, owner, group)
+        epoch = int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
+        name = f"{base_name}.tar.gz"
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+
+        def plain(entry):
+            entry.uid = entry.gid = 0
+            entry.uname = entry.gname = ""
+            entry.mtime = epoch
+            entry.mode = 0o755 if entry.isdir() or entry.mode & 0o100 else 0o644
+            return entry
+
+        with (
+            open(name, "wb") as file,
+            gzip.GzipFile("", "wb", fileobj=file, mtime=epoch) as compressed,
+            tarfile.open(name, "w", fileobj=compressed) as archive,
+        ):
+            archive.add(base_dir, filter=plain)  # in the order of names
+        return name
+
+
 if __name__ == "__main__":
     setup(
         ext_modules=extensions(),
@@ -227,5 +257,6 @@ if __name__ == "__main__":
             "build_ext": BuildExtensions,
             "build_runner": BuildRunner,
             "build_scripts": BuildScripts,
+            "sdist": Sdist,
         },
     )

@@ -5,10 +5,9 @@ import socket
 import stat
 import struct
 import subprocess
-import sysconfig
 import time
 
-from tsfast import __version__, _encode
+from tsfast import __version__, _encode, programs
 from tsfast.errors import RequestFailed, ServerUnavailable
 
 WIRE_VERSION = 0x74730001
@@ -29,14 +28,6 @@ def socket_path(given: str | os.PathLike[str] | None = None) -> str:
         return os.path.abspath(path)
     base = os.environ.get("TMPDIR") or "/tmp"
     return os.path.join(os.path.abspath(base), f"tsfast-{os.geteuid()}", "socket")
-
-
-def launcher() -> str:
-    """The program `ts` of this installation. Raises ServerUnavailable."""
-    path = os.path.join(sysconfig.get_path("scripts"), "ts")
-    if not os.access(path, os.X_OK):
-        raise ServerUnavailable(f"{path} is not there, which starts servers: install tsfast-spooler again")
-    return path
 
 
 def connect(path: str, patience: float | None = None) -> socket.socket | None:
@@ -81,8 +72,10 @@ def connect(path: str, patience: float | None = None) -> socket.socket | None:
 
 def start_server(path: str) -> None:
     """Have the launcher start the server, or replace one of an earlier release. Raises ServerUnavailable."""
+    if not (launcher := programs.launcher()):
+        raise ServerUnavailable("ts is not there, which starts servers: install tsfast-spooler again")
     done = subprocess.run(
-        [launcher(), "-R"],
+        [launcher, "-R"],
         env={**os.environ, "TS_SOCKET": path},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -89,14 +89,15 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "worker": set(),  # what it imports, each task waits for
     "jobs": set(),
-    "connection": {"_encode", "errors"},
+    "programs": set(),
+    "connection": {"_encode", "errors", "programs"},
     "events": {"_timerfd", "connection", "errors"},
     "results": {"_reader", "events"},
     "queue": {"_encode", "_listing", "_reader", "arrays", "connection", "errors", "events", "jobs", "results", "state"},
     "aio": {"errors", "events", "jobs", "queue", "results"},
     "failures": {"errors", "results"},
     "executor": {"errors", "events", "failures", "jobs", "queue", "results"},
-    "cli": {"queue", "errors", "events", "connection", "boot", "gpus", "state"}
+    "cli": {"queue", "errors", "events", "connection", "boot", "gpus", "programs", "state"}
     | {"_core", "_encode", "_grammar", "_listing", "_logpath", "_reader"},
     "__main__": {"cli"},
 }

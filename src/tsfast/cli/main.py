@@ -8,6 +8,8 @@ not find the package itself.
 import os
 import sys
 
+from tsfast import programs
+
 
 def main() -> int:
     """Run the command line of the process; the exit code."""
@@ -57,7 +59,7 @@ def main() -> int:
     if parsed["action"] in follows and (answer := os.environb.get(b"TSFAST_ANSWER")):
         from tsfast.cli import compressed
 
-        return compressed.show(launcher_path(), answer, follows[parsed["action"]])
+        return compressed.show(programs.launcher(), answer, follows[parsed["action"]])
     if parsed["action"] == _grammar.ACTIONS["submit"] and parsed["env_text"] is None and os.environ.get("TS_ENV"):
         from tsfast.cli import env
 
@@ -72,18 +74,12 @@ def main() -> int:
     return launch(words)
 
 
-def launcher_path() -> str:
-    launcher = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), "ts")
-    if not os.access(launcher, os.X_OK):
-        launcher = os.path.join(os.path.dirname(sys.executable), "ts")
-    return launcher
-
-
 def launch(words: list[str], environment: dict[bytes, bytes] | None = None) -> int:
     """Have the launcher ask the server."""
-    launcher = launcher_path()
+    launcher = programs.launcher()
     try:
         os.execve(launcher, ["ts", *words], os.environb if environment is None else environment)
     except OSError as error:
-        os.write(2, f"ts: the launcher {launcher} cannot be run: {error.strerror}\n".encode())
+        what = f"the launcher {launcher} cannot be run: {error.strerror}" if launcher else "the launcher is not there"
+        os.write(2, f"ts: {what}: install tsfast-spooler again\n".encode())
         return 255
