@@ -68,9 +68,10 @@ def runner() -> Iterator[Finding]:
 
 
 def launcher_path() -> str:
-    from tsfast.cli.main import launcher_path
+    from tsfast import programs
 
-    return os.path.abspath(launcher_path())
+    # Where it is not, the place is named where it would be.
+    return programs.launcher() or os.path.join(os.path.dirname(os.path.abspath(sys.executable)), "ts")
 
 
 def launcher(seconds: float) -> Iterator[Finding]:
