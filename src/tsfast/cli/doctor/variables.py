@@ -7,11 +7,11 @@ from functools import partial
 
 from tsfast.cli.doctor.finding import Finding, error, ok, warning
 
-# Those of docs/cli.md.
+# Those of docs/configuration.md.
 KNOWN = frozenset(
     "TS_SOCKET TS_STATE TS_SLOTS TS_MAXFINISHED TS_CANCEL_GRACE TS_MAXCONN TS_DURABLE TS_ENGINE TS_VISIBLE_DEVICES "
     "TS_GPU_MEMORY_ONLY TS_GPU_TIMEOUT TS_LEASE_DIR TS_SAVELIST TS_ONFINISH TS_MAILTO TS_ENV TS_ENV_KEEP TS_ENV_DROP "
-    "TS_JOBID TS_OUTPUT".split()
+    "TS_JOBID TS_OUTPUT TS_ARRAY_ID TS_ARRAY_INDEX".split()
 )
 ALIKE = 0.75
 
