@@ -294,7 +294,7 @@ cdef class Encoder:
             line = end if next_line == NULL else next_line + 1
 
     cdef int _line(self, const char *line, size_t size, uint32_t *argc) noexcept nogil:
-        """The words of a line, into the job. Quotes as in sh; what a shell would do beyond that is refused."""
+        """The words of a line, into the job. Quotes as in sh; its operators and expansions by $ and ` are refused."""
         cdef const char *end = line + size
         cdef char quote = 0
         cdef bint inside = False

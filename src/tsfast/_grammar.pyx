@@ -24,6 +24,7 @@ cdef enum:
     MAX_LABEL = 65536
     MAX_NAME = 200
     MAX_RANGES = 65536
+    MAX_DEPENDENCIES = 1000000    # of a range in -D and -W
     MAX_LOG = 4095
     MAX_SLOTS = 1000000
     MAX_GPU_LIST = 65535

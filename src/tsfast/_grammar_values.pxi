@@ -17,36 +17,6 @@ cdef bint read_number(const char *value, size_t size, uint64_t most, uint64_t *n
     return n <= most
 
 
-cdef int read_ids(Command *command, const Option *option, const char *value, uint64_t **ids,
-                  size_t *count) noexcept nogil:
-    """Appends the ids of `1,2,3` to the list, which grows by exactly as many."""
-    cdef size_t more = 1, size
-    cdef bint place
-    cdef const char *end
-    cdef const char *word = strchr(value, c",")
-    cdef uint64_t *grown
-    while word != NULL:
-        more += 1
-        word = strchr(word + 1, c",")
-    grown = <uint64_t *>realloc(ids[0], (count[0] + more) * sizeof(uint64_t))
-    if grown == NULL:
-        return option_error(command, option, "has more ids than there is memory for", b"")
-    ids[0] = grown
-    word = value
-    while True:
-        end = strchr(word, c",")
-        size = strlen(word) if end == NULL else <size_t>(end - word)
-        place = size > 0 and word[0] == c"@"
-        if not read_number(word + place, size - place, MAX_ID, &grown[count[0]]):
-            return wrong_value(command, option, word, size, "is no job id (a list like 3 or 3,5,8 is needed)")
-        if place:
-            grown[count[0]] |= <uint64_t>1 << PLACE_BIT
-        count[0] += 1
-        if end == NULL:
-            return 0
-        word = end + 1
-
-
 cdef bint read_range(const char *value, size_t size, uint64_t most, uint64_t *first, uint64_t *last) noexcept nogil:
     """`7` or `7-12`."""
     cdef size_t head = 0
@@ -56,6 +26,43 @@ cdef bint read_range(const char *value, size_t size, uint64_t most, uint64_t *fi
         return False
     last[0] = first[0]
     return head == size or (read_number(value + head + 1, size - head - 1, most, last) and first[0] <= last[0])
+
+
+cdef int read_ids(Command *command, const Option *option, const char *value, uint64_t **ids,
+                  size_t *count) noexcept nogil:
+    """Appends the ids of `1,4-6` to the list, one by one; `@` stands before a place in a batch, or a range of them."""
+    cdef size_t words = 1, size, needed, room = 0
+    cdef uint64_t first = 0, last = 0, id
+    cdef bint place
+    cdef const char *end
+    cdef const char *word = strchr(value, c",")
+    cdef uint64_t *grown
+    while word != NULL:
+        words += 1
+        word = strchr(word + 1, c",")
+    word = value
+    while True:
+        end = strchr(word, c",")
+        size = strlen(word) if end == NULL else <size_t>(end - word)
+        place = size > 0 and word[0] == c"@"
+        if not read_range(word + place, size - place, MAX_ID, &first, &last):
+            return wrong_value(command, option, word, size, "is no job id (a list like 3 or 3,5-8 is needed)")
+        if last - first >= MAX_DEPENDENCIES:
+            return wrong_value(command, option, word, size, "names too many jobs (at most 1000000)")
+        words -= 1
+        needed = count[0] + words + <size_t>(last - first) + 1          # if all others are single ones
+        if needed > room:
+            room = needed
+            grown = <uint64_t *>realloc(ids[0], room * sizeof(uint64_t))
+            if grown == NULL:
+                return option_error(command, option, "has more ids than there is memory for", b"")
+            ids[0] = grown
+        for id in range(first, last + 1):
+            ids[0][count[0]] = id | <uint64_t>1 << PLACE_BIT if place else id
+            count[0] += 1
+        if end == NULL:
+            return 0
+        word = end + 1
 
 
 cdef bint read_element(const char *value, size_t size, IdRange *element) noexcept nogil:

@@ -13,6 +13,7 @@ import pytest
 from fake_nvml.fake_nvml import FakeNvml
 from fault.fault_harness import Queue, alive, is_free, kill
 from fault.test_storm import ENTRY, processes
+from patience import patient
 
 WANTED = os.environ.get("TSFAST_CRASH_POINTS", "")
 CODES = {"long": 5, "first": 0, "bad": 7, "gpu": 3, "after": 0, "ok": 4, "zip": 6, "foreground": 9, "last": 200}
@@ -198,7 +199,7 @@ def run(folder, kind, step, run_class=Run):
     return run
 
 
-@pytest.mark.timeout(7200 if WANTED == "all" else 120)
+@pytest.mark.timeout(patient(7200 if WANTED == "all" else 120))
 @pytest.mark.parametrize(("kind", "sample"), [("server", 14), ("durable server", 6), ("runner", 10)])
 def test_death_at_each_step(tmp_path, fault_points_work, kind, sample):
     total = run(tmp_path / "whole", kind, 0).count

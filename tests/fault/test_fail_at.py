@@ -11,6 +11,7 @@ import pytest
 
 from fault.fault_harness import PATIENCE, Queue
 from fault.test_crash_at import WANTED, Run, run
+from patience import patient
 
 
 class PatientQueue(Queue):
@@ -56,7 +57,7 @@ class FailedRun(Run):
         return caller
 
 
-@pytest.mark.timeout(7200 if WANTED == "all" else 120)
+@pytest.mark.timeout(patient(7200 if WANTED == "all" else 120))
 @pytest.mark.parametrize(("kind", "sample"), [("server", 14), ("durable server", 6)])
 def test_failure_of_each_step(tmp_path, fault_points_work, kind, sample):
     total = run(tmp_path / "whole", kind, 0, FailedRun).count

@@ -16,6 +16,7 @@ import pytest
 from fake_nvml.fake_nvml import FakeNvml
 from fault.fault_harness import Queue
 from fault.test_damage import COLD, HOT, HOT_BYTES, flip
+from patience import patient
 
 PLACES = int(os.environ.get("TSFAST_FLIPS", "0"))
 ENDED = {"ended": 3, "gpu-ended": 4, "took-up": 5}
@@ -88,7 +89,7 @@ def spread(items, wanted):
     return [items[n * len(items) // wanted] for n in range(wanted)] if wanted < len(items) else items
 
 
-@pytest.mark.timeout(3600 if PLACES else 120)
+@pytest.mark.timeout(patient(3600 if PLACES else 120))
 @pytest.mark.parametrize(
     ("part", "sample"),
     [("ids", 6), ("settings", 3), ("hot", 8), ("cold", 8), ("blob", 8), ("ctx", 3), ("runs", 10), ("queue", 2)],

@@ -19,6 +19,7 @@ import pytest
 
 from fake_nvml.fake_nvml import FakeNvml
 from fault.fault_harness import FINAL, PATIENCE, is_free, kill, pollers
+from patience import patient
 
 SEED = int(os.environ.get("TSFAST_STORM_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 KILLS = int(os.environ.get("TSFAST_STORM_KILLS", "300"))
@@ -196,7 +197,7 @@ def check_leaks(queue):
 
 
 @pytest.mark.parametrize("runners_too", [False, True], ids=["servers and clients", "all"])
-@pytest.mark.timeout(max(180, 3 * KILLS))
+@pytest.mark.timeout(patient(max(180, 3 * KILLS)))
 def test_storm(queue, runners_too):
     print(f"TSFAST_STORM_SEED={SEED}")
     nvml = FakeNvml(queue.folder / "nvml", DEVICES)

@@ -386,7 +386,21 @@ def test_lists_of_ids():
         after_ok=[3, 0, 1],
         words=6,
     )
-    for wrong, part in (("", ""), (",", ""), ("1,", ""), (",1", ""), ("1,,2", ""), ("1,x,2", "x"), ("1 ,2", "1 ")):
+    expect(["-D", "3-5,9,7-7", "-W", "@0-2,4", "ls"], action=ACTIONS["submit"], after=[3, 4, 5, 9, 7],
+           after_ok=[1 << 63, 1 << 63 | 1, 1 << 63 | 2, 4], words=4)  # fmt: skip
+    assert error("-D", "1-1000001", "ls") == "-D: '1-1000001' names too many jobs (at most 1000000)"
+    for wrong, part in (
+        ("5-3", "5-3"),
+        ("1-", "1-"),
+        ("-1", "-1"),
+        ("", ""),
+        (",", ""),
+        ("1,", ""),
+        (",1", ""),
+        ("1,,2", ""),
+        ("1,x,2", "x"),
+        ("1 ,2", "1 "),
+    ):
         for letter in "DW":
             assert error(f"-{letter}", wrong, "ls").startswith(f"-{letter}: '{part}' is no job id (a list")
     assert error("-D", "1,2", "-W", "x", "ls").startswith("-W: 'x'")
