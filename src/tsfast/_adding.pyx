@@ -342,7 +342,9 @@ cdef class Adding:
             result = self.spool.queue_jobs()
         if result == SUBMIT_FAILED:
             self._refuse_errno(conn)
-        else:
+        elif result == SUBMIT_GONE:
+            self._refuse(conn, ALL_JOBS, TSF_REFUSED_SYSTEM, GONE)
+        else:                                  # queued, now or by the same frame before
             self.conns.send(conn, TSF_FRAME_ADDED, added, sizeof(tsf_added))
         return 0
 

@@ -60,7 +60,10 @@ def test_many_ids_and_then_a_list(queue: Queue, server: int) -> None:
     ids = [blocker, *(queue.submit("true") for _ in range(20))]
     job = queue.submit("-D", ",".join(map(str, ids)), "echo", "after")
     row = next(line for line in queue.get().splitlines() if line.startswith(f"{job} "))
-    assert row.endswith(f"[{','.join(map(str, ids))}]&& echo after")
+    assert row.endswith(f"[{ids[0]}-{ids[-1]}]&& echo after")
+    apart = queue.submit("-D", ",".join(map(str, ids[::2])), "echo", "after")
+    row = next(line for line in queue.get().splitlines() if line.startswith(f"{apart} "))
+    assert row.endswith(f"[{','.join(map(str, ids[::2]))}]&& echo after")
     gate.open()
     assert queue.wait(job) == 0
     still_fine(queue, server)
