@@ -331,6 +331,15 @@ class _Tasks:
                 result = ending(self.queue, id, told)
                 if result is not None:
                     self._ends[id] = result
+                elif told is None:
+                    self._began(id)
+
+    def _began(self, id: int) -> None:
+        """A job whose start may have been told before it was known here."""
+        future, _ = self._pending[id]
+        now = self.queue.result(id)
+        if now.state == "running" and now.start is not None and not future.running():
+            future.set_running_or_notify_cancel()
 
     def _pass_on(self, id: int) -> None:
         result = self._ends.pop(id, None)
@@ -338,16 +347,19 @@ class _Tasks:
             return
         with self._lock:
             future, calls = self._pending.pop(id)
-        if result.state == "removed" and future._unwanted and concurrent.futures.Future.cancel(future):
-            future.set_running_or_notify_cancel()
-        else:
-            value, error = self._outcome(future._path, result)
-            if error is None:
-                future.set_result(value)
-            else:
-                future.set_exception(error)
+        removed = result.state == "removed" and future._unwanted
+        value, error = (None, None) if removed else self._outcome(future._path, result)
         if calls is not None:
-            calls.job_ended()
+            calls.job_ended()  # before anybody hears of the end: then its files are gone
+        if removed and concurrent.futures.Future.cancel(future):
+            future.set_running_or_notify_cancel()
+            return
+        if removed:
+            value, error = self._outcome(future._path, result)
+        if error is None:
+            future.set_result(value)
+        else:
+            future.set_exception(error)
 
     def _give_up(self, error: Exception) -> None:
         with self._lock:
