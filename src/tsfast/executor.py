@@ -347,16 +347,12 @@ class _Tasks:
             return
         with self._lock:
             future, calls = self._pending.pop(id)
-        removed = result.state == "removed" and future._unwanted
-        value, error = (None, None) if removed else self._outcome(future._path, result)
+        value, error = self._outcome(future._path, result)
         if calls is not None:
             calls.job_ended()  # before anybody hears of the end: then its files are gone
-        if removed and concurrent.futures.Future.cancel(future):
+        if result.state == "removed" and future._unwanted and concurrent.futures.Future.cancel(future):
             future.set_running_or_notify_cancel()
-            return
-        if removed:
-            value, error = self._outcome(future._path, result)
-        if error is None:
+        elif error is None:
             future.set_result(value)
         else:
             future.set_exception(error)

@@ -35,7 +35,7 @@ Ids: TypeAlias = SupportsIndex | Iterable[SupportsIndex]
 JobLike: TypeAlias = Job | Mapping[str, Any] | Sequence[Word]
 
 # enum tsf_refusal of native/wire.h
-_REFUSED_JOB, _REFUSED_ID, _REFUSED_FULL, _REFUSED_SYSTEM, _REFUSED_CALLER = range(1, 6)
+_REFUSED_JOB, _REFUSED_ID, _REFUSED_FULL = 1, 2, 3
 _WINDOW = 8  # frames on the way
 _IDLE = 4  # connections that are kept for the next call
 _LOOK_S = 1.0  # after so long it is made sure that the table is still the queue's
@@ -225,7 +225,7 @@ class Queue:
         if reason == _REFUSED_FULL:
             return QueueFull(text)
         if reason in (_REFUSED_JOB, _REFUSED_ID):
-            return JobRefused(encoder.places(len(parts))[0] + place, text)
+            return JobRefused(place, text)  # of the first frame
         return RequestFailed(text)
 
     @staticmethod
