@@ -38,7 +38,10 @@ SANITIZE = os.environ.get("TSFAST_SANITIZE", "") not in ("", "0")
 
 OPTIMISE = ["-O1", "-g", "-UNDEBUG", "-DTSFAST_FAULTS"] if DEBUG else ["-O2", "-g0"]
 WARNINGS = ["-Wall", "-Wextra", *([] if SANITIZE else ["-Werror"])]  # sanitizers make gcc guess wrongly
-GENERATED = ["-Wno-sign-compare"]  # Cython's temporaries for range(), len() and enum values are signed
+GENERATED = [  # what Cython's output needs
+    "-Wno-sign-compare",  # temporaries for range(), len() and enum values are signed
+    "-Wno-missing-field-initializers",  # Python 3.15's PyTypeObject has a field that Cython 3.3 does not know
+]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
 DEFINE_VERSION = f'-DTSFAST_VERSION="{VERSION}"'
 
