@@ -316,16 +316,18 @@ class _Tasks:
             pass
         with self._lock:
             new, self._new = self._new, []
-        found: list[tuple[int, Event | None]] = [(id, None) for id in new]
+        found: list[tuple[int, Event | None]] = []
         for event in stream.read(0):
             if event.kind != CHANGE:
-                found += [(id, None) for id in self._pending]
+                new += self._pending
             elif event.id in self._pending:
                 future, _ = self._pending[event.id]
                 if event.state in ENDED or event.state == "forgotten":
                     found.append((event.id, event))
                 elif event.state == "running" and not future.running():
                     future.set_running_or_notify_cancel()
+        # A look at the table comes last: there a job that was removed is only one that is not known.
+        found += [(id, None) for id in dict.fromkeys(new)]
         for id, told in found:
             if id in self._pending and id not in self._ends:
                 result = ending(self.queue, id, told)
@@ -350,7 +352,8 @@ class _Tasks:
         value, error = self._outcome(future._path, result)
         if calls is not None:
             calls.job_ended()  # before anybody hears of the end: then its files are gone
-        if result.state == "removed" and future._unwanted and concurrent.futures.Future.cancel(future):
+        gone = result.state == "removed" or (result.state == "forgotten" and error is not None)
+        if gone and future._unwanted and concurrent.futures.Future.cancel(future):
             future.set_running_or_notify_cancel()
         elif error is None:
             future.set_result(value)

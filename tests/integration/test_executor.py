@@ -18,6 +18,7 @@ import pytest
 import tsfast
 from integration.gpu_queue import GpuQueue
 from integration.spool_harness import Gate, Queue, alive, kill, wait_until
+from patience import patient
 from tsfast.executor import JobFuture
 
 
@@ -216,14 +217,13 @@ def test_a_dropped_queue(queue: Queue, executor: tsfast.Executor) -> None:
     gate = queue.gate()
     future = executor.submit(blocked(gate))
     queued = executor.submit(int)
-    running(executor.queue, future)
-    queue.get("-K")
-    with pytest.raises(tsfast.JobLost, match="its queue was dropped"):
-        queued.result(30)
-    with pytest.raises(tsfast.JobLost):
-        future.result(30)
-    assert executor.submit(abs, -3).result(30) == 3
-    gate.open()
+    with gate.path.open("w"):  # the task has been read: its file goes when the job is lost
+        queue.get("-K")
+        with pytest.raises(tsfast.JobLost, match="its queue was dropped"):
+            queued.result(30)
+        with pytest.raises(tsfast.JobLost):
+            future.result(30)
+        assert executor.submit(abs, -3).result(30) == 3
 
 
 def test_a_server_that_is_killed_meanwhile(queue: Queue, executor: tsfast.Executor) -> None:
@@ -349,6 +349,28 @@ def test_shutdown(queue: Queue, api: tsfast.Queue) -> None:
     assert future.result(0) == "1\n"
     assert not directory.exists()
     executor.shutdown()
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+def test_cancelled_before_its_thread_looks(queue: Queue, api: tsfast.Queue, dropped: bool) -> None:
+    """It hears of jobs that were added and removed, or dropped, while it was held up."""
+    executor = tsfast.Executor(api)
+    entered, go_on = threading.Event(), threading.Event()
+    gate = queue.gate()
+    first = executor.submit_argv(gate.command)
+    first.add_done_callback(lambda _: (entered.set(), go_on.wait(patient(60))))
+    other = queue.gate()
+    queue.submit(*other.command)
+    gate.open()
+    assert entered.wait(patient(30))
+    with other.path.open("w"):  # the next job runs, and the slot is taken
+        waiting = [executor.submit(int) for _ in range(3)]
+        if dropped:
+            queue.get("-K")
+        executor.shutdown(wait=False, cancel_futures=True)
+        go_on.set()
+        concurrent.futures.wait(waiting, patient(30))
+        assert all(future.cancelled() for future in waiting)
 
 
 def test_shutdown_waits(queue: Queue, api: tsfast.Queue) -> None:

@@ -110,10 +110,10 @@ def test_ctrl_z_and_on(queue: Queue, terminal: Terminal) -> None:
 
 
 def test_ctrl_c_of_a_foreground_job(queue: Queue, terminal: Terminal) -> None:
-    terminal.type("""ts -nf sh -c 'trap "exit 7" INT; echo u""p; read x'""", "Enter")
+    """One line for the shell: what is typed after it the job might read."""
+    terminal.type("""ts -nf sh -c 'trap "exit 7" INT; echo u""p; read x'; printf '\\ncode %d\\n' $?""", "Enter")
     terminal.wait_for("\nup\n")
     terminal.press("C-c")
-    terminal.type("echo code $?", "Enter")
     terminal.wait_for("\ncode 7\n")
 
 
