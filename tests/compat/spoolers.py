@@ -15,7 +15,7 @@ from pathlib import Path
 from integration.spool_harness import BIN, Queue, kill, wait_until
 
 TSP = Path("/usr/bin/tsp")
-TSP_VERSION = "1.0.1"
+TSP_VERSIONS = ("1.0.1", "1.0.3")  # of Debian 12, and of what will be Debian 14
 
 ROW = re.compile(
     r"(?P<id>\d+) +(?P<state>queued|running|finished|skipped) +"

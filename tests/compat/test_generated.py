@@ -179,7 +179,7 @@ def dependency(row: Row) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory, debian_tsp: Path) -> Iterator[Pair]:
+def pair(tmp_path_factory: pytest.TempPathFactory, tsp_version: str) -> Iterator[Pair]:
     directory = tmp_path_factory.mktemp("generated")
     spoolers = Theirs(directory / "tsp"), Ours(directory / "ts")
     yield Pair(*spoolers)

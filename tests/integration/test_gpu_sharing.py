@@ -136,8 +136,8 @@ def test_mig_instances(gpu_queue: GpuQueue, nvml: FakeNvml) -> None:
     nvml.divide(0, 2)
     gpu_queue.add_lease_files()
     gpu_queue.learn()
-    jobs = [gpu_queue.submit("-G", 1, "sh", "-c", f"echo $CUDA_VISIBLE_DEVICES; read x < {gpu_queue.directory}/wait")]
     os.mkfifo(gpu_queue.directory / "wait")
+    jobs = [gpu_queue.submit("-G", 1, "sh", "-c", f"echo $CUDA_VISIBLE_DEVICES; read x < {gpu_queue.directory}/wait")]
     held = [gpu_queue.hold("-G", 1)[0] for _ in range(2)]
     named = gpu_queue.finish("-g", nvml.uuid((0, 1)), "sh", "-c", "echo $CUDA_VISIBLE_DEVICES")
     assert gpu_queue.output(named).strip() == nvml.uuid((0, 1))
