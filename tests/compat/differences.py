@@ -354,7 +354,7 @@ def page() -> str:
         "Debian 12's package `task-spooler` installs Task Spooler 1.0.1 as `tsp`. The tests in `tests/compat` run the",
         "same scripts through it and through `ts` and compare states, order, ids, exit codes, outputs and lists. What",
         "differs is in this table, which those tests read: where the last column says yes, they hold both sides to it.",
-        "1.0.3 differs from `ts` in the same, but for what is marked \"in Debian 12\".",
+        '1.0.3 differs from `ts` in the same, but for what is marked "in Debian 12".',
         "",
         "This page is written by `tests/compat/differences.py`; change the table there.",
         "",

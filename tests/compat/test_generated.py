@@ -5,7 +5,6 @@ Left out, because they are rows of differences.py or end tsp's server: -u while 
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
