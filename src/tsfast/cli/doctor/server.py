@@ -113,7 +113,8 @@ def check(patience: float) -> Iterator[Finding]:
     try:
         answer = ask([b"-V"], patience)
     except TimeoutError:
-        yield error("server", f"it does not answer within {patience:g} s", f"{log}; `tsfast stop` ends it, the queue stays")
+        advice = f"{log}; `tsfast stop` ends it, the queue stays"
+        yield error("server", f"it does not answer within {patience:g} s", advice)
         pid = owner_of_queue(where) if where else None
         if pid is not None:
             yield from descriptors(pid)
