@@ -388,6 +388,7 @@ def test_shutdown_waits(queue: Queue, api: tsfast.Queue) -> None:
 
 def test_not_for_a_fork(queue: Queue, executor: tsfast.Executor) -> None:
     assert executor.submit(abs, -1).result(30) == 1
+    wait_until(lambda: threading.active_count() == 1, "its thread has ended: Python warns of forks beside threads")
     pid = os.fork()
     if pid == 0:
         try:

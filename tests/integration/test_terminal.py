@@ -120,15 +120,15 @@ def test_ctrl_c_of_a_foreground_job(queue: Queue, terminal: Terminal) -> None:
 @pytest.mark.parametrize("action", ["-c", "-t"])
 def test_a_closed_pipe_ends_the_reader(queue: Queue, terminal: Terminal, action: str) -> None:
     """And the job runs on."""
-    gate = queue.gate()
-    job = queue.submit("sh", "-c", 'echo one; read x < "$0"; seq 100000; read x < "$0"', gate.path)
+    gate, last = queue.gate(), queue.gate()
+    job = queue.submit("sh", "-c", 'echo one; read x < "$0"; seq 100000; read x < "$1"', gate.path, last.path)
     terminal.type(f"ts {action} {job} | head -1; echo codes ${{PIPESTATUS[*]}}", "Enter")
     wait_until(lambda: queue.get("-s", job) == "running")
     terminal.wait_for("\none\n")
     gate.open()
     terminal.wait_for("\ncodes 141 0\n")
     assert queue.state(job) == "running"
-    gate.open()
+    last.open()
     assert queue.wait(job) == 0
 
 
