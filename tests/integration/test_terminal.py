@@ -125,7 +125,7 @@ def test_ctrl_c_of_a_foreground_job(queue: Queue, terminal: Terminal) -> None:
     terminal.type("""ts -nf sh -c 'trap "exit 7" INT; echo u""p; read x'""", "Enter")
     terminal.wait_for("\nup\n")
     terminal.press("C-c")
-    wait_until(lambda: queue.state(0) == "finished", "or it would read the next line")
+    wait_until(lambda: queue.ids() == [], "it has ended, or it would read the next line")
     terminal.type("echo code $?", "Enter")
     terminal.wait_for("\ncode 7\n")
 
