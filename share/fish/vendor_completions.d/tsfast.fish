@@ -16,6 +16,8 @@ complete -c tsfast -n __fish_is_first_arg -a doctor -d 'check the installation, 
 complete -c tsfast -n '__tsfast_behind doctor' -l json -d 'as a JSON array'
 complete -c tsfast -n '__tsfast_behind doctor' -l strict -d 'exit with 1 for warnings too'
 complete -c tsfast -n '__tsfast_behind doctor' -l timeout -x -d 'time for each check (10 s)'
+complete -c tsfast -n __fish_is_first_arg -a stop -d 'end the server, but keep the queue; running jobs go on, and the next call starts a server'
+complete -c tsfast -n '__tsfast_behind stop' -l timeout -x -d 'how long to wait for its end (10 s)'
 complete -c tsfast -n __fish_is_first_arg -a install-service -d 'have systemd keep a server for the queue, also after logout and reboot'
 complete -c tsfast -n '__tsfast_behind install-service' -l print -d 'only show the unit'
 complete -c tsfast -n '__tsfast_behind install-service' -l uninstall -d 'stop the service and remove the unit; the queue stays'

@@ -47,6 +47,11 @@ COMMANDS = {
         Option("strict", "exit with 1 for warnings too"),
         Option("timeout", "time for each check (10 s)", "S", 10.0),
     ),
+    "stop": Command(
+        "tsfast.cli.stop:run",
+        "end the server, but keep the queue; running jobs go on, and the next call starts a server",
+        Option("timeout", "how long to wait for its end (10 s)", "S", 10.0),
+    ),
     "install-service": Command(
         "tsfast.cli.service:run",
         "have systemd keep a server for the queue, also after logout and reboot",
