@@ -168,7 +168,7 @@ def install(socket: str) -> None:
     elif (pid := another(socket, name)) is not None:
         say(
             f"A call of `ts` has started the server, process {pid}: it and its jobs are not the service's. The\n"
-            f"service takes the queue over when that server ends, and nothing is lost:\n    kill {pid}\n"
+            f"service takes the queue over when that server ends, and nothing is lost:\n    tsfast stop\n"
         )
     say(lingering())
 
@@ -177,7 +177,10 @@ def another(socket: str, name: str) -> int | None:
     """The pid of the queue's server, if it is not the service's."""
     from tsfast.gpus import leases
 
-    place = state.find(socket, os.environ)
+    try:
+        place = state.find(socket, os.environ)
+    except state.StateError:
+        return None  # the service says it
     if place is None or (holder := leases.holder(os.path.join(place, "lock"), leases.held())) is None:
         return None
     call = ["systemctl", "--user", "show", "--value", "--property=MainPID", name]
