@@ -24,6 +24,7 @@ EXTRA ?= test
 # native programs got.
 define install
 	@mkdir -p build
+	@echo 'building and installing tsfast: a minute or two the first time'
 	@$(BIN)/python -m pip install -v --no-build-isolation $(1) >build/install.log 2>&1 || { \
 		if grep -q 'running build_ext' build/install.log; then \
 			sed -n '/running build_ext/,/Traceback\|subprocess-exited/p' build/install.log | \

@@ -1,5 +1,5 @@
-"""Writes the manual page, the completions of bash, zsh and fish, and docs/options.md from the one option table and
-share/templates.
+"""Writes the manual page, the completions of bash, zsh and fish, and docs/options.md from the one option table, that of
+the commands of `tsfast`, and share/templates.
 
 `python share/build.py` after a change of either; a test compares what lies here with what would be written. They are
 kept in the repository since the table is compiled: a wheel can be built without running what it contains.
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tsfast._grammar import options
+from tsfast.cli.commands import COMMANDS, Command, Option
 
 HERE = Path(__file__).parent
 NAMES = ("ts", "tsp", "tsfast")
@@ -39,6 +40,10 @@ def template(name: str, **values: str) -> str:
     return text
 
 
+def sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
 # ---- the manual page ----
 
 
@@ -61,17 +66,38 @@ def manual_options(actions: bool) -> str:
         text = row["help"]
         last_run = text.endswith(" *")
         text = text.removesuffix(" *")
-        lines += [".TP", ", ".join(names) + operand, roff(text[:1].upper() + text[1:]) + "."]
+        lines += [".TP", ", ".join(names) + operand, roff(sentence(text))]
         if row["optional"] and "ID" in row["operand"]:
             lines.append(f"Without an id: the job {'run' if last_run else 'added'} last.")
     return "\n".join(lines)
 
 
+def manual_commands() -> str:
+    lines: list[str] = []
+    for name, command in COMMANDS.items():
+        lines += [".TP", f"\\fBtsfast {roff(name)}\\fR", roff(sentence(command.help))]
+        if command.options:
+            lines.append(".RS")
+            for one in command.options:
+                operand = f" \\fI{one.operand}\\fR" if one.operand else ""
+                lines += [".TP", f"\\fB{roff('--' + one.name)}\\fR{operand}", roff(sentence(one.help))]
+            lines.append(".RE")
+    return "\n".join(lines)
+
+
 def manual() -> str:
-    return template("ts.1", OPTIONS=manual_options(False), ACTIONS=manual_options(True))
+    return template("ts.1", OPTIONS=manual_options(False), ACTIONS=manual_options(True), COMMANDS=manual_commands())
 
 
 # ---- completions ----
+
+
+def command_options(command: Command) -> list[str]:
+    return [f"--{one.name}" for one in command.options]
+
+
+def quoted_for_zsh(text: str) -> str:
+    return text.replace("[", "\\[").replace("]", "\\]").replace(":", "\\:").replace("'", "'\\''")
 
 
 def bash() -> str:
@@ -81,13 +107,14 @@ def bash() -> str:
     letters = "".join(row["letter"] for row in rows() if not row["operand"])
     cases = [f"        {' | '.join(names)}) echo {kind} ;;" for kind, names in kinds.items() if kind and names]
     words = " ".join(name for row in rows() for name in spellings(row))
-    return template("ts.bash", CASES="\n".join(cases), LETTERS=letters, OPTIONS=words)
+    own = [f"        {name}) echo '{' '.join(command_options(command))}' ;;" for name, command in COMMANDS.items()]
+    return template(
+        "ts.bash", CASES="\n".join(cases), LETTERS=letters, OPTIONS=words, COMMANDS=" ".join(COMMANDS),
+        COMMAND_CASES="\n".join(own),
+    )  # fmt: skip
 
 
 def zsh() -> str:
-    def quoted(text: str) -> str:
-        return text.replace("[", "\\[").replace("]", "\\]").replace(":", "\\:").replace("'", "'\\''")
-
     actions = {"job": ":job:_ts_jobs", "jobs": ":jobs:_ts_job_list", "format": ":format:(default json tab)",
                "directory": ":directory:_directories", "file": ":file:_files", "text": ":value: ", "": ""}  # fmt: skip
     lines = []
@@ -96,8 +123,19 @@ def zsh() -> str:
         for name in spellings(row):
             # `+`: the argument follows in this word or the next, `=`: likewise for long names
             joined = "" if not action else "=" if name.startswith("--") else "+"
-            lines.append(f"    '{name}{joined}[{quoted(row['help'].removesuffix(' *'))}]{action}'")
-    return template("ts.zsh", OPTIONS=" \\\n".join(lines))
+            lines.append(f"    '{name}{joined}[{quoted_for_zsh(row['help'].removesuffix(' *'))}]{action}'")
+    known = [f"        '{name}:{quoted_for_zsh(command.help)}'" for name, command in COMMANDS.items()]
+    own = []
+    for name, command in COMMANDS.items():
+        words = [f"'{zsh_option(command, one)}'" for one in command.options]
+        own.append(f"            {name}) _arguments {' '.join(words)} ;;")
+    return template("ts.zsh", OPTIONS=" \\\n".join(lines), COMMANDS="\n".join(known), COMMAND_CASES="\n".join(own))
+
+
+def zsh_option(command: Command, one: Option) -> str:
+    others = f"({' '.join(command_options(command))})" if command.exclusive else ""
+    operand = f"=[{quoted_for_zsh(one.help)}]:{one.operand}: " if one.operand else f"[{quoted_for_zsh(one.help)}]"
+    return f"{others}--{one.name}{operand}"
 
 
 def fish() -> str:
@@ -108,10 +146,27 @@ def fish() -> str:
     lines = []
     for row in rows():
         names = (f" -s {row['letter']}" if row["letter"] else "") + (f" -l {row['name']}" if row["name"] else "")
-        text = row["help"].removesuffix(" *").replace("'", "\\'")
-        lines.append(f"complete -c ts -n __ts_in_options{names}{actions[completes(row)]} -d '{text}'")
+        text = row["help"].removesuffix(" *")
+        lines.append(f"complete -c ts -n __ts_in_options{names}{actions[completes(row)]} -d '{fish_quoted(text)}'")
     with_argument = " ".join(name for row in rows() if row["operand"] for name in spellings(row))
     return template("ts.fish", OPTIONS="\n".join(lines), WITH_ARGUMENT=with_argument)
+
+
+def fish_of_tsfast() -> str:
+    lines = ["# Completion of tsfast for fish. Written by share/build.py.", "", "function __tsfast_behind"]
+    lines += ["    set -l words (commandline -opc)", '    test "$words[2]" = $argv[1]', "end", ""]
+    lines.append("complete -c tsfast -w ts")
+    for name, command in COMMANDS.items():
+        lines.append(f"complete -c tsfast -n __fish_is_first_arg -a {name} -d '{fish_quoted(command.help)}'")
+        for one in command.options:
+            takes = " -x" if one.operand else ""
+            where = f"-n '__tsfast_behind {name}'"
+            lines.append(f"complete -c tsfast {where} -l {one.name}{takes} -d '{fish_quoted(one.help)}'")
+    return "\n".join(lines) + "\n"
+
+
+def fish_quoted(text: str) -> str:
+    return text.replace("'", "\\'")
 
 
 # ---- the page of the documentation ----
@@ -138,6 +193,12 @@ def markdown() -> str:
         names = ", ".join(f"`{name}`" for name in spellings(row))
         operand = f"`{row['operand']}`" if row["operand"] else ""
         lines.append(f"| {names} | {operand} | {text} |")
+    lines += ["", "## Commands of tsfast", "", "`tsfast` takes the words of `ts`, and these:", ""]
+    lines += ["| command | option | |", "| --- | --- | --- |"]
+    for name, command in COMMANDS.items():
+        lines.append(f"| `tsfast {name}` | | {command.help} |")
+        for one in command.options:
+            lines.append(f"| | `--{one.name}{' ' + one.operand if one.operand else ''}` | {one.help} |")
     return "\n".join(lines) + "\n"
 
 
@@ -148,7 +209,8 @@ FILES: dict[str, Callable[[], str]] = {
     "fish/vendor_completions.d/ts.fish": fish,
     **{f"man/man1/{name}.1": lambda: ".so man1/ts.1\n" for name in NAMES[1:]},
     **{f"bash-completion/completions/{name}": lambda: '. "${BASH_SOURCE[0]%/*}/ts"\n' for name in NAMES[1:]},
-    **{f"fish/vendor_completions.d/{name}.fish": lambda name=name: f"complete -c {name} -w ts\n" for name in NAMES[1:]},
+    "fish/vendor_completions.d/tsp.fish": lambda: "complete -c tsp -w ts\n",
+    "fish/vendor_completions.d/tsfast.fish": fish_of_tsfast,
 }
 PAGES: dict[str, Callable[[], str]] = {"../docs/options.md": markdown}  # not installed
 

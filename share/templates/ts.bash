@@ -11,6 +11,14 @@ _ts_argument()
     esac
 }
 
+# The options of a command that only tsfast has.
+_ts_options_of()
+{
+    case $1 in
+@COMMAND_CASES@
+    esac
+}
+
 # The jobs as candidates for $1, which may be the end of a list of ids; with their commands where they are only shown.
 _ts_jobs()
 {
@@ -29,6 +37,15 @@ _ts()
     local program=${COMP_WORDS[0]} current=${COMP_WORDS[COMP_CWORD]} option= kind= i=1
     local shown=()
     COMPREPLY=()
+    if [[ ${program##*/} == tsfast ]]; then
+        if ((COMP_CWORD == 1)) && [[ $current != -* ]]; then
+            mapfile -t COMPREPLY < <(compgen -W '@COMMANDS@' -c -- "$current")
+            return 0
+        elif ((COMP_CWORD > 1)) && [[ " @COMMANDS@ " == *" ${COMP_WORDS[1]} "* ]]; then
+            mapfile -t COMPREPLY < <(compgen -W "$(_ts_options_of "${COMP_WORDS[1]}")" -- "$current")
+            return 0
+        fi
+    fi
     while ((i < COMP_CWORD)); do
         option=${COMP_WORDS[i]}
         [[ $option == -?* ]] || break

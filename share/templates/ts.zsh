@@ -17,6 +17,21 @@ _ts_job_list() {
 }
 
 local _ts_program=$words[1]
+if [[ $service == tsfast ]]; then
+    local -a of_tsfast
+    of_tsfast=(
+@COMMANDS@
+    )
+    if ((CURRENT > 2)) && ((${of_tsfast[(I)$words[2]:*]})); then
+        shift words
+        ((CURRENT--))
+        case $words[1] in
+@COMMAND_CASES@
+        esac
+        return
+    fi
+    ((CURRENT == 2)) && [[ $words[2] != -* ]] && _describe -t commands command of_tsfast
+fi
 _arguments -s -S -A '-*' \
 @OPTIONS@ \
     '(-):command: _command_names -e' \

@@ -55,7 +55,7 @@ cdef class Adding:
                        uint64_t first) noexcept nogil
     cdef int _make_element(self, const Command *command, Submission *job, uint64_t first, uint32_t i) noexcept nogil
     cdef void _fill(self, Submission *job, const Command *command, const char *end, uint32_t argc) noexcept nogil
-    cdef bint _warn(self, Conn *conn, const Command *command) noexcept nogil
+    cdef bint _warn(self, Conn *conn, const Command *command, const Submission *job) noexcept nogil
     cdef void _refuse(self, Conn *conn, uint32_t place, int32_t reason, const char *text) noexcept nogil
     cdef void _refuse_errno(self, Conn *conn) noexcept nogil
     cdef int _batch_jobs(self, Conn *conn, const Request *request, Reading *reading, tsf_added *added) noexcept nogil

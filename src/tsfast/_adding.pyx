@@ -55,6 +55,15 @@ cdef const char *env_change(const char *env, uint32_t size, const char *name) no
     return found
 
 
+cdef bint is_line(const char *word) noexcept nogil:
+    """For a shell, it seems: programs with a blank in their names are named by their paths."""
+    while word[0] != 0 and word[0] != c'/':
+        if word[0] == c' ' or word[0] == c'\t' or word[0] == c'\n':
+            return True
+        word += 1
+    return False
+
+
 @cython.final
 cdef class Adding:
     def __init__(self, Conns conns, Replies reply, Spool spool, uint64_t max_unfinished):
@@ -129,8 +138,8 @@ cdef class Adding:
         job.after_ok = command.after_ok
         job.n_after_ok = command.n_after_ok
 
-    cdef bint _warn(self, Conn *conn, const Command *command) noexcept nogil:
-        """Tell that what it waits for may never come, if that is so."""
+    cdef bint _warn(self, Conn *conn, const Command *command, const Submission *job) noexcept nogil:
+        """Tell that what it waits for may never come, or that it is hardly what was meant, if that is so."""
         self.reply.text.size = 0
         if command.slots > self.spool.queue.max_slots:
             text_str(&self.reply.text, b"ts: warning: the job needs ")
@@ -139,6 +148,9 @@ cdef class Adding:
             text_u64(&self.reply.text, self.spool.queue.max_slots)
             text_str(&self.reply.text, b"; it waits until -S raises them\n")
         gpu_warning(&self.reply.text, self.spool, command)
+        if job.argc == 1 and is_line(job.argv):
+            text_str(&self.reply.text, b"ts: warning: the command is one word with blanks, and no shell reads it: "
+                     b"a program of that name is run (sh -c '...' runs a line)\n")
         if self.reply.text.size == 0:
             return False
         self.conns.send(conn, TSF_FRAME_ERR, self.reply.text.data, self.reply.text.size)
@@ -182,7 +194,7 @@ cdef class Adding:
             self.reply.fail_errno(conn, b"the job could not be recorded")
             return False
         if result == SUBMIT_OK:
-            self._warn(conn, command)
+            self._warn(conn, command, &job)
         if not command.flags & TSF_JOB_NO_OUTPUT:
             self.reply.text.size = 0
             text_u64(&self.reply.text, id[0])
@@ -450,8 +462,8 @@ cdef class Adding:
         if result == SUBMIT_FAILED:
             self._refuse_errno(conn)
             return 1
-        if not reading.warned and (command.gpus or command.slots > 1):
-            reading.warned = self._warn(conn, command)
+        if not reading.warned and (command.gpus or command.slots > 1 or job.argc == 1):
+            reading.warned = self._warn(conn, command, job)
         return 0
 
     cdef bint _resolve(self, const Reading *reading, uint64_t *ids, size_t n) noexcept nogil:

@@ -3,6 +3,20 @@ from typing import Any, final
 
 from tsfast.jobs import Encoded, Word
 
+WIRE_VERSION: int
+FRAME_MAX: int
+REQUEST: int
+WATCH: int
+OUT: int
+ERR: int
+EXIT: int
+EXIT_AT_CLOSE: int
+EXEC: int
+GIVE_WAY: int
+ADDED: int
+REFUSED: int
+EVENTS: int
+
 class EncodeError(ValueError):
     place: int
     reason: str
@@ -27,6 +41,7 @@ class Encoder:
 
 def current_caller(cwd: bytes) -> bytes: ...
 def release(version: bytes) -> int: ...
+def request(words: list[bytes], caller: bytes, version: bytes) -> bytes: ...
 def caller(
     cwd: bytes, env: list[bytes], umask: int, nice: int, limits: list[tuple[int, int]], affinity: bytes
 ) -> bytes: ...

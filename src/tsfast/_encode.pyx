@@ -14,8 +14,10 @@ from libc.string cimport memchr, memcpy, memset, strlen, strstr
 
 from tsfast._grammar cimport ACTION_SUBMIT, PLACE_BIT, Command, command_free, parse
 from tsfast._layout cimport (
-    TSF_BATCH_NO_BLOCK, TSF_FRAME_BATCH, TSF_FRAME_MAX, TSF_JOB_FOREGROUND, TSF_WIRE_VERSION, tsf_batch,
-    tsf_batch_job, tsf_batch_part, tsf_frame, tsf_release, tsf_request,
+    TSF_BATCH_NO_BLOCK, TSF_FRAME_ADDED, TSF_FRAME_BATCH, TSF_FRAME_ERR, TSF_FRAME_EVENTS, TSF_FRAME_EXEC,
+    TSF_FRAME_EXIT, TSF_FRAME_EXIT_AT_CLOSE, TSF_FRAME_GIVE_WAY, TSF_FRAME_MAX, TSF_FRAME_OUT, TSF_FRAME_REFUSED,
+    TSF_FRAME_REQUEST, TSF_FRAME_WATCH, TSF_JOB_FOREGROUND, TSF_WIRE_VERSION, tsf_batch, tsf_batch_job, tsf_batch_part,
+    tsf_frame, tsf_release, tsf_request,
 )
 from tsfast._limits cimport BATCH_BYTES, BATCH_JOBS
 from tsfast._sys cimport ENOENT, O_CLOEXEC, O_RDONLY, close, errno, open_, read, ssize_t
@@ -26,6 +28,15 @@ cdef extern from "<sys/syscall.h>" nogil:
 cdef extern from "<unistd.h>" nogil:
     char **environ
     long syscall(long number, ...)
+
+
+# Of native/wire.h, for Python: the frames that a program sends and receives.
+WIRE_VERSION = <uint32_t> TSF_WIRE_VERSION
+FRAME_MAX = <uint32_t> TSF_FRAME_MAX
+REQUEST, WATCH = TSF_FRAME_REQUEST, TSF_FRAME_WATCH
+OUT, ERR, EXIT, EXIT_AT_CLOSE = TSF_FRAME_OUT, TSF_FRAME_ERR, TSF_FRAME_EXIT, TSF_FRAME_EXIT_AT_CLOSE
+EXEC, GIVE_WAY, ADDED, REFUSED = TSF_FRAME_EXEC, TSF_FRAME_GIVE_WAY, TSF_FRAME_ADDED, TSF_FRAME_REFUSED
+EVENTS = TSF_FRAME_EVENTS
 
 
 class EncodeError(ValueError):
@@ -471,6 +482,27 @@ cdef uint32_t current_umask() except? 0xffffffff:
 def release(bytes version not None) -> int:
     """The number of a release, as in a frame's header."""
     return tsf_release(version)
+
+
+def request(list words not None, bytes caller not None, bytes version not None) -> bytes:
+    """A REQUEST frame with the words of a command line. caller: as caller() returns it, with a token; version: the
+    release that is to be served, b"" for any. Raises ValueError: it is too long for a frame."""
+    cdef tsf_frame frame
+    cdef tsf_request head
+    cdef bytes block = b"".join([word + b"\0" for word in words])
+    cdef size_t size = len(caller) + len(block)
+    if <size_t> len(caller) < sizeof(head):
+        raise ValueError("caller: not what caller() returns")
+    if size > <size_t> TSF_FRAME_MAX:
+        raise ValueError(f"the request is too long: {size} bytes, at most {<size_t> TSF_FRAME_MAX}")
+    frame.version = TSF_WIRE_VERSION
+    frame.type = TSF_FRAME_REQUEST
+    frame.length = <uint32_t> size
+    frame.release = tsf_release(version)
+    memcpy(&head, <const char *> caller, sizeof(head))
+    head.argc = <uint32_t> len(words)
+    head.argv_len = <uint32_t> len(block)
+    return (<char *> &frame)[:sizeof(frame)] + (<char *> &head)[:sizeof(head)] + block + caller[sizeof(head):]
 
 
 def caller(bytes cwd not None, list env not None, int umask, int nice, list limits not None,

@@ -88,14 +88,22 @@ cdef bint all_below(const char *exact, uint32_t there) noexcept nogil:
 
 
 cdef void gpu_warning(Text *text, Spool spool, const Command *command) noexcept nogil:
-    cdef uint32_t there = spool.table.header.gpu_devices
+    cdef uint32_t on_machine = spool.table.header.gpu_devices, there
+    there = on_machine if command.gpu_exact != NULL else spool.grants.devices_for_jobs()
     if command.gpus == 0 or (command.gpus <= there and command.gpu_exact == NULL):
         return
     if there and command.gpu_exact != NULL and all_below(command.gpu_exact, there):
         return
     text_str(text, b"ts: warning: ")
-    if there == 0:
-        text_str(text, b"no GPU is known on this machine; the job waits until there is one\n")
+    if on_machine == 0:
+        text_str(text, b"no GPU is known here")
+        if spool.grants.trouble[0]:
+            text_str(text, b" (")
+            text_str(text, spool.grants.trouble)
+            text_char(text, c')')
+        elif not spool.grants.complete:
+            text_str(text, b" yet")          # nobody has asked before this job
+        text_str(text, b"; the job waits until one is found\n")
     elif command.gpu_exact != NULL:
         text_str(text, b"not all of the GPUs ")
         text_str(text, command.gpu_exact)
@@ -103,6 +111,10 @@ cdef void gpu_warning(Text *text, Spool spool, const Command *command) noexcept 
     else:
         text_str(text, b"the job needs ")
         text_u64(text, command.gpus)
-        text_str(text, b" GPUs and the machine has ")
-        text_u64(text, there)
+        text_str(text, b" GPU" if command.gpus == 1 else b" GPUs")
+        text_str(text, b" and the machine has ")
+        text_u64(text, on_machine)
+        if there < on_machine:
+            text_str(text, b", of which TS_VISIBLE_DEVICES leaves ")
+            text_u64(text, there)
         text_str(text, b"; it waits until there are more\n")

@@ -51,6 +51,7 @@ def _make_help():
                 left = ", ".join(names).replace("   , ", "    ") + (" " + row["operand"] if row["operand"] else "")
                 lines.append(f"  {left:<23} {row['help']}")
     lines.append("IDS: 3,7-12,5[7]. Without, as the last word: the one added last; *: run last.")
+    lines.append("More: tsfast gpus, events, doctor, stop, install-service, serve (-h: options).")
     return "\n".join(lines).encode() + b"\n"
 
 

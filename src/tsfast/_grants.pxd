@@ -54,6 +54,8 @@ cdef class Grants:
     cdef int restore(self, const Row *row, int32_t gpu_class) noexcept nogil
     cdef void resume(self) noexcept nogil   # --set_gpu_wait has changed
     cdef bint machine_has_gpus(self) noexcept nogil
+    # Of the last round, those that TS_VISIBLE_DEVICES leaves; before the first round, how many there were once.
+    cdef uint32_t devices_for_jobs(self) noexcept nogil
 
     # private
     cdef bint _may_start(self, int32_t gpu_class, bint fresh) noexcept nogil

@@ -7,7 +7,7 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset, strncmp, strncpy
 
-from tsfast._gpumask cimport mask_clear, mask_next, mask_set, mask_test, mask_unset
+from tsfast._gpumask cimport mask_and, mask_clear, mask_count, mask_next, mask_set, mask_test, mask_unset
 from tsfast._gpus cimport Device, Gpus, Need
 from tsfast._idmap cimport idmap_del, idmap_free, idmap_get, idmap_put, not_there
 from tsfast._jobs cimport Queue
@@ -173,6 +173,14 @@ cdef class Grants:
 
     cdef bint machine_has_gpus(self) noexcept nogil:
         return self.table.header.gpu_devices > 0
+
+    cdef uint32_t devices_for_jobs(self) noexcept nogil:
+        cdef uint64_t[TSF_GPU_WORDS] left
+        if not self.complete:
+            return self.table.header.gpu_devices
+        memcpy(left, self.gpus.present, sizeof(left))
+        mask_and(left, self.gpus.visible)
+        return mask_count(left)
 
     cdef void resume(self) noexcept nogil:
         self.pausing = False

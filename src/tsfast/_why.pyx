@@ -113,11 +113,15 @@ cdef void gpus(Text *text, Spool spool, const Job *job) noexcept nogil:
     spool.grants.gpus.counts(<int32_t> spool.queue.gpu_class(job), &counts)
     text_str(text, b"it needs ")
     a_number(text, counts.wanted, b"GPU", b"GPUs")
-    text_str(text, b"; of ")
-    text_u64(text, counts.present)
-    text_str(text, b" there would do ")
-    text_u64(text, counts.fit)
-    text_char(text, c'\n')
+    if counts.present == 0:
+        text_str(text, b"; none is known here\n" if spool.grants.complete or spool.grants.trouble[0]
+                 else b"; NVML is being asked which there are\n")
+    else:
+        text_str(text, b"; ")
+        text_u64(text, counts.fit)
+        text_str(text, b" of ")
+        text_u64(text, counts.present)
+        text_str(text, b" can be had now\n")
     gpu_line(text, counts.used, b" used by jobs of this queue\n")
     gpu_line(text, counts.leased, b" leased by another queue, or without a lease file\n")
     gpu_line(text, counts.occupied, b" short of free memory\n")

@@ -10,15 +10,11 @@ import time
 from tsfast import __version__, _encode, programs
 from tsfast.errors import RequestFailed, ServerUnavailable
 
-WIRE_VERSION = 0x74730001
-FRAME = struct.Struct("=IIII")
-FRAME_MAX = 8 << 20
+FRAME = struct.Struct("=IIII")  # struct tsf_frame of native/wire.h
 ATTEMPTS = 20
 PAUSE_S = 0.05
 CHUNK = 65536
 VERSION = f"tsfast {__version__}".encode()
-
-OUT, ERR, EXIT, EXIT_AT_CLOSE, EXEC, GIVE_WAY, ADDED, REFUSED = 16, 17, 18, 19, 23, 25, 26, 27
 
 
 def socket_path(given: str | os.PathLike[str] | None = None) -> str:
@@ -99,20 +95,12 @@ def caller() -> bytes:
         raise RequestFailed(str(error)) from None
 
 
-_HEAD = 16 + 24 + 16 + 16 * 16  # struct tsf_request of native/wire.h
-REQUEST = 1
-
-
-def request(words: list[bytes], context: bytes) -> bytes:
-    """A REQUEST frame. context: as caller() returns it, with a token."""
-    block = b"".join(word + b"\0" for word in words)
-    payload = b"".join(
-        [context[:16], struct.pack("=II", len(words), len(block)), context[24:_HEAD], block, context[_HEAD:]]
-    )
-    version = _encode.release(VERSION)
-    if len(payload) > FRAME_MAX:
-        raise RequestFailed(f"the request is too long: {len(payload)} bytes, at most {FRAME_MAX}")
-    return FRAME.pack(WIRE_VERSION, REQUEST, len(payload), version) + payload
+def request(words: list[bytes], context: bytes, version: bytes = VERSION) -> bytes:
+    """A REQUEST frame. context: as caller() returns it, with a token. Raises RequestFailed."""
+    try:
+        return _encode.request(words, context, version)
+    except ValueError as error:
+        raise RequestFailed(str(error)) from None
 
 
 class Connection:
@@ -151,7 +139,7 @@ class Connection:
         while True:
             if len(self._rest) >= FRAME.size:
                 version, kind, length, _ = FRAME.unpack_from(self._rest)
-                if version != WIRE_VERSION or length > FRAME_MAX:
+                if version != _encode.WIRE_VERSION or length > _encode.FRAME_MAX:
                     raise ServerUnavailable("the server is of another release: restart it with ts -K")
                 if len(self._rest) >= FRAME.size + length:
                     payload = self._rest[FRAME.size : FRAME.size + length]

@@ -11,11 +11,9 @@ from types import TracebackType
 from typing import NamedTuple
 
 from tsfast import _timerfd
-from tsfast.connection import FRAME, FRAME_MAX, WIRE_VERSION, connect, socket_path, start_server
+from tsfast._encode import EVENTS, FRAME_MAX, WATCH, WIRE_VERSION
+from tsfast.connection import FRAME, connect, socket_path, start_server
 from tsfast.errors import ServerUnavailable
-
-WATCH = 6
-EVENTS = 28
 
 CHANGE, HEAD, GAP = KINDS = ("change", "head", "gap")
 # By enum tsf_state. `finished` is exit status 0; lists call failed, killed, lost and not-startable ones finished too.

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias, Unpack, cast
 
 from tsfast import _encode, connection, jobs
-from tsfast._encode import EncodeError, Encoder
-from tsfast.connection import ADDED, ERR, EXIT, EXIT_AT_CLOSE, GIVE_WAY, OUT, REFUSED, Connection
+from tsfast._encode import ADDED, ERR, EXIT, EXIT_AT_CLOSE, GIVE_WAY, OUT, REFUSED, EncodeError, Encoder
+from tsfast.connection import Connection
 from tsfast.errors import (
     BatchInterrupted,
     JobRefused,

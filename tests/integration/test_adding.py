@@ -20,6 +20,23 @@ def test_ids_and_words(queue: Queue) -> None:
     assert queue.output(job) == "-- -n\n"
 
 
+def test_a_line_for_a_shell_is_warned_of(queue: Queue) -> None:
+    """It is run as it is, like any other word."""
+    done = queue.run("echo a; echo b")
+    assert done.stderr.startswith("ts: warning: the command is one word with blanks, and no shell reads it")
+    assert done.stderr.count("\n") == 1
+    assert queue.run("-w", int(done.stdout)).returncode == 127
+    program = queue.work / "a program"
+    program.write_text("#!/bin/sh\necho it ran\n")
+    program.chmod(0o755)
+    for words in (("./a program",), (str(program),), ("sh", "-c", "true; true"), ("a", "b c"), ("",)):
+        done = queue.run(*words)
+        assert (done.returncode, done.stderr) == (0, "")
+    assert queue.run("-w", 1).returncode == 0
+    (queue.work / "lines").write_text("true a b\n'echo a; echo b'\n")
+    assert "one word with blanks" in queue.run("--batch", "lines").stderr
+
+
 def test_words_of_any_bytes(queue: Queue) -> None:
     word = "".join(chr(0xDC00 + byte) if byte > 127 else chr(byte) for byte in range(1, 256))
     job = queue.finish("printf", "%s", word)

@@ -81,8 +81,26 @@ def test_command_and_its_arguments(shell: Terminal, three_jobs: Queue) -> None:
     shell.wait_for("some-program some-file")
 
 
+def test_command_of_tsfast(shell: Terminal) -> None:
+    shell.type("tsfast install-ser", "Tab")
+    shell.wait_for("tsfast install-service")
+    shell.type(" --pr", "Tab")
+    shell.wait_for(" --print")
+
+
+def test_tsfast_has_the_words_of_ts(shell: Terminal) -> None:
+    shell.type("tsfast --set_l", "Tab")
+    shell.wait_for("tsfast --set_logdir")
+
+
+def test_command_of_tsfast_is_none_of_ts(shell: Terminal) -> None:
+    shell.type("ts install-ser", "Tab", "x")
+    assert "install-service" not in shell.wait_for("install-serx")
+
+
 def asked(queue: Queue, line: str) -> list[str]:
-    script = f"source {SHARE}/fish/vendor_completions.d/ts.fish; complete -C '{line}'"
+    completions = SHARE / "fish/vendor_completions.d"
+    script = f"source {completions}/ts.fish; source {completions}/tsfast.fish; complete -C '{line}'"
     done = subprocess.run(
         ["fish", "--no-config", "-c", script],
         env={**queue.environment, "XDG_CONFIG_HOME": str(queue.directory), "TERM": os.environ.get("TERM", "xterm")},
@@ -107,3 +125,10 @@ def test_fish(three_jobs: Queue) -> None:
     assert any(line.startswith("-L") for line in asked(three_jobs, "ts -"))
     (three_jobs.work / "some-file").touch()
     assert asked(three_jobs, "ts -L x cat some-") == ["some-file"]
+
+
+def test_fish_commands_of_tsfast(three_jobs: Queue) -> None:
+    assert [line.split("\t")[0] for line in asked(three_jobs, "tsfast install-ser")] == ["install-service"]
+    assert asked(three_jobs, "tsfast doctor --s") == ["--strict\texit with 1 for warnings too"]
+    assert asked(three_jobs, "tsfast --set_l") == ["--set_logdir\twhere new output files go (--get_logdir shows it)"]
+    assert asked(three_jobs, "ts install-ser") == []

@@ -88,7 +88,7 @@ def test_a_job_s_life(queue: Queue, stream: EventStream) -> None:
     [
         (("true",), "finished", 0),
         (("sh", "-c", "exit 7"), "failed", 7 << 8),
-        (("no such command",), "failed", 127 << 8),
+        (("no-such-command",), "failed", 127 << 8),
         (("sh", "-c", "kill -9 $$"), "killed", 9),
         (("--log", "/no/such/place", "true"), "not-startable", None),
     ],

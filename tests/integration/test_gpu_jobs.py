@@ -320,13 +320,16 @@ def test_machine_without_gpus(gpu_queue: GpuQueue) -> None:
     assert shown(queue) == "none none"
     assert "GPUs" not in queue.get()
     done = queue.run("-G", 1, "true")
-    assert "ts: warning: no GPU is known" in done.stderr
+    assert done.stderr == "ts: warning: no GPU is known here yet; the job waits until one is found\n"
     job = int(done.stdout)
     assert queue.wait(queue.submit("true")) == 0
     assert queue.state(job) == "allocating"
     queue.wait_until(lambda: "NVML" in queue.why(job))
     queue.wait_until(lambda: queue.log_lines("no GPU is available"))
     assert len(queue.log_lines("no GPU is available")) == 1
+    assert "it needs 1 GPU; none is known here" in queue.why(job)
+    told = queue.run("-G", 1, "true").stderr
+    assert re.fullmatch(r"ts: warning: no GPU is known here \(.*NVML.*\); the job waits until one is found\n", told)
     assert shown(queue) == "none none"
 
 
@@ -394,6 +397,10 @@ def test_visible_devices(gpu_queue: GpuQueue, nvml: FakeNvml) -> None:
     assert sorted(gpu for job in jobs for gpu in queue.gpus(job)) == [2, 6]
     late = queue.waiting("-G", 1, "true")
     queue.wait_until(lambda: "6 are left out by TS_VISIBLE_DEVICES" in queue.why(late))
+    assert queue.run("-G", 3, "true").stderr == (
+        "ts: warning: the job needs 3 GPUs and the machine has 8, of which TS_VISIBLE_DEVICES leaves 2; "
+        "it waits until there are more\n"
+    )
     assert shown(queue, "-g", "0") == "0 PCI_BUS_ID", "who names a GPU gets it"
 
 
@@ -416,3 +423,4 @@ def test_visible_devices_that_make_no_sense(gpu_queue: GpuQueue) -> None:
     queue.wait_until(lambda: not queue.pollers())
     assert "TS_VISIBLE_DEVICES" in queue.why(job)
     assert len(queue.log_lines("no GPU is available")) == 1
+    assert "TS_VISIBLE_DEVICES: 'x' is no index and no UUID" in queue.run("-G", 1, "true").stderr

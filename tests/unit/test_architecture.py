@@ -91,7 +91,7 @@ ALLOWED: dict[str, set[str]] = {
     "jobs": set(),
     "programs": set(),
     "connection": {"_encode", "errors", "programs"},
-    "events": {"_timerfd", "connection", "errors"},
+    "events": {"_encode", "_timerfd", "connection", "errors"},
     "results": {"_reader", "events"},
     "queue": {"_encode", "_listing", "_reader", "arrays", "connection", "errors", "events", "jobs", "results", "state"},
     "aio": {"errors", "events", "jobs", "queue", "results"},

@@ -64,10 +64,7 @@ def test_layout_is_that_of_c(tmp_path: Path) -> None:
 
 def test_constants_are_those_of_c(tmp_path: Path) -> None:
     names = {
-        "TSF_WIRE_VERSION": connection.WIRE_VERSION,
-        "TSF_FRAME_MAX": connection.FRAME_MAX,
-        "TSF_FRAME_WATCH": events.WATCH,
-        "TSF_FRAME_EVENTS": events.EVENTS,
+        "sizeof(struct tsf_frame)": connection.FRAME.size,
         "sizeof(struct tsf_watch)": 8,
         **{name: events.STATES.index(state) for name, state in STATES.items() if name != "TSF_RUNNING"},
     }

@@ -1,8 +1,10 @@
 """The manual page and the completions: complete, as the option table would have them now, and installed."""
 
+import importlib
 import importlib.metadata
 import importlib.util
 import json
+import re
 import subprocess
 import tomllib
 from pathlib import Path
@@ -10,7 +12,9 @@ from types import ModuleType
 
 import pytest
 
-from tsfast._grammar import options
+from tsfast._grammar import help_bytes, options
+from tsfast.cli import parsing
+from tsfast.cli.commands import COMMANDS
 
 SHARE = Path(__file__).parents[2] / "share"
 
@@ -43,6 +47,34 @@ def test_option_is_in_help_manual_and_completions(row: dict) -> None:
     lines = BUILD.fish().splitlines()
     for kind, name in (("-s", row["letter"]), ("-l", row["name"])):
         assert not name or any(line.startswith("complete") and f" {kind} {name} " in line for line in lines)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command_of_tsfast_is_in_help_manual_and_completions(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert re.search(rf"^More: .*\btsfast\b.* {name}\b", help_bytes().decode(), re.MULTILINE)
+    manual = BUILD.manual().partition(f".TP\n\\fBtsfast {BUILD.roff(name)}\\fR\n")[2].partition("\n.TP\n\\fBtsfast")[0]
+    assert manual
+    assert name in BUILD.bash().partition("compgen -W '")[2].partition("'")[0].split()
+    assert f"        '{name}:" in BUILD.zsh()
+    assert f" -a {name} -d " in BUILD.fish_of_tsfast()
+    bash, zsh = (
+        next(line for line in text.splitlines() if f" {name}) " in line) for text in (BUILD.bash(), BUILD.zsh())
+    )
+    assert parsing.parse(name, ["-h"]) == 0
+    told = capsys.readouterr().out
+    options = set(re.findall(r"--[a-z]+", told)) - {"--help"}
+    assert options == {f"--{one.name}" for one in COMMANDS[name].options}
+    for option in options:
+        assert f"\\fB{BUILD.roff(option)}\\fR" in manual
+        assert option in bash.replace("'", " ").split()
+        assert option in zsh
+        assert f"'__tsfast_behind {name}' -l {option[2:]} " in BUILD.fish_of_tsfast()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command_of_tsfast_is_there(name: str) -> None:
+    module, function = COMMANDS[name].place.split(":")
+    assert callable(getattr(importlib.import_module(module), function))
 
 
 def test_arguments_of_options_are_known() -> None:

@@ -1,6 +1,5 @@
 """`tsfast events`: a line for each change of a job, as it happens."""
 
-import argparse
 import json
 import os
 import select
@@ -10,19 +9,16 @@ import time
 from collections.abc import Callable
 
 from tsfast import events
+from tsfast.cli import parsing
 from tsfast.errors import QueueError
 from tsfast.events import Event, EventStream
 
 
 def run(words: list[str]) -> int:
     """The exit code."""
-    parser = argparse.ArgumentParser("tsfast events", description="A line for each change of a job, as it happens.")
-    parser.add_argument("--json", action="store_true", help="as one JSON object a line")
-    parser.add_argument("--since", type=number, metavar="SEQ", help="begin after this event (1: with the oldest known)")
-    try:
-        options = parser.parse_args(words)
-    except SystemExit as end:
-        return 255 if end.code else 0
+    options = parsing.parse("events", words)
+    if isinstance(options, int):
+        return options
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     form = as_json if options.json else as_line
     try:
@@ -31,12 +27,6 @@ def run(words: list[str]) -> int:
     except (QueueError, OSError) as error:
         os.write(2, f"tsfast: {error}\n".encode("utf-8", "surrogateescape"))
         return 255
-
-
-def number(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) < 1 << 63:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number of an event (1 or more)")
-    return int(text)
 
 
 def show(stream: EventStream, form: Callable[[Event], str]) -> int:

@@ -3,7 +3,6 @@
 NVML is asked by a process of its own, since a call of it can hang for good. Leases are looked up, never taken.
 """
 
-import argparse
 import json
 import os
 import pwd
@@ -11,11 +10,10 @@ import subprocess
 import sys
 
 from tsfast import _grammar, _listing, state
-from tsfast.cli import listing
+from tsfast.cli import listing, parsing
 from tsfast.gpus import leases, records
 from tsfast.gpus.records import Record
 
-PATIENCE_S = 10.0
 MIB = 1 << 20
 
 
@@ -25,13 +23,9 @@ class GpusError(Exception):
 
 def run(words: list[str]) -> int:
     """The exit code."""
-    parser = argparse.ArgumentParser("tsfast gpus", description="The machine's GPUs, and who holds each.")
-    parser.add_argument("--json", action="store_true", help="as a JSON array")
-    parser.add_argument("--timeout", type=float, default=PATIENCE_S, metavar="S", help="patience with NVML (10 s)")
-    try:
-        options = parser.parse_args(words)
-    except SystemExit as end:
-        return 255 if end.code else 0
+    options = parsing.parse("gpus", words)
+    if isinstance(options, int):
+        return options
     try:
         found, failure = ask(options.timeout)
         jobs = holders() if found else {}

@@ -9,6 +9,7 @@ import os
 import sys
 
 from tsfast import programs
+from tsfast.cli.commands import COMMANDS
 
 
 def main() -> int:
@@ -18,22 +19,11 @@ def main() -> int:
         from tsfast import boot
 
         boot.main(words[1:])
-    if words[:1] == ["gpus"]:  # a command of that name comes from `ts` behind a --
-        from tsfast.cli import gpus
+    if words and words[0] in COMMANDS:  # a job of that name comes from `ts` behind a --
+        from importlib import import_module
 
-        return gpus.run(words[1:])
-    if words[:1] == ["events"]:
-        from tsfast.cli import events
-
-        return events.run(words[1:])
-    if words[:1] == ["doctor"]:
-        from tsfast.cli import doctor
-
-        return doctor.run(words[1:])
-    if words[:1] in (["install-service"], ["serve"]):
-        from tsfast.cli import service
-
-        return service.run(words[1:]) if words[0] == "install-service" else service.serve(words[1:])
+        module, function = COMMANDS[words[0]].place.split(":")
+        return int(getattr(import_module(module), function)(words[1:]))
     from tsfast import _grammar
 
     try:

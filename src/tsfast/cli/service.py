@@ -4,7 +4,6 @@ Where the queue has a server already, which any call of `ts` may have started, `
 then becomes the next one. So there is always one server, and one that the service manager knows as soon as can be.
 """
 
-import argparse
 import fcntl
 import os
 import pwd
@@ -16,7 +15,7 @@ import sys
 import sysconfig
 
 from tsfast import state
-from tsfast.cli import listing
+from tsfast.cli import listing, parsing
 
 MARK = "# Written by `tsfast install-service`, which writes it anew and removes it (--uninstall).\n"
 BOOT_CODE = "import sys; sys.path.insert(0, sys.argv.pop(1)); from tsfast.boot import main; main()"
@@ -37,17 +36,9 @@ class ServiceError(Exception):
 
 def run(words: list[str]) -> int:
     """`tsfast install-service`; the exit code."""
-    parser = argparse.ArgumentParser(
-        "tsfast install-service",
-        description="A systemd user unit that keeps a server for the queue of TS_SOCKET, also after logout and reboot.",
-    )
-    choice = parser.add_mutually_exclusive_group()
-    choice.add_argument("--print", action="store_true", help="only show the unit")
-    choice.add_argument("--uninstall", action="store_true", help="stop the service and remove the unit")
-    try:
-        options = parser.parse_args(words)
-    except SystemExit as end:
-        return REFUSED if end.code else 0
+    options = parsing.parse("install-service", words)
+    if isinstance(options, int):
+        return options
     socket = state.canonical(listing.socket_path())
     try:
         if options.print:
@@ -233,13 +224,9 @@ def without_systemd(socket: str) -> str:
 
 def serve(words: list[str]) -> int:
     """`tsfast serve`: become the server of the queue, once there is no other. Returns for wrong words only."""
-    parser = argparse.ArgumentParser(
-        "tsfast serve", description="The queue's server, in the foreground, once there is no other; SIGTERM ends it."
-    )
-    try:
-        parser.parse_args(words)
-    except SystemExit as end:
-        return REFUSED if end.code else 0
+    options = parsing.parse("serve", words)
+    if isinstance(options, int):
+        return options
     socket = state.canonical(listing.socket_path())
     try:
         place = state.find(socket, os.environ)

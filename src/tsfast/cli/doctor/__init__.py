@@ -1,28 +1,21 @@
 """`tsfast doctor`: is all well here, and what is to be done if not? It looks, and changes nothing."""
 
-import argparse
 import json
 import os
 import signal
 import sys
 from dataclasses import asdict
 
+from tsfast.cli import parsing
 from tsfast.cli.doctor import directories, installation, machine, server, variables
 from tsfast.cli.doctor.finding import ERROR, OK, WARNING, Check, Finding, together
-
-PATIENCE_S = 10.0
 
 
 def run(words: list[str]) -> int:
     """The exit code: 0, or 1 for an error, with --strict for a warning too."""
-    parser = argparse.ArgumentParser("tsfast doctor", description="Checks the installation, the queue and the machine.")
-    parser.add_argument("--json", action="store_true", help="as a JSON array")
-    parser.add_argument("--strict", action="store_true", help="exit with 1 for warnings too")
-    parser.add_argument("--timeout", type=float, default=PATIENCE_S, metavar="S", help="time for each check (10 s)")
-    try:
-        options = parser.parse_args(words)
-    except SystemExit as end:
-        return 255 if end.code else 0
+    options = parsing.parse("doctor", words)
+    if isinstance(options, int):
+        return options
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     findings = list(together(checks(options.timeout)))
     text = json.dumps([asdict(one) for one in findings], indent=2) + "\n" if options.json else lines(findings)

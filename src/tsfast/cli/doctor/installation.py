@@ -89,7 +89,7 @@ def launcher(seconds: float) -> Iterator[Finding]:
         return
     from tsfast import connection
 
-    if wire != connection.WIRE_VERSION or release != _encode.release(connection.VERSION):
+    if wire != _encode.WIRE_VERSION or release != _encode.release(connection.VERSION):
         yield error("launcher", f"{path} is of another release than the package, {tsfast.__version__}", AGAIN)
     else:
         yield ok("launcher", f"{path}, of the same release")
@@ -97,7 +97,7 @@ def launcher(seconds: float) -> Iterator[Finding]:
 
 def call_of(program: str, seconds: float) -> tuple[int, int]:
     """Release and wire version of a call that the launcher makes to a socket of ours. Raises OSError, ValueError."""
-    from tsfast import connection
+    from tsfast import _encode, connection
 
     with tempfile.TemporaryDirectory(prefix="tsfast-doctor-") as directory, socket.socket(socket.AF_UNIX) as listener:
         listener.bind(os.path.join(directory, "socket"))
@@ -119,7 +119,7 @@ def call_of(program: str, seconds: float) -> tuple[int, int]:
             with call:
                 call.settimeout(seconds)
                 head = call.recv(connection.FRAME.size, socket.MSG_WAITALL)
-                call.sendall(connection.FRAME.pack(connection.WIRE_VERSION, connection.EXIT, 4, 0) + bytes(4))
+                call.sendall(connection.FRAME.pack(_encode.WIRE_VERSION, _encode.EXIT, 4, 0) + bytes(4))
                 wire, _, _, release = connection.FRAME.unpack(head.ljust(connection.FRAME.size, b"\0"))
                 return release, wire
         finally:

@@ -77,16 +77,15 @@ def name() -> Iterator[Finding]:
 
 def ask(words: list[bytes], patience: float) -> tuple[int, str] | None:
     """The server's pid, and what it prints for these words; None if none is there. Raises OSError, QueueError."""
-    from tsfast import connection
+    from tsfast import _encode, connection
 
     found = connection.connect(queue_socket(), patience)
     if found is None:
         return None
     with found:
         pid = int(struct.unpack("3i", found.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
-        request = connection.request(words, connection.caller())[connection.FRAME.size :]
-        # Release 0: whatever is there is to serve us, and not to give way.
-        found.sendall(connection.FRAME.pack(connection.WIRE_VERSION, connection.REQUEST, len(request), 0) + request)
+        # No version: whatever is there is to serve us, and not to give way.
+        found.sendall(connection.request(words, connection.caller(), version=b""))
         end = time.monotonic() + patience
         text = b""
         while True:
@@ -95,12 +94,12 @@ def ask(words: list[bytes], patience: float) -> tuple[int, str] | None:
             if len(head) < connection.FRAME.size:
                 raise OSError("it closes the connection")
             version, kind, length, _ = connection.FRAME.unpack(head)
-            if version != connection.WIRE_VERSION or length > connection.FRAME_MAX:
+            if version != _encode.WIRE_VERSION or length > _encode.FRAME_MAX:
                 raise OSError("it speaks another protocol")
             payload = found.recv(length, socket.MSG_WAITALL) if length else b""
-            if kind in (connection.OUT, connection.ERR):
+            if kind in (_encode.OUT, _encode.ERR):
                 text += payload
-            if kind == connection.EXIT:
+            if kind == _encode.EXIT:
                 return pid, text.decode("utf-8", "replace").strip()
 
 
@@ -113,7 +112,8 @@ def check(patience: float) -> Iterator[Finding]:
     try:
         answer = ask([b"-V"], patience)
     except TimeoutError:
-        yield error("server", f"it does not answer within {patience:g} s", f"{log}; SIGTERM ends it, the queue stays")
+        advice = f"{log}; `tsfast stop` ends it, the queue stays"
+        yield error("server", f"it does not answer within {patience:g} s", advice)
         pid = owner_of_queue(where) if where else None
         if pid is not None:
             yield from descriptors(pid)

@@ -1,0 +1,66 @@
+"""The words that `tsfast` takes besides those of `ts`. Each is a program of its own, with options of its own.
+
+Their parsers, the manual page, the completions and a page of the documentation are made from this table. It is looked
+into by each call of `tsfast`, so it imports nothing.
+"""
+
+
+class Option:
+    """One option; without an operand it is a flag."""
+
+    def __init__(self, name: str, help: str, operand: str = "", default: float | None = None) -> None:
+        self.name = name
+        self.help = help
+        self.operand = operand
+        self.default = default
+
+
+class Command:
+    """One word of `tsfast`: `place` is the function that runs it, "module:function"; it takes the words that follow and
+    gives the exit code. Exclusive: at most one of the options in a call.
+    """
+
+    def __init__(self, place: str, help: str, *options: Option, exclusive: bool = False) -> None:
+        self.place = place
+        self.help = help
+        self.options = options
+        self.exclusive = exclusive
+
+
+COMMANDS = {
+    "gpus": Command(
+        "tsfast.cli.gpus:run",
+        "show the GPUs of the machine, and who holds each",
+        Option("json", "as a JSON array"),
+        Option("timeout", "patience with NVML (10 s)", "S", 10.0),
+    ),
+    "events": Command(
+        "tsfast.cli.events:run",
+        "show each change of a job as it happens, a line each",
+        Option("json", "as one JSON object a line"),
+        Option("since", "begin after this event (1: with the oldest known)", "SEQ"),
+    ),
+    "doctor": Command(
+        "tsfast.cli.doctor:run",
+        "check the installation, the queue and the machine, and say what to do",
+        Option("json", "as a JSON array"),
+        Option("strict", "exit with 1 for warnings too"),
+        Option("timeout", "time for each check (10 s)", "S", 10.0),
+    ),
+    "stop": Command(
+        "tsfast.cli.stop:run",
+        "end the server, but keep the queue; running jobs go on, and the next call starts a server",
+        Option("timeout", "how long to wait for its end (10 s)", "S", 10.0),
+    ),
+    "install-service": Command(
+        "tsfast.cli.service:run",
+        "have systemd keep a server for the queue, also after logout and reboot",
+        Option("print", "only show the unit"),
+        Option("uninstall", "stop the service and remove the unit; the queue stays"),
+        exclusive=True,
+    ),
+    "serve": Command(
+        "tsfast.cli.service:serve",
+        "be the server of the queue, in the foreground; SIGTERM ends it and keeps the queue",
+    ),
+}

@@ -1,0 +1,59 @@
+"""`tsfast stop`: end the server and keep the queue, for another environment, another release, or a removal."""
+
+import os
+import select
+import signal
+import socket
+import struct
+
+from tsfast import connection, state
+from tsfast.cli import parsing
+from tsfast.errors import QueueError
+
+
+def run(words: list[str]) -> int:
+    """The exit code; 0 also where no server runs."""
+    options = parsing.parse("stop", words)
+    if isinstance(options, int):
+        return options
+    path = connection.socket_path()
+    try:
+        text = stop(state.canonical(path), options.timeout)
+    except (QueueError, state.StateError, OSError) as error:
+        os.write(2, f"tsfast: {error}\n".encode("utf-8", "surrogateescape"))
+        return 255
+    os.write(1, f"{path}: {text}\n".encode("utf-8", "surrogateescape"))
+    return 0
+
+
+def stop(path: str, patience: float) -> str:
+    """What was done. Raises OSError, QueueError, StateError."""
+    found = connection.connect(path, patience)
+    if found is None:
+        return "no server runs"
+    with found:
+        pid = int(struct.unpack("3i", found.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
+        if pid == 0:
+            raise OSError(f"{path}: its server cannot be seen from here (another container?)")
+        server = os.pidfd_open(pid)
+        try:
+            if is_open(found):  # and so the process is the one that listens, not a later one of that number
+                signal.pidfd_send_signal(server, signal.SIGTERM)
+            ended = select.poll()
+            ended.register(server, select.POLLIN)
+            if not ended.poll(1000 * patience):
+                late = f"has not ended in {patience:g} s; SIGKILL keeps the queue as well"
+                raise OSError(f"the server, pid {pid}, {late}")
+        finally:
+            os.close(server)
+    return f"the server, pid {pid}, has ended; the queue is kept, and running jobs go on"
+
+
+def is_open(found: socket.socket) -> bool:
+    found.setblocking(False)
+    try:
+        return found.recv(1) != b""
+    except BlockingIOError:
+        return True
+    except ConnectionError:
+        return False

@@ -1,0 +1,69 @@
+"""`tsfast stop`: the server ends, the queue stays."""
+
+import os
+import signal
+import subprocess
+
+from integration.spool_harness import BIN, Queue, alive, patient
+
+
+def stop(queue: Queue, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [BIN / "tsfast", "stop", *words],
+        env=queue.env(),
+        cwd=queue.work,
+        capture_output=True,
+        text=True,
+        timeout=patient(30),
+    )
+
+
+def test_queue_is_kept(queue: Queue) -> None:
+    running, gate = queue.blocker()
+    waiting = queue.submit("true")
+    pid = queue.server_pid()
+    done = stop(queue)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        f"{queue.socket}: the server, pid {pid}, has ended; the queue is kept, and running jobs go on\n"
+    )
+    assert not alive(pid)
+    assert [queue.state(job) for job in (running, waiting)] == ["running", "queued"]
+    assert queue.server_pid() != pid
+    gate.open()
+    assert [queue.wait(job) for job in (running, waiting)] == [0, 0]
+
+
+def test_without_a_server(queue: Queue) -> None:
+    done = stop(queue)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{queue.socket}: no server runs\n", "")
+    assert not queue.socket.exists(), "none is started"
+
+
+def test_server_that_does_not_end(queue: Queue) -> None:
+    queue.submit("true")
+    pid = queue.server_pid()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        done = stop(queue, "--timeout", "0.1")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert (done.returncode, done.stdout) == (255, "")
+    assert done.stderr == (f"tsfast: the server, pid {pid}, has not ended in 0.1 s; SIGKILL keeps the queue as well\n")
+
+
+def test_wrong_words(queue: Queue) -> None:
+    queue.submit("true")
+    pid = queue.server_pid()
+    for words in (["now"], ["--timeout", "-1"], ["--timeout", "nan"]):
+        done = stop(queue, *words)
+        assert (done.returncode, done.stdout) == (255, "")
+        assert done.stderr.startswith("tsfast: ") and done.stderr.count("\n") == 1
+    assert queue.server_pid() == pid
+
+
+def test_something_else_behind_the_socket(queue: Queue) -> None:
+    queue.socket.write_text("")
+    done = stop(queue)
+    assert (done.returncode, done.stdout) == (0, f"{queue.socket}: no server runs\n")
+    assert queue.socket.read_text() == ""
