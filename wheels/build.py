@@ -209,7 +209,8 @@ def check(wheel: Path, arguments: argparse.Namespace, tag: str) -> None:
     step(f"tests: {arguments.tests}")
     installed = WORK / f"{tag}-{arguments.arch}" / "tested"
     run(arguments.python, "-m", "venv", installed)
-    run(installed / "bin" / "python", "-m", "pip", "install", "-q", f"{wheel}[test]")
+    compiled = ["-r", REQUIREMENTS] if arguments.tests == "all" else []  # for an example
+    run(installed / "bin" / "python", "-m", "pip", "install", "-q", f"{wheel}[test]", *compiled)
     run(installed / "bin" / "pytest", *([f"@{TESTS}"] if arguments.tests == "some" else ["--ignore=tests/fault"]))
 
 

@@ -351,6 +351,26 @@ def test_shutdown(queue: Queue, api: tsfast.Queue) -> None:
     executor.shutdown()
 
 
+def test_shutdown_before_the_events_are_read(queue: Queue, api: tsfast.Queue) -> None:
+    executor = tsfast.Executor(api)
+    first, last = queue.gate(), queue.gate()
+    busy, go_on = threading.Event(), threading.Event()
+    ended = executor.submit(blocked(first))
+    ended.add_done_callback(lambda _: (busy.set(), go_on.wait()))  # in the thread that reads them
+    first.open(1)
+    assert busy.wait(30)
+    future = executor.submit(blocked(last))
+    queued = [executor.submit(int) for _ in range(3)]
+    running(api, future)
+    executor.shutdown(wait=False, cancel_futures=True)
+    go_on.set()
+    concurrent.futures.wait(queued)
+    assert all(one.cancelled() for one in queued)
+    last.open(1)
+    executor.shutdown()
+    assert future.result(0) == "1\n"
+
+
 def test_shutdown_waits(queue: Queue, api: tsfast.Queue) -> None:
     api.wait(api.submit(["true"]))
     before = len(os.listdir("/proc/self/fd"))
