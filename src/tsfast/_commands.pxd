@@ -50,7 +50,7 @@ cdef class Commands:
     cdef void _job_started(self, uint64_t id) noexcept nogil
     cdef void _job_final(self, uint64_t id, const tsf_hot *hot) noexcept nogil
     cdef int _slots(self, Conn *conn, const Command *command) noexcept nogil
-    cdef int _kill_server(self, Conn *conn) noexcept nogil
+    cdef int _kill_server(self, Conn *conn, bint is_seen) noexcept nogil
     cdef int _kill_all(self, Conn *conn) noexcept nogil
     cdef int _swap(self, Conn *conn, const Request *request, const Command *command) noexcept nogil
     cdef int _last_id(self, Conn *conn) noexcept nogil

@@ -22,10 +22,10 @@ from tsfast._jobs cimport (
     FLAG_SKIPPED, FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING, Job,
 )
 from tsfast._layout cimport (
-    TSF_EXIT_ERROR, TSF_FRAME_BATCH, TSF_FRAME_DESCRIPTORS, TSF_FRAME_ENDED, TSF_FRAME_EXIT_AT_CLOSE, TSF_FRAME_FOLLOW,
-    TSF_FRAME_GIVE_WAY, TSF_FRAME_REQUEST, TSF_FRAME_SEND_DESCRIPTORS, TSF_FRAME_SIGNAL, TSF_FRAME_TAKE_OVER,
-    TSF_FRAME_WATCH, TSF_JOB_FOREGROUND, TSF_JOB_NO_OUTPUT, TSF_REMOVED, TSF_SKIPPED, TSF_JOB_GZIP, TSF_TTY_STDERR,
-    tsf_code, tsf_cold, tsf_follow, tsf_header, tsf_hot, tsf_release,
+    TSF_EXIT_ERROR, TSF_FRAME_BATCH, TSF_FRAME_DESCRIPTORS, TSF_FRAME_ENDED, TSF_FRAME_ERR, TSF_FRAME_EXIT_AT_CLOSE,
+    TSF_FRAME_FOLLOW, TSF_FRAME_GIVE_WAY, TSF_FRAME_REQUEST, TSF_FRAME_SEND_DESCRIPTORS, TSF_FRAME_SIGNAL,
+    TSF_FRAME_TAKE_OVER, TSF_FRAME_WATCH, TSF_JOB_FOREGROUND, TSF_JOB_NO_OUTPUT, TSF_REMOVED, TSF_SKIPPED, TSF_JOB_GZIP,
+    TSF_TTY_STDERR, tsf_code, tsf_cold, tsf_follow, tsf_header, tsf_hot, tsf_release,
 )
 from tsfast._lists cimport list_jobs
 from tsfast._many cimport Many
@@ -178,7 +178,7 @@ cdef class Commands:
             else:
                 self.reply.exit(conn, 0)
         elif action == ACTION_KILL_SERVER:
-            self._kill_server(conn)
+            self._kill_server(conn, request.head.tty & TSF_TTY_STDERR)
         elif action == ACTION_KILL_ALL:
             self._kill_all(conn)
         elif action == ACTION_SWAP:
@@ -360,10 +360,21 @@ cdef class Commands:
         text_char(&self.reply.text, c'\n')
         return self.reply.answer(conn)
 
-    cdef int _kill_server(self, Conn *conn) noexcept nogil:
+    cdef int _kill_server(self, Conn *conn, bint is_seen) noexcept nogil:
+        """A person is told what is gone with the queue."""
+        cdef uint64_t running = self.spool.queue.starting + self.spool.queue.running
+        cdef uint64_t dropped = self.spool.queue.known - self.spool.queue.ended - running
         if self.spool.drop_all() < 0:
             return self.reply.fail_errno(conn, b"the end of the queue could not be recorded")
         self.answer_all(b"the queue was ended by -K")
+        if is_seen and (dropped or running):
+            self.reply.text.size = 0
+            text_str(&self.reply.text, b"ts: queued jobs dropped: ")
+            text_u64(&self.reply.text, dropped)
+            text_str(&self.reply.text, b"; running jobs that go on: ")
+            text_u64(&self.reply.text, running)
+            text_char(&self.reply.text, c'\n')
+            self.conns.send(conn, TSF_FRAME_ERR, self.reply.text.data, self.reply.text.size)
         self.conns.send_code(conn, TSF_FRAME_EXIT_AT_CLOSE, 0)
         self.last_caller = conn
         return 0

@@ -3,7 +3,8 @@
     python -I -S -c '... main()' SOCKET WORDS...        or        tsfast --boot SOCKET WORDS...
 
 TSFAST_BOOT_FD is the descriptor on which the launcher hears: `L`, a server listens now; or `X` and a byte, nothing
-more is to be done, exit with that code. Words that need no server are answered here. The process becomes the server
+more is to be done, exit with that code. Behind the `L` stands what systemd wants to hear if it listens instead
+(sd_notify(3); it ignores the first line). Words that need no server are answered here. The process becomes the server
 itself: one start of Python, no fork. Imports only what a start needs: the first call waits for it.
 """
 
@@ -26,6 +27,7 @@ NUMBERS = {
 }
 LOCK_PATIENCE_S = 10.0
 LOG_LIMIT = 1 << 20
+LISTENS = b"L\nREADY=1\nSTATUS=Serving the queue"
 
 Environ = "os._Environ[str]"
 
@@ -94,7 +96,7 @@ def serve(socket: str, report: int) -> None:
     check_name(socket)
     directory = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     if not lock(directory, socket, place):
-        os.write(report, b"L")
+        os.write(report, LISTENS)
         os._exit(0)
     os.umask(0o077)
     state.pin(socket, place)
@@ -133,7 +135,7 @@ def serve(socket: str, report: int) -> None:
         note(f"job {job}: lost: nobody can tell how it ended")
     for job in damaged:
         note(f"job {job}: its record is damaged; the server will not start it")
-    os.write(report, b"L")
+    os.write(report, LISTENS)
     os.close(report)
     try:
         dropped = server.run()

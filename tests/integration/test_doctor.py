@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ import tsfast
 from fake_nvml.fake_nvml import FakeNvml
 from integration.spool_harness import BIN, Queue, patient, wait_until
 from tsfast._table import TableProbe
+from tsfast.cli.doctor import installation
 from tsfast.cli.doctor.finding import Check, Finding, ok, together
 from tsfast.cli.doctor.variables import KNOWN
 
@@ -423,3 +425,11 @@ def test_a_check_that_hangs_crashes_or_fails() -> None:
         ("error", "raises", "the check failed: OSError: of the check"),
         ("ok", "fine", "all of it"),
     ]
+
+
+def test_no_room_for_a_temporary_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As on a full disk: that is not the launcher's fault."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    (found,) = installation.launcher(patient(30))
+    assert (found.level, found.check) == ("warning", "launcher")
+    assert "was not tried" in found.text

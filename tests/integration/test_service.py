@@ -3,6 +3,7 @@
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -33,12 +34,17 @@ class Machine:
         monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
         monkeypatch.setattr(service, "BOOTED_WITH_SYSTEMD", str(self.booted))
         monkeypatch.setattr(service, "LINGERING", str(self.linger))
-        socket = state.canonical(str(queue.socket))
-        self.name = f"tsfast-{state.queue_name(socket)}.service"
+        name = state.canonical(str(queue.socket))
+        self.name = f"tsfast-{state.queue_name(name)}.service"
         self.unit = queue.directory / ".config" / "systemd" / "user" / self.name
 
-    def answers(self, code: int) -> None:
-        self.systemctl.write_text(f'#!/bin/sh\necho "$@" >> {shlex.quote(str(self.calls_path))}\nexit {code}\n')
+    def answers(self, code: int, to: str = "*", told: str = "") -> None:
+        """With this exit code to calls that begin with these words, with 0 to all others."""
+        noted = shlex.quote(str(self.calls_path))
+        self.systemctl.write_text(
+            f'#!/bin/sh\necho "$@" >> {noted}\n[ -z "{told}" ] || echo {told}\n'
+            f'case "$*" in "--user "{to}*) exit {code};; esac\n'
+        )
         self.systemctl.chmod(0o755)
 
     def calls(self) -> list[str]:
@@ -94,7 +100,7 @@ def test_another_variable(machine: Machine, monkeypatch: pytest.MonkeyPatch, cap
 
 def test_lingering_is_explained(machine: Machine, capfd: pytest.CaptureFixture[str]) -> None:
     assert service.run([]) == 0
-    assert f"\n    loginctl enable-linger {service.user()}\n" in capfd.readouterr().out
+    assert f"\n    loginctl enable-linger {service.user()} " in capfd.readouterr().out
     (machine.linger / service.user()).touch()
     assert service.run([]) == 0
     assert "lingering is on" in capfd.readouterr().out
@@ -113,6 +119,28 @@ def test_no_user_manager(machine: Machine, capfd: pytest.CaptureFixture[str]) ->
     assert service.run(["--uninstall"]) == 0
     assert not wanted.is_symlink()
     assert f"systemctl --user stop {machine.name}\n" in capfd.readouterr().out
+    assert not machine.unit.exists()
+
+
+def test_no_server_comes_up(machine: Machine, capfd: pytest.CaptureFixture[str]) -> None:
+    machine.answers(1, to="enable")
+    assert service.run([]) == 255
+    assert f"no server came up: systemctl --user status {machine.name} says why\n" in capfd.readouterr().err
+    assert machine.unit.exists()
+
+
+def test_a_server_of_a_call_is_told(machine: Machine, capfd: pytest.CaptureFixture[str]) -> None:
+    machine.queue.finish("true")
+    assert service.run([]) == 0
+    assert f"process {machine.queue.server_pid()}: it and its jobs are not the service's." in capfd.readouterr().out
+    machine.answers(0, told=str(machine.queue.server_pid()))  # as MainPID: the service's own
+    assert service.run([]) == 0
+    assert "are not the service's" not in capfd.readouterr().out
+
+
+def test_a_wrong_grace_time_is_refused(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TS_CANCEL_GRACE", "x")
+    assert service.run([]) == 255
     assert not machine.unit.exists()
 
 
@@ -158,6 +186,10 @@ def test_print_changes_nothing(queue: Queue) -> None:
     assert done.stdout.startswith(service.MARK)
     assert "OOMPolicy=continue\n" in done.stdout
     assert "KillMode=process\n" in done.stdout
+    assert "StartLimitIntervalSec=0\n" in done.stdout
+    assert "TimeoutStopSec=20\n" in done.stdout  # the grace time and 10 s
+    longer = call(queue, "install-service", "--print", TS_CANCEL_GRACE="30").stdout
+    assert "TimeoutStopSec=40\n" in longer
     assert not (queue.directory / ".config").exists()
     assert call(queue, "install-service", "--wrong").returncode == 255
 
@@ -218,11 +250,11 @@ def call(queue: Queue, *words: str, **env: str | None) -> "subprocess.CompletedP
 class Service:
     """`tsfast serve`, as the service manager runs it."""
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: Queue, **env: str) -> None:
         self.queue = queue
         self.child = subprocess.Popen(
             [BIN / "tsfast", "serve"],
-            env=queue.environment,
+            env=queue.env(dict(env)),
             cwd="/",
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -281,6 +313,36 @@ def test_it_waits_for_the_end_of_another_server(queue: Queue, end: str) -> None:
         assert (queue.wait(job), queue.wait(queued)) == (0, 0)
 
 
+@pytest.fixture(params=["path", "abstract"])
+def manager(queue: Queue, request: pytest.FixtureRequest) -> Iterator[tuple[str, socket.socket]]:
+    """What NOTIFY_SOCKET says, and the end at which the service manager listens."""
+    name = f"@{queue.directory}/manager" if request.param == "abstract" else str(queue.directory / "manager")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(name.replace("@", "\0"))
+        listener.settimeout(patient(30))
+        yield name, listener
+
+
+def test_the_manager_hears_that_it_serves(queue: Queue, manager: tuple[str, socket.socket]) -> None:
+    name, listener = manager
+    service = Service(queue, NOTIFY_SOCKET=name)
+    assert listener.recv(4096).splitlines()[1:] == [b"READY=1", b"STATUS=Serving the queue"]
+    assert queue.servers() == [service.child.pid]
+    assert "NOTIFY_SOCKET" not in Path(f"/proc/{service.child.pid}/environ").read_text()
+
+
+def test_the_manager_hears_that_it_waits(queue: Queue, manager: tuple[str, socket.socket]) -> None:
+    queue.finish("true")
+    name, listener = manager
+    service = Service(queue, NOTIFY_SOCKET=name)
+    ready, status = listener.recv(4096).splitlines()
+    assert ready == b"READY=1"
+    assert b"waiting for its end" in status
+    queue.kill_server()
+    assert b"READY=1" in listener.recv(4096).splitlines()
+    assert service.serves()
+
+
 def test_while_it_waits_sigterm_ends_it(queue: Queue) -> None:
     queue.finish("true")
     service = Service(queue)
@@ -300,6 +362,57 @@ def test_a_server_that_cannot_start_is_not_tried_again(queue: Queue) -> None:
     done = call(queue, "serve", TS_STATE="/elsewhere")
     assert (done.returncode, done.stderr.count("\n")) == (service.REFUSED, 1)
     assert call(queue, "serve", "now").returncode == 255
+
+
+# ---- what it runs after that -----------------------------------------------------------------------------------------
+
+
+def after(machine: Machine, state: str, **env: str | None) -> None:
+    machine.answers(0, told=state)
+    done = call(machine.queue, "serve", "--after", PATH=os.environ["PATH"], **env)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert machine.calls() == ["--user is-system-running"]
+
+
+@pytest.mark.parametrize("saved", [0, 7])
+def test_as_the_machine_goes_down_jobs_can_save(machine: Machine, saved: int) -> None:
+    queue = machine.queue
+    ready = queue.directory / "ready"
+    job = queue.submit("sh", "-c", f"trap 'echo saved; exit {saved}' TERM; touch {ready}; while :; do sleep 0.1; done")
+    queued = queue.submit("echo", "later")
+    wait_until(ready.exists)
+    queue.kill_server(signal.SIGTERM)
+    after(machine, "stopping")
+    assert [pid for pid in queue.processes() if alive(pid)] == []
+    assert queue.wait(job) == saved  # another server has come
+    assert queue.output(job).endswith("saved\n")
+    assert queue.wait(queued) == 0
+
+
+def test_a_job_that_stays_is_not_waited_for_longer_than_the_grace_time(machine: Machine) -> None:
+    queue = machine.queue
+    ready = queue.directory / "ready"
+    script = f"trap 'touch {queue.directory}/told' TERM; touch {ready}; while :; do sleep 0.1; done"
+    job = queue.submit("sh", "-c", script)
+    wait_until(ready.exists)
+    pid = int(queue.get("-p", job))
+    queue.kill_server(signal.SIGTERM)
+    after(machine, "stopping", TS_CANCEL_GRACE="1")
+    assert (queue.directory / "told").exists()
+    assert alive(pid)
+
+
+@pytest.mark.parametrize("state", ["running", "degraded", "offline"])
+def test_at_any_other_end_jobs_run_on(machine: Machine, state: str) -> None:
+    job, gate = machine.queue.blocker()
+    machine.queue.kill_server(signal.SIGTERM)
+    after(machine, state)
+    gate.open()
+    assert machine.queue.wait(job) == 0
+
+
+def test_after_a_queue_that_was_never_used(machine: Machine) -> None:
+    after(machine, "stopping")
 
 
 def test_it_runs_as_a_module_too(queue: Queue) -> None:

@@ -29,6 +29,18 @@ def shown(terminal: Terminal, command: str) -> str:
     return terminal.look(escapes=True)
 
 
+def test_end_of_the_queue_tells_a_person_what_is_gone(queue: Queue, terminal: Terminal) -> None:
+    _, gate = queue.blocker()
+    for after in (), ("-d",), ("-W", 0):
+        queue.submit(*after, "true")
+    assert "\nts: queued jobs dropped: 3; running jobs that go on: 1\n" in shown(terminal, "ts -K")
+    gate.open()
+    queue.finish("true")
+    assert "dropped" not in shown(terminal, "ts -K"), "nothing is"
+    queue.blocker()
+    assert queue.run("-K").stderr == "", "a script is told nothing"
+
+
 @pytest.mark.parametrize("program", ["ts", "tsfast"])
 def test_colours_of_states(queue: Queue, terminal: Terminal, program: str) -> None:
     queue.finish("true")
@@ -113,6 +125,7 @@ def test_ctrl_c_of_a_foreground_job(queue: Queue, terminal: Terminal) -> None:
     terminal.type("""ts -nf sh -c 'trap "exit 7" INT; echo u""p; read x'""", "Enter")
     terminal.wait_for("\nup\n")
     terminal.press("C-c")
+    wait_until(lambda: queue.ids() == [], "it has ended, or it would read the next line")
     terminal.type("echo code $?", "Enter")
     terminal.wait_for("\ncode 7\n")
 

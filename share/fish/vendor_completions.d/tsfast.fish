@@ -22,3 +22,4 @@ complete -c tsfast -n __fish_is_first_arg -a install-service -d 'have systemd ke
 complete -c tsfast -n '__tsfast_behind install-service' -l print -d 'only show the unit'
 complete -c tsfast -n '__tsfast_behind install-service' -l uninstall -d 'stop the service and remove the unit; the queue stays'
 complete -c tsfast -n __fish_is_first_arg -a serve -d 'be the server of the queue, in the foreground; SIGTERM ends it and keeps the queue'
+complete -c tsfast -n '__tsfast_behind serve' -l after -d 'what the service runs after it: SIGTERM to the jobs if the machine goes down'

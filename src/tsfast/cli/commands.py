@@ -62,5 +62,6 @@ COMMANDS = {
     "serve": Command(
         "tsfast.cli.service:serve",
         "be the server of the queue, in the foreground; SIGTERM ends it and keeps the queue",
+        Option("after", "what the service runs after it: SIGTERM to the jobs if the machine goes down"),
     ),
 }

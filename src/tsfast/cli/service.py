@@ -9,13 +9,14 @@ import os
 import pwd
 import shlex
 import shutil
+import socket as sockets
 import stat
 import subprocess
 import sys
 import sysconfig
 
-from tsfast import state
-from tsfast.cli import listing, parsing
+from tsfast import boot, state
+from tsfast.cli import listing, parsing, shutdown
 
 MARK = "# Written by `tsfast install-service`, which writes it anew and removes it (--uninstall).\n"
 BOOT_CODE = "import sys; sys.path.insert(0, sys.argv.pop(1)); from tsfast.boot import main; main()"
@@ -28,10 +29,11 @@ BOOTED_WITH_SYSTEMD = "/run/systemd/system"
 WANTS = "default.target.wants"
 LINGERING = "/var/lib/systemd/linger"
 REFUSED = 255  # the code of a server that cannot start: trying again would not help
+MARGIN_S = 10  # for the manager, when jobs have had their time
 
 
 class ServiceError(Exception):
-    """Nothing was changed. The text is for the user, without a leading `tsfast: `."""
+    """There is no service. The text is for the user, without a leading `tsfast: `."""
 
 
 def run(words: list[str]) -> int:
@@ -91,15 +93,26 @@ def environment(socket: str) -> dict[str, str]:
     return {"TS_SOCKET": socket} | {name: os.environ[name] for name in KEPT if os.environ.get(name)}
 
 
+def stop_timeout() -> int:
+    try:
+        return shutdown.grace() + MARGIN_S
+    except boot.BootError as error:
+        raise ServiceError(str(error)) from None
+
+
 def unit(socket: str) -> str:
     variables = "".join(f"Environment={quoted(f'{name}={value}')}\n" for name, value in environment(socket).items())
     return f"""{MARK}
 [Unit]
 Description=Job queue {socket.replace("%", "%%")}
 Documentation=man:ts(1)
+# However often a server ends, the next one comes up.
+StartLimitIntervalSec=0
 
 [Service]
-Type=exec
+# It is up when the queue has a server, be it another one.
+Type=notify
+TimeoutStartSec=infinity
 ExecStart={quoted(program(), command=True)} serve
 {variables}# There is always a server: also after SIGTERM, ts -K and an upgrade, which end the one there was.
 Restart=always
@@ -107,6 +120,9 @@ RestartSec=1
 RestartPreventExitStatus={REFUSED}
 # Only the server ends with the service. Jobs run on, and the next server takes up their results.
 KillMode=process
+# When the manager itself ends, it kills what is left: jobs get SIGTERM and the grace time of --cancel before that.
+ExecStopPost=-{quoted(program(), command=True)} serve --after
+TimeoutStopSec={stop_timeout()}
 # A job that is killed for want of memory is no failure of the server.
 OOMPolicy=continue
 
@@ -143,11 +159,33 @@ def install(socket: str) -> None:
     write(path, text)
     say(f"written: {path}\n")
     name = unit_name(socket)
-    if not systemctl(["daemon-reload"], ["enable", "--now", name]):
+    if not systemctl(["daemon-reload"]):
         say(f"The user manager cannot be reached from here. In a session of yours:\n    {commands(name)}\n")
+    elif not systemctl(["enable", "--now", name]):
+        raise ServiceError(f"the unit is there, but no server came up: systemctl --user status {name} says why")
     elif before not in (None, text):
         say(f"The server that runs has what it was started with, until\n    systemctl --user restart {name}\n")
+    elif (pid := another(socket, name)) is not None:
+        say(
+            f"A call of `ts` has started the server, process {pid}: it and its jobs are not the service's. The\n"
+            f"service takes the queue over when that server ends, and nothing is lost:\n    tsfast stop\n"
+        )
     say(lingering())
+
+
+def another(socket: str, name: str) -> int | None:
+    """The pid of the queue's server, if it is not the service's."""
+    from tsfast.gpus import leases
+
+    try:
+        place = state.find(socket, os.environ)
+    except state.StateError:
+        return None  # the service says it
+    if place is None or (holder := leases.holder(os.path.join(place, "lock"), leases.held())) is None:
+        return None
+    call = ["systemctl", "--user", "show", "--value", "--property=MainPID", name]
+    main = subprocess.run(call, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False).stdout.strip()
+    return None if main == str(holder) else holder
 
 
 def write(path: str, text: str) -> None:
@@ -204,7 +242,7 @@ def lingering() -> str:
     return (
         "Without lingering your services, this one and its jobs too, end with your last session, and start again when\n"
         "you log in. So that the queue outlives your sessions and comes back with the machine:\n"
-        f"    loginctl enable-linger {user()}\n"
+        f"    loginctl enable-linger {user()}        # as root, where it is refused\n"
     )
 
 
@@ -223,31 +261,48 @@ def without_systemd(socket: str) -> str:
 
 
 def serve(words: list[str]) -> int:
-    """`tsfast serve`: become the server of the queue, once there is no other. Returns for wrong words only."""
+    """`tsfast serve`: become the server of the queue, once there is no other. Returns for --after and wrong words."""
     options = parsing.parse("serve", words)
     if isinstance(options, int):
         return options
     socket = state.canonical(listing.socket_path())
+    manager = service_manager()
     try:
+        if options.after:
+            shutdown.after_server(socket)
+            return 0
         place = state.find(socket, os.environ)
         if place is not None:
-            wait_for_the_end_of_another(place)
-    except (state.StateError, OSError) as error:
+            wait_for_the_end_of_another(place, manager)
+    except (state.StateError, boot.BootError, OSError) as error:
         os.write(2, f"tsfast: {error}\n".encode("utf-8", "surrogateescape"))
         return REFUSED
-    report = os.open("/dev/null", os.O_WRONLY)  # nobody waits to hear that it listens
-    os.set_inheritable(report, True)
-    os.environ["TSFAST_BOOT_FD"] = str(report)
+    os.set_inheritable(manager, True)
+    os.environ["TSFAST_BOOT_FD"] = str(manager)
     packages = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     # Executed anew: the package may have been replaced while we waited.
     os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", BOOT_CODE, packages, socket])
 
 
-def wait_for_the_end_of_another(place: str) -> None:
+def service_manager() -> int:
+    """A descriptor to tell it how we are, as sd_notify(3); what is told without one goes nowhere."""
+    name = os.environ.pop("NOTIFY_SOCKET", "")
+    if name[:1] not in ("/", "@"):
+        return os.open("/dev/null", os.O_WRONLY)
+    with sockets.socket(sockets.AF_UNIX, sockets.SOCK_DGRAM) as channel:
+        channel.connect("\0" + name[1:] if name[0] == "@" else name)
+        return channel.detach()
+
+
+def wait_for_the_end_of_another(place: str, manager: int) -> None:
     """Until nobody holds the lock of servers; it is taken by the server itself, so another can still be first."""
     try:
         fd = os.open(os.path.join(place, "lock"), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return
-    fcntl.flock(fd, fcntl.LOCK_EX)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.write(manager, b"READY=1\nSTATUS=A server that is not the service's has the queue; waiting for its end")
+        fcntl.flock(fd, fcntl.LOCK_EX)
     os.close(fd)

@@ -72,7 +72,8 @@ class _Running:
         if late:
             os.kill(self.pid, signal.SIGKILL)  # not waited for: one that hangs in the kernel cannot be ended
             text = f"the check did not end within {self.check.seconds:g} s"
-            yield error(name, text, "something that it looks at does not answer: a file system, a driver or a process")
+            what = "a file system, a driver or a process does not answer, or the machine is slow: try --timeout 60"
+            yield error(name, text, what)
             return
         _, status = os.waitpid(self.pid, 0)
         if os.WIFSIGNALED(status):

@@ -83,7 +83,14 @@ def launcher(seconds: float) -> Iterator[Finding]:
         yield error("launcher", f"{path} {why}", AGAIN)
         return
     try:
-        release, wire = call_of(path, seconds)
+        place = tempfile.TemporaryDirectory(prefix="tsfast-doctor-")
+    except OSError as failure:
+        what = f"{path} was not tried, no temporary directory can be made: {failure.strerror}"
+        yield warning("launcher", what, "make room in /tmp, or set TMPDIR")
+        return
+    try:
+        with place as directory:
+            release, wire = call_of(path, directory, seconds)
     except (OSError, ValueError) as failure:
         yield error("launcher", f"{path} makes no call: {failure}", AGAIN)
         return
@@ -95,11 +102,11 @@ def launcher(seconds: float) -> Iterator[Finding]:
         yield ok("launcher", f"{path}, of the same release")
 
 
-def call_of(program: str, seconds: float) -> tuple[int, int]:
+def call_of(program: str, directory: str, seconds: float) -> tuple[int, int]:
     """Release and wire version of a call that the launcher makes to a socket of ours. Raises OSError, ValueError."""
     from tsfast import _encode, connection
 
-    with tempfile.TemporaryDirectory(prefix="tsfast-doctor-") as directory, socket.socket(socket.AF_UNIX) as listener:
+    with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(os.path.join(directory, "socket"))
         listener.listen()
         child = subprocess.Popen(
