@@ -4,8 +4,13 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import reports
+
+# No example may fail because the machine is slow.
+settings.register_profile("tsfast", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tsfast")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

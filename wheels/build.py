@@ -103,14 +103,17 @@ def unpack(sdist: Path, to: Path) -> Path:
 # ---- building ----
 
 
-def include_directory(python: Path, place: Path) -> list[str]:
-    """Debian's Python.h includes files that are in /usr/include: not to be mixed with the headers that zig brings."""
+def include_directory(python: Path, arch: str, place: Path) -> list[str]:
+    """Debian's Python.h includes files that are in /usr/include: not to be mixed with the headers that zig brings.
+
+    It asks for the pyconfig.h of the architecture compiled for, and gets ours: sizes and byte order are the same.
+    """
     code = "import sysconfig; print(sysconfig.get_path('include'), sysconfig.get_config_var('MULTIARCH') or '')"
     include, _, multiarch = output(python, "-c", code).partition(" ")
     split = Path("/usr/include", multiarch, Path(include).name)
     if not multiarch or not split.is_dir() or not include.startswith("/usr/include/"):
         return []
-    link = place / "include" / multiarch / split.name
+    link = place / "include" / multiarch.replace(platform.machine(), arch) / split.name
     link.parent.mkdir(parents=True, exist_ok=True)
     link.symlink_to(split)
     return [f"-I{place}/include"]
@@ -124,7 +127,7 @@ def environment(bin_directory: Path, arch: str, place: Path) -> dict[str, str]:
     made = {
         "PATH": f"{bin_directory}:{os.environ['PATH']}",
         "SOURCE_DATE_EPOCH": source_date(),
-        "CC": shlex.join(map(str, [*libc, *include_directory(python, place)])),
+        "CC": shlex.join(map(str, [*libc, *include_directory(python, arch, place)])),
         "LDSHARED": shlex.join(map(str, [*libc, "-shared", "-s"])),
         "TSFAST_NATIVE_CC": shlex.join(map(str, [*zig, "-target", f"{arch}-linux-musl", "-static"])),
         "ZIG_GLOBAL_CACHE_DIR": f"{place}/zig",
@@ -206,7 +209,8 @@ def check(wheel: Path, arguments: argparse.Namespace, tag: str) -> None:
     step(f"tests: {arguments.tests}")
     installed = WORK / f"{tag}-{arguments.arch}" / "tested"
     run(arguments.python, "-m", "venv", installed)
-    run(installed / "bin" / "python", "-m", "pip", "install", "-q", f"{wheel}[test]")
+    compiled = ["-r", REQUIREMENTS] if arguments.tests == "all" else []  # for an example
+    run(installed / "bin" / "python", "-m", "pip", "install", "-q", f"{wheel}[test]", *compiled)
     run(installed / "bin" / "pytest", *([f"@{TESTS}"] if arguments.tests == "some" else ["--ignore=tests/fault"]))
 
 

@@ -225,6 +225,7 @@ cdef extern from "tsfast/native/runs.h" nogil:
     int tsf_run_state(uint64_t word) noexcept
     uint64_t tsf_run_load(const tsf_run *run) noexcept
     int tsf_run_cas(tsf_run *run, uint64_t old, uint64_t new) noexcept
+    void tsf_run_command(tsf_run *run, uint64_t gen, uint32_t order) noexcept
     uint64_t tsf_run_check(const tsf_run *run) noexcept
 
     enum:

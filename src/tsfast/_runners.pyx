@@ -12,8 +12,8 @@ from tsfast._layout cimport (
     TSF_COMMAND_CANCEL, TSF_NOTE_CANCEL, TSF_REPORT_ENDED, TSF_REPORT_STARTED, TSF_RUN_ASSIGNED, TSF_RUN_CLAIMED,
     TSF_LEASES_A_PACKET, TSF_LOSS_BOOT, TSF_LOSS_DAMAGE, TSF_LOSS_RUNNER, TSF_RUN_EXECING, TSF_RUN_EXITED, TSF_RUN_FREE,
     TSF_RUN_REVOKED, TSF_RUN_SIGNAL, TSF_RUNNING, TSF_RUNS, TSF_RUNS_BYTES, TSF_RUNS_MAGIC, TSF_RUNS_VERSION,
-    tsf_assign, tsf_cold, tsf_fault, tsf_hot, tsf_leases, tsf_report, tsf_run, tsf_run_cas, tsf_run_gen, tsf_run_load,
-    tsf_run_state, tsf_run_word, tsf_runs_header,
+    tsf_assign, tsf_cold, tsf_fault, tsf_hot, tsf_leases, tsf_report, tsf_run, tsf_run_cas, tsf_run_command,
+    tsf_run_gen, tsf_run_load, tsf_run_state, tsf_run_word, tsf_runs_header,
 )
 from tsfast._limits cimport ADOPTED_POLL_MS, RECORD_RETRY_MS
 from tsfast._loop cimport Loop, Source
@@ -570,7 +570,7 @@ cdef class Runners:
             return done
         # An order to end the job that the runner has yet to see is not written over.
         if <uint32_t> (run.command >> 32) != <uint32_t> runner.gen or not run.command & TSF_COMMAND_CANCEL:
-            run.command = (runner.gen << 32) | order
+            tsf_run_command(run, runner.gen, order)
         if runner.pidfd.fd >= 0:
             if tsf_pidfd_signal(runner.pidfd.fd, TSF_RUN_SIGNAL) == 0:
                 return 0

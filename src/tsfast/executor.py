@@ -352,7 +352,8 @@ class _Tasks:
         value, error = self._outcome(future._path, result)
         if calls is not None:
             calls.job_ended()  # before anybody hears of the end: then its files are gone
-        gone = result.state == "removed" or (result.state == "forgotten" and error is not None)
+        # What was removed before its events were read is only known to be gone.
+        gone = result.state in ("removed", "forgotten") and isinstance(error, failures.JobError)
         if gone and future._unwanted and concurrent.futures.Future.cancel(future):
             future.set_running_or_notify_cancel()
         elif error is None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import native
@@ -65,13 +65,11 @@ CUTS = st.lists(st.integers(0, 2000), max_size=3)
 COUNTS = st.integers(0, 6)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200), CUTS, COUNTS)
 def test_any_bytes(blocked: Queue, data: bytes, cuts: list[int], descriptors: int) -> None:
     survives(blocked, data, cuts, descriptors)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 1 << 32), CUTS, COUNTS)
 def test_frames_that_are_nearly_right(blocked: Queue, seed: int, cuts: list[int], descriptors: int) -> None:
     survives(blocked, mutated(SEEDS, random.Random(seed)), cuts, descriptors)

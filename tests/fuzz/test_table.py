@@ -89,7 +89,6 @@ def look_at_all(fd: int) -> None:
             assert "damaged" in str(error)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 1 << 32))
 def test_lists_of_damaged_files(state: Path, tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
     rng = random.Random(seed)
@@ -104,7 +103,7 @@ def test_lists_of_damaged_files(state: Path, tmp_path_factory: pytest.TempPathFa
     shutil.rmtree(directory.parent)
 
 
-@settings(deadline=None, max_examples=5)
+@settings(max_examples=5)
 @given(st.integers(0, 1 << 32))
 def test_servers_of_damaged_files(tmp_path_factory: pytest.TempPathFactory, state: Path, seed: int) -> None:
     """It serves what is whole and refuses what is not, or does not start and says why; it does not crash."""

@@ -35,7 +35,9 @@ ssize_t pwrite(int fd, const void *data, size_t size, off_t offset)
     return refuses() ? -1 : syscall(SYS_pwrite64, fd, data, size, offset);
 }
 
+#ifdef __GLIBC__ /* elsewhere it is another name for pwrite */
 ssize_t pwrite64(int fd, const void *data, size_t size, off64_t offset) { return pwrite(fd, data, size, offset); }
+#endif
 
 int openat(int directory, const char *path, int flags, ...)
 {

@@ -152,7 +152,7 @@ def test_output_beyond_the_quota(queue: Queue, slow_disk: SlowDisk) -> None:
     slow_disk.refused[CREATE] = errno.EDQUOT
     job = queue.finish("true")
     assert queue.wait(job) == 255
-    assert "Disk quota exceeded" in queue.get("-i", job)
+    assert os.strerror(errno.EDQUOT) in queue.get("-i", job)
     del slow_disk.refused[CREATE]
     slow_disk.refused[WRITE] = errno.EDQUOT
     assert queue.wait(queue.submit("sh", "-c", "echo lost; exit 7")) == 7

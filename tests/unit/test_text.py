@@ -358,7 +358,7 @@ no_nul = st.one_of(
 ).map(lambda data: data.replace(b"\0", b""))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(no_nul, min_size=1, max_size=30), st.sampled_from(["C", "C.UTF-8"]))
 def test_bash_reads_back_what_was_quoted(words, locale):
     line = b" ".join(map(_quote.quote, words))

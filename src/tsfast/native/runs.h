@@ -85,6 +85,12 @@ static inline int tsf_run_cas(struct tsf_run *run, uint64_t from, uint64_t to)
     return tsf_sure_step(__atomic_compare_exchange_n(&run->word, &from, to, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
 }
 
+/* The server's order to the runner, in one store: the runner reads it, and takes it out, at any moment. */
+static inline void tsf_run_command(struct tsf_run *run, uint64_t gen, uint32_t order)
+{
+    __atomic_store_n(&run->command, gen << 32 | order, __ATOMIC_RELEASE);
+}
+
 static inline uint64_t tsf_run_check(const struct tsf_run *run)
 {
     struct tsf_run copy = *run;
