@@ -27,6 +27,7 @@ from tsfast.results import Result
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_GONE_S = 0.5  # an event follows what it tells by no more than a turn of the server
 _TAIL = 2000  # bytes of a job's output that an exception shows
 _WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "worker.py")
 _Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -138,6 +139,8 @@ class _Tasks:
         self._pending: dict[int, tuple[JobFuture[Any], _Calls | None]] = {}
         self._new: list[int] = []  # their ends may have been told before they were known here
         self._ends: dict[int, Result] = {}  # heard, not yet passed on
+        self._early: dict[int, Event] = {}  # ends of jobs that are not known here, but may be those being submitted
+        self._gone: dict[int, float] = {}  # no longer in the table; until when an event may still tell why (monotonic)
         self._submitting = 0
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -191,8 +194,10 @@ class _Tasks:
             self._usable()
             self._submitting += 1
         try:
+            encoded = self.queue.encode(jobs)
+            self._open()
             try:
-                runs = self.queue.submit_encoded(self.queue.encode(jobs))
+                runs = self.queue.submit_encoded(encoded)
             except BatchInterrupted as error:
                 self._remove(error.ids)
                 raise
@@ -212,6 +217,13 @@ class _Tasks:
             return futures
         finally:
             self._submitted()
+
+    def _open(self) -> EventStream:
+        """The stream, from before the jobs are queued that it is to tell of."""
+        with self._lock:
+            if not self._streams:
+                self._streams.append(EventStream(self.queue.path, start=True))
+            return self._streams[0]
 
     def _usable(self) -> None:
         if self._closed:
@@ -303,19 +315,18 @@ class _Tasks:
 
     def _listen(self) -> None:
         """Wait until something has happened."""
-        if not self._streams:
-            self._streams.append(EventStream(self.queue.path, start=True))
-        stream = self._streams[0]
+        stream = self._open()
         both = select.poll()
         both.register(stream.fileno(), select.POLLIN)
         both.register(self._bell, select.POLLIN)
-        both.poll()
+        both.poll(self._patience_ms())
         try:
             os.eventfd_read(self._bell)
         except BlockingIOError:
             pass
         with self._lock:
             new, self._new = self._new, []
+        new += self._gone
         found: list[tuple[int, Event | None]] = []
         for event in stream.read(0):
             if event.kind != CHANGE:
@@ -326,15 +337,33 @@ class _Tasks:
                     found.append((event.id, event))
                 elif event.state == "running" and not future.running():
                     future.set_running_or_notify_cancel()
+            elif self._submitting and (event.state in ENDED or event.state == "forgotten"):
+                self._early.setdefault(event.id, event)
         # A look at the table comes last: there a job that was removed is only one that is not known.
-        found += [(id, None) for id in dict.fromkeys(new)]
+        found += [(id, self._early.pop(id, None)) for id in dict.fromkeys(new)]
+        with self._lock:
+            if not self._submitting and not self._new:
+                self._early.clear()
         for id, told in found:
             if id in self._pending and id not in self._ends:
                 result = ending(self.queue, id, told)
-                if result is not None:
+                if result is None:
+                    if told is None:
+                        self._began(id)
+                elif told is not None or result.state != "forgotten" or self._is_gone(id):
+                    self._gone.pop(id, None)
                     self._ends[id] = result
-                elif told is None:
-                    self._began(id)
+
+    def _is_gone(self, id: int) -> bool:
+        """A job that the table has forgotten has no event on its way that tells how it ended."""
+        now = time.monotonic()
+        return self._gone.setdefault(id, now + _GONE_S) <= now
+
+    def _patience_ms(self) -> float | None:
+        """Until a job is gone."""
+        if not self._gone:
+            return None
+        return max(0.0, min(self._gone.values()) - time.monotonic()) * 1000 + 1
 
     def _began(self, id: int) -> None:
         """A job whose start may have been told before it was known here."""
@@ -365,8 +394,10 @@ class _Tasks:
         with self._lock:
             left, self._pending = self._pending, {}
             self._ends.clear()
-        while self._streams:
-            self._streams.pop().close()
+            self._gone.clear()
+        with self._lock:
+            while self._streams:
+                self._streams.pop().close()
         for future, _ in left.values():
             future.set_exception(error)
 
