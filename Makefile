@@ -16,6 +16,8 @@ WHEEL ?=
 FUZZ_SECONDS ?= 60
 EXTRA ?= test
 
+export TSFAST_STRICT := 1
+
 .DEFAULT_GOAL := build
 .PHONY: demo share build installed debug test test-debug soak fuzz fixture lint format typecheck bench bench-quick wheel
 .PHONY: sanitizers sanitized valgrind docs linkcheck clean distclean

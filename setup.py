@@ -4,8 +4,9 @@
 - native/launcher/*.c is the program installed as `ts` and `tsp`, in place of setuptools' scripts;
 - native/runner/*.c is `ts-run`, which the server opens from the package's directory.
 
-TSFAST_DEBUG=1 compiles in the fault points and asserts, TSFAST_SANITIZE=1 adds ASan and UBSan, which report to files in
-the environment's directory `reports`; TSFAST_NATIVE_CC is the compiler of the programs. See CONTRIBUTING.md.
+TSFAST_STRICT=1, which the Makefile sets, makes warnings errors. TSFAST_DEBUG=1 compiles in the fault points and
+asserts, TSFAST_SANITIZE=1 adds ASan and UBSan, which report to files in the environment's directory `reports`;
+TSFAST_NATIVE_CC is the compiler of the programs. See CONTRIBUTING.md.
 """
 
 import gzip
@@ -37,8 +38,7 @@ DEBUG = os.environ.get("TSFAST_DEBUG", "") not in ("", "0")
 SANITIZE = os.environ.get("TSFAST_SANITIZE", "") not in ("", "0")
 
 OPTIMISE = ["-O1", "-g", "-UNDEBUG", "-DTSFAST_FAULTS"] if DEBUG else ["-O2", "-g0"]
-# In a checkout they are errors. Whoever builds an sdist has another compiler or Python, which may know more of them.
-STRICT = Path(".git").exists()
+STRICT = os.environ.get("TSFAST_STRICT", "") not in ("", "0")  # a later compiler or Python may know more of them
 WARNINGS = ["-Wall", "-Wextra", *(["-Werror"] if STRICT and not SANITIZE else [])]  # sanitizers make gcc guess wrongly
 GENERATED = [  # what Cython's output needs
     "-Wno-sign-compare",  # temporaries for range(), len() and enum values are signed

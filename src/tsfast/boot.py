@@ -60,8 +60,16 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:
         os.write(2, f"ts: no server could be started: {error}\n".encode("utf-8", "surrogateescape"))
         code = 255
-    os.write(report, b"X" + bytes([code]))
+    tell(report, b"X" + bytes([code]))
     os._exit(code)
+
+
+def tell(report: int, what: bytes) -> None:
+    """Whoever waits for the server; if nobody does any more, it serves all the same."""
+    try:
+        os.write(report, what)
+    except OSError:
+        pass
 
 
 def version_line() -> bytes:
@@ -96,7 +104,7 @@ def serve(socket: str, report: int) -> None:
     check_name(socket)
     directory = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     if not lock(directory, socket, place):
-        os.write(report, LISTENS)
+        tell(report, LISTENS)
         os._exit(0)
     os.umask(0o077)
     state.pin(socket, place)
@@ -135,7 +143,7 @@ def serve(socket: str, report: int) -> None:
         note(f"job {job}: lost: nobody can tell how it ended")
     for job in damaged:
         note(f"job {job}: its record is damaged; the server will not start it")
-    os.write(report, LISTENS)
+    tell(report, LISTENS)
     os.close(report)
     try:
         dropped = server.run()

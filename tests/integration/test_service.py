@@ -402,6 +402,38 @@ def test_a_job_that_stays_is_not_waited_for_longer_than_the_grace_time(machine: 
     assert alive(pid)
 
 
+def test_jobs_that_the_server_did_not_see_start(machine: Machine) -> None:
+    """It was killed too early to hear of it."""
+    queue = machine.queue
+    queue.get("-S", 30)
+    jobs = [queue.submit("sh", "-c", f"touch {queue.directory}/begun.{i}; exec sleep 1000") for i in range(30)]
+    queue.kill_server(signal.SIGKILL)
+    begun = [job for job in jobs if (queue.directory / f"begun.{job}").exists()]
+    after(machine, "stopping")
+    told = {job: queue.run("-w", job).returncode for job in begun}
+    assert told == dict.fromkeys(begun, 255)
+
+
+def test_a_stopped_job_can_save_too(machine: Machine) -> None:
+    queue = machine.queue
+    ready = queue.directory / "ready"
+    job = queue.submit("sh", "-c", f"trap 'exit 7' TERM; touch {ready}; while :; do sleep 0.1; done")
+    wait_until(ready.exists)
+    os.killpg(int(queue.get("-p", job)), signal.SIGSTOP)
+    queue.kill_server(signal.SIGTERM)
+    after(machine, "stopping")
+    assert queue.wait(job) == 7
+
+
+def test_a_manager_that_is_gone(queue: Queue) -> None:
+    """Nobody hears that it serves, but it does."""
+    child = subprocess.Popen([BIN / "tsfast", "serve"], env=queue.env({"NOTIFY_SOCKET": str(queue.directory / "none")}))
+    queue.children.append(child)
+    wait_until(queue.socket.exists)
+    assert queue.wait(queue.submit("true")) == 0
+    assert queue.server_pid() == child.pid
+
+
 @pytest.mark.parametrize("state", ["running", "degraded", "offline"])
 def test_at_any_other_end_jobs_run_on(machine: Machine, state: str) -> None:
     job, gate = machine.queue.blocker()

@@ -52,6 +52,18 @@ def test_server_that_does_not_end(queue: Queue) -> None:
     assert done.stderr == (f"tsfast: the server, pid {pid}, has not ended in 0.1 s; SIGKILL keeps the queue as well\n")
 
 
+def test_several_at_once(queue: Queue) -> None:
+    queue.submit("true")
+    calls = [
+        subprocess.Popen([BIN / "tsfast", "stop"], env=queue.env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(5)
+    ]
+    for call in calls:
+        out, err = call.communicate(timeout=patient(30))
+        assert (call.returncode, err) == (0, b"")
+        assert b"has ended" in out or b"no server runs" in out
+
+
 def test_wrong_words(queue: Queue) -> None:
     queue.submit("true")
     pid = queue.server_pid()

@@ -32,6 +32,7 @@ class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:
+        message = message.replace("\n", "\\n")
         self.exit(WRONG_WORDS, f"tsfast: {message} (`{self.prog} -h` lists the options)\n")
 
 

@@ -266,11 +266,11 @@ def serve(words: list[str]) -> int:
     if isinstance(options, int):
         return options
     socket = state.canonical(listing.socket_path())
-    manager = service_manager()
     try:
         if options.after:
             shutdown.after_server(socket)
             return 0
+        manager = service_manager()
         place = state.find(socket, os.environ)
         if place is not None:
             wait_for_the_end_of_another(place, manager)
@@ -287,11 +287,14 @@ def serve(words: list[str]) -> int:
 def service_manager() -> int:
     """A descriptor to tell it how we are, as sd_notify(3); what is told without one goes nowhere."""
     name = os.environ.pop("NOTIFY_SOCKET", "")
-    if name[:1] not in ("/", "@"):
-        return os.open("/dev/null", os.O_WRONLY)
-    with sockets.socket(sockets.AF_UNIX, sockets.SOCK_DGRAM) as channel:
-        channel.connect("\0" + name[1:] if name[0] == "@" else name)
-        return channel.detach()
+    if name[:1] in ("/", "@"):
+        with sockets.socket(sockets.AF_UNIX, sockets.SOCK_DGRAM) as channel:
+            try:
+                channel.connect("\0" + name[1:] if name[0] == "@" else name)
+                return channel.detach()
+            except OSError:
+                pass  # nobody hears it; the queue is served all the same
+    return os.open("/dev/null", os.O_WRONLY)
 
 
 def wait_for_the_end_of_another(place: str, manager: int) -> None:
@@ -303,6 +306,6 @@ def wait_for_the_end_of_another(place: str, manager: int) -> None:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        os.write(manager, b"READY=1\nSTATUS=A server that is not the service's has the queue; waiting for its end")
+        boot.tell(manager, b"READY=1\nSTATUS=A server that is not the service's has the queue; waiting for its end")
         fcntl.flock(fd, fcntl.LOCK_EX)
     os.close(fd)

@@ -3,16 +3,17 @@ the last session without lingering is over, jobs get SIGTERM and some time: all 
 """
 
 import os
-import select
 import shutil
 import signal
 import subprocess
-import time
 
 from tsfast import boot, state
+from tsfast.cli import processes
 
 RUNNER = "ts-run"
+STATE_DIR_FD = 4  # of a runner: TSF_RUNNER_STATE_DIR of native/runs.h
 MOST_S = 60
+MANAGER_S = 5.0
 
 
 def grace() -> int:
@@ -26,79 +27,47 @@ def after_server(socket: str) -> None:
         return
     place = state.find(socket, os.environ)
     if place is not None:
-        wait_for(end_jobs(place), grace())
+        processes.wait_for(end_jobs(place), grace())
 
 
 def manager_ends() -> bool:
     if shutil.which("systemctl") is None:
         return False
-    done = subprocess.run(["systemctl", "--user", "is-system-running"], capture_output=True, text=True, check=False)
+    call = ["systemctl", "--user", "is-system-running"]
+    try:
+        done = subprocess.run(
+            call, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, timeout=MANAGER_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return False
     return done.stdout.strip() == "stopping"
 
 
-def end_jobs(place: str) -> list[int]:
-    """SIGTERM to the groups of the running jobs of our control group. The pidfds of their runners, which leave the
-    results for the next server."""
-    own, facts = control_group("self"), processes()
-    running = groups(place)
-    runners: list[int] = []
+def end_jobs(place: str) -> set[int]:
+    """SIGTERM to the jobs of our control group, and SIGCONT to those that are stopped. Their runners, which leave the
+    results for the next server. Raises OSError."""
+    where = os.stat(place)
+    known = {int(name): found for name in os.listdir("/proc") if name.isdigit() and (found := processes.fields(name))}
+    runners = {pid for pid in known if is_runner(pid, where)}
     told = set()
-    for group, parent in facts.values():
-        if group in running and group not in told and is_runner(parent) and control_group(str(parent)) == own:
-            told.add(group)
+    for pid, (_, parent, _, session, *_) in known.items():
+        if int(parent) in runners and int(session) == pid:
             try:
-                runners.append(os.pidfd_open(parent))
-                os.killpg(group, signal.SIGTERM)
-            except ProcessLookupError:
-                pass
-    return runners
+                os.killpg(pid, signal.SIGTERM)
+                os.killpg(pid, signal.SIGCONT)
+            except OSError:
+                continue  # it has ended, or is another user's now
+            told.add(int(parent))
+    return told
 
 
-def groups(place: str) -> set[int]:
-    """Of the table's running jobs."""
-    from tsfast import _reader
-
+def is_runner(pid: int, where: os.stat_result) -> bool:
+    """Of the queue with this state directory, and started by the service."""
+    if processes.content(pid, "comm") != f"{RUNNER}\n":
+        return False
     try:
-        reader = _reader.Reader(os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-        ids = [id for id in range(reader.floor, reader.committed) if reader.state(id) == _reader.RUNNING]
-        return {job["pid"] for id in ids if (job := reader.job(id)) is not None and job["pid"] > 1}
-    except _reader.TableError as error:
-        raise OSError(str(error)) from None
-
-
-def processes() -> dict[int, tuple[int, int]]:
-    """Group and parent of each."""
-    found = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit() and (words := content(name, "stat").rpartition(")")[2].split()):
-            found[int(name)] = (int(words[2]), int(words[1]))
-    return found
-
-
-def is_runner(pid: int) -> bool:
-    return content(str(pid), "comm").rstrip("\n") == RUNNER
-
-
-def control_group(pid: str) -> str:
-    return content(pid, "cgroup")
-
-
-def content(pid: str, name: str) -> str:
-    """Empty if the process is gone."""
-    try:
-        with open(f"/proc/{pid}/{name}", errors="replace") as file:
-            return file.read()
+        there = os.stat(f"/proc/{pid}/fd/{STATE_DIR_FD}")
     except OSError:
-        return ""
-
-
-def wait_for(runners: list[int], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    left = set(runners)
-    poll = select.poll()
-    for fd in left:
-        poll.register(fd, select.POLLIN)
-    while left and (now := time.monotonic()) < end:
-        for fd, _ in poll.poll(int((end - now) * 1000) + 1):
-            poll.unregister(fd)
-            left.discard(fd)
+        return False
+    own = processes.content(pid, "cgroup") == processes.content("self", "cgroup")
+    return own and os.path.samestat(there, where)

@@ -1,13 +1,13 @@
 """`tsfast stop`: end the server and keep the queue, for another environment, another release, or a removal."""
 
+import contextlib
 import os
-import select
 import signal
 import socket
 import struct
 
 from tsfast import connection, state
-from tsfast.cli import parsing
+from tsfast.cli import parsing, processes
 from tsfast.errors import QueueError
 
 
@@ -35,17 +35,12 @@ def stop(path: str, patience: float) -> str:
         pid = int(struct.unpack("3i", found.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
         if pid == 0:
             raise OSError(f"{path}: its server cannot be seen from here (another container?)")
-        server = os.pidfd_open(pid)
-        try:
-            if is_open(found):  # and so the process is the one that listens, not a later one of that number
-                signal.pidfd_send_signal(server, signal.SIGTERM)
-            ended = select.poll()
-            ended.register(server, select.POLLIN)
-            if not ended.poll(1000 * patience):
+        if is_open(found):  # and so the process is the one that listens, not a later one of that number
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+            if processes.wait_for([pid], patience):
                 late = f"has not ended in {patience:g} s; SIGKILL keeps the queue as well"
                 raise OSError(f"the server, pid {pid}, {late}")
-        finally:
-            os.close(server)
     return f"the server, pid {pid}, has ended; the queue is kept, and running jobs go on"
 
 

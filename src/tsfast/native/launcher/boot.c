@@ -3,7 +3,7 @@
  *
  * The child gets the words of the call: some of them (-h, -V, -K) need no server, and it knows which. It reports on the
  * pipe whose number is in TSFAST_BOOT_FD:
- *   'L'        its server listens: connect
+ *   'L'        its server listens: connect (what follows it is not for us)
  *   'X', code  it did what was asked, or said why it cannot: exit with code
  *   nothing    it died */
 #include "launcher.h"

@@ -1,0 +1,36 @@
+"""Other processes, as /proc shows them. Nothing newer than that is asked of the kernel."""
+
+import time
+from collections.abc import Iterable
+
+_LOOK_S = 0.02
+
+
+def content(pid: int | str, name: str) -> str:
+    """Of a file of the process; empty if it is gone. Raises OSError."""
+    try:
+        with open(f"/proc/{pid}/{name}", errors="replace") as file:
+            return file.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def fields(pid: int | str) -> list[str]:
+    """Of proc_pid_stat(5), from the state on: state, parent, group, session; empty if it is gone."""
+    return content(pid, "stat").rpartition(")")[2].split()
+
+
+def has_ended(pid: int) -> bool:
+    """It is gone, or only its exit code is left."""
+    return fields(pid)[:1] in ([], ["Z"], ["X"])
+
+
+def wait_for(pids: Iterable[int], seconds: float) -> set[int]:
+    """Until they have ended; those that have not."""
+    end = time.monotonic() + seconds
+    left = set(pids)
+    while left := {pid for pid in left if not has_ended(pid)}:
+        if time.monotonic() >= end:
+            break
+        time.sleep(_LOOK_S)
+    return left
