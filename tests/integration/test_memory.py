@@ -12,6 +12,8 @@ import pytest
 
 from integration.spool_harness import Queue, parent
 
+pytestmark = pytest.mark.unsanitized("ASan gives up where it gets no memory itself")
+
 SOURCE = Path(__file__).with_name("starve.c")
 NO_MEMORY = ("out of memory", "Cannot allocate memory", "no memory", "than there is memory for")
 
