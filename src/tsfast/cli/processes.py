@@ -7,11 +7,11 @@ _LOOK_S = 0.02
 
 
 def content(pid: int | str, name: str) -> str:
-    """Of a file of the process; empty if it is gone. Raises OSError."""
+    """Of a file of the process; empty if it is gone, or not ours to see (hidepid). Raises OSError."""
     try:
         with open(f"/proc/{pid}/{name}", errors="replace") as file:
             return file.read()
-    except (FileNotFoundError, ProcessLookupError):
+    except (FileNotFoundError, PermissionError, ProcessLookupError):
         return ""
 
 

@@ -8,6 +8,7 @@ import struct
 import time
 from collections.abc import Iterator
 
+from tsfast.cli import processes
 from tsfast.cli.doctor.finding import Finding, error, ok, warning
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -181,25 +182,15 @@ def descriptors(pid: int) -> Iterator[Finding]:
         yield warning("server", f"it has {used} files open and is allowed {most}: further callers wait", advice)
 
 
-def facts(pid: int) -> list[str]:
-    """From the third field of /proc/PID/stat on. Raises OSError."""
-    with open(f"/proc/{pid}/stat", errors="replace") as file:
-        return file.read().rpartition(")")[2].split()
-
-
 def stopped(pid: int) -> Iterator[Finding]:
-    try:
-        if facts(pid)[0] in "Tt":
-            yield error("server", f"process {pid} is stopped, by a signal or a debugger", f"kill -CONT {pid}")
-    except OSError:
-        pass  # it has ended meanwhile
+    if processes.fields(pid)[:1] in (["T"], ["t"]):
+        yield error("server", f"process {pid} is stopped, by a signal or a debugger", f"kill -CONT {pid}")
 
 
 def uptime(pid: int) -> str:
-    try:
-        started = int(facts(pid)[19]) / TICKS
-    except OSError:
+    if not (known := processes.fields(pid)):
         return "up for an unknown time"
+    started = int(known[19]) / TICKS
     seconds = max(0, int(time.clock_gettime(time.CLOCK_BOOTTIME) - started))
     days, hours, minutes = seconds // 86400, seconds // 3600 % 24, seconds // 60 % 60
     return f"up {days} d {hours} h" if days else f"up {hours} h {minutes} min" if hours else f"up {minutes} min"
