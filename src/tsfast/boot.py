@@ -82,7 +82,7 @@ def drop(socket: str) -> None:
     place = state.find(socket, os.environ)
     if place is None:
         return
-    directory = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    directory = state.open_place(place)
     if not lock(directory, socket, place):
         raise BootError("a server is just starting: try again")
     try:
@@ -102,7 +102,7 @@ def serve(socket: str, report: int) -> None:
     if warning:
         os.write(2, f"ts: warning: {warning}\n".encode("utf-8", "surrogateescape"))
     check_name(socket)
-    directory = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    directory = state.open_place(place)
     if not lock(directory, socket, place):
         tell(report, LISTENS)
         os._exit(0)

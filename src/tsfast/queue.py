@@ -309,7 +309,7 @@ class Queue:
                 else:
                     about = os.stat(os.path.join(place, "header"))
                     if self._reader is None or self._header != (about.st_dev, about.st_ino):
-                        self._reader = Reader(os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+                        self._reader = Reader(state.open_place(place))
                         self._header = about.st_dev, about.st_ino
             except (state.StateError, TableError, OSError) as error:
                 self._reader = None

@@ -2,13 +2,13 @@
 
 A queue is the canonical path of its socket. Its state directory is found again by the pointer file beside the socket
 (`SOCKET.state`), or, where that was lost, by the note in the directory (`queue`), whatever the environment of the call
-that looks for it: it must never decide that a queue is empty. Imports nothing but os and the core: it is on the way of
-the first call.
+that looks for it: it must never decide that a queue is empty. Imports nothing but os, trust and the core: it is on
+the way of the first call.
 """
 
 import os
 
-from tsfast import _core
+from tsfast import _core, trust
 
 # f_type of statfs(2), linux/magic.h: file systems on which flock may not exclude other hosts, or a mapping not be
 # shared.
@@ -45,17 +45,17 @@ def pointer_path(socket: str) -> str:
     return socket + ".state"
 
 
-def _read(path: str) -> str | None:
+def _read(path: str, dir_fd: int | None = None) -> str | None:
     """Text of a private file of ours; None where there is none. Raises StateError for somebody else's."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = trust.open_file(path, dir_fd=dir_fd)
     except FileNotFoundError:
         return None
+    except trust.Untrusted as error:
+        raise StateError(str(error)) from None
     except OSError as error:
         raise StateError(f"{path}: {error.strerror}") from None
     try:
-        if os.fstat(fd).st_uid != os.geteuid():
-            raise StateError(f"{path} belongs to user {os.fstat(fd).st_uid}")
         return os.fsdecode(os.read(fd, 65536)).removesuffix("\n")
     except OSError as error:
         raise StateError(f"{path}: {error.strerror}") from None
@@ -63,14 +63,35 @@ def _read(path: str) -> str | None:
         os.close(fd)
 
 
-def _write(path: str, text: str) -> None:
-    temporary = f"{path}.{os.getpid()}"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+def open_place(place: str, make: bool = False) -> int:
+    """A descriptor of a state directory that only we and root can change or replace; what is in it is opened by that.
+    Raises StateError; FileNotFoundError where there is none."""
     try:
-        os.write(fd, os.fsencode(text) + b"\n")
+        return trust.open_directory(place, make)
+    except trust.Untrusted as error:
+        raise StateError(str(error)) from None
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise StateError(f"{error.filename or place}: {error.strerror}") from None
+
+
+def _note(place: str) -> str | None:
+    """The socket that a state directory belongs to; None if it is not there. Raises StateError."""
+    try:
+        directory = open_place(place)
+    except FileNotFoundError:
+        return None
+    try:
+        return _read("queue", directory)
+    except StateError as error:
+        raise StateError(f"{place}: {error}") from None
     finally:
-        os.close(fd)
-    os.rename(temporary, path)
+        os.close(directory)
+
+
+def _write(path: str, text: str, dir_fd: int | None = None) -> None:
+    trust.replace_file(path, os.fsencode(text) + b"\n", dir_fd)
 
 
 def machine_id() -> str:
@@ -124,7 +145,7 @@ def candidates(socket: str, environ: "os._Environ[str]") -> list[str]:
 def note(place: str) -> str | None:
     """The socket that a state directory belongs to; None if it says nothing that can be trusted."""
     try:
-        return _read(os.path.join(place, "queue"))
+        return _note(place)
     except StateError:
         return None
 
@@ -137,7 +158,7 @@ def find(socket: str, environ: "os._Environ[str]") -> str | None:
         if wanted and os.path.realpath(wanted) != os.path.realpath(pinned):
             raise StateError(f"TS_STATE is {wanted}, but the state of {socket} is in {pinned}")
         try:
-            note = _read(os.path.join(pinned, "queue"))
+            note = _note(pinned)
         except StateError as error:
             raise StateError(f"the state directory of {socket} cannot be used: {error}") from None
         if note is None:
@@ -149,8 +170,10 @@ def find(socket: str, environ: "os._Environ[str]") -> str | None:
         return pinned
     for place in candidates(socket, environ):
         try:
-            note = _read(os.path.join(place, "queue"))
-        except StateError:
+            note = _note(place)
+        except StateError as error:
+            if _is_marked(place, socket):
+                raise StateError(f"the state of {socket} is in {place}, which cannot be used: {error}") from None
             continue
         if note == socket:
             return place
@@ -159,39 +182,43 @@ def find(socket: str, environ: "os._Environ[str]") -> str | None:
     return None
 
 
-def _unsuitable(path: str) -> str | None:
+def _is_marked(place: str, socket: str) -> bool:
+    """Is it our queue, in a place that others can change? Nothing of it is used, but neither is it an empty one."""
+    try:
+        return os.lstat(place).st_uid == os.geteuid() and _read(os.path.join(place, "queue")) == socket
+    except (StateError, OSError):
+        return False
+
+
+def _unsuitable(place: str) -> str | None:
     """Why a directory (made if it is not there) cannot hold a queue; None if it can."""
     try:
-        os.makedirs(path, mode=0o700, exist_ok=True)
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        directory = open_place(place, make=True)
+    except StateError as error:
+        return str(error)
     except OSError as error:
-        return error.strerror or "cannot be made"
+        return f"{place}: {error.strerror}"
     try:
-        st = os.fstat(fd)
-        if st.st_uid != os.geteuid():
-            return f"belongs to user {st.st_uid}"
-        if st.st_mode & 0o077:
-            os.fchmod(fd, 0o700)
-        kind = NETWORK_FILE_SYSTEMS.get(_core.filesystem_type(fd))
+        kind = NETWORK_FILE_SYSTEMS.get(_core.filesystem_type(directory))
         if kind:
-            return f"is on a network file system ({kind})"
-        return _unlockable(fd)
+            return f"{place} is on a network file system ({kind})"
+        return _unlockable(place, directory)
     except OSError as error:
-        return error.strerror or "cannot be used"
+        return f"{place}: {error.strerror or error}"
     finally:
-        os.close(fd)
+        os.close(directory)
 
 
-def _unlockable(directory: int) -> str | None:
+def _unlockable(place: str, directory: int) -> str | None:
     import fcntl
 
     fds = []
     try:
         for _ in range(2):
-            fds.append(os.open("lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=directory))
+            fds.append(trust.open_file("lock", os.O_RDWR | os.O_CREAT, directory))
         fcntl.flock(fds[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
         fcntl.flock(fds[1], fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return "does not lock files"
+        return f"{place} does not lock files"
     except BlockingIOError:
         return None
     finally:
@@ -207,11 +234,15 @@ def create(socket: str, environ: "os._Environ[str]") -> tuple[str, str | None]:
         reason = _unsuitable(place)
         if reason is None:
             break
-        reasons.append(f"{place} {reason}")
+        reasons.append(reason)
     else:
         raise StateError(f"no place for the state of the queue: {'; '.join(reasons)}")
     try:
-        _write(os.path.join(place, "queue"), socket)
+        directory = open_place(place)
+        try:
+            _write("queue", socket, directory)
+        finally:
+            os.close(directory)
     except OSError as error:
         raise StateError(f"{place}: {error.strerror}") from None
     warning = f"the queue is kept in {place}, because {'; '.join(reasons)}" if reasons else None

@@ -55,7 +55,7 @@ def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]
     path = tmp_path / "small"
     path.mkdir()
     size = getattr(request, "param", "256k")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0777", "small", path], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=1777", "small", path], check=True)
     yield path
     subprocess.run(["umount", "-l", path], check=True)
 

@@ -81,10 +81,11 @@ ALLOWED: dict[str, set[str]] = {
     # Python: on the way of the first call, then the command line
     "__init__": {"aio", "errors", "executor", "failures", "jobs", "queue", "results"},  # lazily
     "arrays": set(),
-    "state": {"_core"},
+    "trust": set(),
+    "state": {"_core", "trust"},
     "mail": set(),
     "savelist": {"_listing"},
-    "boot": {"_core", "_environ", "_grammar", "savelist", "state"},
+    "boot": {"_core", "_environ", "_grammar", "savelist", "state", "trust"},
     "gpus": {"_leases"},
     "errors": set(),
     "worker": set(),  # what it imports, each task waits for

@@ -78,7 +78,7 @@ def holders() -> dict[str, list[int]]:
     place = state.find(state.canonical(listing.socket_path()), os.environ)
     if place is None:
         return {}
-    directory = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # closed by write_list
+    directory = state.open_place(place)  # closed by write_list
     parts: list[bytes] = []
     _listing.write_list(directory, _grammar.FORMATS["json"], 0, False, parts.append)
     held: dict[str, list[int]] = {}

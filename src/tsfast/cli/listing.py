@@ -15,7 +15,7 @@ def run(format: int) -> int | None:
         place = state.find(state.canonical(socket_path()), os.environ)
         if place is None:
             return None
-        directory = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        directory = state.open_place(place)
         _listing.write_list(directory, format, columns, colour, sys.stdout.buffer.write)
         sys.stdout.buffer.flush()
     except BrokenPipeError:

@@ -77,7 +77,7 @@ def state_directory() -> Iterator[Finding]:
     if about.st_mode & 0o077:
         yield warning("state", f"{place} is open to other users; it holds environments", f"chmod 700 {place}")
     yield from files(place)
-    fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fd = state.open_place(place)
     network = state.NETWORK_FILE_SYSTEMS.get(_core.filesystem_type(fd))
     os.close(fd)
     kind = file_system(place)
@@ -123,7 +123,7 @@ def files(place: str) -> Iterator[Finding]:
 
 def queue() -> Iterator[Finding]:
     """What the table and the journal tell: is it readable, is somebody there to run it, is it of the past?"""
-    from tsfast import _reader
+    from tsfast import _reader, state
 
     place = server.place()
     if place is None:
@@ -132,8 +132,8 @@ def queue() -> Iterator[Finding]:
         yield ok("queue", "it was never used")
         return
     try:
-        reader = _reader.Reader(os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-    except (_reader.TableError, OSError) as failure:
+        reader = _reader.Reader(state.open_place(place))
+    except (state.StateError, _reader.TableError, OSError) as failure:
         yield error("queue", f"the job table: {failure}", "ts -K drops the queue; see Damage in docs/reliability.md")
         return
     count = live(reader)
@@ -250,12 +250,12 @@ def below(directory: str) -> list[str]:
 
 def waiting(place: str) -> str:
     """What is left in such a queue."""
-    from tsfast import _reader
+    from tsfast import _reader, state
 
     try:
-        count = live(_reader.Reader(os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)))
+        count = live(_reader.Reader(state.open_place(place)))
     except FileNotFoundError:
         return "; it was never used"
-    except (_reader.TableError, OSError):
+    except (state.StateError, _reader.TableError, OSError):
         return "; its job table cannot be read"
     return "" if count.startswith("0 ") else f"; {count}"

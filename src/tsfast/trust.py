@@ -1,0 +1,198 @@
+"""Opening what other users could have put there: first open, then look at what was opened, then use only that.
+
+A directory is reached from / one name at a time, and each has to be one that nobody else can change: its owner is us or
+root, and no group and no other user can write to it, unless it is sticky (/tmp, /var/tmp), for there only owners can
+rename. So what such a path leads to stays what was looked at, and opening it again is safe. Who is trusted with which
+path is a table in docs/reliability.md; the rules for the native programs are in native/trust.h. Imports nothing but os
+and stat: it is on the way of the first call.
+"""
+
+import os
+import stat
+
+LINKS_MOST = 40  # as the kernel
+ACCESS_LIST = "system.posix_acl_access"
+
+
+class Untrusted(PermissionError):
+    """Somebody else could have put it there, or could change it. The text is one line: what, whose, what to do."""
+
+
+def open_directory(path: str, make: bool = False) -> int:
+    """A descriptor of a directory of ours, by an absolute path that only we and root can change.
+
+    make: what is missing of the path is made, and the directory's mode becomes 0700. Raises Untrusted, OSError."""
+    names = _names(path)
+    links = 0
+    walk = _Walk()
+    try:
+        while names:
+            name = names.pop()
+            target = walk.enter(name, bool(names), make)
+            if target is None:
+                continue
+            links += 1
+            if links > LINKS_MOST:
+                raise Untrusted(f"{path}: too many symbolic links")
+            names += _names(target)
+            if target.startswith("/"):
+                walk.close()
+                walk = _Walk()
+        leaf = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=walk.fd)
+    finally:
+        walk.close()
+    if make and os.fstat(leaf).st_mode & 0o077:
+        os.fchmod(leaf, 0o700)
+    return leaf
+
+
+def _names(path: str) -> list[str]:
+    """Of a path, the last one first."""
+    return [name for name in reversed(path.split("/")) if name not in ("", ".")]
+
+
+class _Walk:
+    """A directory that only we and root can change, and the way down from it."""
+
+    def __init__(self) -> None:
+        self.fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.path = ""
+        self.shared = False  # others can make entries, but not rename ours
+        self.system = os.fstat(self.fd).st_uid  # not 0 in a user namespace without root: then nobody can tell its owner
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+    def enter(self, name: str, on_the_way: bool, make: bool) -> str | None:
+        """Go to an entry; the target instead if it is a symbolic link. on_the_way: it is not what is looked for."""
+        path = os.path.dirname(self.path) if name == ".." else f"{self.path}/{name}"
+        entry = self._open(name, path, make)
+        try:
+            about = os.fstat(entry)
+            owners = [os.geteuid()]
+            if on_the_way or stat.S_ISLNK(about.st_mode):
+                owners += [0] if self.shared else [0, self.system]
+            if about.st_uid not in owners:
+                raise Untrusted(f"{path} belongs to user {about.st_uid}")
+            if stat.S_ISLNK(about.st_mode):
+                if self.shared:
+                    raise Untrusted(f"{path} is a symbolic link where others can make such")
+                return os.readlink("", dir_fd=entry)
+            if not stat.S_ISDIR(about.st_mode):
+                raise Untrusted(f"{path} is not a directory")
+            others = _writers(entry, about)
+            if others and not (on_the_way and about.st_mode & stat.S_ISVTX):
+                raise Untrusted(f"{path or '/'} {others}")
+            self.fd, entry = entry, self.fd
+            self.path = path
+            self.shared = bool(others)
+            return None
+        finally:
+            os.close(entry)
+
+    def _open(self, name: str, path: str, make: bool) -> int:
+        flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            try:
+                return os.open(name, flags, dir_fd=self.fd)
+            except FileNotFoundError:
+                if not make:
+                    raise
+            try:
+                os.mkdir(name, 0o700, dir_fd=self.fd)
+            except FileExistsError:
+                pass
+            return os.open(name, flags, dir_fd=self.fd)
+        except OSError as error:
+            raise type(error)(error.errno, error.strerror, path) from None
+
+
+def _writers(fd: int, about: os.stat_result) -> str:
+    """Who else can write to a file or directory, and what to do; empty if nobody can."""
+    if about.st_mode & stat.S_IWOTH:
+        return "can be written by everybody (chmod o-w it)"
+    if about.st_mode & stat.S_IWGRP and not _is_private_group(fd, about):
+        return f"can be written by group {about.st_gid} (chmod g-w it)"
+    return ""
+
+
+def _is_private_group(fd: int, about: os.stat_result) -> bool:
+    """The group of its owner alone, as Debian and Fedora make one for each user, who then work with umask 002. It is
+    the owner's main group, has its name, and no members are listed; and no access list lets in somebody else."""
+    import errno
+    import grp
+    import pwd
+
+    try:
+        owner, group = pwd.getpwuid(about.st_uid), grp.getgrgid(about.st_gid)
+    except KeyError:
+        return False
+    alone = owner.pw_gid == group.gr_gid and owner.pw_name == group.gr_name and set(group.gr_mem) <= {owner.pw_name}
+    try:
+        os.getxattr(f"/proc/self/fd/{fd}", ACCESS_LIST)
+    except OSError as error:
+        return alone and error.errno in (errno.ENODATA, errno.EOPNOTSUPP)
+    return False
+
+
+def open_file(path: str, flags: int = os.O_RDONLY, dir_fd: int | None = None) -> int:
+    """A descriptor of a regular file of ours that nobody else can write to and that has no other name. With O_CREAT it
+    is made where it is missing. Never waits. Raises Untrusted, OSError."""
+    flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    while True:
+        try:
+            fd = os.open(path, flags & ~os.O_CREAT, dir_fd=dir_fd)
+            break
+        except FileNotFoundError:
+            if not flags & os.O_CREAT:
+                raise
+        except OSError as error:
+            reason = _what_else(path, dir_fd)
+            if reason:
+                raise Untrusted(f"{path} {reason}") from None
+            raise error
+        try:
+            return os.open(path, flags | os.O_EXCL, 0o600, dir_fd=dir_fd)
+        except FileExistsError:
+            continue  # somebody was faster: look at theirs
+    try:
+        about = os.fstat(fd)
+        reason = _unsuitable(about) or _writers(fd, about)
+        if reason:
+            raise Untrusted(f"{path} {reason}")
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _what_else(path: str, dir_fd: int | None) -> str:
+    """Why a file that cannot be opened is none of ours; empty if it is one."""
+    try:
+        return _unsuitable(os.stat(path, dir_fd=dir_fd, follow_symlinks=False))
+    except OSError:
+        return ""
+
+
+def _unsuitable(about: os.stat_result) -> str:
+    if about.st_uid != os.geteuid():
+        return f"belongs to user {about.st_uid}"
+    if not stat.S_ISREG(about.st_mode):
+        return "is not a regular file"
+    return "has a second name (a hard link)" if about.st_nlink > 1 else ""
+
+
+def replace_file(path: str, data: bytes, dir_fd: int | None = None) -> None:
+    """Its new contents, as a whole or not at all. The name that it has meanwhile cannot be guessed. Raises OSError."""
+    temporary = f"{path}.{os.urandom(8).hex()}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(temporary, flags, 0o600, dir_fd=dir_fd)
+    try:
+        try:
+            os.write(fd, data)
+        finally:
+            os.close(fd)
+        os.rename(temporary, path, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+    except OSError:
+        os.unlink(temporary, dir_fd=dir_fd)
+        raise
