@@ -14,20 +14,23 @@ TESTS ?=
 BENCH ?=
 WHEEL ?=
 FUZZ_SECONDS ?= 60
+NOT_TESTED := $(CURDIR)/build/not-tested
 EXTRA ?= test
 
 export TSFAST_STRICT := 1
 
+TARGETS := demo share build installed debug programs test test-debug soak fuzz fixture lint format typecheck bench \
+	bench-quick wheel sanitizers sanitized valgrind docs linkcheck clean distclean
+
 .DEFAULT_GOAL := build
-.PHONY: demo share build installed debug test test-debug soak fuzz fixture lint format typecheck bench bench-quick wheel
-.PHONY: sanitizers sanitized valgrind docs linkcheck clean distclean
+.PHONY: $(TARGETS) check-clean
 
 # $(call install,WHAT) is pip install WHAT. The compilers' output is shown when they fail; else only which compiler the
 # native programs got.
 define install
 	@mkdir -p build
 	@echo 'building and installing tsfast: a minute or two the first time'
-	@$(BIN)/python -m pip install -v --no-build-isolation $(1) >build/install.log 2>&1 || { \
+	@PATH=$$PATH:$(BIN) $(BIN)/python -m pip install -v --no-build-isolation $(1) >build/install.log 2>&1 || { \
 		if grep -q 'running build_ext' build/install.log; then \
 			sed -n '/running build_ext/,/Traceback\|subprocess-exited/p' build/install.log | \
 				grep -vE '^ *(copying|building|\S*(gcc|cc) ) ?'; \
@@ -67,13 +70,18 @@ demo: build
 	id=$$(ts sh -c 'echo "hello from job $$TS_JOBID"') && \
 	ts -w $$id && ts -l && ts -c $$id
 
-# The fault tests need the debug build, the others are for the normal one. TESTS: only these, on the normal one.
-test: $(VENV)/.ready
-	$(if $(TESTS),,$(MAKE) test-debug TESTS=tests/fault)
-	$(call install,-e '.[test]')
-	$(BIN)/python -m pytest $(or $(TESTS),--ignore=tests/fault)
+# What tests run of the machine is fetched before the build, which takes some of it. It knows what can be had where.
+programs: $(VENV)/.ready
+	@$(BIN)/python tests/programs.py
 
-test-debug: debug
+# The fault tests need the debug build, the others are for the normal one. TESTS: only these, on the normal one.
+test: programs
+	@mkdir -p build && rm -f $(NOT_TESTED)
+	$(if $(TESTS),,TSFAST_NOT_TESTED=$(NOT_TESTED) $(MAKE) test-debug TESTS=tests/fault)
+	$(call install,-e '.[test]')
+	TSFAST_NOT_TESTED=$(NOT_TESTED) $(BIN)/python -m pytest $(or $(TESTS),--ignore=tests/fault)
+
+test-debug: programs debug
 	$(VENV)-debug/bin/python -m pytest $(TESTS)
 
 # The long form of the fault tests: every moment of a loss of power, death at every step, many flipped bytes, storms of
@@ -98,6 +106,7 @@ sanitized: sanitizers
 
 # The tests of the native programs, which run under valgrind. It keeps some descriptors below the hard limit for itself.
 valgrind: $(VENV)/.ready
+	@$(BIN)/python tests/programs.py valgrind
 	$(call install,-e '.[test]')
 	ulimit -Sn 1024 && TSFAST_VALGRIND=1 TSFAST_TEST_PATIENCE=4 $(BIN)/python -m pytest -m 'not no_valgrind' \
 		$(or $(TESTS),tests/unit/native_launcher tests/unit/native_runner)
@@ -144,6 +153,26 @@ bench bench-quick:
 # WHEEL="--tests all" runs the whole suite against the installed wheel; wheels/build.py -h has the other options.
 wheel: $(VENV)/.ready
 	$(BIN)/python wheels/build.py $(WHEEL)
+
+# Each target in a clean clone of its own, as if it were the first that somebody types. By hand: it takes an hour or
+# two. Of the long ones a short form; what is not committed is not tried.
+SHORT_test-debug = TESTS=tests/fault/test_tables.py
+SHORT_soak = TESTS=tests/fault/test_tables.py
+SHORT_sanitized = TESTS=tests/unit/test_packaging.py
+SHORT_valgrind = TESTS=tests/unit/native_runner/test_runner_output.py
+SHORT_fuzz = FUZZ_SECONDS=5
+SHORT_bench = BENCH=submit
+SHORT_bench-quick = BENCH=submit
+SHORT_wheel = WHEEL="--tests none"
+
+check-clean: $(TARGETS:%=check-clean-%)
+
+check-clean-%:
+	@rm -rf build/clean/$* && mkdir -p build/clean && git clone -q . build/clean/$*
+	@echo 'make $* $(SHORT_$*)'
+	@env -u MAKEFLAGS $(MAKE) -C build/clean/$* $* $(SHORT_$*) PYTHON=$(PYTHON) >build/clean/$*.log 2>&1 \
+		|| { tail -n 30 build/clean/$*.log; echo 'all of it is in build/clean/$*.log' >&2; exit 1; }
+	@rm -rf build/clean/$*
 
 clean:
 	rm -rf build dist wheels/dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks

@@ -1,13 +1,10 @@
 """What GPUs cost those who need none, and those who wait for one. Measured on the tests' own driver library."""
 
-import sys
 import tempfile
 from pathlib import Path
 
-from common import HERE, Figure, Options, Queue, Stats, helper, ts_program
+from common import Figure, Options, Queue, Stats, helper, ts_program
 from gaps import run
-
-sys.path.insert(0, str(HERE.parent / "tests"))
 
 from fake_nvml.fake_nvml import FakeNvml
 

@@ -18,6 +18,8 @@ import peers
 from common import BUILD, Figure, Options
 from report import HEAD, about, rows_of
 
+import installation
+
 QUESTIONS = (
     *("submit", "loop", "batch", "memory", "million", "idle", "first_call", "commands", "gaps", "end_to_end", "no_op"),
     *("big_list", "table_reader", "table_access", "dependencies", "waiters", "gpu_choice", "gpu_jobs", "disk_storm"),
@@ -34,6 +36,8 @@ def main() -> None:
     unknown = set(arguments.names) - set(QUESTIONS)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    if told := installation.wrong():
+        parser.error(told)
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended on the way out
     BUILD.mkdir(parents=True, exist_ok=True)

@@ -1,16 +1,25 @@
-"""Options and markers of the whole suite. Tests run against the installed package of the environment of pytest."""
+"""Options and markers of the whole suite, and what holds for all of it: installation.py says which build is tested."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+import installation
+import programs
 import reports
 
 # No example may fail because the machine is slow.
 settings.register_profile("tsfast", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tsfast")
+
+
+NOT_HERE = pytest.StashKey[str]()  # the missing programs that a test needs
+NOT_TESTED = pytest.StashKey[Counter[tuple[str, str]]]()  # how many tests of which file want them
+BEFORE = "TSFAST_NOT_TESTED"  # a file for the sessions of one `make test`: the last one names all
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -20,11 +29,42 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     unprivileged = pytest.mark.skip(reason="needs uid 0")
     slow = pytest.mark.skip(reason="slow, left out by --fast")
+    absent = programs.missing()
     for item in items:
         if os.geteuid() != 0 and item.get_closest_marker("root"):
             item.add_marker(unprivileged)
         if config.getoption("--fast") and item.get_closest_marker("slow"):
             item.add_marker(slow)
+        if needed := [program for program in absent if program.is_run_by(item.nodeid)]:
+            item.stash[NOT_HERE] = programs.listed(needed)
+            item.add_marker(pytest.mark.skip(reason=f"missing: {item.stash[NOT_HERE]}"))
+
+
+# ---- what a machine does not let us test is named at the end ----
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    left_out = [item for item in session.items if NOT_HERE in item.stash]
+    if left_out and programs.must_be_complete():
+        raise pytest.UsageError(f"CI=true, but {left_out[0].nodeid} needs {left_out[0].stash[NOT_HERE]}")
+    session.config.stash[NOT_TESTED] = Counter(
+        (item.stash[NOT_HERE], item.nodeid.partition("::")[0]) for item in left_out
+    )
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> Iterator[None]:
+    yield  # all else has been told
+    counts = config.stash.get(NOT_TESTED, Counter())
+    lines = [f"{count} in {file} without {program}" for (program, file), count in counts.items()]
+    if path := os.environ.get(BEFORE):
+        with Path(path).open("a+") as file:
+            file.seek(0)
+            before = file.read().splitlines()
+            file.write("".join(f"{line}\n" for line in lines))
+        lines = [*before, *lines]
+    if lines:
+        terminalreporter.write_line(f"not tested: {'; '.join(lines)}", yellow=True)
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
@@ -39,6 +79,9 @@ def pytest_deselected(items: list[pytest.Item]) -> None:
 
 
 def pytest_sessionstart() -> None:
+    if told := installation.wrong():
+        pytest.exit(f"the wrong build: {told}", pytest.ExitCode.USAGE_ERROR)
+    os.environ.pop("PYTHONPATH", None)  # what the tests start finds the package as pytest did
     reports.clear()
 
 

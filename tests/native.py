@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+import programs
 import reports
 
 TESTS = Path(__file__).resolve().parent
@@ -29,7 +30,8 @@ def compiler(static: bool) -> list[str]:
         return cc
     if chosen := os.environ.get("TSFAST_NATIVE_CC"):
         return shlex.split(chosen)
-    return ["musl-gcc", "-static"] if shutil.which("musl-gcc") else cc
+    musl = programs.find("musl-gcc")
+    return [musl, "-static"] if musl else cc
 
 
 def build(program: Path, directory: str, *flags: str, static: bool) -> None:

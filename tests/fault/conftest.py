@@ -3,12 +3,15 @@ from pathlib import Path
 
 import pytest
 
-from fault.fault_harness import Queue
+import installation
+from fault.fault_harness import TS, Queue
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def fault_points_work(tmp_path_factory):
     """Without the points these tests would pass and show nothing."""
+    if not all(installation.debug_parts().values()):
+        pytest.fail(f"{installation.PACKAGE} is no debug build: make test-debug", pytrace=False)
     queue = Queue(tmp_path_factory.mktemp("probe"))
     try:
         queue.ts("true", fault="submit-committed:kill")
@@ -20,10 +23,13 @@ def fault_points_work(tmp_path_factory):
 
 
 @pytest.fixture
-def queue(tmp_path, fault_points_work):
+def queue(tmp_path):
     queue = Queue(tmp_path)
     yield queue
+    server = queue.server()
+    foreign = installation.foreign_parts(server) if server and queue.program == TS else []
     queue.close()
+    assert not foreign, f"the server is of another build: {foreign}"
 
 
 @pytest.fixture(scope="session")

@@ -10,17 +10,16 @@ import re
 import select
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 
+from installation import TS
 from patience import patient
 
 SOURCES = Path(__file__).resolve().parents[2] / "src" / "tsfast"
-TS = Path(sys.executable).parent / "ts"
 PATIENCE = patient(30.0)
 FINAL = {"finished", "skipped"}
 

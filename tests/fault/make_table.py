@@ -12,8 +12,8 @@ from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TESTS))
-sys.path.insert(0, str(TESTS.parent / "src"))
 
+import installation  # noqa: E402
 import tsfast  # noqa: E402
 from fault.fault_harness import Queue  # noqa: E402
 
@@ -54,6 +54,8 @@ def fill(queue):
 
 
 def main():
+    if told := installation.wrong():
+        sys.exit(told)
     with tempfile.TemporaryDirectory() as name:
         queue = Queue(Path(name), slots=2)
         try:

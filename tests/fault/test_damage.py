@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from fault.fault_harness import PATIENCE, SOURCES, kill
+import installation
+from fault.fault_harness import PATIENCE, kill
 
 HOT_BYTES, HOT, COLD = 65536 * 64, 64, 128
 
@@ -197,7 +198,7 @@ def boot(queue, *words):
     read, write = os.pipe()
     os.set_inheritable(write, True)
     program = "import sys; sys.path.insert(0, sys.argv.pop(1)); from tsfast.boot import main; main()"
-    command = [sys.executable, "-I", "-S", "-c", program, str(SOURCES.parent), queue.env["TS_SOCKET"], *words]
+    command = [sys.executable, "-I", "-S", "-c", program, str(installation.PACKAGES), queue.env["TS_SOCKET"], *words]
     process = subprocess.Popen(
         command, env={**queue.env, "TSFAST_BOOT_FD": str(write)}, pass_fds=[write], stderr=subprocess.PIPE, text=True
     )
@@ -207,9 +208,10 @@ def boot(queue, *words):
 
 def test_racing_boots_make_one_server(queue):
     boots = [boot(queue, "-l") for _ in range(8)]
-    for _, report in boots:
-        assert os.read(report, 1) == b"L"
+    for process, report in boots:
+        told = os.read(report, 1)
         os.close(report)
+        assert told == b"L", f"exit {process.wait(PATIENCE)}: {process.stderr.read()}"
     server = queue.server()
     for process, _ in boots:
         if process.pid != server:

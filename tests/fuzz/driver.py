@@ -21,6 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import installation
 import reports
 from fuzz.mutate import mutated, seeds
 from integration.spool_harness import Queue
@@ -252,6 +253,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4)))
     parser.add_argument("--keep", action="store_true", help="add what gave a new form of answer to the corpus")
     options = parser.parse_args()
+    if told := installation.wrong():
+        parser.error(told)
     reports.clear()
     print(f"seed {options.seed}, corpus of {len(corpus())}", flush=True)
     with tempfile.TemporaryDirectory() as directory:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import installation
 import tsfast
 from fake_nvml.fake_nvml import FakeNvml
 from integration.gpu_queue import GpuQueue
@@ -24,7 +25,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 def ended(queue: Queue) -> None:
     log = queue.log()
+    ours = queue.processes() if queue.program == installation.TS else []
+    foreign = [path for pid in ours for path in installation.foreign_parts(pid)]
     left = queue.end()
+    assert not foreign, f"processes are of another build: {foreign}"
     assert not left, f"processes are left: {left}\n{log}"
 
 

@@ -5,17 +5,16 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from installation import BIN
 from patience import patient
 
 DEADLINE_S = patient(10.0)
 POLL_S = 0.004
 LOG_SHOWN = 3000
-BIN = Path(sys.executable).parent
 
 
 def wait_until(condition: Callable[[], object], what: str = "", seconds: float = DEADLINE_S) -> object:

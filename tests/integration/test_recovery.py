@@ -7,6 +7,7 @@ import struct
 import subprocess
 from pathlib import Path
 
+from installation import NATIVE
 from integration.spool_harness import Queue, alive, parent, sleeping
 
 
@@ -172,9 +173,8 @@ def test_settings_survive(queue: Queue) -> None:
 
 def checksum(data: bytes, folder: Path) -> int:
     """tsf_check32 of native/check.h, seed 0."""
-    native = Path(__file__).parents[2] / "src" / "tsfast" / "native"
     code = '#include "check.h"\nuint32_t check(const void *data, size_t size) { return tsf_check32(data, size, 0); }\n'
-    flags = ["-shared", "-fPIC", "-I", native, "-include", "stddef.h"]
+    flags = ["-shared", "-fPIC", "-I", NATIVE, "-include", "stddef.h"]
     command = ["gcc", *flags, "-x", "c", "-", "-o", folder / "check.so"]
     subprocess.run(command, input=code, text=True, check=True)
     check = ctypes.CDLL(str(folder / "check.so")).check

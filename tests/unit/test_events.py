@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from installation import NATIVE
 from tsfast import connection, events
 from tsfast.cli.events import as_json, as_line
 from tsfast.errors import ServerUnavailable
 from tsfast.events import Event, unpacked
-
-NATIVE = Path(__file__).parents[2] / "src" / "tsfast" / "native"
 
 PROGRAM = """
 #include "wire.h"

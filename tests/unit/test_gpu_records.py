@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from installation import NATIVE
 from tsfast.gpus import records
 from tsfast.gpus.records import Record, pack, unpack
-
-NATIVE = Path(__file__).parents[2] / "src" / "tsfast" / "native"
 
 PROGRAM = """
 #include "gpus.h"
