@@ -25,7 +25,7 @@ from tsfast._layout cimport (
     TSF_EXIT_ERROR, TSF_FRAME_BATCH, TSF_FRAME_DESCRIPTORS, TSF_FRAME_ENDED, TSF_FRAME_ERR, TSF_FRAME_EXIT_AT_CLOSE,
     TSF_FRAME_FOLLOW, TSF_FRAME_GIVE_WAY, TSF_FRAME_REQUEST, TSF_FRAME_SEND_DESCRIPTORS, TSF_FRAME_SIGNAL,
     TSF_FRAME_TAKE_OVER, TSF_FRAME_WATCH, TSF_JOB_FOREGROUND, TSF_JOB_NO_OUTPUT, TSF_REMOVED, TSF_SKIPPED, TSF_JOB_GZIP,
-    TSF_TTY_STDERR, tsf_code, tsf_cold, tsf_follow, tsf_header, tsf_hot, tsf_release,
+    TSF_TTY_STDERR, TSF_TTY_STDOUT, tsf_code, tsf_cold, tsf_follow, tsf_header, tsf_hot, tsf_release,
 )
 from tsfast._lists cimport list_jobs
 from tsfast._many cimport Many
@@ -125,6 +125,7 @@ cdef class Commands:
         cdef int done = 0
         if request_read(&request, payload, size, NULL) < 0:
             return -1
+        conn.tty = request.head.tty
         words = self.adding.split(request.argv_bytes, request.head.argc)
         if words == NULL:
             return self.reply.no_memory(conn)
@@ -193,8 +194,7 @@ cdef class Commands:
         elif action == ACTION_GET_LOGDIR:
             self.reply.text.size = 0
             self.adding.logdir(&self.reply.text)
-            text_char(&self.reply.text, c'\n')
-            self.reply.answer(conn)
+            self.reply.answer_value(conn)
         elif action == ACTION_SET_LOGDIR:
             self._set_logdir(conn, request, command)
         elif action == ACTION_GETENV or action == ACTION_SETENV or action == ACTION_UNSETENV:
@@ -204,7 +204,9 @@ cdef class Commands:
             else:
                 if action != ACTION_GETENV:
                     self.spool.grants.poller.renew()
-                self.reply.answer(conn)
+                    self.reply.exit(conn, 0)
+                else:
+                    self.reply.answer_value(conn)
         elif action == ACTION_BATCH:
             self.reply.elsewhere(conn)          # its lines are read by the caller's side
         elif is_gpu_action(action):
@@ -481,7 +483,8 @@ cdef class Commands:
         if action == ACTION_TAIL or action == ACTION_CAT or action == ACTION_OUTPUT:
             return self._output(conn, job, action)
         self.reply.text.size = 0
-        wrong = tell(&self.reply.text, self.spool, job, action, self.waiters.n_parked)
+        wrong = tell(&self.reply.text, self.spool, job, action, self.waiters.n_parked,
+                     conn.tty & TSF_TTY_STDOUT)
         return self.reply.answer(conn) if wrong == NULL else self.reply.fail_job(conn, job.id, wrong)
 
     cdef int _wait(self, Conn *conn, Job *job) noexcept nogil:
@@ -549,8 +552,7 @@ cdef class Commands:
         if action == ACTION_OUTPUT:
             self.reply.text.size = 0
             output_path(&self.reply.text, &row)
-            text_char(&self.reply.text, c'\n')
-            return self.reply.answer(conn)
+            return self.reply.answer_value(conn)
         if cold.flags & TSF_JOB_GZIP:
             self.reply.text.size = 0
             text_u64(&self.reply.text, job.id)

@@ -29,6 +29,7 @@ cdef struct Conn:
     uint64_t barrier      # nothing is sent before this much of the journal is synced
     # for the owner of the connections
     uint64_t job          # the job that it waits for
+    uint32_t tty          # enum tsf_tty: which of its caller's descriptors are terminals
     int role              # 0: none
     Conn *prev_waiting
     Conn *next_waiting

@@ -5,7 +5,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, strchr
 
 from tsfast._grammar cimport ACTION_GETENV, ACTION_SETENV, Command
-from tsfast._quote cimport Text, text_char, text_str
+from tsfast._quote cimport Text, text_str
 from tsfast._sys cimport ENOMEM, getenv, set_errno
 
 cdef extern from "<stdlib.h>" nogil:
@@ -37,7 +37,6 @@ cdef int environ_action(Text *text, const Command *command) noexcept nogil:
     value = getenv(command.text)
     if value != NULL:
         text_str(text, value)
-    text_char(text, c"\n")
     return 0
 
 

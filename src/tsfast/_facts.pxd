@@ -6,5 +6,6 @@ from tsfast._quote cimport Text
 from tsfast._spool cimport Spool
 
 # Append the answer of the action. NULL, or what is wrong, as the rest of a line that begins `ts: job 5 `.
-# parked: how many calls wait for room in the queue.
-cdef const char *tell(Text *text, Spool spool, const Job *job, int action, uint64_t parked) noexcept nogil
+# parked: how many calls wait for room in the queue. terminal: people read it, while a program gets a value as it is.
+cdef const char *tell(Text *text, Spool spool, const Job *job, int action, uint64_t parked,
+                      bint terminal) noexcept nogil

@@ -6,7 +6,7 @@ from libc.string cimport strlen
 from tsfast._grammar cimport ACTION_FULL_COMMAND, ACTION_INFO, ACTION_LABEL, ACTION_STATE, ACTION_WHY
 from tsfast._jobs cimport JOB_BLOCKED, JOB_READY, Job
 from tsfast._layout cimport TSF_ALLOCATING, tsf_cold, tsf_hot
-from tsfast._quote cimport Text, text_add, text_char, text_i64, text_str
+from tsfast._quote cimport TSF_CONTROL, TSF_HIDDEN, Text, text_add, text_char, text_i64, text_oneline, text_str
 from tsfast._row cimport Row, command_words, row_label, state_name
 from tsfast._spool cimport Spool
 from tsfast._sys cimport CLOCK_REALTIME, tsf_now_ns
@@ -14,7 +14,8 @@ from tsfast._text cimport info
 from tsfast._why cimport why
 
 
-cdef const char *tell(Text *text, Spool spool, const Job *job, int action, uint64_t parked) noexcept nogil:
+cdef const char *tell(Text *text, Spool spool, const Job *job, int action, uint64_t parked,
+                      bint terminal) noexcept nogil:
     cdef Row row
     cdef tsf_hot hot
     cdef tsf_cold cold
@@ -32,9 +33,12 @@ cdef const char *tell(Text *text, Spool spool, const Job *job, int action, uint6
     if action == ACTION_STATE:
         text_str(text, state_name(TSF_ALLOCATING if spool.allocating(job) else <int> hot.state))
     elif action == ACTION_LABEL:
-        text_add(text, row_label(&row), cold.label_len)
+        if terminal:
+            text_oneline(text, row_label(&row), cold.label_len, TSF_HIDDEN)
+        else:
+            text_add(text, row_label(&row), cold.label_len)
     elif action == ACTION_FULL_COMMAND:
-        command_words(text, &row)
+        command_words(text, &row, TSF_HIDDEN if terminal else TSF_CONTROL)
     elif job.state == JOB_BLOCKED or job.state == JOB_READY:
         return b"has not started yet"
     elif hot.pid == 0:

@@ -19,6 +19,7 @@ from tsfast._layout cimport (
     TSF_JOB_SPLIT_STDERR, TSF_JOB_TRUNCATE, TSF_JOB_VOLATILE,
 )
 from tsfast._limits cimport ARRAY_MAX, ENV_TEXT_MAX
+from tsfast._quote cimport tsf_show
 
 cdef enum:
     MAX_LABEL = 65536
@@ -192,25 +193,8 @@ cdef Option[OPTIONS] TABLE = [
 # --- Errors: one line; values are shortened, and cannot write to a terminal what they like.
 
 cdef void shown(char *room, const char *value, size_t size) noexcept nogil:
-    """Copies `value` into room[SHOWN + 4]."""
-    cdef size_t i, n = size
-    cdef unsigned char c
-    if n > SHOWN:
-        n = SHOWN
-        while n > SHOWN - 3 and (<unsigned char>value[n] & 0xc0) == 0x80:
-            n -= 1
-    for i in range(n):
-        c = <unsigned char>value[i]
-        # 0x80..0x9f are control characters after 0xc2, and where the terminal reads no UTF-8; inside other
-        # characters they are plain continuation bytes
-        if c < 0x20 or c == 0x7f or (0x80 <= c <= 0x9f and (i == 0 or <unsigned char>value[i - 1] == 0xc2
-                                                            or <unsigned char>value[i - 1] < 0x80)):
-            c = c"?"
-        room[i] = <char>c
-    if n < size:
-        room[n] = room[n + 1] = room[n + 2] = c"."
-        n += 3
-    room[n] = 0
+    """Writes `value` into room[SHOWN + 4]."""
+    room[tsf_show(room, SHOWN, value, size)] = 0
 
 
 cdef const char *spelling(char *room, const Option *option) noexcept nogil:

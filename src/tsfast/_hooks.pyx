@@ -12,7 +12,7 @@ from libc.string cimport strlen
 
 from tsfast._layout cimport TSF_DUE_HOOK, TSF_DUE_MAIL
 from tsfast._limits cimport HOOK_RETRY_MS, HOOK_WORD_MAX, HOOKS_MAX
-from tsfast._quote cimport text_add, text_char, text_free, text_i64, text_str, text_u64
+from tsfast._quote cimport TSF_CONTROL, text_add, text_char, text_free, text_i64, text_str, text_u64
 from tsfast._row cimport error_level, output_path, row_words, suffix_length
 from tsfast._sys cimport (
     AF_UNIX, CLOCK_REALTIME, EAGAIN, EINTR, EPOLLIN, F_DUPFD_CLOEXEC, MSG_DONTWAIT, SOCK_CLOEXEC, SOCK_SEQPACKET, close,
@@ -193,7 +193,7 @@ cdef class Hooks:
         output_path(&self.word, row)
         self._word(self.word.data, self.word.size)
         self.word.size = 0
-        row_words(&self.word, row, HOOK_WORD_MAX)
+        row_words(&self.word, row, HOOK_WORD_MAX, TSF_CONTROL)
         self._word(self.word.data, self.word.size)
         if what == TSF_DUE_MAIL:
             self.word.size = 0

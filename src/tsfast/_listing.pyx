@@ -24,7 +24,7 @@ from tsfast._row cimport (
 )
 from tsfast._sys cimport CLOCK_REALTIME, tsf_now_ns
 from tsfast._table cimport GROUP, Table
-from tsfast._text cimport ArrayCounts, Look, array_row, json_row, list_header, list_row, tab_row
+from tsfast._text cimport ArrayCounts, Look, array_row, json_row, list_header, list_kind, list_row, tab_row
 
 cdef enum:
     ROWS_AT_ONCE = 1024
@@ -80,7 +80,7 @@ cdef int list_rows(Text *text, Table table, Contexts contexts, const Line *lines
                 text_add(text, b", ", 2)
             first = False
             cwd = contexts.directory(cold.ctx) if cold.cwd_len == 0 else NULL
-            json_row(text, &row, cwd, strlen(cwd) if cwd != NULL else 0, look.now_ns)
+            json_row(text, &row, cwd, strlen(cwd) if cwd != NULL else 0, look)
         elif format == FORMAT_TAB:
             tab_row(text, &row, look)
         elif lines[i].array != NULL:
@@ -214,10 +214,10 @@ cdef uint64_t slots_in_use(Table table, const Place *places, size_t n) noexcept 
     return used
 
 
-def write_list(int dir_fd, int format, uint32_t columns, bint colour, write):
+def write_list(int dir_fd, int format, uint32_t columns, bint colour, write, bint terminal=False):
     """Write the list of all jobs of the table in the state directory `dir_fd` (taken over), by calls of `write` with
-    bytes. format: 0 default, 1 JSON, 2 tab. columns: width to cut to, 0 for none; colour:
-    of the states. Raises OSError, TableError."""
+    bytes. format: 0 default, 1 JSON, 2 tab. columns: width to cut to, 0 for none; colour: of the states; terminal:
+    people read it. Raises OSError, TableError."""
     cdef Table table = Table(dir_fd, False)
     cdef Contexts contexts = Contexts(dir_fd)
     cdef _Places places = _Places()
@@ -233,6 +233,7 @@ def write_list(int dir_fd, int format, uint32_t columns, bint colour, write):
     look.format = format
     look.columns = columns
     look.colour = colour
+    look.least = list_kind(terminal)
     look.now_ns = tsf_now_ns(CLOCK_REALTIME)
     look.gpus = table.header.gpu_devices > 0 or places.gpus
     used = slots_in_use(table, places.places, places.n)

@@ -13,7 +13,7 @@ from tsfast._limits cimport ANSWER_MAX, LIST_JOBS_MAX, LIST_ROWS_MAX
 from tsfast._listing cimport Line, list_head, list_rows, list_tail
 from tsfast._request cimport wants_colour
 from tsfast._sys cimport CLOCK_REALTIME, tsf_now_ns
-from tsfast._text cimport ArrayCounts, Look
+from tsfast._text cimport ArrayCounts, Look, list_kind
 
 cdef struct Lines:
     Line *lines                   # owned, likewise the following
@@ -103,6 +103,7 @@ cdef int list_jobs(Replies reply, Spool spool, Conn *conn, const Request *reques
         look.format = command.format
         look.columns = request.head.columns if request.head.tty & TSF_TTY_STDOUT else 0
         look.colour = wants_colour(request)
+        look.least = list_kind(request.head.tty & TSF_TTY_STDOUT)
         look.gpus = spool.grants.machine_has_gpus() or spool.gpu_jobs > 0
         look.now_ns = tsf_now_ns(CLOCK_REALTIME)
         list_head(&reply.text, &look, spool.queue.used_slots, spool.queue.max_slots)

@@ -9,7 +9,7 @@ from tsfast._grammar cimport (
     ACTION_INFO, ACTION_KILL, ACTION_REMOVE, ACTION_URGENT, ACTION_WAIT, ACTION_WHY, Command, IdRange,
 )
 from tsfast._jobs cimport FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_STARTING, Job
-from tsfast._layout cimport TSF_FINISHED, TSF_FRAME_PROGRESS, TSF_TTY_STDERR, tsf_hot, tsf_request
+from tsfast._layout cimport TSF_FINISHED, TSF_FRAME_PROGRESS, TSF_TTY_STDERR, TSF_TTY_STDOUT, tsf_hot, tsf_request
 from tsfast._limits cimport ANSWER_MAX, PROGRESS_MS
 from tsfast._loop cimport Loop
 from tsfast._quote cimport text_char, text_str, text_u64
@@ -203,7 +203,7 @@ cdef class Many:
                 text_u64(&self.reply.text, id)
                 text_char(&self.reply.text, c'\n' if command.action == ACTION_INFO else c' ')
             wrong = tell(&self.reply.text, self.spool, self.spool.queue.get(id), command.action,
-                         self.waiters.n_parked)
+                         self.waiters.n_parked, conn.tty & TSF_TTY_STDOUT)
             if wrong != NULL:
                 return self.reply.fail_job(conn, id, wrong)
             if self.reply.text.size > <size_t> ANSWER_MAX:

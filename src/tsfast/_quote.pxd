@@ -4,6 +4,21 @@ A buffer that could not grow has `failed` set, keeps what it had, and takes noth
 """
 from libc.stdint cimport uint32_t, uint64_t
 
+cdef extern from "tsfast/native/shown.h" nogil:
+    ctypedef enum tsf_kind "enum tsf_kind":
+        TSF_PLAIN
+        TSF_HIDDEN
+        TSF_DIRECTION
+        TSF_CONTROL
+    enum:
+        TSF_ESCAPE_MAX
+        TSF_NO_CHARACTER
+    size_t tsf_decode(const char *data, size_t size, uint32_t *character)
+    bint tsf_in_ranges(const uint32_t *ranges, size_t count, uint32_t c)
+    tsf_kind tsf_kind_of(uint32_t c, const char *data)
+    size_t tsf_escape(char *to, const char *data, size_t size)
+    size_t tsf_show(char *to, size_t most, const char *data, size_t size)
+
 cdef struct Text:
     char *data           # malloc'ed, NULL at first; freed by text_free
     size_t size, room
@@ -19,13 +34,15 @@ cdef void text_i64(Text *text, long long value) noexcept nogil
 # Takes the bytes from `size` on away again.
 cdef void text_cut(Text *text, size_t size) noexcept nogil
 
-# One argument quoted so that bash reads it back as it was: plain if it needs nothing, else '...', or $'...' if it has
-# control characters or is no UTF-8. Never contains a byte below 0x20 or 0x7f.
-cdef void text_quoted(Text *text, const char *word, size_t size) noexcept nogil
-# Text for one line: control characters as \n, \t, \xNN; everything else as it is.
-cdef void text_oneline(Text *text, const char *data, size_t size) noexcept nogil
+# The following escape characters of the kind `least` and of the later ones, see native/shown.h.
+#
+# One argument quoted so that bash reads it back as it was: plain if it needs nothing, else '...', or $'...' if there is
+# something to escape in it or it is no UTF-8.
+cdef void text_quoted(Text *text, const char *word, size_t size, tsf_kind least) noexcept nogil
+# Text for one line: \n, \t, \xNN for what is escaped; everything else as it is.
+cdef void text_oneline(Text *text, const char *data, size_t size, tsf_kind least) noexcept nogil
 # A JSON string with its quotes; bytes that are no UTF-8 become U+FFFD.
-cdef void text_json(Text *text, const char *data, size_t size) noexcept nogil
+cdef void text_json(Text *text, const char *data, size_t size, tsf_kind least) noexcept nogil
 
 # Terminal columns that `data` takes. Bytes that are no UTF-8 and control characters count as one.
 cdef size_t display_columns(const char *data, size_t size) noexcept nogil

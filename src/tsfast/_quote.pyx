@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: auto_pickle=False
-"""See _quote.pxd. UTF-8 is decoded here, and not by the C library, whose idea of it depends on the locale."""
+"""See _quote.pxd. Which characters are escaped, and how, is said in native/shown.h."""
 from libc.stdint cimport uint32_t, uint64_t
-from libc.stdlib cimport free, realloc
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset, strlen
 
 cdef extern from *:
@@ -10,7 +10,6 @@ cdef extern from *:
 
 cdef enum:
     SHORTEST_ROOM = 256
-    INVALID = 0xffffffff
 
 # First and last of the characters without a width of their own, and of those two columns wide (Unicode 14; below
 # U+3000 up to 17, which the tests compare on later Pythons). Unassigned characters between two ranges are counted to
@@ -157,66 +156,21 @@ cdef void text_cut(Text *text, size_t size) noexcept nogil:
         text.size = size
 
 
-# --- UTF-8
-
-cdef size_t decode(const char *data, size_t size, uint32_t *character) noexcept nogil:
-    """Length of the first character; INVALID and 1 where there is none. size > 0."""
-    cdef const unsigned char *byte = <const unsigned char *>data
-    cdef uint32_t c = byte[0], least
-    cdef size_t length, i
-    if c < 0x80:
-        character[0] = c
-        return 1
-    character[0] = INVALID
-    if 0xc2 <= c <= 0xdf:
-        length, c, least = 2, c & 0x1f, 0x80
-    elif 0xe0 <= c <= 0xef:
-        length, c, least = 3, c & 0x0f, 0x800
-    elif 0xf0 <= c <= 0xf4:
-        length, c, least = 4, c & 0x07, 0x10000
-    else:
-        return 1
-    if size < length:
-        return 1
-    for i in range(1, length):
-        if byte[i] & 0xc0 != 0x80:
-            return 1
-        c = c << 6 | (byte[i] & 0x3f)
-    if c < least or c > 0x10ffff or 0xd800 <= c <= 0xdfff:
-        return 1
-    character[0] = c
-    return length
-
-
-cdef bint is_control(uint32_t c) noexcept nogil:
-    """What moves the cursor, talks to the terminal or ends a line somewhere: C0, C1, U+2028 and U+2029."""
-    return c < 0x20 or 0x7f <= c <= 0x9f or c == 0x2028 or c == 0x2029
-
-
-cdef bint in_ranges(const uint32_t *ranges, size_t count, uint32_t c) noexcept nogil:
-    cdef size_t low = 0, high = count, middle
-    while low < high:
-        middle = (low + high) // 2
-        if c > ranges[2 * middle + 1]:
-            low = middle + 1
-        else:
-            high = middle
-    return low < count and c >= ranges[2 * low]
-
+# --- Columns
 
 cdef size_t width(uint32_t c) noexcept nogil:
-    if c < 0x300 or c == INVALID:
+    if c < 0x300 or c == TSF_NO_CHARACTER:
         return 1
-    if in_ranges(ZERO, sizeof(ZERO) // (2 * sizeof(uint32_t)), c):
+    if tsf_in_ranges(ZERO, sizeof(ZERO) // (2 * sizeof(uint32_t)), c):
         return 0
-    return 2 if in_ranges(WIDE, sizeof(WIDE) // (2 * sizeof(uint32_t)), c) else 1
+    return 2 if tsf_in_ranges(WIDE, sizeof(WIDE) // (2 * sizeof(uint32_t)), c) else 1
 
 
 cdef size_t display_columns(const char *data, size_t size) noexcept nogil:
     cdef size_t columns = 0, i = 0
     cdef uint32_t c = 0
     while i < size:
-        i += decode(data + i, size - i, &c)
+        i += tsf_decode(data + i, size - i, &c)
         columns += width(c)
     return columns
 
@@ -225,7 +179,7 @@ cdef size_t bytes_of_columns(const char *data, size_t size, size_t columns) noex
     cdef size_t used = 0, i = 0, length
     cdef uint32_t c = 0
     while i < size:
-        length = decode(data + i, size - i, &c)
+        length = tsf_decode(data + i, size - i, &c)
         used += width(c)
         if used > columns:
             break
@@ -247,54 +201,40 @@ cdef bint is_plain(const char *word, size_t size) noexcept nogil:
     return size > 0
 
 
-cdef bint is_printable(const char *data, size_t size) noexcept nogil:
-    cdef size_t i = 0
+cdef bint is_shown(const char *word, size_t size, tsf_kind least) noexcept nogil:
+    """It is UTF-8, and each of its characters can stand for itself."""
+    cdef size_t i = 0, length
     cdef uint32_t c = 0
     while i < size:
-        i += decode(data + i, size - i, &c)
-        if c == INVALID or is_control(c):
+        length = tsf_decode(word + i, size - i, &c)
+        if c == TSF_NO_CHARACTER or tsf_kind_of(c, word + i) >= least:
             return False
+        i += length
     return True
-
-
-cdef void add_hex(Text *text, const char *data, size_t size) noexcept nogil:
-    cdef size_t i
-    cdef unsigned char c
-    for i in range(size):
-        c = <unsigned char>data[i]
-        text_str(text, b"\\x")
-        text_char(text, HEX[c >> 4])
-        text_char(text, HEX[c & 15])
 
 
 cdef void add_escaped(Text *text, const char *data, size_t size) noexcept nogil:
     """A character that cannot stand for itself, in the notation of C."""
-    if data[0] == c"\n":
-        text_str(text, b"\\n")
-    elif data[0] == c"\t":
-        text_str(text, b"\\t")
-    elif data[0] == c"\r":
-        text_str(text, b"\\r")
-    else:
-        add_hex(text, data, size)
+    if grow(text, TSF_ESCAPE_MAX):
+        text.size += tsf_escape(text.data + text.size, data, size)
 
 
-cdef void text_quoted(Text *text, const char *word, size_t size) noexcept nogil:
+cdef void text_quoted(Text *text, const char *word, size_t size, tsf_kind least) noexcept nogil:
     cdef size_t i = 0, length
     cdef uint32_t c = 0
     cdef bint escape
     if is_plain(word, size):
         text_add(text, word, size)
         return
-    escape = not is_printable(word, size)
+    escape = not is_shown(word, size, least)
     text_str(text, b"$'" if escape else b"'")
     while i < size:
-        length = decode(word + i, size - i, &c)
+        length = tsf_decode(word + i, size - i, &c)
         if c == c"'":
             text_str(text, b"\\'" if escape else b"'\\''")
         elif escape and c == c"\\":
             text_str(text, b"\\\\")
-        elif escape and (c == INVALID or is_control(c)):
+        elif escape and (c == TSF_NO_CHARACTER or tsf_kind_of(c, word + i) >= least):
             add_escaped(text, word + i, length)
         else:
             text_add(text, word + i, length)
@@ -302,13 +242,12 @@ cdef void text_quoted(Text *text, const char *word, size_t size) noexcept nogil:
     text_char(text, c"'")
 
 
-cdef void text_oneline(Text *text, const char *data, size_t size) noexcept nogil:
+cdef void text_oneline(Text *text, const char *data, size_t size, tsf_kind least) noexcept nogil:
     cdef size_t i = 0, from_ = 0, length
     cdef uint32_t c = 0
     while i < size:
-        length = decode(data + i, size - i, &c)
-        # A lone byte 0x80..0x9f is a control character where the terminal reads no UTF-8
-        if is_control(c) or (c == INVALID and <unsigned char>data[i] <= 0x9f):
+        length = tsf_decode(data + i, size - i, &c)
+        if tsf_kind_of(c, data + i) >= least:
             text_add(text, data + from_, i - from_)
             add_escaped(text, data + i, length)
             from_ = i + length
@@ -316,16 +255,28 @@ cdef void text_oneline(Text *text, const char *data, size_t size) noexcept nogil
     text_add(text, data + from_, size - from_)
 
 
-cdef void text_json(Text *text, const char *data, size_t size) noexcept nogil:
+cdef void add_utf16(Text *text, uint32_t c) noexcept nogil:
+    """As JSON escapes what lies beyond ASCII: by one number of 16 bits, or by two."""
+    if c > 0xffff:
+        add_utf16(text, 0xd800 + ((c - 0x10000) >> 10))
+        c = 0xdc00 + (c & 0x3ff)
+    text_str(text, b"\\u")
+    text_char(text, HEX[c >> 12])
+    text_char(text, HEX[c >> 8 & 15])
+    text_char(text, HEX[c >> 4 & 15])
+    text_char(text, HEX[c & 15])
+
+
+cdef void text_json(Text *text, const char *data, size_t size, tsf_kind least) noexcept nogil:
     cdef size_t i = 0, from_ = 0, length
     cdef uint32_t c = 0
     text_char(text, c'"')
     while i < size:
-        length = decode(data + i, size - i, &c)
-        if c == c'"' or c == c"\\" or c == INVALID or is_control(c):
+        length = tsf_decode(data + i, size - i, &c)
+        if c == c'"' or c == c"\\" or c == TSF_NO_CHARACTER or tsf_kind_of(c, data + i) >= least:
             text_add(text, data + from_, i - from_)
             from_ = i + length
-            if c == INVALID:
+            if c == TSF_NO_CHARACTER:
                 text_str(text, b"\xef\xbf\xbd")
             elif c == c'"' or c == c"\\":
                 text_char(text, c"\\")
@@ -333,11 +284,7 @@ cdef void text_json(Text *text, const char *data, size_t size) noexcept nogil:
             elif c == c"\n" or c == c"\t" or c == c"\r":
                 add_escaped(text, data + i, 1)
             else:
-                text_str(text, b"\\u")
-                text_char(text, HEX[c >> 12])
-                text_char(text, HEX[c >> 8 & 15])
-                text_char(text, HEX[c >> 4 & 15])
-                text_char(text, HEX[c & 15])
+                add_utf16(text, c)
         i += length
     text_add(text, data + from_, size - from_)
     text_char(text, c'"')
@@ -345,22 +292,24 @@ cdef void text_json(Text *text, const char *data, size_t size) noexcept nogil:
 
 # --- For Python callers and the tests
 
+KINDS = {"hidden": TSF_HIDDEN, "direction": TSF_DIRECTION, "control": TSF_CONTROL}
+
 cdef enum Way:
     QUOTED
     ONELINE
     JSON
 
 
-cdef bytes _written(bytes data, Way way):
+cdef bytes _written(bytes data, Way way, tsf_kind least):
     cdef Text text
     cdef const char *start = data
     memset(&text, 0, sizeof(text))
     if way == QUOTED:
-        text_quoted(&text, start, <size_t>len(data))
+        text_quoted(&text, start, <size_t>len(data), least)
     elif way == ONELINE:
-        text_oneline(&text, start, <size_t>len(data))
+        text_oneline(&text, start, <size_t>len(data), least)
     else:
-        text_json(&text, start, <size_t>len(data))
+        text_json(&text, start, <size_t>len(data), least)
     try:
         if text.failed:
             raise MemoryError
@@ -369,17 +318,44 @@ cdef bytes _written(bytes data, Way way):
         text_free(&text)
 
 
-def quote(bytes word not None) -> bytes:
+def quote(bytes word not None, tsf_kind least=TSF_HIDDEN) -> bytes:
     """The word as bash has to read it."""
-    return _written(word, QUOTED)
+    return _written(word, QUOTED, least)
 
 
-def oneline(bytes data not None) -> bytes:
-    return _written(data, ONELINE)
+def oneline(bytes data not None, tsf_kind least=TSF_HIDDEN) -> bytes:
+    return _written(data, ONELINE, least)
 
 
-def json_string(bytes data not None) -> bytes:
-    return _written(data, JSON)
+def json_string(bytes data not None, tsf_kind least=TSF_HIDDEN) -> bytes:
+    return _written(data, JSON, least)
+
+
+def line(str text not None) -> bytes:
+    """Foreign text for people, or a message with some in it, as a line to be written: nothing in it that a terminal
+    obeys or that nobody sees."""
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        data = text.encode("utf-8", "surrogatepass")     # half a pair, from a file of JSON
+    return oneline(data) + b"\n"
+
+
+def shown(str text not None) -> str:
+    """The same without the end of the line."""
+    return line(text).decode("utf-8").removesuffix("\n")
+
+
+def shortened(bytes data not None, size_t most) -> bytes:
+    """At most so many bytes of it, as launcher and runner show it, and `...` if that is not all."""
+    cdef const char *start = data
+    cdef char *to = <char *>malloc(most + 3)
+    if to == NULL:
+        raise MemoryError
+    try:
+        return to[:tsf_show(to, most, start, <size_t>len(data))]
+    finally:
+        free(to)
 
 
 def columns_of(bytes data not None) -> int:

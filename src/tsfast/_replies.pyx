@@ -2,12 +2,17 @@
 # cython: auto_pickle=False
 """See _replies.pxd."""
 cimport cython
-from libc.string cimport strerror
+from libc.string cimport strerror, strlen
 
 from tsfast._conns cimport Conn, Conns
-from tsfast._layout cimport TSF_EXIT_ERROR, TSF_FRAME_ERR, TSF_FRAME_EXEC, TSF_FRAME_EXIT, TSF_FRAME_OUT
-from tsfast._quote cimport text_char, text_free, text_str, text_u64
+from tsfast._layout cimport (
+    TSF_EXIT_ERROR, TSF_FRAME_ERR, TSF_FRAME_EXEC, TSF_FRAME_EXIT, TSF_FRAME_OUT, TSF_TTY_STDOUT,
+)
+from tsfast._quote cimport TSF_HIDDEN, text_char, text_free, text_oneline, text_str, text_u64
 from tsfast._sys cimport errno
+
+
+cdef const char *NO_MEMORY = b"ts: the server is out of memory\n"
 
 
 @cython.final
@@ -17,6 +22,7 @@ cdef class Replies:
 
     def __dealloc__(self):
         text_free(&self.text)
+        text_free(&self.line)
 
     cdef int exit(self, Conn *conn, int32_t code) noexcept nogil:
         self.conns.send_code(conn, TSF_FRAME_EXIT, code)
@@ -30,10 +36,26 @@ cdef class Replies:
             self.conns.send(conn, TSF_FRAME_OUT, self.text.data, self.text.size)
         return self.exit(conn, 0)
 
-    cdef int _error_line(self, Conn *conn) noexcept nogil:
+    cdef int answer_value(self, Conn *conn) noexcept nogil:
+        if conn.tty & TSF_TTY_STDOUT:
+            return self._send_line(conn, TSF_FRAME_OUT, 0)
         text_char(&self.text, c'\n')
-        self.conns.send(conn, TSF_FRAME_ERR, self.text.data, self.text.size)
-        return self.exit(conn, TSF_EXIT_ERROR)
+        return self.answer(conn)
+
+    cdef int _send_line(self, Conn *conn, uint32_t frame, int32_t code) noexcept nogil:
+        """The text in one line, whatever is in it."""
+        self.line.size = 0
+        text_oneline(&self.line, self.text.data, self.text.size, TSF_HIDDEN)
+        text_char(&self.line, c'\n')
+        if self.text.failed or self.line.failed:
+            self.line.failed = self.text.failed = False
+            self.conns.send(conn, TSF_FRAME_ERR, NO_MEMORY, strlen(NO_MEMORY))
+            return self.exit(conn, TSF_EXIT_ERROR)
+        self.conns.send(conn, frame, self.line.data, self.line.size)
+        return self.exit(conn, code)
+
+    cdef int _error_line(self, Conn *conn) noexcept nogil:
+        return self._send_line(conn, TSF_FRAME_ERR, TSF_EXIT_ERROR)
 
     cdef int fail(self, Conn *conn, const char *message) noexcept nogil:
         self.text.size = 0
@@ -59,8 +81,8 @@ cdef class Replies:
         return self._error_line(conn)
 
     cdef int no_memory(self, Conn *conn) noexcept nogil:
-        self.text.failed = False
-        return self.fail(conn, b"the server is out of memory")
+        self.text.failed = True
+        return self._error_line(conn)
 
     cdef int elsewhere_with_text(self, Conn *conn) noexcept nogil:
         if self.text.failed:

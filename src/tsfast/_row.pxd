@@ -7,7 +7,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from tsfast._layout cimport (
     TSF_CANCELLED, TSF_QUEUED, TSF_SKIPPED, tsf_cold, tsf_grant, tsf_granted, tsf_hot,
 )
-from tsfast._quote cimport Text
+from tsfast._quote cimport Text, tsf_kind
 
 # One job as the table holds it; `blob` points at its cold.blob_len checked bytes, into which the parts fit.
 cdef struct Row:
@@ -52,13 +52,15 @@ cdef void row_gpus(Text *text, const Row *row) noexcept nogil         # what it 
 cdef void row_gpu_ids(Text *text, const Row *row, char between) noexcept nogil    # indices of those it has or had
 
 cdef void output_path(Text *text, const Row *row) noexcept nogil      # nothing if there is no file (yet)
-cdef void command_words(Text *text, const Row *row) noexcept nogil    # quoted words joined by spaces
+# Quoted words joined by spaces; `least`: which characters are escaped in them, see text_quoted.
+cdef void command_words(Text *text, const Row *row, tsf_kind least) noexcept nogil
 
 # For lines that are cut: `limit` is the size of the text beyond which the rest is not wanted, 0: none.
 cdef bint beyond(const Text *text, size_t limit) noexcept nogil
 # How much of `data` is wanted: all, or as much as brings the text beyond the limit, at the end of a character.
 cdef size_t clipped(const Text *text, const char *data, size_t size, size_t limit) noexcept nogil
-cdef void row_words(Text *text, const Row *row, size_t limit) noexcept nogil
-cdef void row_pattern(Text *text, const Row *row, size_t limit) noexcept nogil   # of an array: the words as typed
+cdef void row_words(Text *text, const Row *row, size_t limit, tsf_kind least) noexcept nogil
+# Of an array: the words as typed.
+cdef void row_pattern(Text *text, const Row *row, size_t limit, tsf_kind least) noexcept nogil
 cdef void row_ids(Text *text, const Row *row, size_t limit) noexcept nogil            # 1,2,3
 cdef void row_dependencies(Text *text, const Row *row, size_t limit) noexcept nogil   # [1,2,5-9]&& or nothing

@@ -21,7 +21,7 @@ from tsfast._layout cimport (
     tsf_granted,
     tsf_hot,
 )
-from tsfast._quote cimport Text, text_add, text_char, text_quoted, text_str, text_u64
+from tsfast._quote cimport Text, text_add, text_char, text_quoted, text_str, text_u64, tsf_kind
 
 cdef extern from "<string.h>" nogil:
     size_t strnlen(const char *string, size_t most)
@@ -204,7 +204,7 @@ cdef size_t clipped(const Text *text, const char *data, size_t size, size_t limi
     return most
 
 
-cdef void words_from(Text *text, const Row *row, uint32_t first, size_t limit) noexcept nogil:
+cdef void words_from(Text *text, const Row *row, uint32_t first, size_t limit, tsf_kind least) noexcept nogil:
     """argc words, without those before the first."""
     cdef const char *word = row_argv(row)
     cdef const char *end = word + row.cold.argv_len
@@ -219,20 +219,20 @@ cdef void words_from(Text *text, const Row *row, uint32_t first, size_t limit) n
         length = strnlen(word, <size_t>(end - word))
         if i:
             text_char(text, c" ")
-        text_quoted(text, word, clipped(text, word, length, limit))
+        text_quoted(text, word, clipped(text, word, length, limit), least)
         word += length + 1
 
 
-cdef void row_words(Text *text, const Row *row, size_t limit) noexcept nogil:
-    words_from(text, row, 0, limit)
+cdef void row_words(Text *text, const Row *row, size_t limit, tsf_kind least) noexcept nogil:
+    words_from(text, row, 0, limit, least)
 
 
-cdef void row_pattern(Text *text, const Row *row, size_t limit) noexcept nogil:
-    words_from(text, row, row.cold.argc, limit)
+cdef void row_pattern(Text *text, const Row *row, size_t limit, tsf_kind least) noexcept nogil:
+    words_from(text, row, row.cold.argc, limit, least)
 
 
-cdef void command_words(Text *text, const Row *row) noexcept nogil:
-    row_words(text, row, 0)
+cdef void command_words(Text *text, const Row *row, tsf_kind least) noexcept nogil:
+    row_words(text, row, 0, least)
 
 
 cdef void row_ids(Text *text, const Row *row, size_t limit) noexcept nogil:

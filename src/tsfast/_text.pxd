@@ -17,6 +17,7 @@ from tsfast._quote cimport (
     text_quoted,
     text_str,
     text_u64,
+    tsf_kind,
 )
 from tsfast._row cimport (
     Row,
@@ -41,7 +42,11 @@ cdef struct Look:
     uint32_t columns         # width to cut lines to, 0: never cut
     bint colour              # of the state, by escape sequences of a terminal
     bint gpus                # with a column for them
+    tsf_kind least           # which characters of foreign texts are escaped, see list_kind
     uint64_t now_ns          # CLOCK_REALTIME, for the time of running jobs
+
+# For a list that is read by people, on a terminal, or goes to a program or a file, to be looked at later.
+cdef tsf_kind list_kind(bint terminal) noexcept nogil
 
 # The known elements of an array, for its row in a list.
 cdef struct ArrayCounts:
@@ -58,5 +63,5 @@ cdef void list_row(Text *text, const Row *row, const Look *look) noexcept nogil
 cdef void array_row(Text *text, const Row *row, const ArrayCounts *counts, const Look *look) noexcept nogil
 cdef void tab_row(Text *text, const Row *row, const Look *look) noexcept nogil
 # One object, without what separates it from the next. cwd: of the base context, counts where the job has none.
-cdef void json_row(Text *text, const Row *row, const char *cwd, size_t cwd_len, uint64_t now_ns) noexcept nogil
+cdef void json_row(Text *text, const Row *row, const char *cwd, size_t cwd_len, const Look *look) noexcept nogil
 cdef void info(Text *text, const Row *row, const char *cwd, size_t cwd_len, uint64_t now_ns) noexcept nogil

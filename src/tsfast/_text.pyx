@@ -30,7 +30,9 @@ from tsfast._layout cimport (
     tsf_granted,
     tsf_hot,
 )
-from tsfast._quote cimport bytes_of_columns, display_columns, text_cut, text_pad
+from tsfast._quote cimport (
+    TSF_CONTROL, TSF_DIRECTION, TSF_HIDDEN, bytes_of_columns, display_columns, text_cut, text_pad,
+)
 from tsfast._row cimport (
     beyond,
     clipped,
@@ -103,7 +105,11 @@ cdef void pad_from(Text *text, size_t start, size_t columns) noexcept nogil:
     text_pad(text, (columns - used if used < columns else 0) + 1)
 
 
-cdef void add_output(Text *text, const Row *row) noexcept nogil:
+cdef tsf_kind list_kind(bint terminal) noexcept nogil:
+    return TSF_HIDDEN if terminal else TSF_DIRECTION
+
+
+cdef void add_output(Text *text, const Row *row, tsf_kind least) noexcept nogil:
     """What the list shows in place of a path, or the path."""
     cdef Text path
     if row.hot.state == TSF_SKIPPED:
@@ -115,7 +121,7 @@ cdef void add_output(Text *text, const Row *row) noexcept nogil:
     else:
         memset(&path, 0, sizeof(path))
         output_path(&path, row)
-        text_oneline(text, path.data, path.size)
+        text_oneline(text, path.data, path.size, least)
         text.failed = text.failed or path.failed
         text_free(&path)
 
@@ -193,7 +199,7 @@ cdef void list_row(Text *text, const Row *row, const Look *look) noexcept nogil:
     used = add_state(text, &start, state_name(row.hot.state), state_colour(row.hot), look)
 
     field = text.size
-    add_output(text, row)
+    add_output(text, row, look.least)
     length = text.size - field
     if length and display_columns(text.data + field, length) > OUTPUT_COLUMNS:
         text_cut(text, field + bytes_of_columns(text.data + field, length, OUTPUT_KEPT))
@@ -221,9 +227,9 @@ cdef void list_row(Text *text, const Row *row, const Look *look) noexcept nogil:
     row_dependencies(text, row, limit)
     if row.cold.label_len:
         text_char(text, c"[")
-        text_oneline(text, row_label(row), clipped(text, row_label(row), row.cold.label_len, limit))
+        text_oneline(text, row_label(row), clipped(text, row_label(row), row.cold.label_len, limit), look.least)
         text_str(text, b"]")
-    row_words(text, row, limit)
+    row_words(text, row, limit, look.least)
     if columns:
         cut_line(text, start, columns - used, beyond(text, limit))
     text_char(text, c"\n")
@@ -241,7 +247,7 @@ cdef void tab_row(Text *text, const Row *row, const Look *look) noexcept nogil:
     text_char(text, c"\t")
     text_str(text, state_name(row.hot.state))
     text_char(text, c"\t")
-    add_output(text, row)
+    add_output(text, row, look.least)
     text_char(text, c"\t")
     add_level(text, row)
     text_char(text, c"\t")
@@ -256,9 +262,9 @@ cdef void tab_row(Text *text, const Row *row, const Look *look) noexcept nogil:
         text_char(text, c"\t")
     row_ids(text, row, 0)
     text_char(text, c"\t")
-    text_oneline(text, row_label(row), row.cold.label_len)
+    text_oneline(text, row_label(row), row.cold.label_len, look.least)
     text_char(text, c"\t")
-    command_words(text, row)
+    command_words(text, row, look.least)
     text_char(text, c"\n")
 
 
@@ -270,10 +276,10 @@ cdef void key(Text *text, const char *name) noexcept nogil:
     text_str(text, b'":')
 
 
-cdef void json_text(Text *text, Text *value, bint known) noexcept nogil:
+cdef void json_text(Text *text, Text *value, bint known, tsf_kind least) noexcept nogil:
     """Writes and frees `value`; null if it is not known."""
     if known:
-        text_json(text, value.data, value.size)
+        text_json(text, value.data, value.size, least)
     else:
         text_str(text, b"null")
     text.failed = text.failed or value.failed
@@ -307,14 +313,14 @@ cdef void json_gpus(Text *text, const tsf_cold *cold) noexcept nogil:
         text_u64(text, cold.gpus)
 
 
-cdef void json_uuids(Text *text, const Row *row) noexcept nogil:
+cdef void json_uuids(Text *text, const Row *row, tsf_kind least) noexcept nogil:
     cdef uint32_t i
     text_char(text, c"[")
     if row.grant != NULL:
         for i in range(row.grant.count):
             if i:
                 text_char(text, c",")
-            text_json(text, row_granted(row)[i].uuid, strlen(row_granted(row)[i].uuid))
+            text_json(text, row_granted(row)[i].uuid, strlen(row_granted(row)[i].uuid), least)
     text_char(text, c"]")
 
 
@@ -327,7 +333,7 @@ cdef void json_array(Text *text, const Row *row) noexcept nogil:
         text_u64(text, <uint64_t> row.cold.array_first + row.cold.batch_index)
 
 
-cdef void json_row(Text *text, const Row *row, const char *cwd, size_t cwd_len, uint64_t now_ns) noexcept nogil:
+cdef void json_row(Text *text, const Row *row, const char *cwd, size_t cwd_len, const Look *look) noexcept nogil:
     cdef const tsf_hot *hot = row.hot
     cdef Text value
     cdef uint64_t taken = 0
@@ -341,20 +347,20 @@ cdef void json_row(Text *text, const Row *row, const char *cwd, size_t cwd_len, 
     text_char(text, c'"')
     key(text, b"Output")
     output_path(&value, row)
-    json_text(text, &value, value.size != 0)
+    json_text(text, &value, value.size != 0, look.least)
     key(text, b"E-Level")
     json_number(text, has_level(hot), error_level(hot))
     key(text, b"Time_ms")
-    known = time_taken(hot, now_ns, &taken)
+    known = time_taken(hot, look.now_ns, &taken)
     json_number(text, known, <long long>(taken // MILLION))
     key(text, b"GPUs")
     json_gpus(text, row.cold)
     key(text, b"Command")
-    command_words(&value, row)
-    json_text(text, &value, True)
+    command_words(&value, row, TSF_CONTROL)
+    json_text(text, &value, True, look.least)
     key(text, b"Label")
     if row.cold.label_len:
-        text_json(text, row_label(row), row.cold.label_len)
+        text_json(text, row_label(row), row.cold.label_len, look.least)
     else:
         text_str(text, b"null")
     key(text, b"Slots")
@@ -364,7 +370,7 @@ cdef void json_row(Text *text, const Row *row, const char *cwd, size_t cwd_len, 
     row_gpu_ids(text, row, c",")
     text_char(text, c"]")
     key(text, b"GPU_UUIDs")
-    json_uuids(text, row)
+    json_uuids(text, row, look.least)
     key(text, b"GPU_Memory")
     json_number(text, row.cold.vram != 0, <long long>row.cold.vram)
     key(text, b"Depends_On")
@@ -383,9 +389,9 @@ cdef void json_row(Text *text, const Row *row, const char *cwd, size_t cwd_len, 
     json_number(text, end_signal(hot) != 0, end_signal(hot))
     key(text, b"Workdir")
     if row.cold.cwd_len:
-        text_json(text, row_cwd(row), row.cold.cwd_len)
+        text_json(text, row_cwd(row), row.cold.cwd_len, look.least)
     else:
-        text_json(text, cwd, cwd_len)
+        text_json(text, cwd, cwd_len, look.least)
     json_array(text, row)
     text_char(text, c"}")
 
@@ -430,7 +436,7 @@ cdef void info_status(Text *text, const Row *row) noexcept nogil:
         text_str(text, stage_text(hot.stage))
         if hot.stage == TSF_STAGE_OUTPUT:
             text_char(text, c" ")
-            text_oneline(text, row_prefix(row), row.cold.prefix_len)
+            text_oneline(text, row_prefix(row), row.cold.prefix_len, TSF_HIDDEN)
             if not row.cold.flags & TSF_JOB_LOG:
                 text_str(text, b".XXXXXX")
         if hot.cause:
@@ -485,7 +491,7 @@ cdef void info_seconds(Text *text, const char *name, uint64_t time_ns) noexcept 
 cdef void info_foreign(Text *text, const char *name, const char *data, size_t size) noexcept nogil:
     if size:
         text_str(text, name)
-        text_oneline(text, data, size)
+        text_oneline(text, data, size, TSF_HIDDEN)
         text_char(text, c"\n")
 
 
@@ -507,7 +513,7 @@ cdef void info_notes(Text *text, int notes) noexcept nogil:
 
 
 cdef void info_environment(Text *text, const char *data, size_t size) noexcept nogil:
-    """Its lines as they are, but for control characters."""
+    """Its lines as they are, but for characters that are escaped."""
     cdef const char *end = data + size
     cdef const char *line_end
     if size == 0:
@@ -517,7 +523,7 @@ cdef void info_environment(Text *text, const char *data, size_t size) noexcept n
         line_end = <const char *> memchr(data, c"\n", <size_t> (end - data))
         if line_end == NULL:
             line_end = end
-        text_oneline(text, data, <size_t> (line_end - data))
+        text_oneline(text, data, <size_t> (line_end - data), TSF_HIDDEN)
         text_char(text, c"\n")
         data = line_end + 1
 
@@ -547,7 +553,7 @@ cdef void info(Text *text, const Row *row, const char *cwd, size_t cwd_len, uint
     info_status(text, row)
     text_str(text, b"Command: ")
     row_dependencies(text, row, 0)
-    command_words(text, row)
+    command_words(text, row, TSF_HIDDEN)
     text_char(text, c"\n")
     info_foreign(text, b"Label: ", row_label(row), row.cold.label_len)
     info_array(text, row)

@@ -59,9 +59,9 @@ cdef void array_row(Text *text, const Row *row, const ArrayCounts *counts, const
     row_dependencies(text, row, limit)
     if row.cold.label_len:
         text_char(text, c"[")
-        text_oneline(text, row_label(row), clipped(text, row_label(row), row.cold.label_len, limit))
+        text_oneline(text, row_label(row), clipped(text, row_label(row), row.cold.label_len, limit), look.least)
         text_str(text, b"]")
-    row_pattern(text, row, limit)
+    row_pattern(text, row, limit, look.least)
     if look.columns:
         cut_line(text, start, look.columns - used, beyond(text, limit))
     text_char(text, c"\n")

@@ -48,7 +48,7 @@ cdef bytes _grant(list granted):
 
 
 def render(str kind not None, dict fields not None, *, int columns=0, bint colour=False, bint gpus=False,
-           unsigned long long now_ns=0) -> bytes:
+           unsigned long long now_ns=0, bint terminal=False) -> bytes:
     """One job as `list`, `tab`, `json` or `info`; an `array`, one of whose elements it is; or the `header` of the list.
 
     `fields`: those of tsf_hot and tsf_cold by name, and id, argv, after, after_ok, label, prefix, cwd, env_text,
@@ -103,6 +103,7 @@ def render(str kind not None, dict fields not None, *, int columns=0, bint colou
     look.colour = colour
     look.gpus = gpus
     look.now_ns = now_ns
+    look.least = list_kind(terminal or columns)
     try:
         if kind == "header":
             list_header(&text, &look, fields.get("used", 0), fields.get("slots", 1))
@@ -114,7 +115,7 @@ def render(str kind not None, dict fields not None, *, int columns=0, bint colou
         elif kind == "tab":
             tab_row(&text, &row, &look)
         elif kind == "json":
-            json_row(&text, &row, base, <size_t>len(base_cwd), now_ns)
+            json_row(&text, &row, base, <size_t>len(base_cwd), &look)
         elif kind == "info":
             info(&text, &row, base, <size_t>len(base_cwd), now_ns)
         else:

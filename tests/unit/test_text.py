@@ -345,12 +345,6 @@ def test_quoting(word, quoted):
     assert _quote.quote(word) == quoted
 
 
-def test_one_line():
-    assert _quote.oneline(b"a\nb\tc\rd\x1b\x7f") == b"a\\nb\\tc\\rd\\x1b\\x7f"
-    assert _quote.oneline("\u00e9\u0085\u2028".encode()) == "\u00e9\\xc2\\x85\\xe2\\x80\\xa8".encode()
-    assert _quote.oneline(b"\xff\x9b1m") == b"\xff\\x9b1m"
-
-
 no_nul = st.one_of(
     st.binary(max_size=60),
     st.text(max_size=30).map(lambda text: text.encode(errors="surrogatepass")),

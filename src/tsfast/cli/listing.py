@@ -16,7 +16,7 @@ def run(format: int) -> int | None:
         if place is None:
             return None
         directory = state.open_place(place)
-        _listing.write_list(directory, format, columns, colour, sys.stdout.buffer.write)
+        _listing.write_list(directory, format, columns, colour, sys.stdout.buffer.write, terminal)
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         os.dup2(os.open("/dev/null", os.O_WRONLY), 1)
