@@ -63,12 +63,9 @@ def manual_options(actions: bool) -> str:
             lines.append(f".SS {group}")
         names = [f"\\fB{roff(name)}\\fR" for name in spellings(row)]
         operand = f" \\fI{roff(row['operand'])}\\fR" if row["operand"] else ""
-        text = row["help"]
-        last_run = text.endswith(" *")
-        text = text.removesuffix(" *")
-        lines += [".TP", ", ".join(names) + operand, roff(sentence(text))]
-        if row["optional"] and "ID" in row["operand"]:
-            lines.append(f"Without an id: the job {'run' if last_run else 'added'} last.")
+        lines += [".TP", ", ".join(names) + operand, roff(sentence(row["help"]))]
+        if row["without"]:
+            lines.append(f"Without an id: {row['without']}.")
     return "\n".join(lines)
 
 
@@ -123,7 +120,7 @@ def zsh() -> str:
         for name in spellings(row):
             # `+`: the argument follows in this word or the next, `=`: likewise for long names
             joined = "" if not action else "=" if name.startswith("--") else "+"
-            lines.append(f"    '{name}{joined}[{quoted_for_zsh(row['help'].removesuffix(' *'))}]{action}'")
+            lines.append(f"    '{name}{joined}[{quoted_for_zsh(row['help'])}]{action}'")
     known = [f"        '{name}:{quoted_for_zsh(command.help)}'" for name, command in COMMANDS.items()]
     own = []
     for name, command in COMMANDS.items():
@@ -146,7 +143,7 @@ def fish() -> str:
     lines = []
     for row in rows():
         names = (f" -s {row['letter']}" if row["letter"] else "") + (f" -l {row['name']}" if row["name"] else "")
-        text = row["help"].removesuffix(" *")
+        text = row["help"]
         lines.append(f"complete -c ts -n __ts_in_options{names}{actions[completes(row)]} -d '{fish_quoted(text)}'")
     with_argument = " ".join(name for row in rows() if row["operand"] for name in spellings(row))
     return template("ts.fish", OPTIONS="\n".join(lines), WITH_ARGUMENT=with_argument)
@@ -186,10 +183,8 @@ def markdown() -> str:
             group = row["group"]
             lines += ["", f"## {group}", "", "| option | argument | |", "| --- | --- | --- |"]
         text = row["help"]
-        last_run = text.endswith(" *")
-        text = text.removesuffix(" *")
-        if row["optional"] and "ID" in row["operand"]:
-            text += f" (without: the job {'run' if last_run else 'added'} last)"
+        if row["without"]:
+            text += f" (without: {row['without']})"
         names = ", ".join(f"`{name}`" for name in spellings(row))
         operand = f"`{row['operand']}`" if row["operand"] else ""
         lines.append(f"| {names} | {operand} | {text} |")

@@ -13,7 +13,7 @@ from tsfast._facts cimport tell
 from tsfast._gpu_actions cimport gpu_action, is_gpu_action
 from tsfast._grammar cimport (
     ACTION_BATCH, ACTION_CAT, ACTION_CLEAR, ACTION_COUNT_RUNNING, ACTION_GETENV, ACTION_GET_LOGDIR, ACTION_HELP,
-    ACTION_INFO, ACTION_KILL, ACTION_KILL_ALL, ACTION_KILL_SERVER, ACTION_LAST_ID, ACTION_LIST, ACTION_OUTPUT,
+    ACTION_KILL, ACTION_KILL_ALL, ACTION_KILL_SERVER, ACTION_LAST_ID, ACTION_LIST, ACTION_OUTPUT,
     ACTION_PID, ACTION_REMOVE, ACTION_SETENV, ACTION_SET_LOGDIR, ACTION_SLOTS, ACTION_SUBMIT, ACTION_SWAP, ACTION_TAIL,
     ACTION_UNSETENV, ACTION_URGENT, ACTION_VERSION, ACTION_WAIT, ACTION_WAIT_ALL, Command, command_free, help_text,
     parse, ACTION_CANCEL,
@@ -450,16 +450,14 @@ cdef class Commands:
     cdef int _job_action(self, Conn *conn, const Request *request, const Command *command) noexcept nogil:
         cdef Job *job
         cdef int action = command.action
-        cdef bint by_run = (action == ACTION_TAIL or action == ACTION_CAT or action == ACTION_PID
-                            or action == ACTION_OUTPUT or action == ACTION_INFO or action == ACTION_KILL)
         if command.has_id:
             job = self._find(conn, command.id)
             if job == NULL:
                 return 0
         else:
-            job = self._last_run() if by_run else self.spool.queue.last_added()
+            job = self._last_run() if command.run_last else self.spool.queue.last_added()
             if job == NULL:
-                if by_run:
+                if command.run_last:
                     return self.reply.fail(conn, b"no job has run yet")
                 return self.reply.fail(conn, b"there is no job")
         if action == ACTION_WAIT:

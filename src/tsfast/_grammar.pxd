@@ -60,6 +60,7 @@ cdef struct Command:
     int action               # ActionKind
     int format               # ListFormat, of ACTION_LIST
     bint has_id              # exactly one id
+    bint run_last            # without an id: the job run last, not the one added last
     uint64_t id, id2
     IdRange *ranges          # -s -i -w -u -r -k --cancel: the ids as given, malloc'ed, freed by command_free. Of the
     size_t n_ranges          # actions that take one id only where it is an element of an array

@@ -4,8 +4,8 @@
 
 The rules are those of getopt in POSIX order: options stop at the first word that is none, `--` ends them, short ones
 can be clustered, long ones shortened as long as one candidate is left. Two rules are this program's own: the argument
-of VALUE_UNLESS_LAST can be absent only where the option is the last word, and options of a submission are ignored
-where there is nothing to submit.
+of VALUE_UNLESS_LAST and VALUE_OR_RUN_LAST can be absent only where the option is the last word, and options of a
+submission are ignored where there is nothing to submit.
 """
 from libc.limits cimport INT_MAX
 from libc.stdint cimport uint32_t, uint64_t
@@ -37,7 +37,8 @@ cdef enum:
 cdef enum Takes:
     NOTHING
     VALUE
-    VALUE_UNLESS_LAST
+    VALUE_UNLESS_LAST         # without: the job added last, if it is an id
+    VALUE_OR_RUN_LAST         # likewise, but the job run last
 
 # What an option does: an ActionKind, or one of these.
 cdef enum Does:
@@ -138,20 +139,20 @@ cdef Option[OPTIONS] TABLE = [
     Option(c"M", b"serialize", VALUE_UNLESS_LAST, FORMAT, ACTION_LIST, LOOKING, b"[FMT]",
            b"list of the jobs as default, json or tab"),
     Option(c"s", b"", VALUE_UNLESS_LAST, ID_SET, ACTION_STATE, LOOKING, b"[IDS]", b"state of the job"),
-    Option(c"i", b"", VALUE_UNLESS_LAST, ID_SET, ACTION_INFO, LOOKING, b"[IDS]", b"all that is known of the job *"),
+    Option(c"i", b"", VALUE_OR_RUN_LAST, ID_SET, ACTION_INFO, LOOKING, b"[IDS]", b"all that is known of the job"),
     Option(0, b"why", VALUE_UNLESS_LAST, ID_SET, ACTION_WHY, LOOKING, b"[IDS]",
            b"what it waits for, or why it ended so"),
     Option(c"F", b"full_cmd", VALUE_UNLESS_LAST, ID, ACTION_FULL_COMMAND, LOOKING, b"[ID]", b"its whole command"),
     Option(c"a", b"get_label", VALUE_UNLESS_LAST, ID, ACTION_LABEL, LOOKING, b"[ID]", b"its label"),
-    Option(c"o", b"", VALUE_UNLESS_LAST, ID, ACTION_OUTPUT, LOOKING, b"[ID]", b"path of its output file *"),
-    Option(c"p", b"", VALUE_UNLESS_LAST, ID, ACTION_PID, LOOKING, b"[ID]", b"its process id *"),
+    Option(c"o", b"", VALUE_OR_RUN_LAST, ID, ACTION_OUTPUT, LOOKING, b"[ID]", b"path of its output file"),
+    Option(c"p", b"", VALUE_OR_RUN_LAST, ID, ACTION_PID, LOOKING, b"[ID]", b"its process id"),
     Option(c"q", b"last_queue_id", NOTHING, NO_KIND, ACTION_LAST_ID, LOOKING, b"", b"id of the job added last"),
     Option(c"R", b"count_running", NOTHING, NO_KIND, ACTION_COUNT_RUNNING, LOOKING, b"", b"how many jobs run"),
 
-    Option(c"t", b"", VALUE_UNLESS_LAST, ID, ACTION_TAIL, FOLLOWING, b"[ID]",
-           b"last lines of its output, and on until it ends *"),
-    Option(c"c", b"", VALUE_UNLESS_LAST, ID, ACTION_CAT, FOLLOWING, b"[ID]",
-           b"all of its output, and on until it ends *"),
+    Option(c"t", b"", VALUE_OR_RUN_LAST, ID, ACTION_TAIL, FOLLOWING, b"[ID]",
+           b"last lines of its output, and on until it ends"),
+    Option(c"c", b"", VALUE_OR_RUN_LAST, ID, ACTION_CAT, FOLLOWING, b"[ID]",
+           b"all of its output, and on until it ends"),
     Option(c"w", b"", VALUE_UNLESS_LAST, ID_SET, ACTION_WAIT, FOLLOWING, b"[IDS]",
            b"wait until they have ended (--wait-all: all jobs)"),
     Option(0, b"wait-all", NOTHING, NO_KIND, ACTION_WAIT_ALL, FOLLOWING, b"",
@@ -161,8 +162,8 @@ cdef Option[OPTIONS] TABLE = [
     Option(c"u", b"", VALUE_UNLESS_LAST, ID_SET, ACTION_URGENT, CHANGING, b"[IDS]", b"start this one next"),
     Option(c"U", b"", VALUE, ID_PAIR, ACTION_SWAP, CHANGING, b"ID-ID", b"swap two queued jobs"),
     Option(c"r", b"", VALUE_UNLESS_LAST, ID_SET, ACTION_REMOVE, CHANGING, b"[IDS]", b"remove a job that does not run"),
-    Option(c"k", b"", VALUE_UNLESS_LAST, ID_SET, ACTION_KILL, CHANGING, b"[IDS]",
-           b"send SIGTERM to a running job * (-T: to all that run)"),
+    Option(c"k", b"", VALUE_OR_RUN_LAST, ID_SET, ACTION_KILL, CHANGING, b"[IDS]",
+           b"send SIGTERM to a running job (-T: to all that run)"),
     Option(0, b"cancel", VALUE_UNLESS_LAST, ID_SET, ACTION_CANCEL, CHANGING, b"[IDS]",
            b"take it out of the queue, or end all its processes"),
     Option(c"T", b"", NOTHING, NO_KIND, ACTION_KILL_ALL, CHANGING, b"", b"send SIGTERM to all running jobs"),
@@ -255,6 +256,7 @@ cdef int apply(Parser *parser, Command *command, const Option *option, const cha
         parser.action = option
         command.action = option.does
         command.has_id = command.has_number = False
+        command.run_last = option.takes == VALUE_OR_RUN_LAST
         command.id = command.id2 = 0
         command.n_ranges = 0
         command.number = 0

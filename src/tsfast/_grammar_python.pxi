@@ -26,7 +26,9 @@ def options():
             "letter": chr(option.letter) if option.letter else "",
             "name": option.name.decode(),
             "operand": option.operand.decode(),
-            "optional": option.takes == VALUE_UNLESS_LAST,
+            "optional": option.takes == VALUE_UNLESS_LAST or option.takes == VALUE_OR_RUN_LAST,
+            "without": "" if option.takes < VALUE_UNLESS_LAST or b"ID" not in option.operand
+                       else "the job run last" if option.takes == VALUE_OR_RUN_LAST else "the job added last",
             "action": 0 <= option.does < SET_NO_OUTPUT,
             "group": _TITLES[option.group].rstrip(":"),
             "help": option.help.decode(),
@@ -49,7 +51,8 @@ def _make_help():
                 if row["name"]:
                     names.append(f"--{row['name']}")
                 left = ", ".join(names).replace("   , ", "    ") + (" " + row["operand"] if row["operand"] else "")
-                lines.append(f"  {left:<23} {row['help']}")
+                footnote = " *" if row["without"] == "the job run last" else ""
+                lines.append(f"  {left:<23} {row['help']}{footnote}")
     lines.append("IDS: 3,7-12,5[7]. Without, as the last word: the one added last; *: run last.")
     lines.append("More: tsfast gpus, events, doctor, stop, install-service, serve (-h: options).")
     return "\n".join(lines).encode() + b"\n"
