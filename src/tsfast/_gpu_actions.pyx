@@ -2,13 +2,14 @@
 # cython: auto_pickle=False
 """See _gpu_actions.pxd."""
 from libc.stdint cimport uint32_t
+from libc.string cimport strlen
 
 from tsfast._grammar cimport (
     ACTION_GET_GPU_FREE, ACTION_GET_GPU_WAIT, ACTION_GPUS, ACTION_SET_GPU_FREE, ACTION_SET_GPU_WAIT, Command,
 )
 from tsfast._jobs cimport Job
 from tsfast._layout cimport tsf_cold, tsf_hot
-from tsfast._quote cimport Text, text_char, text_pad, text_str, text_u64
+from tsfast._quote cimport TSF_HIDDEN, Text, text_char, text_oneline, text_pad, text_str, text_u64
 from tsfast._row cimport Row, row_gpu_ids
 
 
@@ -99,14 +100,14 @@ cdef void gpu_warning(Text *text, Spool spool, const Command *command) noexcept 
         text_str(text, b"no GPU is known here")
         if spool.grants.trouble[0]:
             text_str(text, b" (")
-            text_str(text, spool.grants.trouble)
+            text_oneline(text, spool.grants.trouble, strlen(spool.grants.trouble), TSF_HIDDEN)
             text_char(text, c')')
         elif not spool.grants.complete:
             text_str(text, b" yet")          # nobody has asked before this job
         text_str(text, b"; the job waits until one is found\n")
     elif command.gpu_exact != NULL:
         text_str(text, b"not all of the GPUs ")
-        text_str(text, command.gpu_exact)
+        text_oneline(text, command.gpu_exact, strlen(command.gpu_exact), TSF_HIDDEN)
         text_str(text, b" are known on this machine; the job waits until they are there\n")
     else:
         text_str(text, b"the job needs ")

@@ -2,13 +2,14 @@
 # cython: auto_pickle=False
 """See _why.pxd."""
 from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.string cimport strlen
 
 from tsfast._gpus cimport Device, GpuCounts
 from tsfast._jobs cimport (
     FLAG_BAD, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING, Job,
 )
 from tsfast._layout cimport TSF_GPU_ANSWERS, TSF_CANCELLED, TSF_SKIPPED, tsf_cold, tsf_hot
-from tsfast._quote cimport Text, text_char, text_i64, text_str, text_u64
+from tsfast._quote cimport TSF_HIDDEN, Text, text_char, text_i64, text_oneline, text_str, text_u64
 from tsfast._row cimport Row, error_level, row_after, row_after_ok
 from tsfast._spool cimport Spool
 from tsfast._text cimport info_status
@@ -132,11 +133,11 @@ cdef void gpus(Text *text, Spool spool, const Job *job) noexcept nogil:
         if device.why[0] and not device.flags & TSF_GPU_ANSWERS and named < NAMED and not spool.grants.trouble[0]:
             named += 1
             job_line(text, b"GPU ", device.index, b": ")
-            text_str(text, device.why)
+            text_oneline(text, device.why, strlen(device.why), TSF_HIDDEN)
             text_char(text, c'\n')
     if spool.grants.trouble[0]:
         text_str(text, b"NVML does not answer: ")
-        text_str(text, spool.grants.trouble)
+        text_oneline(text, spool.grants.trouble, strlen(spool.grants.trouble), TSF_HIDDEN)
         text_char(text, c'\n')
     if spool.grants.pausing:
         text_str(text, b"a GPU job has just started: --set_gpu_wait makes the next one wait\n")

@@ -11,7 +11,7 @@ itself: one start of Python, no fork. Imports only what a start needs: the first
 import os
 import sys
 
-from tsfast import __version__, _core, _environ, _grammar, state
+from tsfast import __version__, _core, _environ, _grammar, _quote, state
 
 SLOTS_DEFAULT = 1
 MAX_FINISHED_DEFAULT = 1000
@@ -55,10 +55,10 @@ def main(arguments: list[str] | None = None) -> None:
         else:
             serve(socket, report)
     except (BootError, state.StateError, _grammar.GrammarError) as error:
-        os.write(2, f"ts: {error}\n".encode("utf-8", "surrogateescape"))
+        os.write(2, _quote.line(f"ts: {error}"))
         code = 255
     except OSError as error:
-        os.write(2, f"ts: no server could be started: {error}\n".encode("utf-8", "surrogateescape"))
+        os.write(2, _quote.line(f"ts: no server could be started: {error}"))
         code = 255
     tell(report, b"X" + bytes([code]))
     os._exit(code)
@@ -100,7 +100,7 @@ def serve(socket: str, report: int) -> None:
     if place is None:
         place, warning = state.create(socket, os.environ)
     if warning:
-        os.write(2, f"ts: warning: {warning}\n".encode("utf-8", "surrogateescape"))
+        os.write(2, _quote.line(f"ts: warning: {warning}"))
     check_name(socket)
     directory = state.open_place(place)
     if not lock(directory, socket, place):
@@ -286,7 +286,7 @@ def note(text: str) -> None:
 
     stamp = time.strftime("%Y-%m-%d %H:%M:%S")
     try:
-        os.write(2, f"{stamp} {text}\n".encode("utf-8", "surrogateescape"))
+        os.write(2, _quote.line(f"{stamp} {text}"))
     except OSError:
         pass  # a full disk must not end the server
 

@@ -11,6 +11,9 @@ import os
 import shutil
 import subprocess
 import sys
+from typing import NoReturn
+
+from tsfast import _quote
 
 OUTPUT_MOST = 1_000_000
 SUBJECT_MOST = 200
@@ -54,20 +57,25 @@ def message(recipient: str, job: str, level: str, output: bytes, command: bytes,
     return mail.as_bytes(policy=mail.policy.clone(max_line_length=990))
 
 
+def refuse(job: str, why: str) -> NoReturn:
+    os.write(2, _quote.line(f"ts: the mail of job {job}{why}"))
+    raise SystemExit(1)
+
+
 def main() -> None:
     """Send it; an error is one line in the server's log."""
     job, level, output, command, facts = sys.argv[1:6]
     recipient = os.environ.get("TS_MAILTO") or os.environ.get("USER")
     if not recipient or any(c in recipient for c in "\r\n"):
-        raise SystemExit(f"ts: the mail of job {job} was not sent: neither TS_MAILTO nor USER names somebody")
+        refuse(job, " was not sent: neither TS_MAILTO nor USER names somebody")
     path = os.environ.get("PATH") or PATH_DEFAULT
     program = shutil.which("sendmail", path=f"{path}:{SENDMAIL_PLACES}")
     if program is None:
-        raise SystemExit(f"ts: the mail of job {job} was not sent: there is no sendmail")
+        refuse(job, " was not sent: there is no sendmail")
     try:
         text = message(recipient, job, level, os.fsencode(output), os.fsencode(command), os.fsencode(facts))
         done = subprocess.run([program, "-oi", recipient], input=text, stdout=subprocess.DEVNULL)
     except (OSError, ValueError) as error:
-        raise SystemExit(f"ts: the mail of job {job} was not sent: {error}") from None
+        refuse(job, f" was not sent: {error}")
     if done.returncode:
-        raise SystemExit(f"ts: the mail of job {job}: {program} exited with {done.returncode}")
+        refuse(job, f": {program} exited with {done.returncode}")

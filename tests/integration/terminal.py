@@ -1,6 +1,12 @@
-"""A terminal of its own for a test: a tmux server with one window, keys that are pressed, and what the screen shows."""
+"""A terminal of its own for a test: a tmux server with one window, keys that are pressed, and what the screen shows; or
+a bare one, for the bytes that a call writes to it."""
 
+import fcntl
+import os
+import struct
 import subprocess
+import termios
+import tty
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
@@ -56,3 +62,28 @@ class Terminal:
         except AssertionError:
             raise AssertionError(f"never shown: {text!r}\n{self.screen}") from None
         return self.screen
+
+
+def set_size(terminal: int, columns: int) -> None:
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+
+
+def bytes_on_terminal(words: Sequence[object], environment: Mapping[str, str], directory: Path, columns: int) -> bytes:
+    """What a call writes to a terminal that is its stdout and stderr, as it writes it."""
+    ours, theirs = os.openpty()
+    tty.setraw(theirs)  # newlines stay what they are
+    set_size(theirs, columns)
+    words = [os.fsencode(str(word)) for word in words]
+    with subprocess.Popen(
+        words, env=environment, cwd=directory, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs
+    ) as child:
+        os.close(theirs)
+        written = b""
+        try:
+            while data := os.read(ours, 65536):
+                written += data
+        except OSError:  # EIO: nobody has it open any more
+            pass
+        os.close(ours)
+        child.wait()
+    return written

@@ -83,9 +83,9 @@ ALLOWED: dict[str, set[str]] = {
     "arrays": set(),
     "trust": set(),
     "state": {"_core", "trust"},
-    "mail": set(),
+    "mail": {"_quote"},
     "savelist": {"_listing"},
-    "boot": {"_core", "_environ", "_grammar", "savelist", "state", "trust"},
+    "boot": {"_core", "_environ", "_grammar", "_quote", "savelist", "state", "trust"},
     "gpus": {"_leases"},
     "errors": set(),
     "worker": set(),  # what it imports, each task waits for
@@ -99,7 +99,7 @@ ALLOWED: dict[str, set[str]] = {
     "failures": {"errors", "results"},
     "executor": {"errors", "events", "failures", "jobs", "queue", "results"},
     "cli": {"queue", "errors", "events", "connection", "boot", "gpus", "programs", "state"}
-    | {"_core", "_encode", "_grammar", "_listing", "_logpath", "_reader"},
+    | {"_core", "_encode", "_grammar", "_listing", "_logpath", "_quote", "_reader"},
     "__main__": {"cli"},
 }
 

@@ -4,7 +4,7 @@ import os
 import sys
 import warnings
 
-from tsfast import errors
+from tsfast import _quote, errors
 from tsfast.queue import Queue
 
 
@@ -55,5 +55,5 @@ def show(runs: list[tuple[int, int]]) -> None:
 
 
 def complain(text: str) -> int:
-    os.write(2, f"ts: {text}\n".encode("utf-8", "surrogateescape"))
+    os.write(2, _quote.line(f"ts: {text}"))
     return 255

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from tsfast import events
+from tsfast import _quote, events
 from tsfast.cli import parsing
 from tsfast.errors import QueueError
 from tsfast.events import Event, EventStream
@@ -25,7 +25,7 @@ def run(words: list[str]) -> int:
         with EventStream(since=options.since) as stream:
             return show(stream, form)
     except (QueueError, OSError) as error:
-        os.write(2, f"tsfast: {error}\n".encode("utf-8", "surrogateescape"))
+        os.write(2, _quote.line(f"tsfast: {error}"))
         return 255
 
 

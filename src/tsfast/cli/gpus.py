@@ -9,7 +9,7 @@ import pwd
 import subprocess
 import sys
 
-from tsfast import _grammar, _listing, state
+from tsfast import _grammar, _listing, _quote, state
 from tsfast.cli import listing, parsing
 from tsfast.gpus import leases, records
 from tsfast.gpus.records import Record
@@ -30,12 +30,12 @@ def run(words: list[str]) -> int:
         found, failure = ask(options.timeout)
         jobs = holders() if found else {}
     except (GpusError, state.StateError, _listing.TableError, OSError) as error:
-        os.write(2, f"tsfast: {error}\n".encode("utf-8", "surrogateescape"))
+        os.write(2, _quote.line(f"tsfast: {error}"))
         return 255
     rows = describe(found, jobs)
     text = json.dumps(rows, indent=2) + "\n" if options.json else table(rows)
     if not found:
-        os.write(2 if options.json else 1, f"no GPU: {failure or 'NVML knows none'}\n".encode())
+        os.write(2 if options.json else 1, _quote.line(f"no GPU: {failure or 'NVML knows none'}"))
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -169,9 +169,8 @@ def table(rows: list[dict[str, object]]) -> str:
     lines = [("GPU", "UUID", "Name", "Used MiB", "Total MiB", "Held by")]
     for row in rows:
         used, total = (int(str(row[name])) // MIB for name in ("memory_used", "memory_total"))
-        lines.append(
-            (str(row["index"]), str(row["uuid"]), str(row["name"]), str(used), str(total), str(row["why"] or "free"))
-        )
+        uuid, name, why = (_quote.shown(str(text)) for text in (row["uuid"], row["name"], row["why"] or "free"))
+        lines.append((str(row["index"]), uuid, name, str(used), str(total), why))
     if not rows:
         return ""
     widths = [max(len(line[column]) for line in lines) for column in range(5)]

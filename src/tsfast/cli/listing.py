@@ -3,7 +3,7 @@
 import os
 import sys
 
-from tsfast import _listing, state
+from tsfast import _listing, _quote, state
 
 
 def run(format: int) -> int | None:
@@ -22,7 +22,7 @@ def run(format: int) -> int | None:
         os.dup2(os.open("/dev/null", os.O_WRONLY), 1)
         return 141  # as a shell shows a death by SIGPIPE
     except (state.StateError, OSError, _listing.TableError) as error:
-        os.write(2, f"ts: {error}\n".encode("utf-8", "surrogateescape"))
+        os.write(2, _quote.line(f"ts: {error}"))
         return 255
     return 0
 

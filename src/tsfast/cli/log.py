@@ -4,7 +4,7 @@ and the server never waits on somebody's path."""
 import os
 import time
 
-from tsfast import _grammar, _logpath
+from tsfast import _grammar, _logpath, _quote
 
 
 def check(parsed: "_grammar.Parsed") -> int:
@@ -13,9 +13,8 @@ def check(parsed: "_grammar.Parsed") -> int:
     path = _logpath.fill(parsed["log"] or b"", os.getcwdb(), 0, parsed["label"], time.time_ns())
     for name in (path, path + b".e") if flags & _grammar.FLAGS["split_stderr"] else (path,):
         if os.path.lexists(name):
-            os.write(
-                2, b"ts: --log: '" + name[:200] + b"' is there already; --append or --truncate would write to it\n"
-            )
+            shown = os.fsdecode(name[:200])
+            os.write(2, _quote.line(f"ts: --log: '{shown}' is there already; --append or --truncate would write to it"))
             return 255
     return 0
 

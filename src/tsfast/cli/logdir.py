@@ -2,6 +2,8 @@
 
 import os
 
+from tsfast import _quote
+
 
 def check(path: bytes | None) -> int:
     """0 if output files can be made in `path`, and the launcher may go on; else 255, with one line on stderr."""
@@ -13,5 +15,5 @@ def check(path: bytes | None) -> int:
     else:
         os.environ["TSFAST_LOGDIR_CHECKED"] = "1"
         return 0
-    os.write(2, b"ts: --set_logdir: '" + path[:200] + b"' " + why.encode() + b"\n")
+    os.write(2, _quote.line(f"ts: --set_logdir: '{os.fsdecode(path[:200])}' {why}"))
     return 255

@@ -8,7 +8,7 @@ not find the package itself.
 import os
 import sys
 
-from tsfast import programs
+from tsfast import _quote, programs
 from tsfast.cli.commands import COMMANDS
 
 
@@ -29,7 +29,7 @@ def main() -> int:
     try:
         parsed = _grammar.parse_words([os.fsencode(word) for word in words])
     except _grammar.GrammarError as error:
-        os.write(2, f"ts: {error}\n".encode("utf-8", "surrogateescape"))
+        os.write(2, _quote.line(f"ts: {error}"))
         return 255
     if parsed["action"] == _grammar.ACTIONS["list"]:
         from tsfast.cli import listing
@@ -71,5 +71,5 @@ def launch(words: list[str], environment: dict[bytes, bytes] | None = None) -> i
         os.execve(launcher, ["ts", *words], os.environb if environment is None else environment)
     except OSError as error:
         what = f"the launcher {launcher} cannot be run: {error.strerror}" if launcher else "the launcher is not there"
-        os.write(2, f"ts: {what}: install tsfast-spooler again\n".encode())
+        os.write(2, _quote.line(f"ts: {what}: install tsfast-spooler again"))
         return 255

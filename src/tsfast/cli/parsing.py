@@ -1,9 +1,11 @@
 """The options of the commands of `tsfast`, read as the table of `commands` says."""
 
 import argparse
+import os
 from collections.abc import Callable
 from typing import NoReturn
 
+from tsfast import _quote
 from tsfast.cli.commands import COMMANDS
 
 WRONG_WORDS = 255
@@ -32,8 +34,8 @@ class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:
-        message = message.replace("\n", "\\n")
-        self.exit(WRONG_WORDS, f"tsfast: {message} (`{self.prog} -h` lists the options)\n")
+        os.write(2, _quote.line(f"tsfast: {message} (`{self.prog} -h` lists the options)"))
+        self.exit(WRONG_WORDS)
 
 
 def parse(name: str, words: list[str]) -> argparse.Namespace | int:

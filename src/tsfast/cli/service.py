@@ -15,7 +15,7 @@ import subprocess
 import sys
 import sysconfig
 
-from tsfast import boot, state
+from tsfast import _quote, boot, state
 from tsfast.cli import listing, parsing, shutdown
 
 MARK = "# Written by `tsfast install-service`, which writes it anew and removes it (--uninstall).\n"
@@ -44,19 +44,23 @@ def run(words: list[str]) -> int:
     socket = state.canonical(listing.socket_path())
     try:
         if options.print:
-            say(unit(socket))
+            if os.isatty(1):
+                say(unit(socket))
+            else:  # into a file: the unit as it would be installed
+                os.write(1, unit(socket).encode("utf-8", "surrogateescape"))
         elif options.uninstall:
             uninstall(socket)
         else:
             install(socket)
     except (ServiceError, OSError) as error:
-        os.write(2, f"tsfast: {error}\n".encode("utf-8", "surrogateescape"))
+        say(f"tsfast: {error}", 2)
         return REFUSED
     return 0
 
 
-def say(text: str) -> None:
-    os.write(1, text.encode("utf-8", "surrogateescape"))
+def say(text: str, fd: int = 1) -> None:
+    """Lines for people."""
+    os.write(fd, b"".join(map(_quote.line, text.removesuffix("\n").split("\n"))))
 
 
 # ---- the unit ----
@@ -275,7 +279,7 @@ def serve(words: list[str]) -> int:
         if place is not None:
             wait_for_the_end_of_another(place, manager)
     except (state.StateError, boot.BootError, OSError) as error:
-        os.write(2, f"tsfast: {error}\n".encode("utf-8", "surrogateescape"))
+        os.write(2, _quote.line(f"tsfast: {error}"))
         return REFUSED
     os.set_inheritable(manager, True)
     os.environ["TSFAST_BOOT_FD"] = str(manager)

@@ -6,7 +6,7 @@ import signal
 import socket
 import struct
 
-from tsfast import connection, state
+from tsfast import _quote, connection, state
 from tsfast.cli import parsing, processes
 from tsfast.errors import QueueError
 
@@ -20,9 +20,9 @@ def run(words: list[str]) -> int:
     try:
         text = stop(state.canonical(path), options.timeout)
     except (QueueError, state.StateError, OSError) as error:
-        os.write(2, f"tsfast: {error}\n".encode("utf-8", "surrogateescape"))
+        os.write(2, _quote.line(f"tsfast: {error}"))
         return 255
-    os.write(1, f"{path}: {text}\n".encode("utf-8", "surrogateescape"))
+    os.write(1, _quote.line(f"{path}: {text}"))
     return 0
 
 

@@ -25,6 +25,7 @@
 
 #include "fault.h"
 #include "runs.h"
+#include "shown.h"
 
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open 434
@@ -254,15 +255,16 @@ static inline uint64_t tsf_now_ns(clockid_t clock)
 /* A line in the server's log, which is stderr. */
 static inline void tsf_log(const char *text)
 {
-    char line[512], stamp[32] = "";
+    char line[512];
     time_t now = time(NULL);
     struct tm parts;
-    int size;
+    size_t size = 0;
 
     if (localtime_r(&now, &parts))
-        strftime(stamp, sizeof stamp, "%Y-%m-%d %H:%M:%S ", &parts);
-    size = snprintf(line, sizeof line, "%s%.400s\n", stamp, text);
-    if (size > 0 && write(2, line, (size_t)size) < 0)
+        size = strftime(line, sizeof line, "%Y-%m-%d %H:%M:%S ", &parts);
+    size += tsf_show(line + size, 400, text, strlen(text));
+    line[size++] = '\n';
+    if (write(2, line, size) < 0)
         return; /* a full disk must not end the server */
 }
 

@@ -6,6 +6,7 @@ import signal
 import sys
 from dataclasses import asdict
 
+from tsfast import _quote
 from tsfast.cli import parsing
 from tsfast.cli.doctor import directories, installation, machine, server, variables
 from tsfast.cli.doctor.finding import ERROR, OK, WARNING, Check, Finding, together
@@ -57,5 +58,5 @@ def lines(findings: list[Finding]) -> str:
     text = ""
     for one in findings:
         found = f"{one.text}; {one.advice}" if one.advice and one.level != OK else one.text
-        text += f"{one.level:<7}  {one.check:<{width}}  {found}".replace("\n", " ") + "\n"
+        text += _quote.shown(f"{one.level:<7}  {one.check:<{width}}  {found}") + "\n"
     return text

@@ -1,6 +1,8 @@
 /* Texts and how they leave, without stdio: its set-up would cost more than all the rest of a call. */
 #include "launcher.h"
 
+#include "../shown.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -40,14 +42,14 @@ bool join(char *to, size_t size, ...)
 /* One line, in one write, so that lines of many calls do not mix. */
 void complain(const char *first, ...)
 {
-    static char line[2 * PATH_MAX];
-    const size_t size = sizeof(line) - 1;
-    size_t at = append(line, 0, size, "ts: ");
+    static char line[4 * PATH_MAX];
+    const size_t most = sizeof(line) - 4; /* dots, and the newline */
+    size_t at = append(line, 0, sizeof(line), "ts: ");
     va_list list;
 
     va_start(list, first);
-    for (const char *text = first; text; text = va_arg(list, const char *))
-        at = append(line, at, size, text);
+    for (const char *text = first; text && at <= most; text = va_arg(list, const char *))
+        at += tsf_show(line + at, most - at, text, strlen(text));
     va_end(list);
     line[at] = '\n';
     show(STDERR_FILENO, line, at + 1);

@@ -24,10 +24,11 @@ static void settle(void)
 static int refuse(int log, const char *id, const char *program, int cause)
 {
     const char *why = strerror(cause);
+    char shown[SHOWN_MOST + 3];
     struct iovec parts[] = {{(void *)"ts: what was to run after job ", 30},
                             {(void *)id, strlen(id)},
                             {(void *)" could not be run: '", 20},
-                            {(void *)program, strlen(program)},
+                            {shown, tsf_show(shown, SHOWN_MOST, program, strlen(program))},
                             {(void *)"': ", 3},
                             {(void *)why, strlen(why)},
                             {(void *)"\n", 1}};

@@ -28,6 +28,9 @@
 #include "../fault.h"
 #include "../gpus.h"
 #include "../runs.h"
+#include "../shown.h"
+
+enum { SHOWN_MOST = 1024 }; /* bytes of a path or word that a message repeats */
 
 /* The raw calls below pass kernel structures (rusage, 64-bit limits) that only here are those of the C library. */
 _Static_assert(sizeof(long) == 8, "ts-run is for 64-bit systems");

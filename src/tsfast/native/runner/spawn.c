@@ -33,8 +33,9 @@ void set_signal_mask(uint64_t mask) { syscall(SYS_rt_sigprocmask, SIG_SETMASK, &
 static void complain(const char *what, const char *name, int cause)
 {
     const char *why = strerror(cause);
+    char shown[SHOWN_MOST + 3];
     struct iovec parts[] = {{(void *)what, strlen(what)},
-                            {(void *)name, strlen(name)},
+                            {shown, tsf_show(shown, SHOWN_MOST, name, strlen(name))},
                             {(void *)"': ", 3},
                             {(void *)why, strlen(why)},
                             {(void *)"\n", 1}};
