@@ -3,6 +3,8 @@
 """See _contexts.pxd."""
 import os
 
+from tsfast import trust
+
 cimport cython
 from libc.stddef cimport size_t
 from libc.stdlib cimport calloc, free, malloc
@@ -13,7 +15,7 @@ from tsfast._journal cimport DEFER_CONTEXT, TSF_JOURNAL_CONTEXT
 from tsfast._layout cimport TSF_CTX_MAGIC, tsf_check32, tsf_ctx, tsf_hash64, tsf_request
 from tsfast._sys cimport (
     EEXIST, EIO, ENOMEM, O_CLOEXEC, O_CREAT, O_EXCL, O_NOFOLLOW, O_RDONLY, O_WRONLY, close, errno, fstat, openat,
-    read, ssize_t, stat_t, unlinkat, write,
+    read, ssize_t, stat_t, tsf_open_ours, unlinkat, write,
     set_errno,
 )
 
@@ -162,11 +164,7 @@ cdef class Contexts:
 
     def __init__(self, int state_dir):
         """Use ctx/ of a state directory, made if it is not there. Raises OSError."""
-        try:
-            os.mkdir("ctx", 0o700, dir_fd=state_dir)
-        except FileExistsError:
-            pass
-        self.dir_fd = os.open("ctx", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=state_dir)
+        self.dir_fd = trust.open_subdirectory("ctx", state_dir, make=True)
 
     def __dealloc__(self):
         cdef int i
@@ -219,7 +217,7 @@ cdef class Contexts:
         cdef const tsf_ctx *head
         cdef int fd
         snprintf(name, NAME_ROOM, b"%016llx", <unsigned long long> number)
-        fd = openat(self.dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+        fd = tsf_open_ours(self.dir_fd, name, O_RDONLY)
         if fd < 0:
             return -1
         if fstat(fd, &st) == 0 and st.st_size > <long> sizeof(tsf_ctx):

@@ -3,6 +3,8 @@
 """See _journal.pxd."""
 import os
 
+from tsfast import trust
+
 cimport cython
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset, strerror
@@ -89,8 +91,7 @@ cdef class _Replay:
 
     cdef int file(self, str name) except -1:
         if name not in self.files:
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            self.files[name] = os.open(name, flags, 0o600, dir_fd=self.state_dir)
+            self.files[name] = trust.open_file(name, os.O_RDWR | os.O_CREAT, self.state_dir)
             if name.startswith("seg."):
                 whole = <unsigned long long> (TSF_HOT_BYTES + TSF_COLD_BYTES)
                 if os.fstat(self.files[name]).st_size < whole:
@@ -121,8 +122,11 @@ cdef class _Replay:
                     pass
             self.forgotten = {id for id in self.forgotten if id >> TSF_SEGMENT_BITS != record.number}
         elif record.kind == TSF_JOURNAL_CONTEXT:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-            fd = os.open(f"ctx/{record.number:016x}", flags, 0o600, dir_fd=self.state_dir)
+            contexts = trust.open_subdirectory("ctx", self.state_dir, make=True)
+            try:
+                fd = trust.create_file(f"{record.number:016x}", contexts)
+            finally:
+                os.close(contexts)
             try:
                 os.pwrite(fd, data, 0)
             finally:
@@ -154,7 +158,7 @@ def _numbers(int directory) -> list[int]:
 
 def _load(int directory, number):
     cdef _File file = _File()
-    fd = os.open(f"{number:016x}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory)
+    fd = trust.open_file(f"{number:016x}", dir_fd=directory)
     try:
         return file if file.load(os.read(fd, os.fstat(fd).st_size)) else None
     finally:
@@ -164,7 +168,7 @@ def _load(int directory, number):
 def has_journal(int state_dir) -> bool:
     """Whether the queue's last server kept a journal."""
     try:
-        os.close(os.open(_DIRECTORY, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=state_dir))
+        os.close(trust.open_subdirectory(_DIRECTORY, state_dir))
     except FileNotFoundError:
         return False
     return True
@@ -176,7 +180,7 @@ def replay(int state_dir, str boot_id not None):
     cdef _File file
     cdef _Replay table
     cdef tsf_journal_record record
-    directory = os.open(_DIRECTORY, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=state_dir)
+    directory = trust.open_subdirectory(_DIRECTORY, state_dir)
     try:
         files = [(number, _load(directory, number)) for number in _numbers(directory)]
     finally:
@@ -219,7 +223,7 @@ def discard(int state_dir):
     """Sync the table and keep no journal any more. Raises OSError."""
     if tsf_sync_table(state_dir) < 0:
         raise OSError(errno, strerror(errno).decode(), "the job table")
-    directory = os.open(_DIRECTORY, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=state_dir)
+    directory = trust.open_subdirectory(_DIRECTORY, state_dir)
     try:
         for name in os.listdir(directory):
             os.unlink(name, dir_fd=directory)
@@ -251,12 +255,7 @@ cdef class Journal:
         boot = boot_id.encode()[:39]
         self.loop = loop
         self.syncer.state_dir = state_dir
-        try:
-            os.mkdir(_DIRECTORY, 0o700, dir_fd=state_dir)
-        except FileExistsError:
-            pass
-        self.syncer.dir = os.open(_DIRECTORY, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC,
-                                  dir_fd=state_dir)
+        self.syncer.dir = trust.open_subdirectory(_DIRECTORY, state_dir, make=True)
         numbers = _numbers(self.syncer.dir)
         self.syncer.head.magic = TSF_JOURNAL_MAGIC
         self.syncer.head.format = TSF_JOURNAL_FORMAT

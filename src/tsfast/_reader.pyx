@@ -26,8 +26,8 @@ from tsfast._limits cimport READER_PAUSE_US, READER_PAUSES, READER_TRIES
 from tsfast._listing cimport read_job
 from tsfast._row cimport end_signal, error_level, is_there, state_name, was_waited_for
 from tsfast._sys cimport (
-    AT_SYMLINK_NOFOLLOW, EINTR, EIO, MAP_FAILED, MAP_SHARED, O_CLOEXEC, O_NOFOLLOW, O_RDONLY, PROT_READ, close, errno,
-    fstat, fstatat, fstatfs, mmap, munmap, off_t, openat, pread, ssize_t, stat_t, statfs_t, strerror,
+    AT_SYMLINK_NOFOLLOW, EINTR, EIO, MAP_FAILED, MAP_SHARED, O_RDONLY, PROT_READ, close, errno, fstat, fstatat, fstatfs,
+    mmap, munmap, off_t, pread, ssize_t, stat_t, statfs_t, strerror, tsf_open_ours,
 )
 from tsfast._table cimport Table, is_hole
 
@@ -158,7 +158,7 @@ cdef int open_segment(int dir_fd, uint64_t number, stat_t *st) noexcept nogil:
     cdef char name[32]
     cdef int fd
     snprintf(name, sizeof(name), b"seg.%08llx", <unsigned long long> number)
-    fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+    fd = tsf_open_ours(dir_fd, name, O_RDONLY)
     if fd >= 0 and fstat(fd, st) < 0:
         close(fd)
         return -1
@@ -244,7 +244,7 @@ cdef class Reader:
     cdef int _map_header(self) except -1:
         cdef stat_t st
         cdef void *data = MAP_FAILED
-        cdef int fd = openat(self.dir_fd, b"header", O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+        cdef int fd = tsf_open_ours(self.dir_fd, b"header", O_RDONLY)
         if fd >= 0 and fstat(fd, &st) == 0 and st.st_size >= <long> sizeof(tsf_header):
             data = mmap(NULL, sizeof(tsf_header), PROT_READ, MAP_SHARED, fd, 0)
         error = errno

@@ -3,6 +3,8 @@
 """See _runners.pxd."""
 import os
 
+from tsfast import trust
+
 cimport cython
 from libc.stddef cimport size_t
 from libc.stdlib cimport calloc, free
@@ -21,8 +23,8 @@ from tsfast._outbox cimport Packet, packet_free
 from tsfast._outcome cimport from_nothing, from_result, from_wait
 from tsfast._sys cimport (
     AF_UNIX, EAGAIN, EINTR, EPOLLIN, ESRCH, F_DUPFD_CLOEXEC, MAP_FAILED, MAP_SHARED, tsf_allocate,
-    MSG_DONTWAIT, O_CLOEXEC, O_CREAT, O_NOFOLLOW, O_PATH, O_RDWR, PROT_READ, PROT_WRITE, SOCK_CLOEXEC, SOCK_SEQPACKET,
-    SIGCONT, WNOHANG, close, errno, fcntl, kill, mmap, munmap, open_, openat, pid_t, recv, rusage,
+    MSG_DONTWAIT, O_CLOEXEC, O_PATH, PROT_READ, PROT_WRITE, SOCK_CLOEXEC, SOCK_SEQPACKET,
+    SIGCONT, WNOHANG, close, errno, fcntl, kill, mmap, munmap, open_, pid_t, recv, rusage,
     socketpair, ssize_t, tsf_lock_holder, tsf_pidfd_open, tsf_pidfd_signal, tsf_send_fds, tsf_spawn_runner,
     tsf_process_lives, wait4,
     set_errno,
@@ -86,9 +88,9 @@ cdef class Runners:
         close(fd)
         if self.program < 0:
             raise OSError(errno, strerror(errno).decode(), program)
-        self.runs_fd = openat(state_dir, b"runs", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        self.runs_fd = trust.open_file("runs", os.O_RDWR | os.O_CREAT, state_dir)
         # Allocated as a whole: a store into a hole of a mapped file on a full disk would be SIGBUS.
-        if self.runs_fd < 0 or tsf_allocate(self.runs_fd, <long> TSF_RUNS_BYTES) < 0:
+        if tsf_allocate(self.runs_fd, <long> TSF_RUNS_BYTES) < 0:
             raise OSError(errno, strerror(errno).decode(), "runs")
         if os.fstat(self.runs_fd).st_size != TSF_RUNS_BYTES:
             raise ValueError("the file `runs` has a wrong size")

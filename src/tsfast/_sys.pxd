@@ -58,6 +58,7 @@ cdef extern from "tsfast/native/sysaux.h" nogil:
     int unlinkat "tsf_unlinkat"(int directory, const char *path, int flags)
     int mkdirat "tsf_mkdirat"(int directory, const char *path, mode_t mode)
     int renameat "tsf_renameat"(int directory, const char *path, int directory2, const char *path2)
+    int tsf_open_ours(int directory, const char *name, int flags)
     int fstat(int fd, stat_t *st)
     int stat_ "stat"(const char *path, stat_t *st)
     int fstatat(int directory, const char *path, stat_t *st, int flags)

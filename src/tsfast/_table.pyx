@@ -3,6 +3,8 @@
 """See _table.pxd."""
 import os
 
+from tsfast import trust
+
 cimport cython
 from libc.stddef cimport size_t
 from libc.stdlib cimport calloc, free, malloc, realloc
@@ -18,9 +20,9 @@ from tsfast._layout cimport (
 )
 from tsfast._limits cimport BLOB_MAX, READER_TRIES
 from tsfast._sys cimport (
-    AT_SYMLINK_NOFOLLOW, EINTR, EIO, ENOENT, ENOMEM, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, O_CLOEXEC, O_CREAT,
-    O_NOFOLLOW, O_RDONLY, O_RDWR, close, errno, fallocate, fstat, fstatat, ftruncate, off_t, openat, pread, pwrite,
-    ssize_t, stat_t, tsf_log, unlinkat, set_errno,
+    AT_SYMLINK_NOFOLLOW, EINTR, EIO, ENOENT, ENOMEM, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, O_CREAT, O_RDONLY,
+    O_RDWR, close, errno, fallocate, fstat, fstatat, ftruncate, off_t, pread, pwrite, ssize_t, stat_t, tsf_log,
+    tsf_open_ours, unlinkat, set_errno,
 )
 from tsfast._row cimport Row
 
@@ -107,11 +109,14 @@ cdef class Table:
         cdef stat_t st
         self.dir_fd = dir_fd
         self.writable = writable
-        self.header_fd = openat(dir_fd, b"header", (O_RDWR if writable else O_RDONLY) | O_CLOEXEC | O_NOFOLLOW)
-        if self.header_fd < 0 and errno == ENOENT and writable:
+        flags = os.O_RDWR if writable else os.O_RDONLY
+        try:
+            self.header_fd = trust.open_file("header", flags, dir_fd)
+        except FileNotFoundError:
+            if not writable:
+                raise
             self._create()
-        if self.header_fd < 0:
-            raise OSError(errno, strerror(errno).decode(), "header")
+            self.header_fd = trust.open_file("header", flags, dir_fd)
         if fstat(self.header_fd, &st) < 0 or st.st_size < <long> sizeof(tsf_header):
             raise TableError("the job table's header is too short")
         if self.refresh() < 0:
@@ -146,14 +151,13 @@ cdef class Table:
         fresh.ids_check = ids_check(&fresh)
         fresh.check = settings_check(&fresh)
         # Whole under another name, then renamed: a table either has a valid header or is not there.
-        fd = os.open("header.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=self.dir_fd)
+        fd = trust.create_file("header.new", self.dir_fd)
         try:
             if write_all(fd, &fresh, sizeof(tsf_header), 0) < 0:
                 raise OSError(errno, strerror(errno).decode(), "header")
         finally:
             os.close(fd)
         os.rename("header.new", "header", src_dir_fd=self.dir_fd, dst_dir_fd=self.dir_fd)
-        self.header_fd = openat(self.dir_fd, b"header", O_RDWR | O_CLOEXEC | O_NOFOLLOW)
 
     def __dealloc__(self):
         cdef uint64_t i
@@ -245,11 +249,11 @@ cdef class Table:
     cdef int _open(self, uint64_t number, Segment *segment) noexcept nogil:
         cdef char name[32]
         cdef stat_t st
-        cdef int flags = (O_RDWR | O_CREAT if self.writable else O_RDONLY) | O_CLOEXEC | O_NOFOLLOW
+        cdef int flags = O_RDWR | O_CREAT if self.writable else O_RDONLY
         segment.number = number
         segment.blob_fd = -1
         snprintf(name, sizeof(name), b"seg.%08llx", <unsigned long long> number)
-        segment.fd = openat(self.dir_fd, name, flags, 0o600)
+        segment.fd = tsf_open_ours(self.dir_fd, name, flags)
         if segment.fd < 0 or fstat(segment.fd, &st) < 0:
             return -1
         if self.writable and <uint64_t> st.st_size < TSF_HOT_BYTES + TSF_COLD_BYTES:
@@ -258,7 +262,7 @@ cdef class Table:
             if ftruncate(segment.fd, <off_t> (TSF_HOT_BYTES + TSF_COLD_BYTES)) < 0:
                 return -1
         snprintf(name, sizeof(name), b"blob.%08llx", <unsigned long long> number)
-        segment.blob_fd = openat(self.dir_fd, name, flags, 0o600)
+        segment.blob_fd = tsf_open_ours(self.dir_fd, name, flags)
         if segment.blob_fd < 0 or fstat(segment.blob_fd, &st) < 0:
             return -1
         segment.blob_size = (<uint64_t> st.st_size + 7) & ~(<uint64_t> 7)

@@ -11,7 +11,7 @@ itself: one start of Python, no fork. Imports only what a start needs: the first
 import os
 import sys
 
-from tsfast import __version__, _core, _environ, _grammar, _quote, state
+from tsfast import __version__, _core, _environ, _grammar, _quote, state, trust
 
 SLOTS_DEFAULT = 1
 MAX_FINISHED_DEFAULT = 1000
@@ -128,7 +128,7 @@ def serve(socket: str, report: int) -> None:
         damaged = server.recover(number("TS_SLOTS"), number("TS_MAXFINISHED"))
         server.listen()
         detach(log)
-    except (_core.TableError, ValueError) as error:
+    except (_core.TableError, trust.Untrusted, ValueError) as error:
         raise BootError(f"{error} ({place})") from None
     if server.damaged is not None:
         note("the machine had stopped: the journal was written over the job table again")
@@ -248,7 +248,7 @@ def lock(directory: int, socket: str, place: str) -> bool:
     import fcntl
     import time
 
-    fd = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=directory)
+    fd = trust.open_file("lock", os.O_RDWR | os.O_CREAT, directory)
     socket_dir = os.open(os.path.dirname(socket), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     name = os.fsencode(os.path.basename(socket))
     patience = time.monotonic() + LOCK_PATIENCE_S
@@ -271,12 +271,12 @@ def lock(directory: int, socket: str, place: str) -> bool:
 
 def open_log(directory: int) -> int:
     """The server's log, begun anew when it has become long."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-    fd = os.open("log", flags, 0o600, dir_fd=directory)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    fd = trust.open_file("log", flags, directory)
     if os.fstat(fd).st_size > LOG_LIMIT:
         os.rename("log", "log.old", src_dir_fd=directory, dst_dir_fd=directory)
         os.close(fd)
-        fd = os.open("log", flags, 0o600, dir_fd=directory)
+        fd = trust.open_file("log", flags, directory)
     return fd
 
 

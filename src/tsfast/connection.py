@@ -36,8 +36,9 @@ def connect(path: str, patience: float | None = None) -> socket.socket | None:
         return None
     except OSError as error:
         raise ServerUnavailable(f"{directory}: {error.strerror}") from None
+    default = name == "socket" and os.path.basename(directory) == f"tsfast-{os.geteuid()}"
     ours = stat.S_ISDIR(about.st_mode) and about.st_uid == os.geteuid() and not about.st_mode & 0o077
-    if name == "socket" and os.path.basename(directory) == f"tsfast-{os.geteuid()}" and not ours:
+    if default and not ours:
         raise ServerUnavailable(f"{directory}: not a directory of ours that is closed to others (chmod 700 it)")
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(patience)
@@ -49,7 +50,7 @@ def connect(path: str, patience: float | None = None) -> socket.socket | None:
         else:
             connection.connect(path)
         peer = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        if peer[1] != os.geteuid() and os.geteuid() != 0:
+        if peer[1] != os.geteuid() and (os.geteuid() != 0 or default):
             raise ServerUnavailable(f"{path}: this socket belongs to user {peer[1]}")
     except (FileNotFoundError, ConnectionRefusedError):
         connection.close()

@@ -26,7 +26,7 @@ def read_output(path: bytes) -> str:
     if not path:
         return ""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK | os.O_NOCTTY)) as file:
             size = os.fstat(file.fileno()).st_size
             file.seek(max(0, size - OUTPUT_MOST))
             data = file.read(OUTPUT_MOST)
@@ -68,8 +68,9 @@ def main() -> None:
     recipient = os.environ.get("TS_MAILTO") or os.environ.get("USER")
     if not recipient or any(c in recipient for c in "\r\n"):
         refuse(job, " was not sent: neither TS_MAILTO nor USER names somebody")
-    path = os.environ.get("PATH") or PATH_DEFAULT
-    program = shutil.which("sendmail", path=f"{path}:{SENDMAIL_PLACES}")
+    path = f"{os.environ.get('PATH') or PATH_DEFAULT}:{SENDMAIL_PLACES}"
+    # Not one that lies in the job's directory: others may have put it there.
+    program = shutil.which("sendmail", path=":".join(place for place in path.split(":") if place.startswith("/")))
     if program is None:
         refuse(job, " was not sent: there is no sendmail")
     try:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Container
 from typing import TYPE_CHECKING
 
-from tsfast import _listing
+from tsfast import _listing, trust
 
 if TYPE_CHECKING:
     from tsfast._listing import LiveJob
@@ -18,7 +18,7 @@ WHOLE = 1000  # gpu_share of whole GPUs, in thousandths
 def append(path: bytes, directory: int) -> None:
     """Append the script of the table in the state directory. Raises OSError, TableError."""
     text = script(_listing.live_jobs(os.dup(directory)))
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY, 0o600)
+    fd = trust.open_named(os.fsdecode(path), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
         view = memoryview(text)
         while view:

@@ -64,8 +64,18 @@ def _read(path: str, dir_fd: int | None = None) -> str | None:
 
 
 def open_place(place: str, make: bool = False) -> int:
-    """A descriptor of a state directory that only we and root can change or replace; what is in it is opened by that.
-    Raises StateError; FileNotFoundError where there is none."""
+    """A descriptor of a state directory that only we and root can change or replace, and that holds nothing of others;
+    what is in it is opened by that. Raises StateError; FileNotFoundError where there is none."""
+    directory = _open(place, make)
+    try:
+        trust.check_entries(place, directory)
+    except OSError as error:
+        os.close(directory)
+        raise StateError(str(error)) from None
+    return directory
+
+
+def _open(place: str, make: bool = False) -> int:
     try:
         return trust.open_directory(place, make)
     except trust.Untrusted as error:
@@ -79,7 +89,7 @@ def open_place(place: str, make: bool = False) -> int:
 def _note(place: str) -> str | None:
     """The socket that a state directory belongs to; None if it is not there. Raises StateError."""
     try:
-        directory = open_place(place)
+        directory = _open(place)
     except FileNotFoundError:
         return None
     try:

@@ -166,6 +166,55 @@ def open_file(path: str, flags: int = os.O_RDONLY, dir_fd: int | None = None) ->
     return fd
 
 
+def open_named(path: str, flags: int = os.O_RDONLY) -> int:
+    """open_file() for a path that the user chose: a symbolic link there counts where nobody else can make one."""
+    try:
+        about = os.lstat(path)
+        above = os.stat(os.path.dirname(path) or ".")
+    except OSError:
+        return open_file(path, flags)
+    own = about.st_uid in (0, os.geteuid()) and above.st_uid in (0, os.geteuid())
+    if stat.S_ISLNK(about.st_mode) and own and not above.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        path = os.path.realpath(path)
+    return open_file(path, flags)
+
+
+def open_subdirectory(name: str, dir_fd: int, make: bool = False) -> int:
+    """A descriptor of a directory of ours in one that only we can change. make: it is made if it is missing. Raises
+    Untrusted, OSError."""
+    if make:
+        try:
+            os.mkdir(name, 0o700, dir_fd=dir_fd)
+        except FileExistsError:
+            pass
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+    except NotADirectoryError:
+        raise Untrusted(f"{name} is not a directory") from None
+    about = os.fstat(fd)
+    reason = f"belongs to user {about.st_uid}" if about.st_uid != os.geteuid() else _writers(fd, about)
+    if reason:
+        os.close(fd)
+        raise Untrusted(f"{name} {reason}")
+    return fd
+
+
+def check_entries(path: str, directory: int) -> None:
+    """Others cannot make entries in an open directory of ours; could they do so before? Then it holds something that is
+    not ours, or that leads elsewhere. Raises Untrusted, OSError."""
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            try:
+                about = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            if stat.S_ISDIR(about.st_mode) and about.st_uid in (0, os.geteuid()):
+                continue  # root's: lost+found
+            reason = _unsuitable(about)
+            if reason:
+                raise Untrusted(f"{path}/{entry.name} {reason} (if it is yours, chown it; else remove it)")
+
+
 def _what_else(path: str, dir_fd: int | None) -> str:
     """Why a file that cannot be opened is none of ours; empty if it is one."""
     try:
@@ -180,6 +229,15 @@ def _unsuitable(about: os.stat_result) -> str:
     if not stat.S_ISREG(about.st_mode):
         return "is not a regular file"
     return "has a second name (a hard link)" if about.st_nlink > 1 else ""
+
+
+def create_file(path: str, dir_fd: int | None = None) -> int:
+    """A new file, to be written; what was there under its name is unlinked. Raises OSError."""
+    try:
+        os.unlink(path, dir_fd=dir_fd)
+    except FileNotFoundError:
+        pass
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=dir_fd)
 
 
 def replace_file(path: str, data: bytes, dir_fd: int | None = None) -> None:

@@ -245,7 +245,8 @@ def test_wrong_modes(queue: Queue) -> None:
 def test_files_of_somebody_else(queue: Queue) -> None:
     queue.finish("true")
     os.chown(queue.state_dir / "header", NOBODY, NOBODY)
-    assert only(look(queue), "state", "error").startswith(f"not yours in {queue.state_dir}: header; chown ")
+    reason = f"{queue.state_dir}/header belongs to user {NOBODY} (if it is yours, chown it; else remove it); chown -R "
+    assert only(look(queue), "state", "error").startswith(reason)
 
 
 @pytest.mark.root

@@ -2,11 +2,12 @@
 executed, written through or waited for. The other user is a real one, and swaps directories while calls are made."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from integration.spool_harness import Queue
+from integration.spool_harness import BIN, Queue
 from integration.test_strangers import STRANGER, as_stranger
 
 pytestmark = pytest.mark.root
@@ -126,3 +127,62 @@ def test_queue_whose_parent_was_opened_later(queue: Queue) -> None:
     assert f"the state of {queue.socket} is in {queue.state_dir}, which cannot be used: {place}" in queue.refused("-l")
     place.chmod(0o755)
     assert queue.ids() == [0]
+
+
+FILES = ["header", "seg.00000000", "blob.00000000", "runs", "log", "log.old", "lock", "queue", "header.new", "other"]
+DIRECTORIES = ["ctx", "journal"]
+
+
+def plant(queue: Queue, name: str, kind: str, victim: Path) -> None:
+    """What somebody else has put into a state directory that was open to all; now it is closed."""
+    reachable(queue)
+    queue.state_dir.mkdir()
+    queue.state_dir.chmod(0o777)
+    path = queue.state_dir / name
+    if kind == "link":
+        os.link(victim, path)  # by us: where the kernel does not protect links, anybody could
+    else:
+        makers = {"file": path.touch, "fifo": lambda: os.mkfifo(path, 0o666), "directory": lambda: path.mkdir(0o777)}
+        assert as_stranger(makers.get(kind, lambda: path.symlink_to(victim)))
+    queue.state_dir.chmod(0o700)
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("kind", ["file", "fifo", "symlink", "link", "directory"])
+def test_what_others_put_into_a_state_directory(queue: Queue, name: str, kind: str) -> None:
+    """Nothing of it is read or written, waited for or changed; one line says what it is, and without it all is well."""
+    victim = queue.directory / "victim"
+    victim.write_text("mine")
+    mode = victim.stat().st_mode
+    plant(queue, name, kind, victim)
+    message = queue.refused("true")
+    assert f"{queue.state_dir}/{name} " in message
+    assert ("a hard link" if kind == "link" else f"belongs to user {STRANGER}") in message
+    assert (victim.read_text(), victim.stat().st_mode) == ("mine", mode)
+    path = queue.state_dir / name
+    path.rmdir() if kind == "directory" else path.unlink()
+    assert queue.submit("true") == 0
+
+
+@pytest.mark.parametrize("name", DIRECTORIES)
+@pytest.mark.parametrize("kind", ["file", "symlink", "directory"])
+def test_what_others_put_in_place_of_its_directories(queue: Queue, name: str, kind: str) -> None:
+    victim = queue.directory / "victim"
+    victim.mkdir(0o755)
+    plant(queue, name, kind, victim)
+    message = queue.refused("true", env={"TS_DURABLE": "1"})
+    assert f"{queue.state_dir}/{name} belongs to user {STRANGER}" in message
+    assert list(victim.iterdir()) == []
+    assert victim.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("name", ["header", "seg.00000000", "blob.00000000"])
+def test_readers_use_nothing_that_others_made(queue: Queue, name: str) -> None:
+    """Long lists, and Python, read the table without a server."""
+    queue.finish("true")
+    queue.kill_server()
+    path = queue.state_dir / name
+    os.chown(path, STRANGER, STRANGER)
+    done = subprocess.run([BIN / "tsfast", "-M", "json"], env=queue.env(), capture_output=True, text=True)
+    assert done.stderr == f"ts: {path} belongs to user {STRANGER} (if it is yours, chown it; else remove it)\n"
+    assert (done.returncode, done.stdout) == (255, "")

@@ -36,14 +36,14 @@ ALLOWED: dict[str, set[str]] = {
     "_loop": LEAVES,
     "_encode": LEAVES | {"_grammar"},
     # what is written goes on to the journal; what is to be seen outside waits for it
-    "_journal": LEAVES | {"_loop"},
+    "_journal": LEAVES | {"_loop", "trust"},
     "_outbox": LEAVES | {"_journal"},
     # effects: files, clients, runners; each knows nothing of the others, and no queue
-    "_table": LEAVES | {"_journal"},
-    "_contexts": LEAVES | {"_journal"},
+    "_table": LEAVES | {"_journal", "trust"},
+    "_contexts": LEAVES | {"_journal", "trust"},
     "_environ": LEAVES | {"_grammar"},
     "_conns": LEAVES | {"_loop", "_journal"},
-    "_runners": LEAVES | {"_loop", "_outbox"},
+    "_runners": LEAVES | {"_loop", "_outbox", "trust"},
     "_leases": LEAVES,
     "_poller": LEAVES | {"_loop"},
     # composition
@@ -84,7 +84,7 @@ ALLOWED: dict[str, set[str]] = {
     "trust": set(),
     "state": {"_core", "trust"},
     "mail": {"_quote"},
-    "savelist": {"_listing"},
+    "savelist": {"_listing", "trust"},
     "boot": {"_core", "_environ", "_grammar", "_quote", "savelist", "state", "trust"},
     "gpus": {"_leases"},
     "errors": set(),

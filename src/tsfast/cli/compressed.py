@@ -16,7 +16,7 @@ class Reader:
     """What has been compressed so far of a file that grows; several streams one after the other count as one."""
 
     def __init__(self, path: bytes) -> None:
-        self.file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+        self.file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
         self.stream = zlib.decompressobj(31)
 
     def read(self) -> bytes:

@@ -62,7 +62,7 @@ static inline int tsf_sync_files(int directory, const char *without)
             continue;
         if (fstatat(directory, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
             continue; /* unlinked meanwhile */
-        fd = openat(directory, entry->d_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        fd = openat(directory, entry->d_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
         if (fd < 0 && errno == ENOENT)
             continue;
         if (fd < 0 || tsf_fsync(fd) < 0)
@@ -137,7 +137,7 @@ static inline int tsf_journal_create(struct tsf_syncer *syncer)
     if (syncer->file >= 0)
         close(syncer->file);
     snprintf(name, sizeof name, "%016llx", (unsigned long long)syncer->head.number);
-    syncer->file = openat(syncer->dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    syncer->file = openat(syncer->dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     syncer->at = 0;
     if (syncer->file < 0)
         return -1;

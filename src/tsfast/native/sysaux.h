@@ -26,6 +26,7 @@
 #include "fault.h"
 #include "runs.h"
 #include "shown.h"
+#include "trust.h"
 
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open 434
@@ -348,27 +349,34 @@ static inline int tsf_answers(int directory, const char *name)
     return answers;
 }
 
+/* A name in a directory that may be shared with other users, which they cannot guess. */
+static inline void tsf_temporary_name(char name[32])
+{
+    uint64_t number;
+
+    if (syscall(SYS_getrandom, &number, sizeof number, 0) != sizeof number)
+        number = (uint64_t)getpid(); /* denied by a sandbox */
+    snprintf(name, 32, ".tsfast-%016llx", (unsigned long long)number);
+}
+
 /* Bind a new listening socket at directory/name and put it there atomically: bound and listening under a temporary
- * name, then renamed, so that no caller ever meets a socket that does not answer. The directory is named through
+ * name, then renamed, so that no caller ever meets a socket that does not answer. Its mode is that of the socket
+ * itself: no chmod by name, in whose place somebody could have put a link. The directory is named through
  * /proc/self/fd, so the path may be longer than sun_path. Returns the socket, or -1 with errno. */
 static inline int tsf_listen(int directory, const char *name, int backlog)
 {
     struct sockaddr_un longest;
-    char temporary[32] = ".tsfast-", *p = temporary + 8;
-    unsigned long rest = (unsigned long)getpid();
+    char temporary[32];
     int sock, error;
 
-    do
-        *p++ = (char)('0' + rest % 10);
-    while (rest /= 10);
+    tsf_temporary_name(temporary);
     if (tsf_socket_address(&longest, directory, name) < 0)
         return -1;
     sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (sock < 0)
         return -1;
-    tsf_unlinkat(directory, temporary, 0);
-    if (tsf_at(bind, sock, directory, temporary) < 0 || fchmodat(directory, temporary, 0600, 0) < 0 ||
-        listen(sock, backlog) < 0 || tsf_renameat(directory, temporary, directory, name) < 0) {
+    if (fchmod(sock, 0600) < 0 || tsf_at(bind, sock, directory, temporary) < 0 || listen(sock, backlog) < 0 ||
+        tsf_renameat(directory, temporary, directory, name) < 0) {
         error = errno;
         unlinkat(directory, temporary, 0);
         close(sock);

@@ -76,8 +76,12 @@ def state_directory() -> Iterator[Finding]:
         yield error("state", f"{place} belongs to user {about.st_uid}", f"chown -R {os.geteuid()} {place}")
     if about.st_mode & 0o077:
         yield warning("state", f"{place} is open to other users; it holds environments", f"chmod 700 {place}")
+    try:
+        fd = state.open_place(place)
+    except state.StateError as failure:
+        yield error("state", str(failure), f"chown -R {os.geteuid()} {place}")
+        return
     yield from files(place)
-    fd = state.open_place(place)
     network = state.NETWORK_FILE_SYSTEMS.get(_core.filesystem_type(fd))
     os.close(fd)
     kind = file_system(place)
@@ -100,19 +104,15 @@ def free_text(path: str) -> str:
 
 
 def files(place: str) -> Iterator[Finding]:
-    """Whose they are, and whether others can read what jobs were given."""
-    foreign, open_to_others = [], []
+    """Whether others can read what jobs were given."""
+    open_to_others = []
     for name in sorted(os.listdir(place)):
         try:
             about = os.lstat(os.path.join(place, name))
         except FileNotFoundError:
             continue
-        if about.st_uid != os.geteuid():
-            foreign.append(name)
-        elif about.st_mode & 0o077 or (stat.S_ISREG(about.st_mode) and about.st_mode & 0o600 != 0o600):
+        if about.st_mode & 0o077 or (stat.S_ISREG(about.st_mode) and about.st_mode & 0o600 != 0o600):
             open_to_others.append(name)
-    if foreign:
-        yield error("state", f"not yours in {place}: {', '.join(foreign[:5])}", f"chown -R {os.geteuid()} {place}")
     if open_to_others:
         names = ", ".join(open_to_others[:5])
         yield warning("state", f"wrong modes in {place}: {names}", f"chmod -R u=rwX,go= {place}")
@@ -133,7 +133,9 @@ def queue() -> Iterator[Finding]:
         return
     try:
         reader = _reader.Reader(state.open_place(place))
-    except (state.StateError, _reader.TableError, OSError) as failure:
+    except state.StateError:
+        return  # state_directory() tells it
+    except (_reader.TableError, OSError) as failure:
         yield error("queue", f"the job table: {failure}", "ts -K drops the queue; see Damage in docs/reliability.md")
         return
     count = live(reader)

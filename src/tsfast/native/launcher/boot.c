@@ -46,6 +46,8 @@ static void check_lock(const struct place *place, const char *path, int lock)
         refuse(path, ": this should be a regular file");
     if (about.st_uid != place->user)
         refuse(path, ": this file belongs to user ", decimal(about.st_uid, number));
+    if (about.st_nlink > 1)
+        refuse(path, ": this file has a second name (a hard link)");
 }
 
 static bool still_there(const char *path, int lock)
@@ -65,7 +67,7 @@ static int take_lock(const struct place *place)
     if (!join(path, sizeof(path), place->path, ".lock", (char *)NULL))
         refuse(place->path, ": the path of the socket is too long");
     for (;;) {
-        lock = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0600);
+        lock = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, 0600);
         if (lock < 0 && (errno == ELOOP || errno == EISDIR || errno == ENXIO))
             refuse(path, ": this should be a regular file");
         if (lock < 0)

@@ -1,6 +1,8 @@
 /* The way to the server: which socket it is, that nobody else has put one there, and the connection itself. */
 #include "launcher.h"
 
+#include "../trust.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -121,7 +123,8 @@ static void examine_failure(const struct place *place, int cause)
 }
 
 /* Before anything is sent: an environment holds secrets. Root's own server is refused as well where it is not root who
- * asks: it would run the jobs as root. */
+ * asks: it would run the jobs as root. Root uses the queue of another user only where it was named: the way to the
+ * default one can have come from that user's TMPDIR. */
 static void check_peer(struct place *place, int connection)
 {
     struct ucred peer;
@@ -130,7 +133,7 @@ static void check_peer(struct place *place, int connection)
 
     if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
         refuse(place->path, ": ", strerror(errno));
-    if (peer.uid != place->user && place->user != 0)
+    if (peer.uid != place->user && (place->user != 0 || place->directory))
         refuse(place->path, ": this socket belongs to user ", decimal(peer.uid, number));
     place->server = peer.pid;
 }
@@ -163,7 +166,7 @@ const char *server_log(const struct place *place, char path[PATH_MAX])
     int file = -1;
 
     if (join(pointer, sizeof(pointer), place->path, ".state", (char *)NULL))
-        file = open(pointer, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+        file = tsf_open_ours(AT_FDCWD, pointer, O_RDONLY);
     if (file >= 0) {
         size = read(file, directory, sizeof(directory) - 1);
         close(file);

@@ -73,7 +73,7 @@ void follow_file(struct follow *follow, const char *path, size_t size, int32_t l
     follow->path[size] = '\0';
     follow->notify = 0;
     follow->notify_failed = false;
-    follow->file = open(follow->path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    follow->file = open(follow->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (follow->file < 0)
         refuse(follow->path, ": ", strerror(errno));
     follow->offset = lines < 0 ? 0 : start_of_last_lines(follow, lines);

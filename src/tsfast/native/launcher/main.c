@@ -13,6 +13,7 @@
  * recv, and no allocation; what is rare is in other files, whose pages are then never read. */
 #include "launcher.h"
 
+#include <sys/auxv.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -58,6 +59,14 @@ static void prepare_next_try(struct patience *patience, const struct place *plac
         pause_ms(shift < 7 ? 1L << shift : LONGEST_PAUSE_MS);
 }
 
+/* With the rights of somebody else than its caller's it would run their environment's programs, and jobs, with those.
+ */
+static void check_rights(void)
+{
+    if (getauxval(AT_UID) != getauxval(AT_EUID) || getauxval(AT_GID) != getauxval(AT_EGID))
+        refuse("this program must not be set-user-ID or set-group-ID (chmod ug-s it)");
+}
+
 int main(int argc, char **argv)
 {
     static struct place place;
@@ -68,6 +77,7 @@ int main(int argc, char **argv)
     int connection = -1, next;
 
     open_standard_descriptors(&request.head.request);
+    check_rights();
     find_place(&place);
     collect_request(&request, words);
     for (;;) {

@@ -1,7 +1,9 @@
-/* Where the Python command line `tsfast` is: beside this program, else on PATH, else where TSFAST_PROGRAM says. Its
- * first lines name the interpreter, and the packages are in ../lib; what is not understood leads to the slow way, which
- * is to run the script itself. */
+/* Where the Python command line `tsfast` is: beside this program, else on PATH, else where TSFAST_PROGRAM says; of what
+ * the environment names root executes only what nobody else can change. Its first lines name the interpreter, and the
+ * packages are in ../lib; what is not understood leads to the slow way, which is to run the script itself. */
 #include "launcher.h"
+
+#include "../trust.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -15,6 +17,19 @@ static bool is_program(const char *path)
     struct stat about;
 
     return stat(path, &about) == 0 && S_ISREG(about.st_mode) && access(path, X_OK) == 0;
+}
+
+static bool passed_over;
+
+/* Somebody else's PATH may have come with root's rights (sudo that keeps it). */
+static bool is_program_to_trust(const char *path)
+{
+    if (!is_program(path))
+        return false;
+    if (geteuid() != 0 || tsf_is_roots(path))
+        return true;
+    passed_over = true;
+    return false;
 }
 
 static void cut_last_part(char *path)
@@ -53,7 +68,7 @@ static bool find_on_path(char *path)
         if (*at == '/' && size < sizeof(directory)) {
             memcpy(directory, at, size);
             directory[size] = '\0';
-            if (join(path, PATH_MAX, directory, "/tsfast", (char *)NULL) && is_program(path))
+            if (join(path, PATH_MAX, directory, "/tsfast", (char *)NULL) && is_program_to_trust(path))
                 return true;
         }
         at += size;
@@ -66,7 +81,7 @@ static bool find_by_variable(char *path)
 {
     const char *value = getenv("TSFAST_PROGRAM");
 
-    return value && *value && join(path, PATH_MAX, value, (char *)NULL) && is_program(path);
+    return value && *value && join(path, PATH_MAX, value, (char *)NULL) && is_program_to_trust(path);
 }
 
 static void read_beginning(const char *path, char *text, size_t size)
@@ -167,7 +182,8 @@ static bool find_packages(const char *script, char *packages)
 void find_program(struct program *program)
 {
     if (!find_beside_us(program->path) && !find_on_path(program->path) && !find_by_variable(program->path))
-        refuse("the program tsfast is neither beside this one nor on PATH nor named by TSFAST_PROGRAM");
+        refuse("the program tsfast is neither beside this one nor on PATH nor named by TSFAST_PROGRAM",
+               passed_over ? " (root takes none that others can change)" : "");
     if (!find_interpreter(program->path, program->interpreter) || !find_packages(program->path, program->packages))
         program->interpreter[0] = program->packages[0] = '\0';
 }
