@@ -49,7 +49,7 @@ cdef struct Hots:
 
 cdef class Reader:
     cdef int dir_fd                       # owned
-    cdef const tsf_header *header         # owned, a mapping
+    cdef const tsf_header *header         # owned, a mapping; NULL until there is one
     cdef uint64_t known_committed         # as they were read last
     cdef uint64_t known_floor
     cdef bint mapping                     # segments may be mapped
@@ -67,7 +67,7 @@ cdef class Reader:
     cdef int read_hot(self, uint64_t id, tsf_hot *hot) noexcept nogil
 
     # private
-    cdef int _map_header(self) except -1
+    cdef int _map_header(self) noexcept nogil
     cdef bint _fetch(self, uint64_t id, tsf_hot *hot) noexcept nogil
     cdef bint _open(self, Hots *hots, uint64_t number) noexcept nogil
     cdef void _drop_vanished(self) noexcept nogil

@@ -26,8 +26,8 @@ from tsfast._limits cimport READER_PAUSE_US, READER_PAUSES, READER_TRIES
 from tsfast._listing cimport read_job
 from tsfast._row cimport end_signal, error_level, is_there, state_name, was_waited_for
 from tsfast._sys cimport (
-    AT_SYMLINK_NOFOLLOW, EINTR, EIO, MAP_FAILED, MAP_SHARED, O_RDONLY, PROT_READ, close, errno, fstat, fstatat, fstatfs,
-    mmap, munmap, off_t, pread, ssize_t, stat_t, statfs_t, strerror, tsf_open_ours,
+    AT_SYMLINK_NOFOLLOW, EINTR, EIO, ENOENT, MAP_FAILED, MAP_SHARED, O_RDONLY, PROT_READ, close, errno, fstat, fstatat,
+    fstatfs, mmap, munmap, off_t, pread, set_errno, ssize_t, stat_t, statfs_t, strerror, tsf_open_ours,
 )
 from tsfast._table cimport Table, is_hole
 
@@ -236,22 +236,25 @@ cdef class Reader:
             raise ValueError("it has its directory already")
         self.dir_fd = dir_fd
         Table(os.dup(dir_fd), False)           # raises what there is to be raised
-        self._map_header()
+        if self._map_header() < 0 and errno != ENOENT:
+            raise OSError(errno, strerror(errno).decode(), "header")
         self.ids(&floor, &committed)
         # There a hole takes memory once a mapping of it is read, and where none is left that would be SIGBUS.
         self.mapping = fstatfs(dir_fd, &st) == 0 and st.f_type != TMPFS_MAGIC
 
-    cdef int _map_header(self) except -1:
+    cdef int _map_header(self) noexcept nogil:
+        """-1 with errno. ENOENT: the queue's first server has not made it yet."""
         cdef stat_t st
         cdef void *data = MAP_FAILED
-        cdef int fd = tsf_open_ours(self.dir_fd, b"header", O_RDONLY)
+        cdef int error, fd = tsf_open_ours(self.dir_fd, b"header", O_RDONLY)
         if fd >= 0 and fstat(fd, &st) == 0 and st.st_size >= <long> sizeof(tsf_header):
             data = mmap(NULL, sizeof(tsf_header), PROT_READ, MAP_SHARED, fd, 0)
         error = errno
         if fd >= 0:
             close(fd)
         if data == MAP_FAILED:
-            raise OSError(error, strerror(error).decode(), "header")
+            set_errno(error)
+            return -1
         self.header = <const tsf_header *> data
         return 0
 
@@ -269,7 +272,7 @@ cdef class Reader:
         cdef uint64_t both[2]
         cdef uint32_t check
         cdef int tried = 0, pauses = READER_PAUSES
-        while True:
+        while self.header != NULL or self._map_header() == 0:
             copy_shared(&check, &self.header.ids_check, sizeof(check))
             copy_shared(both, &self.header.committed, sizeof(both))
             if tsf_check32(both, sizeof(both), 0) == check:

@@ -85,6 +85,8 @@ cdef class Table:
     cdef bint has_segment(self, uint64_t number) noexcept nogil   # False: nothing of its ids is left
 
     # private
+    cdef _open_header(self)
+    cdef bint _has_segments(self) except -1
     cdef _create(self)
     cdef int _write_header(self, const void *start, const void *end) noexcept nogil
     cdef int _write_segment(self, const Segment *segment, const void *data, size_t size,

@@ -82,6 +82,15 @@ cdef uint32_t ids_check(const tsf_header *header) noexcept nogil:
     return tsf_check32(&header.committed, sizeof(header.committed) + sizeof(header.floor), 0)
 
 
+cdef void fill_fresh(tsf_header *header) noexcept nogil:
+    """Of a table without jobs."""
+    memset(header, 0, sizeof(tsf_header))
+    header.magic = TSF_TABLE_MAGIC
+    header.format = TSF_TABLE_FORMAT
+    header.ids_check = ids_check(header)
+    header.check = settings_check(header)
+
+
 cdef bint is_hole(const void *record, size_t size) noexcept nogil:
     # All bytes are zero if the first one is and each equals its successor
     return (<const char *> record)[0] == 0 and memcmp(record, <const char *> record + 1, size - 1) == 0
@@ -109,14 +118,18 @@ cdef class Table:
         cdef stat_t st
         self.dir_fd = dir_fd
         self.writable = writable
-        flags = os.O_RDWR if writable else os.O_RDONLY
-        try:
-            self.header_fd = trust.open_file("header", flags, dir_fd)
-        except FileNotFoundError:
-            if not writable:
-                raise
+        self._open_header()
+        if self.header_fd < 0 and self._has_segments():
+            self._open_header()                # it may have come since
+            if self.header_fd < 0:
+                raise TableError("the job table's header is missing, so that nobody knows which jobs there are: "
+                                 "restore the state directory, or move it away to begin anew")
+        if self.header_fd < 0 and writable:
             self._create()
-            self.header_fd = trust.open_file("header", flags, dir_fd)
+            self._open_header()
+        if self.header_fd < 0:
+            fill_fresh(&self.header)           # its first server is just about to make it, or died before it did
+            return
         if fstat(self.header_fd, &st) < 0 or st.st_size < <long> sizeof(tsf_header):
             raise TableError("the job table's header is too short")
         if self.refresh() < 0:
@@ -143,13 +156,18 @@ cdef class Table:
                 raise OSError(errno, strerror(errno).decode(), "header")
         self.first_segment = self.header.floor >> TSF_SEGMENT_BITS
 
+    cdef _open_header(self):
+        try:
+            self.header_fd = trust.open_file("header", os.O_RDWR if self.writable else os.O_RDONLY, self.dir_fd)
+        except FileNotFoundError:
+            pass
+
+    cdef bint _has_segments(self) except -1:
+        return any([name.startswith("seg.") for name in os.listdir(self.dir_fd)])
+
     cdef _create(self):
         cdef tsf_header fresh
-        memset(&fresh, 0, sizeof(tsf_header))
-        fresh.magic = TSF_TABLE_MAGIC
-        fresh.format = TSF_TABLE_FORMAT
-        fresh.ids_check = ids_check(&fresh)
-        fresh.check = settings_check(&fresh)
+        fill_fresh(&fresh)
         # Whole under another name, then renamed: a table either has a valid header or is not there.
         fd = trust.create_file("header.new", self.dir_fd)
         try:

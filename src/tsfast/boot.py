@@ -11,7 +11,7 @@ itself: one start of Python, no fork. Imports only what a start needs: the first
 import os
 import sys
 
-from tsfast import __version__, _core, _environ, _grammar, _quote, state, trust
+from tsfast import __version__, _core, _environ, _grammar, _quote, paths, state, trust
 
 SLOTS_DEFAULT = 1
 MAX_FINISHED_DEFAULT = 1000
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else arguments
     report = int(os.environ.pop("TSFAST_BOOT_FD"))
     os.set_inheritable(report, False)
-    socket = state.canonical(words[0])
+    socket = paths.canonical(words[0])
     code = 0
     try:
         parsed = _grammar.parse_words([os.fsencode(word) for word in words[1:]])
@@ -51,10 +51,10 @@ def main(arguments: list[str] | None = None) -> None:
         elif action == _grammar.ACTIONS["version"]:
             os.write(1, version_line())
         elif action == _grammar.ACTIONS["kill_server"]:
-            drop(socket)
+            drop(socket, report)
         else:
             serve(socket, report)
-    except (BootError, state.StateError, _grammar.GrammarError) as error:
+    except (BootError, paths.StateError, _grammar.GrammarError) as error:
         os.write(2, _quote.line(f"ts: {error}"))
         code = 255
     except OSError as error:
@@ -77,14 +77,16 @@ def version_line() -> bytes:
     return f"tsfast {__version__}\n".encode()
 
 
-def drop(socket: str) -> None:
-    """-K without a server: what a crashed one has left is dropped too."""
+def drop(socket: str, report: int) -> None:
+    """-K without a server: what a crashed one has left is dropped too. If one has just come, the launcher asks that."""
     place = state.find(socket, os.environ)
     if place is None:
+        check_name(socket, make=False)
         return
     directory = state.open_place(place)
     if not lock(directory, socket, place):
-        raise BootError("a server is just starting: try again")
+        tell(report, LISTENS)
+        os._exit(0)
     try:
         _core.drop_queue(directory, boot_id())
     except (_core.TableError, ValueError) as error:
@@ -95,13 +97,13 @@ def serve(socket: str, report: int) -> None:
     """Become the server of a queue, unless there is one. Returns only when there is one, after saying so."""
     check_engine()
     close_all_but(report)
+    check_name(socket)
     place = state.find(socket, os.environ)
     warning = None
     if place is None:
         place, warning = state.create(socket, os.environ)
     if warning:
         os.write(2, _quote.line(f"ts: warning: {warning}"))
-    check_name(socket)
     directory = state.open_place(place)
     if not lock(directory, socket, place):
         tell(report, LISTENS)
@@ -219,17 +221,27 @@ def close_all_but(report: int) -> None:
                 pass  # the descriptor of the listing itself
 
 
-def check_name(socket: str) -> None:
-    """Refuse a name that somebody else has taken."""
+def check_name(socket: str, make: bool = True) -> None:
+    """Refuse a name that cannot be a queue's, or that somebody else has taken. Only the default's directory is made
+    where it is missing. Raises BootError."""
     import stat
 
     directory = os.path.dirname(socket)
     try:
-        os.mkdir(directory, 0o700)
+        if not os.path.lexists(directory):
+            if not paths.is_default(socket):
+                raise BootError(f"{directory} is not there, so no queue can be in it: make it, or correct TS_SOCKET")
+            if not make:
+                return
+            os.mkdir(directory, 0o700)
     except FileExistsError:
-        pass
+        pass  # another call was faster
     except OSError as error:
         raise BootError(f"{directory}: {error.strerror}") from None
+    if not os.path.isdir(directory):
+        raise BootError(f"{directory} is not a directory, so no queue can be in it")
+    if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
+        raise BootError(f"{directory} is not writable, so no queue can be in it")
     try:
         st = os.lstat(socket)
     except FileNotFoundError:
@@ -243,30 +255,70 @@ def check_name(socket: str) -> None:
 
 
 def lock(directory: int, socket: str, place: str) -> bool:
-    """Take the lock that makes this the only server of the state directory. False if a server answers instead.
-    Raises BootError when neither happens for a while."""
-    import fcntl
+    """Take the locks that make this the only server of the state directory. False if a server answers instead.
+    Raises BootError when neither happens for a while.
+
+    The directory itself is locked, for nobody can remove that lock and keep the jobs, and its file `lock`, which is all
+    that servers of earlier releases look at."""
     import time
 
-    fd = trust.open_file("lock", os.O_RDWR | os.O_CREAT, directory)
-    socket_dir = os.open(os.path.dirname(socket), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    # A description of its own: runners get a copy of `directory`, and would keep the lock when their server is gone.
+    own = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+    file = -1
+    socket_dir = -1  # gone: nobody can answer there
+    try:
+        socket_dir = os.open(os.path.dirname(socket), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        pass
     name = os.fsencode(os.path.basename(socket))
     patience = time.monotonic() + LOCK_PATIENCE_S
+    ours = False
     try:
         while True:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return True  # held until the process ends
-            except BlockingIOError:
-                pass
-            if _core.answers(socket_dir, name):
-                os.close(fd)
+            ours = ours or locked(own)
+            if file < 0:
+                file = trust.open_file("lock", os.O_RDWR | os.O_CREAT, directory)
+            alone = ours and locked(file)
+            if alone and not is_named(file, "lock", directory):  # deleted while we waited for it
+                os.close(file)
+                file = -1
+                continue
+            # Even if we are alone here: then it has another state directory.
+            if socket_dir >= 0 and _core.answers(socket_dir, name):
+                os.close(own)
+                os.close(file)
                 return False
+            if alone:
+                return True  # held until the process ends
             if time.monotonic() > patience:
                 raise BootError(f"another server holds the queue but does not answer; see {place}/log")
             time.sleep(0.005)  # one that ends, or one that is just starting
     finally:
-        os.close(socket_dir)
+        if socket_dir >= 0:
+            os.close(socket_dir)
+
+
+def locked(fd: int) -> bool:
+    """Whether the lock is ours now. Directories that cannot be locked count as such: `lock` is locked as well."""
+    import fcntl
+    import stat
+
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        if not stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise
+    return True
+
+
+def is_named(fd: int, name: str, directory: int) -> bool:
+    """Whether the open file is the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(name, dir_fd=directory, follow_symlinks=False))
+    except FileNotFoundError:
+        return False
 
 
 def open_log(directory: int) -> int:

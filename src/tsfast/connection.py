@@ -7,7 +7,7 @@ import struct
 import subprocess
 import time
 
-from tsfast import __version__, _encode, programs
+from tsfast import __version__, _encode, paths, programs
 from tsfast.errors import RequestFailed, ServerUnavailable
 
 FRAME = struct.Struct("=IIII")  # struct tsf_frame of native/wire.h
@@ -18,12 +18,11 @@ VERSION = f"tsfast {__version__}".encode()
 
 
 def socket_path(given: str | os.PathLike[str] | None = None) -> str:
-    """The socket of a queue: as given, else TS_SOCKET, else the default of `ts`."""
-    path = os.fspath(given) if given is not None else os.environ.get("TS_SOCKET")
-    if path:
-        return os.path.abspath(path)
-    base = os.environ.get("TMPDIR") or "/tmp"
-    return os.path.join(os.path.abspath(base), f"tsfast-{os.geteuid()}", "socket")
+    """The socket of a queue: as given, else TS_SOCKET, else the default of `ts`. Raises ServerUnavailable."""
+    try:
+        return paths.socket_path(None if given is None else os.fspath(given))
+    except paths.StateError as error:
+        raise ServerUnavailable(str(error)) from None
 
 
 def connect(path: str, patience: float | None = None) -> socket.socket | None:

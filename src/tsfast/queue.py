@@ -52,7 +52,7 @@ class Queue:
         self._idle: list[Connection] = []
         self._pid = os.getpid()
         self._reader: Reader | None = None
-        self._header = (0, 0)  # which file the reader has open
+        self._header: tuple[int, int] | None = None  # which file the reader has open
         self._looked = 0.0
 
     def __enter__(self) -> "Queue":
@@ -299,19 +299,19 @@ class Queue:
     def _table(self) -> "Reader | None":
         now = time.monotonic()
         if self._reader is None or now - self._looked > _LOOK_S:
-            from tsfast import state
+            from tsfast import paths, state
             from tsfast._reader import Reader, TableError
 
             try:
-                place = state.find(state.canonical(self.path), os.environ)
+                place = state.find(paths.canonical(self.path), os.environ)
                 if place is None:
                     self._reader = None
                 else:
-                    about = os.stat(os.path.join(place, "header"))
-                    if self._reader is None or self._header != (about.st_dev, about.st_ino):
+                    header = _identity(os.path.join(place, "header"))
+                    if self._reader is None or self._header != header:
                         self._reader = Reader(state.open_place(place))
-                        self._header = about.st_dev, about.st_ino
-            except (state.StateError, TableError, OSError) as error:
+                        self._header = header
+            except (paths.StateError, TableError, OSError) as error:
                 self._reader = None
                 raise QueueError(f"the job table cannot be read: {error}") from None
             self._looked = now
@@ -523,6 +523,15 @@ def id_list(ids: SupportsIndex | Iterable[SupportsIndex]) -> list[int]:
     if isinstance(ids, SupportsIndex) and not getattr(ids, "ndim", 0):
         return [operator.index(ids)]
     return [operator.index(id) for id in cast("Iterable[SupportsIndex]", ids)]
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Which file it is; None if it is not there. Raises OSError."""
+    try:
+        about = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return about.st_dev, about.st_ino
 
 
 def _line_of(text: bytes, place: int) -> int:

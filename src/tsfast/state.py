@@ -9,6 +9,7 @@ the way of the first call.
 import os
 
 from tsfast import _core, trust
+from tsfast.paths import StateError as StateError
 
 # f_type of statfs(2), linux/magic.h: file systems on which flock may not exclude other hosts, or a mapping not be
 # shared.
@@ -28,16 +29,6 @@ NETWORK_FILE_SYSTEMS = {
     0x01161970: "GFS2",
     0xAAD7AAEA: "PanFS",
 }
-
-
-class StateError(Exception):
-    """The state directory cannot be used. The text is one line for the user, without a leading `ts: `."""
-
-
-def canonical(socket: str) -> str:
-    """The path that names the queue: absolute, its directory without symbolic links."""
-    directory, name = os.path.split(os.path.abspath(socket))
-    return os.path.join(os.path.realpath(directory), name)
 
 
 def pointer_path(socket: str) -> str:

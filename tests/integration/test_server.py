@@ -207,13 +207,6 @@ def test_relative_and_linked_paths_name_the_same_queue(queue: Queue) -> None:
     assert len(queue.servers()) == 1
 
 
-def test_directory_of_the_socket_is_made(queue: Queue) -> None:
-    queue.environment["TS_SOCKET"] = str(queue.directory / "new" / "socket")
-    assert queue.submit("true") == 0
-    queue.environment["TS_SOCKET"] = str(queue.directory / "a" / "b" / "socket")
-    assert "ts: " in queue.refused("true", env={"TS_STATE": str(queue.directory / "s2")})
-
-
 @pytest.mark.root
 def test_other_users_are_refused(queue: Queue) -> None:
     """Both ways: their client does not trust our server, our server does not serve them."""

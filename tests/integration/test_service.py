@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from integration.spool_harness import BIN, Queue, alive, cmdline, open_files, patient, wait_until
-from tsfast import state
+from tsfast import paths, state
 from tsfast.cli import service
 
 
@@ -34,7 +34,7 @@ class Machine:
         monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
         monkeypatch.setattr(service, "BOOTED_WITH_SYSTEMD", str(self.booted))
         monkeypatch.setattr(service, "LINGERING", str(self.linger))
-        name = state.canonical(str(queue.socket))
+        name = paths.canonical(str(queue.socket))
         self.name = f"tsfast-{state.queue_name(name)}.service"
         self.unit = queue.directory / ".config" / "systemd" / "user" / self.name
 

@@ -81,24 +81,26 @@ ALLOWED: dict[str, set[str]] = {
     # Python: on the way of the first call, then the command line
     "__init__": {"aio", "errors", "executor", "failures", "jobs", "queue", "results"},  # lazily
     "arrays": set(),
+    "paths": set(),
     "trust": set(),
-    "state": {"_core", "trust"},
+    "state": {"_core", "paths", "trust"},
     "mail": {"_quote"},
     "savelist": {"_listing", "trust"},
-    "boot": {"_core", "_environ", "_grammar", "_quote", "savelist", "state", "trust"},
+    "boot": {"_core", "_environ", "_grammar", "_quote", "paths", "savelist", "state", "trust"},
     "gpus": {"_leases"},
     "errors": set(),
     "worker": set(),  # what it imports, each task waits for
     "jobs": set(),
     "programs": set(),
-    "connection": {"_encode", "errors", "programs"},
+    "connection": {"_encode", "errors", "paths", "programs"},
     "events": {"_encode", "_timerfd", "connection", "errors"},
     "results": {"_reader", "events"},
-    "queue": {"_encode", "_listing", "_reader", "arrays", "connection", "errors", "events", "jobs", "results", "state"},
+    "queue": {"_encode", "_listing", "_reader", "arrays", "connection", "errors", "events", "jobs", "results"}
+    | {"paths", "state"},
     "aio": {"errors", "events", "jobs", "queue", "results"},
     "failures": {"errors", "results"},
     "executor": {"errors", "events", "failures", "jobs", "queue", "results"},
-    "cli": {"queue", "errors", "events", "connection", "boot", "gpus", "programs", "state"}
+    "cli": {"queue", "errors", "events", "connection", "boot", "gpus", "paths", "programs", "state"}
     | {"_core", "_encode", "_grammar", "_listing", "_logpath", "_quote", "_reader"},
     "__main__": {"cli"},
 }

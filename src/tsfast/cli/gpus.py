@@ -9,8 +9,8 @@ import pwd
 import subprocess
 import sys
 
-from tsfast import _grammar, _listing, _quote, state
-from tsfast.cli import listing, parsing
+from tsfast import _grammar, _listing, _quote, paths, state
+from tsfast.cli import parsing
 from tsfast.gpus import leases, records
 from tsfast.gpus.records import Record
 
@@ -29,7 +29,7 @@ def run(words: list[str]) -> int:
     try:
         found, failure = ask(options.timeout)
         jobs = holders() if found else {}
-    except (GpusError, state.StateError, _listing.TableError, OSError) as error:
+    except (GpusError, paths.StateError, _listing.TableError, OSError) as error:
         os.write(2, _quote.line(f"tsfast: {error}"))
         return 255
     rows = describe(found, jobs)
@@ -75,7 +75,7 @@ def asked_last(answer: list[Record]) -> str:
 
 def holders() -> dict[str, list[int]]:
     """The jobs of this queue that hold GPUs: UUID -> ids. Read from the table, so no server is started for it."""
-    place = state.find(state.canonical(listing.socket_path()), os.environ)
+    place = state.find(paths.canonical(paths.socket_path()), os.environ)
     if place is None:
         return {}
     directory = state.open_place(place)  # closed by write_list

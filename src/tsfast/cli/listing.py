@@ -3,7 +3,7 @@
 import os
 import sys
 
-from tsfast import _listing, _quote, state
+from tsfast import _listing, _quote, paths, state
 
 
 def run(format: int) -> int | None:
@@ -12,7 +12,7 @@ def run(format: int) -> int | None:
     columns = os.get_terminal_size(1).columns if terminal else 0
     colour = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     try:
-        place = state.find(state.canonical(socket_path()), os.environ)
+        place = state.find(paths.canonical(paths.socket_path()), os.environ)
         if place is None:
             return None
         directory = state.open_place(place)
@@ -21,14 +21,7 @@ def run(format: int) -> int | None:
     except BrokenPipeError:
         os.dup2(os.open("/dev/null", os.O_WRONLY), 1)
         return 141  # as a shell shows a death by SIGPIPE
-    except (state.StateError, OSError, _listing.TableError) as error:
+    except (paths.StateError, OSError, _listing.TableError) as error:
         os.write(2, _quote.line(f"ts: {error}"))
         return 255
     return 0
-
-
-def socket_path() -> str:
-    """The caller's queue, as the launcher finds it."""
-    return os.environ.get("TS_SOCKET") or os.path.join(
-        os.environ.get("TMPDIR") or "/tmp", f"tsfast-{os.geteuid()}", "socket"
-    )

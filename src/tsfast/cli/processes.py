@@ -1,5 +1,6 @@
 """Other processes, as /proc shows them. Nothing newer than that is asked of the kernel."""
 
+import os
 import time
 from collections.abc import Iterable
 
@@ -34,3 +35,12 @@ def wait_for(pids: Iterable[int], seconds: float) -> set[int]:
             break
         time.sleep(_LOOK_S)
     return left
+
+
+def server_of(place: str) -> int | None:
+    """The pid of the server that holds a state directory; None if there is none, or it is not to be seen. Servers of
+    earlier releases hold `lock` alone."""
+    from tsfast.gpus import leases
+
+    locks = leases.held()
+    return leases.holder(place, locks) or leases.holder(os.path.join(place, "lock"), locks)

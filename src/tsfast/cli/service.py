@@ -15,8 +15,8 @@ import subprocess
 import sys
 import sysconfig
 
-from tsfast import _quote, boot, state
-from tsfast.cli import listing, parsing, shutdown
+from tsfast import _quote, boot, paths, state
+from tsfast.cli import parsing, processes, shutdown
 
 MARK = "# Written by `tsfast install-service`, which writes it anew and removes it (--uninstall).\n"
 BOOT_CODE = "import sys; sys.path.insert(0, sys.argv.pop(1)); from tsfast.boot import main; main()"
@@ -41,8 +41,8 @@ def run(words: list[str]) -> int:
     options = parsing.parse("install-service", words)
     if isinstance(options, int):
         return options
-    socket = state.canonical(listing.socket_path())
     try:
+        socket = paths.canonical(paths.socket_path())
         if options.print:
             if os.isatty(1):
                 say(unit(socket))
@@ -67,7 +67,7 @@ def say(text: str, fd: int = 1) -> None:
 
 
 def default_socket() -> str:
-    return state.canonical(os.path.join("/tmp", f"tsfast-{os.geteuid()}", "socket"))
+    return paths.canonical(paths.default_path("/tmp"))
 
 
 def unit_name(socket: str) -> str:
@@ -179,13 +179,11 @@ def install(socket: str) -> None:
 
 def another(socket: str, name: str) -> int | None:
     """The pid of the queue's server, if it is not the service's."""
-    from tsfast.gpus import leases
-
     try:
         place = state.find(socket, os.environ)
-    except state.StateError:
+    except paths.StateError:
         return None  # the service says it
-    if place is None or (holder := leases.holder(os.path.join(place, "lock"), leases.held())) is None:
+    if place is None or (holder := processes.server_of(place)) is None:
         return None
     call = ["systemctl", "--user", "show", "--value", "--property=MainPID", name]
     main = subprocess.run(call, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False).stdout.strip()
@@ -269,8 +267,8 @@ def serve(words: list[str]) -> int:
     options = parsing.parse("serve", words)
     if isinstance(options, int):
         return options
-    socket = state.canonical(listing.socket_path())
     try:
+        socket = paths.canonical(paths.socket_path())
         if options.after:
             shutdown.after_server(socket)
             return 0
@@ -278,7 +276,7 @@ def serve(words: list[str]) -> int:
         place = state.find(socket, os.environ)
         if place is not None:
             wait_for_the_end_of_another(place, manager)
-    except (state.StateError, boot.BootError, OSError) as error:
+    except (paths.StateError, boot.BootError, OSError) as error:
         os.write(2, _quote.line(f"tsfast: {error}"))
         return REFUSED
     os.set_inheritable(manager, True)
@@ -302,14 +300,17 @@ def service_manager() -> int:
 
 
 def wait_for_the_end_of_another(place: str, manager: int) -> None:
-    """Until nobody holds the lock of servers; it is taken by the server itself, so another can still be first."""
+    """Until nobody holds a lock of servers (see boot.lock). The server takes them itself, so another can still be
+    first."""
+    directory = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fds = [directory]
     try:
-        fd = os.open(os.path.join(place, "lock"), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fds.append(os.open("lock", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory))
     except FileNotFoundError:
-        return
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        boot.tell(manager, b"READY=1\nSTATUS=A server that is not the service's has the queue; waiting for its end")
-        fcntl.flock(fd, fcntl.LOCK_EX)
-    os.close(fd)
+        pass
+    for fd in fds:
+        if not boot.locked(fd):
+            boot.tell(manager, b"READY=1\nSTATUS=A server that is not the service's has the queue; waiting for its end")
+            fcntl.flock(fd, fcntl.LOCK_EX)
+    for fd in fds:
+        os.close(fd)

@@ -22,7 +22,7 @@ def grace() -> int:
 
 
 def after_server(socket: str) -> None:
-    """Raises OSError, boot.BootError, state.StateError."""
+    """Raises OSError, boot.BootError, paths.StateError."""
     if not manager_ends():
         return
     place = state.find(socket, os.environ)

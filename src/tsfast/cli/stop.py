@@ -6,7 +6,7 @@ import signal
 import socket
 import struct
 
-from tsfast import _quote, connection, state
+from tsfast import _quote, connection, paths
 from tsfast.cli import parsing, processes
 from tsfast.errors import QueueError
 
@@ -16,10 +16,10 @@ def run(words: list[str]) -> int:
     options = parsing.parse("stop", words)
     if isinstance(options, int):
         return options
-    path = connection.socket_path()
     try:
-        text = stop(state.canonical(path), options.timeout)
-    except (QueueError, state.StateError, OSError) as error:
+        path = paths.socket_path()
+        text = stop(paths.canonical(path), options.timeout)
+    except (QueueError, paths.StateError, OSError) as error:
         os.write(2, _quote.line(f"tsfast: {error}"))
         return 255
     os.write(1, _quote.line(f"{path}: {text}"))
@@ -27,7 +27,7 @@ def run(words: list[str]) -> int:
 
 
 def stop(path: str, patience: float) -> str:
-    """What was done. Raises OSError, QueueError, StateError."""
+    """What was done. Raises OSError, QueueError."""
     found = connection.connect(path, patience)
     if found is None:
         return "no server runs"

@@ -349,14 +349,20 @@ static inline int tsf_answers(int directory, const char *name)
     return answers;
 }
 
-/* A name in a directory that may be shared with other users, which they cannot guess. */
-static inline void tsf_temporary_name(char name[32])
+/* The name of a file that is to become `name`: always the same, so that the next one takes over what a killed process
+ * has left there. If another user has taken that, in a directory that is shared, then one that nobody can guess. */
+static inline void tsf_temporary_name(int directory, const char *name, char temporary[32])
 {
-    uint64_t number;
+    uint64_t number = 0xcbf29ce484222325u;
 
+    for (const char *p = name; *p; p++)
+        number = (number ^ (unsigned char)*p) * 0x100000001b3u;
+    snprintf(temporary, 32, ".tsfast-%016llx", (unsigned long long)number);
+    if (tsf_unlinkat(directory, temporary, 0) == 0 || errno == ENOENT)
+        return;
     if (syscall(SYS_getrandom, &number, sizeof number, 0) != sizeof number)
         number = (uint64_t)getpid(); /* denied by a sandbox */
-    snprintf(name, 32, ".tsfast-%016llx", (unsigned long long)number);
+    snprintf(temporary, 32, ".tsfast-%016llx", (unsigned long long)number);
 }
 
 /* Bind a new listening socket at directory/name and put it there atomically: bound and listening under a temporary
@@ -369,7 +375,7 @@ static inline int tsf_listen(int directory, const char *name, int backlog)
     char temporary[32];
     int sock, error;
 
-    tsf_temporary_name(temporary);
+    tsf_temporary_name(directory, name, temporary);
     if (tsf_socket_address(&longest, directory, name) < 0)
         return -1;
     sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

@@ -37,6 +37,7 @@
 #define TSF_WIRE_VERSION 0x74730001u
 #define TSF_FRAME_MAX (8u << 20)
 #define TSF_EXIT_ERROR 255
+#define TSF_SOCKET_NAME_MOST 88u /* bytes: with /proc/self/fd/N/ before it, it has to fit into an address */
 
 enum tsf_frame_type {
     TSF_FRAME_REQUEST = 1,

@@ -33,6 +33,12 @@ def run(words: list[str]) -> int:
 def checks(seconds: float) -> list[Check]:
     """In the order in which they are shown. What gives up by itself does so a little earlier, and says why."""
     own = 0.8 * seconds
+    of_queue = [
+        Check("server", lambda: server.check(own), seconds),
+        Check("state", directories.state_directory, seconds),
+        Check("output", lambda: directories.log_directory(own), seconds),
+        Check("queue", directories.queue, seconds),
+    ]
     return [
         Check("package", installation.package, seconds),
         Check("launcher", lambda: installation.launcher(own), seconds),
@@ -41,14 +47,11 @@ def checks(seconds: float) -> list[Check]:
         Check("extras", installation.extras, seconds),
         Check("variables", variables.check, seconds),
         Check("socket", server.name, seconds),
-        Check("server", lambda: server.check(own), seconds),
-        Check("state", directories.state_directory, seconds),
-        Check("output", lambda: directories.log_directory(own), seconds),
-        Check("queue", directories.queue, seconds),
+        *(of_queue if server.is_named() else []),
         Check("limits", machine.limits, seconds),
         Check("clock", machine.clock, seconds),
         Check("gpus", lambda: machine.devices(own), seconds),
-        Check("other queues", directories.others, seconds),
+        *([Check("other queues", directories.others, seconds)] if server.is_named() else []),
     ]
 
 

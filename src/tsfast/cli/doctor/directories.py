@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from tsfast.cli import processes
 from tsfast.cli.doctor import server
 from tsfast.cli.doctor.finding import Finding, error, ok, warning
 
@@ -60,12 +61,12 @@ def room(check: str, path: str) -> Iterator[Finding]:
 
 
 def state_directory() -> Iterator[Finding]:
-    from tsfast import _core, state
+    from tsfast import _core, paths, state
 
     path = server.queue_socket()
     try:
         place = state.find(path, os.environ)
-    except state.StateError as failure:
+    except paths.StateError as failure:
         yield error("state", str(failure), "see Where in docs/table-format.md")
         return
     if place is None:
@@ -128,9 +129,6 @@ def queue() -> Iterator[Finding]:
     place = server.place()
     if place is None:
         return
-    if not os.path.exists(os.path.join(place, "header")):
-        yield ok("queue", "it was never used")
-        return
     try:
         reader = _reader.Reader(state.open_place(place))
     except state.StateError:
@@ -138,8 +136,11 @@ def queue() -> Iterator[Finding]:
     except (_reader.TableError, OSError) as failure:
         yield error("queue", f"the job table: {failure}", "ts -K drops the queue; see Damage in docs/reliability.md")
         return
+    if reader.committed == 0:
+        yield ok("queue", "it was never used")
+        return
     count = live(reader)
-    if not count.startswith("0 ") and server.owner_of_queue(place) is None:
+    if not count.startswith("0 ") and processes.server_of(place) is None:
         yield warning("queue", f"{count}, and no server", "the next call of `ts` starts one, which goes on with them")
     else:
         yield ok("queue", f"{count}; {reader.committed} jobs in all so far")
@@ -232,7 +233,7 @@ def others() -> Iterator[Finding]:
             if note is None or note == path:
                 continue
             found += 1
-            if not os.path.isdir(os.path.dirname(note)) and server.owner_of_queue(place) is None:
+            if not os.path.isdir(os.path.dirname(note)) and processes.server_of(place) is None:
                 stale.append((place, note))
     yield ok("other queues", f"{found} of this user on this machine")
     for place, note in stale[:MOST_SHOWN]:
@@ -255,9 +256,10 @@ def waiting(place: str) -> str:
     from tsfast import _reader, state
 
     try:
-        count = live(_reader.Reader(state.open_place(place)))
-    except FileNotFoundError:
-        return "; it was never used"
+        reader = _reader.Reader(state.open_place(place))
     except (state.StateError, _reader.TableError, OSError):
         return "; its job table cannot be read"
+    if reader.committed == 0:
+        return "; it was never used"
+    count = live(reader)
     return "" if count.startswith("0 ") else f"; {count}"

@@ -15,45 +15,61 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def queue_socket() -> str:
-    from tsfast import connection, state
+    """Raises paths.StateError."""
+    from tsfast import paths
 
-    return state.canonical(connection.socket_path())
+    return paths.canonical(paths.socket_path())
+
+
+def is_named() -> bool:
+    """False: TS_SOCKET cannot be a queue's, which the check of it tells."""
+    from tsfast import paths
+
+    try:
+        queue_socket()
+    except paths.StateError:
+        return False
+    return True
 
 
 def place() -> str | None:
     """The queue's state directory; None if there is none or it cannot be used, which the check of it tells."""
-    from tsfast import state
+    from tsfast import paths, state
 
     try:
         return state.find(queue_socket(), os.environ)
-    except state.StateError:
+    except paths.StateError:
         return None
-
-
-def owner_of_queue(place: str) -> int | None:
-    """The pid of the server that holds the state directory; None if there is none, or it is not to be seen."""
-    from tsfast.gpus import leases
-
-    return leases.holder(os.path.join(place, "lock"), leases.held())
 
 
 def name() -> Iterator[Finding]:
     """The socket's name and directory."""
-    from tsfast import connection
+    from tsfast import paths
 
-    path = queue_socket()
+    try:
+        path = queue_socket()
+    except paths.StateError as failure:
+        yield error("socket", str(failure), "correct TS_SOCKET")
+        return
     directory = os.path.dirname(path)
     own = "" if os.environ.get("TS_SOCKET") else " (TS_SOCKET is not set)"
-    given = os.path.dirname(connection.socket_path())
+    given = os.path.dirname(paths.socket_path())
     if own and os.path.islink(given):
         yield error("socket", f"{given} is a symbolic link: `ts` refuses it", "remove it, or set TS_SOCKET")
     try:
         about = os.stat(directory)
     except FileNotFoundError:
-        yield ok("socket", f"{path}{own}; its directory is not there yet")
+        if paths.is_default(path):
+            yield ok("socket", f"{path}{own}; its directory is not there yet")
+        else:
+            what = f"{directory} is not there, so no queue can be in it"
+            yield error("socket", what, "make it, or correct TS_SOCKET")
         return
     except OSError as failure:
         yield error("socket", f"{directory}: {failure.strerror}", "set TS_SOCKET to another path")
+        return
+    if not stat.S_ISDIR(about.st_mode):
+        yield error("socket", f"{directory} is not a directory, so no queue can be in it", "correct TS_SOCKET")
         return
     if not own and about.st_mode & 0o002 and not about.st_mode & stat.S_ISVTX:
         yield warning("socket", f"anybody can put another socket into {directory}", f"chmod o-w {directory}")
@@ -115,7 +131,7 @@ def check(patience: float) -> Iterator[Finding]:
     except TimeoutError:
         advice = f"{log}; `tsfast stop` ends it, the queue stays"
         yield error("server", f"it does not answer within {patience:g} s", advice)
-        pid = owner_of_queue(where) if where else None
+        pid = processes.server_of(where) if where else None
         if pid is not None:
             yield from descriptors(pid)
             yield from stopped(pid)
@@ -135,7 +151,7 @@ def check(patience: float) -> Iterator[Finding]:
 
 
 def absent(log: str, where: str | None) -> Finding:
-    holder = owner_of_queue(where) if where else None
+    holder = processes.server_of(where) if where else None
     if holder is not None:
         what = f"process {holder} holds the queue and does not listen on its socket"
         return error("server", what, f"{log}; kill {holder} ends it, the queue stays, and the next call starts another")

@@ -12,6 +12,21 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+/* What a mistyped TS_SOCKET looks like: it would name a second queue, without a word. */
+static void check_given(const char *path)
+{
+    const char *name = strrchr(path, '/');
+
+    name = name ? name + 1 : path;
+    if (path[0] == '~')
+        refuse("TS_SOCKET is '", path,
+               "', but only shells know ~, where it is not quoted (a file of that name is ./~)");
+    if (!*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+        refuse("TS_SOCKET is '", path, "', which is a directory: give the path of a socket in it");
+    if (strlen(name) > TSF_SOCKET_NAME_MOST)
+        refuse("TS_SOCKET is '", path, "': the socket's name is too long");
+}
+
 void find_place(struct place *place)
 {
     const char *given = getenv("TS_SOCKET"), *base = getenv("TMPDIR");
@@ -20,6 +35,7 @@ void find_place(struct place *place)
 
     place->user = geteuid();
     if (given && *given) {
+        check_given(given);
         fits = join(place->path, sizeof(place->path), given, (char *)NULL);
     } else {
         if (!base || !*base)

@@ -1,0 +1,46 @@
+"""Which queue a call means: the path of its socket. Imports nothing but os: it is on the way of the first call."""
+
+import os
+
+NAME_MOST = 88  # bytes of a socket's name: TSF_SOCKET_NAME_MOST of native/wire.h
+
+
+class StateError(Exception):
+    """No queue can be there, or its state cannot be used. The text is one line for the user, without a `ts: `."""
+
+
+def default_path(base: str | None = None) -> str:
+    """The socket of calls without TS_SOCKET, whose TMPDIR is as given, or that of this process."""
+    base = base or os.environ.get("TMPDIR") or "/tmp"
+    return os.path.join(os.path.abspath(base), f"tsfast-{os.geteuid()}", "socket")
+
+
+def socket_path(given: str | None = None) -> str:
+    """The absolute path of the socket: as given, else TS_SOCKET, else the default. Raises StateError for what looks
+    mistyped, as native/launcher/connect.c does."""
+    path = os.environ.get("TS_SOCKET") if given is None else given
+    if not path:
+        return default_path()
+    what = f"{'TS_SOCKET' if given is None else 'the socket'} is '{path}'"
+    name = os.path.basename(path)
+    if path.startswith("~"):
+        raise StateError(f"{what}, but only shells know ~, where it is not quoted (a file of that name is ./~)")
+    if name in ("", ".", ".."):
+        raise StateError(f"{what}, which is a directory: give the path of a socket in it")
+    if len(os.fsencode(name)) > NAME_MOST:
+        raise StateError(f"{what}: the socket's name is too long")
+    return path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
+
+
+def canonical(socket: str) -> str:
+    """The path that names the queue: absolute, its directory without symbolic links."""
+    directory, name = os.path.split(socket)
+    if ".." in directory.split("/") and not os.path.isdir(directory):
+        return socket  # there can be no queue, and what is missing must not be left out of its path
+    return os.path.join(os.path.realpath(directory), name)
+
+
+def is_default(socket: str) -> bool:
+    """The queue of calls without TS_SOCKET. Only its directory is made where it is missing. A service's is
+    below /tmp, whatever its TMPDIR is."""
+    return socket in (canonical(default_path()), canonical(default_path("/tmp")))
