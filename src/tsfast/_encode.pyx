@@ -10,7 +10,7 @@ from libc.stddef cimport size_t
 from libc.stdio cimport snprintf
 from libc.stdint cimport UINT64_MAX, uint32_t
 from libc.stdlib cimport free, realloc, strtoul
-from libc.string cimport memchr, memcpy, memset, strlen, strstr
+from libc.string cimport memchr, memcmp, memcpy, memset, strlen, strstr
 
 from tsfast._grammar cimport ACTION_SUBMIT, PLACE_BIT, Command, command_free, parse
 from tsfast._layout cimport (
@@ -258,7 +258,8 @@ cdef class Encoder:
     # ---- from a file -------------------------------------------------------------------------------------------
     def lines(self, bytes text not None, spec, options=()):
         """One job a line: the words that one would type after `ts`, with the shell's quotes; or, where it begins with
-        `{`, what `spec(line)` makes of it: (words, cwd, env). Empty lines and those that begin with `#` are none.
+        `{`, what `spec(line)` makes of it: (words, cwd, env). Empty lines and those that begin with `#` are none. Lines end
+        with LF or CR LF, the last one also without; a byte order mark of UTF-8 before a line does not belong to it.
         options: words that stand before those of each line. Raises EncodeError; its place is the line, from 1."""
         cdef const char *start = PyBytes_AS_STRING(text)
         cdef const char *end = start + PyBytes_GET_SIZE(text)
@@ -277,9 +278,14 @@ cdef class Encoder:
             next_line = <const char *> memchr(line, c'\n', <size_t> (end - line))
             last = end if next_line == NULL else next_line
             number += 1
+            if number == 1 and last - line >= 2 and (memcmp(line, b"\xff\xfe", 2) == 0
+                                                     or memcmp(line, b"\xfe\xff", 2) == 0):
+                raise EncodeError(number, "this is UTF-16: save the file as UTF-8")
+            if last - line >= 3 and memcmp(line, b"\xef\xbb\xbf", 3) == 0:
+                line += 3
             while line < last and (line[0] == c' ' or line[0] == c'\t'):
                 line += 1
-            if last > line and (last - 1)[0] == c'\r':
+            while last > line and (last - 1)[0] == c'\r':
                 last -= 1
             length = <size_t> (last - line)
             if length and line[0] == c'{':
@@ -349,6 +355,8 @@ cdef class Encoder:
                     argc[0] += 1
                 inside = False
                 continue
+            elif c == c'\r':
+                return self._fail(b"there is a carriage return in it: lines end with LF or CR LF")
             elif c == c'|' or c == c'&' or c == c';' or c == c'<' or c == c'>' or c == c'(' or c == c')':
                 return self._fail(b"no shell reads it: write sh -c '...', or quote the | & ; < > ( ) in it")
             inside = True

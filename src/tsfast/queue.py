@@ -1,5 +1,6 @@
 """`Queue`: a queue of `ts` as a Python object."""
 
+import codecs
 import operator
 import os
 import time
@@ -537,7 +538,8 @@ def _identity(path: str) -> tuple[int, int] | None:
 def _line_of(text: bytes, place: int) -> int:
     """Number of the line that a job of a batch file stands in."""
     for number, line in enumerate(text.split(b"\n"), 1):
-        if line.strip(b" \t\r") and not line.lstrip(b" \t").startswith(b"#"):
+        line = line.removeprefix(codecs.BOM_UTF8).strip(b" \t\r")
+        if line and not line.startswith(b"#"):
             if place == 0:
                 return number
             place -= 1

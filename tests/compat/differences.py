@@ -7,7 +7,7 @@ A row without steps is a statement only; the last column of the page names the r
 from typing import NamedTuple
 
 from compat.spoolers import gate
-from compat.steps import Step, call, list_lines, output, rows, until
+from compat.steps import Step, call, file, list_lines, open_gate, output, rows, script, typed, until
 
 
 class Difference(NamedTuple):
@@ -22,7 +22,7 @@ class Difference(NamedTuple):
     same_in: str = ""  # the version of tsp that shows what ts shows
 
 
-A, B = gate("a"), gate("b")
+A, B, C = map(gate, "abc")
 
 
 def running(job: int, name: str) -> tuple[object, ...]:
@@ -43,6 +43,51 @@ DIFFERENCES = [
         (*AFTER_FALSE, call("-d", "true"), call("-w")),
         (255, ""),
         (0, ""),
+    ),
+    Difference(
+        "the job added last",
+        "which job `-r`, `-s`, `-w`, `-u`, `-d` mean without an id, after `-u` or `-U`",
+        "the last one of the list",
+        "the one with the highest id",
+        "what was added last does not change when the order does",
+        (
+            *(call(*words) for words in (A, B, C)),
+            until(0, "running"),
+            call("-U", "1-2"),
+            call("-r"),
+            call("-s", 1),
+        ),
+        (255, ""),
+        (0, "queued\n"),
+    ),
+    Difference(
+        "the job added last has ended",
+        "the same, once all jobs have ended",
+        "the one that ended last",
+        "the one with the highest id",
+        "`-w` waits for what a script has queued before it",
+        (
+            call("-S", 2),
+            *(call(*words) for words in (A, B)),
+            until(1, "running"),
+            open_gate("b", 4),
+            call("-w", 1),
+            open_gate("a", 6),
+            call("-w", 0),
+            call("-w"),
+        ),
+        (6, ""),
+        (4, ""),
+    ),
+    Difference(
+        "-u of a job that runs",
+        "`-u ID` of a job that runs",
+        "ends the server, and with it the queue",
+        "an error",
+        "only a queued job has a place in the queue",
+        (*(call(*words) for words in (A, B)), until(0, "running"), call("-u", 0), call("-s", 1)),
+        (255, ""),
+        (0, "queued\n"),
     ),
     Difference(
         "-D is no condition",
@@ -255,6 +300,16 @@ DIFFERENCES = [
         "it has none yet",
     ),
     Difference(
+        "columns",
+        "the fourth word of the row of a job that runs",
+        "the first of its command",
+        "how long it has run; `-M tab` has the same columns for each row",
+        "as in the GPU fork",
+        (call(*A), until(0, "running"), typed("ts | awk 'NR == 2 { print ($4 == \"sh\") }'")),
+        (0, "1\n"),
+        (0, "0\n"),
+    ),
+    Difference(
         "width",
         "long rows on a terminal",
         "whole",
@@ -301,6 +356,34 @@ DIFFERENCES = [
         "it should be able to ask for the result",
     ),
     Difference(
+        "words for TS_ONFINISH",
+        "the command, as that program gets it",
+        "its words, with blanks between them",
+        "quoted, as in the list",
+        "it can be run again",
+        (
+            script("@/cwd/hook", '#!/bin/sh\nprintf "%s" "$4" >new; mv new told\n'),
+            call("echo", "two words", env={"TS_ONFINISH": "@/cwd/hook"}),
+            file("@/cwd/told"),
+        ),
+        "echo two words",
+        "echo 'two words'",
+    ),
+    Difference(
+        "TS_ONFINISH and -n",
+        "the program of `TS_ONFINISH`, for a job of `-n`",
+        "gets id and error level",
+        "gets four words as ever, an empty one for the file",
+        "the command stays the fourth",
+        (
+            script("@/cwd/hook", '#!/bin/sh\nprintf "%s" "$#" >new; mv new told\n'),
+            call("-n", "true", env={"TS_ONFINISH": "@/cwd/hook"}, code_only=True),
+            file("@/cwd/told"),
+        ),
+        "2",
+        "4",
+    ),
+    Difference(
         "TS_SAVELIST",
         "the file of `TS_SAVELIST`",
         "a shell script of the commands, without their quotes, labels and dependencies",
@@ -328,6 +411,20 @@ DIFFERENCES = [
         "may return before the server is gone; starts one to end it",
         "returns when it is gone; starts none. Ids go on from where they were",
         "the next call must not meet the dying server",
+    ),
+    Difference(
+        "a socket of several users",
+        "a socket that its owner has opened to others by `chmod`",
+        "takes their jobs too, and runs them as its owner",
+        "`ts` of another user refuses it; root may use anybody's",
+        "whoever can queue a job can do all that the owner can",
+    ),
+    Difference(
+        "the name of the server",
+        "`pgrep`, `pkill`, `ps -C`",
+        "server and callers are `tsp`",
+        "the server is `tsfast`, what starts jobs `ts-run`",
+        "a server is no call, and `pkill tsp` should not end it",
     ),
     Difference(
         "the socket",

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from compat.spoolers import Spooler
 from integration.spool_harness import wait_until
+from patience import patient
 
 
 class Step(NamedTuple):
@@ -68,6 +69,11 @@ def file(path: str) -> Step:
     return Step("file", (path,), {})
 
 
+def typed(text: str, **options: object) -> Step:
+    """Lines of a shell in which `ts` is the spooler. Shows the exit code and stdout. Options: env."""
+    return Step("typed", (text,), options)
+
+
 def script(path: str, text: str) -> Step:
     return Step("script", (path, text), {})
 
@@ -127,6 +133,21 @@ def _file(spooler: Spooler, path: str) -> object:
     return spooler.neutral(found.read_text())
 
 
+def _typed(spooler: Spooler, text: str, env: "dict[str, str] | None" = None) -> object:
+    done = subprocess.run(
+        ["sh", "-c", f'ts() {{ "$TS" "$@"; }}\n{spooler.expand(text)}'],
+        env=spooler.env(
+            {"TS": str(spooler.program), **{name: spooler.expand(value) for name, value in (env or {}).items()}}
+        ),
+        cwd=spooler.work,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=patient(30),
+    )
+    return done.returncode, spooler.neutral(done.stdout)
+
+
 def _script(spooler: Spooler, path: str, text: str) -> object:
     found = Path(spooler.expand(path))
     found.write_text(text)
@@ -147,4 +168,5 @@ PERFORM = {
     "signal_job": _signal_job,
     "file": _file,
     "script": _script,
+    "typed": _typed,
 }

@@ -38,6 +38,24 @@ def test_a_file(queue: Queue) -> None:
     assert "No such file" in queue.refused("--batch", "missing")
 
 
+@pytest.mark.parametrize("way", ["file", "stdin"])
+def test_a_file_as_an_editor_writes_it(queue: Queue, way: str) -> None:
+    """With a byte order mark, CR LF, and nothing behind the last line; wrong lines are counted as ever."""
+
+    def call(text: bytes) -> tuple[str, str]:
+        (queue.work / "jobs").write_bytes(text)
+        done = queue.run("--batch", "jobs") if way == "file" else queue.run("--batch", "-", stdin=text)
+        return done.stdout, done.stderr
+
+    head = b"\xef\xbb\xbf# two jobs\r\necho one\r\n"
+    assert call(head + b"\r\necho two") == ("0-1\n", "")
+    queue.get("-w", "0-1")
+    assert [queue.output(job) for job in (0, 1)] == ["one\n", "two\n"]
+    for line, told in {b"echo 'two": "quote", b"-D 99 echo two": "job 99"}.items():
+        out, err = call(head + b"\xef\xbb\xbf# from another file\r\n" + line)
+        assert not out and err.startswith(f"ts: {'jobs' if way == 'file' else 'stdin'}:4: ") and told in err
+
+
 def test_a_wrong_line_queues_nothing(queue: Queue) -> None:
     queue.finish("true")
     for line, reason in {

@@ -73,6 +73,12 @@ def refusal(text: bytes) -> EncodeError:
         (b"echo a#b", [b"echo", b"a#b"]),
         (b"-L x -N 2 echo", [b"-L", b"x", b"-N", b"2", b"echo"]),
         (b"echo \xff\xc3\xa4\r", [b"echo", b"\xff\xc3\xa4"]),
+        (b"echo a\r\r", [b"echo", b"a"]),
+        (b"echo a \r", [b"echo", b"a"]),
+        (b"echo 'a\rb'", [b"echo", b"a\rb"]),
+        (b"\xef\xbb\xbfecho a", [b"echo", b"a"]),
+        (b"\xef\xbb\xbf  echo a", [b"echo", b"a"]),
+        (b"echo \xef\xbb\xbfa", [b"echo", b"\xef\xbb\xbfa"]),
     ],
 )
 def test_words_of_a_line(line: bytes, words: list[bytes]) -> None:
@@ -118,6 +124,8 @@ def test_what_shlex_quotes_comes_back(words: list[str]) -> None:
         (b"a;b", "no shell reads it"),
         (b"a &", "no shell reads it"),
         (b"a \0 b", "NUL"),
+        (b"a\rb", "carriage return"),
+        (b"a\\\r", "ends with a backslash"),
         (b"-N x a", "-N"),
         (b"-L x", "commands to queue"),
         (b"-l", "commands to queue"),
@@ -139,6 +147,23 @@ def test_a_wrong_line_is_named(line: bytes, part: str) -> None:
     error = refusal(b"true\n\n" + line + b"\nfalse\n")
     assert error.place == 3
     assert part in error.reason
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b""])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_files_as_editors_write_them(mark: bytes, end: bytes) -> None:
+    """The last line ends as all do, or not at all."""
+    between = end or b"\n"
+    text = [b"# a comment", b"a b", b"", b'{"argv": ["c"]}', b"  d"]
+    assert lines(mark + between.join(text) + end) == [[b"a", b"b"], [b"--", b"c"], [b"d"]]
+    assert lines(mark + b'{"argv": ["c"]}' + end) == [[b"--", b"c"]]
+    assert lines(mark + b"# a comment" + end) == lines(mark + end) == []
+
+
+@pytest.mark.parametrize("codec", ["utf-16", "utf-16-be"])
+def test_a_file_in_utf_16_is_told(codec: str) -> None:
+    error = refusal("\ufeffecho a\r\n".encode(codec) if codec == "utf-16-be" else "echo a\r\n".encode(codec))
+    assert (error.place, error.reason) == (1, "this is UTF-16: save the file as UTF-8")
 
 
 def test_a_wrong_first_line_is_named() -> None:
