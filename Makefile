@@ -25,18 +25,19 @@ TARGETS := demo share build installed debug programs test test-debug soak fuzz f
 .DEFAULT_GOAL := build
 .PHONY: $(TARGETS) check-clean
 
-# $(call install,WHAT) is pip install WHAT. The compilers' output is shown when they fail; else only which compiler the
-# native programs got.
+# $(call install,WHAT) is pip install WHAT. The compilers' output is shown when they fail; else only how far it is, and
+# which compiler the native programs got.
 define install
 	@mkdir -p build
-	@echo 'building and installing tsfast: a minute or two the first time'
-	@PATH=$$PATH:$(BIN) $(BIN)/python -m pip install -v --no-build-isolation $(1) >build/install.log 2>&1 || { \
+	@echo 'building and installing tsfast into $(VENV): two to three minutes the first time'
+	@set -o pipefail; PATH=$$PATH:$(BIN) $(BIN)/python -u -m pip install -v --no-build-isolation $(1) 2>&1 \
+		| tee build/install.log | sed -un -e 's/^ *tsfast: //p' \
+			-e 's/^ *\[ *\([0-9]*0\)\/\([0-9]*\)] Cythonizing .*/\1 of \2 modules are translated/p' || { \
 		if grep -q 'running build_ext' build/install.log; then \
 			sed -n '/running build_ext/,/Traceback\|subprocess-exited/p' build/install.log | \
 				grep -vE '^ *(copying|building|\S*(gcc|cc) ) ?'; \
 		else cat build/install.log; fi; \
 		echo 'the build failed; all of its output is in build/install.log' >&2; exit 1; }
-	@sed -n 's/^ *tsfast: //p' build/install.log
 endef
 
 requirements = $$($(BIN)/python -c 'import tomllib; table = tomllib.load(open("pyproject.toml", "rb")); \
@@ -46,7 +47,8 @@ $(VENV)/.ready: pyproject.toml
 	@test -x "$(PYTHON)" || { echo "no python3 found: set PYTHON" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "$(PYTHON) is older than Python 3.11: set PYTHON" >&2; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/python || { echo 'making the environment $(VENV) with $(PYTHON)'; $(PYTHON) -m venv $(VENV); }
+	@echo 'pip fetches what the build needs'
 	@$(BIN)/python -m pip install -q $(call requirements,["build-system"]["requires"])
 	@touch $@
 

@@ -10,6 +10,7 @@ TSFAST_NATIVE_CC is the compiler of the programs. See CONTRIBUTING.md.
 """
 
 import gzip
+import multiprocessing
 import os
 import re
 import shlex
@@ -57,6 +58,12 @@ DIRECTIVES = {"language_level": 3, "auto_pickle": False, "autotestdict": False, 
 Options.warning_errors = STRICT
 
 
+def say(text):
+    """A line for the Makefile, which shows these of all that pip and the compilers print."""
+    sys.stdout.write(f"tsfast: {text}\n")  # at once: several modules are compiled at a time
+    sys.stdout.flush()
+
+
 def files(directory, *patterns):
     return sorted(path.as_posix() for pattern in patterns for path in directory.glob(pattern))
 
@@ -77,7 +84,7 @@ def extensions():
 
 
 class BuildExtensions(build_ext):
-    """Translates one module after the other, compiles them in parallel, and rebuilds only what changed.
+    """Translates and compiles modules in parallel, rebuilds only what changed, and says how far it is.
 
     Builds in place (editable ones too) keep their intermediate files under build/, so the next one is quick.
     """
@@ -107,6 +114,7 @@ class BuildExtensions(build_ext):
     def build_extensions(self):
         from Cython.Build import cythonize
 
+        multiprocessing.set_start_method("fork", force=True)  # so that Cython's processes have our Options
         translated = cythonize(
             self.extensions,
             build_dir=self.build_temp,
@@ -114,10 +122,22 @@ class BuildExtensions(build_ext):
             compiler_directives=self.cython_directives,
             force=self.force,
             quiet=self.verbose == 0,
+            nthreads=self.parallel,
         )
         for extension, result in zip(self.extensions, translated, strict=True):
             extension.sources = result.sources
+        self.compiled = 0
         super().build_extensions()
+
+    def build_extension(self, extension):
+        built = Path(self.get_ext_fullpath(extension.name))
+        before = built.stat().st_mtime_ns if built.exists() else 0
+        super().build_extension(extension)
+        if built.stat().st_mtime_ns == before:
+            return  # nothing had changed
+        self.compiled += 1
+        if self.compiled % 10 == 0:
+            say(f"{self.compiled} modules are compiled")
 
 
 # ---- native programs ----
@@ -156,7 +176,7 @@ def compile_native(directory, output):
     command += [DEFINE_VERSION, f"-I{NATIVE}", f"-I{PACKAGE}", "-Isrc", "-o", str(output), *sources]
     if SANITIZE:
         command += [f'-DREPORTS="{sys.prefix}/reports"', "tests/sanitized/defaults.c"]
-    print(f"tsfast: {Path(output).name} is compiled with: {shlex.join(compiler)}", flush=True)
+    say(f"{Path(output).name} is compiled with: {shlex.join(compiler)}")
     Path(output).parent.mkdir(parents=True, exist_ok=True)
     Path(output).unlink(missing_ok=True)  # a running program's file cannot be written
     if subprocess.run(command).returncode:

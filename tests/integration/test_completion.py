@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from integration.spool_harness import Queue
+from integration.spool_harness import BIN, Queue
 from integration.terminal import Terminal
 
 SHARE = Path(__file__).parents[2] / "share"
@@ -132,3 +132,42 @@ def test_fish_commands_of_tsfast(three_jobs: Queue) -> None:
     assert asked(three_jobs, "tsfast doctor --s") == ["--strict\texit with 1 for warnings too"]
     assert asked(three_jobs, "tsfast --set_l") == ["--set_logdir\twhere new output files go (--get_logdir shows it)"]
     assert asked(three_jobs, "ts install-ser") == []
+
+
+@pytest.fixture
+def switched_on(three_jobs: Queue) -> Queue:
+    """As docs/install.md says, from an installation that has all of it in its share."""
+    place = three_jobs.directory / "installation"
+    (place / "bin").mkdir(parents=True)
+    (place / "bin" / "tsfast").write_text(f'#!/bin/sh\nexec {BIN}/tsfast "$@"\n')
+    (place / "bin" / "tsfast").chmod(0o755)
+    (place / "share").symlink_to(SHARE)
+    (links := three_jobs.directory / "links").mkdir()
+    (links / "tsfast").symlink_to(place / "bin" / "tsfast")
+    lines = (SHARE.parent / "docs" / "install.md").read_text().partition("## Completions\n")[2]
+    script = lines.partition("```sh\n")[2].partition("```")[0]
+    three_jobs.environment["PATH"] = f"{links}:{three_jobs.environment['PATH']}"
+    subprocess.run(["sh", "-euc", script], env=three_jobs.env(), cwd=three_jobs.work, check=True)
+    return three_jobs
+
+
+def test_bash_finds_them(switched_on: Queue) -> None:
+    script = ". ~/.local/share/bash-completion/completions/tsfast; complete -p ts tsp tsfast"
+    done = subprocess.run(["bash", "-euc", script], env=switched_on.env(), capture_output=True, text=True)
+    assert (done.returncode, done.stdout.count("-F"), done.stderr) == (0, 3, "")
+
+
+def test_zsh_finds_them(switched_on: Queue) -> None:
+    script = ". ~/.zshrc; autoload -U compinit; compinit -u -D; echo $_comps[ts] $_comps[tsp] $_comps[tsfast]"
+    done = subprocess.run(["zsh", "-fc", script], env=switched_on.env(), capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("_ts _ts _ts\n", "")
+
+
+def test_fish_finds_them(switched_on: Queue) -> None:
+    done = subprocess.run(
+        ["fish", "-c", "complete -C 'tsp --set_log'; complete -C 'tsfast doct'"],
+        env=switched_on.env(),
+        capture_output=True,
+        text=True,
+    )
+    assert "--set_logdir" in done.stdout and "doctor" in done.stdout, done

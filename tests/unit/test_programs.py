@@ -13,7 +13,7 @@ import pytest
 import programs
 
 TESTS = Path(__file__).parents[1]
-HELPERS = {"integration.terminal": "tmux", "compat.spoolers": "tsp"}  # modules that run a program for the tests
+HELPERS = {"Terminal": "tmux", "Theirs": "tsp"}  # classes that run a program for the tests
 MANUAL = ("unit/test_share.py", "-k", "test_manual")
 
 
@@ -45,8 +45,8 @@ def run_by(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.List | ast.Tuple) and node.elts and isinstance(node.elts[0], ast.Constant):
             yield str(node.elts[0].value)
-        elif isinstance(node, ast.ImportFrom) and node.module in HELPERS:
-            yield HELPERS[node.module]
+        elif isinstance(node, ast.ImportFrom):
+            yield from (HELPERS[name.name] for name in node.names if name.name in HELPERS)
 
 
 def test_table_has_all_that_tests_run() -> None:

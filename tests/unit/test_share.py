@@ -6,6 +6,7 @@ import importlib.util
 import json
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from types import ModuleType
@@ -126,3 +127,5 @@ def test_all_of_it_is_installed() -> None:
         return  # setuptools leaves data files out of editable installs
     installed = {str(file).partition("share/")[2] for file in distribution.files if "share/" in str(file)}
     assert set(BUILD.FILES) <= installed
+    for name in BUILD.FILES:
+        assert (Path(sys.prefix) / "share" / name).read_text() == (SHARE / name).read_text(), name
