@@ -18,6 +18,7 @@ cdef class Encoder:
     cdef Part *parts              # owned
     cdef size_t n_parts, parts_room
     cdef readonly uint64_t count
+    cdef readonly bint needs_directory        # there is a job without a directory of its own: it gets the caller's
     cdef uint64_t highest, highest_place      # the greatest job id that one waits for + 1, and which one does
     cdef const char **words       # owned: of the job at hand
     cdef size_t words_room

@@ -135,6 +135,7 @@ cdef class Encoder:
         memcpy(self.data + begin, &head, sizeof(head))
         part.count += 1
         self.count += 1
+        self.needs_directory = self.needs_directory or cwd_len == 0
         return 0
 
     cdef int _check(self, const char *argv, uint32_t argc, Part *part) noexcept nogil:

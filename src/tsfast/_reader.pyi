@@ -3,8 +3,9 @@ from typing import Final, final
 from numpy import uint8, void
 from numpy.typing import ArrayLike, NDArray
 
+from tsfast import _table
 from tsfast._listing import WholeJob
-from tsfast._table import TableError as TableError
+from tsfast.errors import QueueError
 
 NONE: Final[int]
 QUEUED: Final[int]
@@ -19,6 +20,9 @@ SKIPPED: Final[int]
 CANCELLED: Final[int]
 DAMAGED: Final[int]
 STATE_NAMES: Final[dict[int, str]]
+
+class TableError(QueueError, _table.TableError): ...
+class ReadError(QueueError, OSError): ...
 
 @final
 class Result:

@@ -8,7 +8,8 @@ mappings, which cost no system call; whole tables from read calls, which a mappi
 """
 import os
 
-from tsfast._table import TableError as TableError  # no-cython-lint
+from tsfast import _table
+from tsfast.errors import QueueError
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
@@ -65,6 +66,14 @@ LOST = TSF_LOST
 SKIPPED = TSF_SKIPPED
 CANCELLED = TSF_CANCELLED
 DAMAGED = STATE_DAMAGED
+
+class TableError(QueueError, _table.TableError):
+    """The table cannot be used: not ours, of a newer format, or damaged. The text is one line for the user."""
+
+
+class ReadError(QueueError, OSError):
+    """A system call failed, or a record is damaged."""
+
 
 STATE_NAMES = {
     state: state_name(state).decode()
@@ -229,15 +238,20 @@ cdef class Reader:
             self.hots[i].fd = -1
 
     def __init__(self, int dir_fd):
-        """Take over the descriptor of a state directory. Raises TableError, or OSError for a failed system call."""
+        """Take over the descriptor of a state directory. Raises TableError, or ReadError for a failed system call."""
         cdef statfs_t st
         cdef uint64_t floor, committed
         if self.dir_fd >= 0:
             raise ValueError("it has its directory already")
         self.dir_fd = dir_fd
-        Table(os.dup(dir_fd), False)           # raises what there is to be raised
+        try:
+            Table(os.dup(dir_fd), False)       # raises what there is to be raised
+        except _table.TableError as failed:
+            raise TableError(str(failed)) from failed
+        except OSError as failed:
+            raise ReadError(failed.errno, failed.strerror, failed.filename) from failed
         if self._map_header() < 0 and errno != ENOENT:
-            raise OSError(errno, strerror(errno).decode(), "header")
+            raise ReadError(errno, strerror(errno).decode(), "header")
         self.ids(&floor, &committed)
         # There a hole takes memory once a mapping of it is read, and where none is left that would be SIGBUS.
         self.mapping = fstatfs(dir_fd, &st) == 0 and st.f_type != TMPFS_MAGIC
@@ -478,7 +492,7 @@ cdef class Reader:
         cdef tsf_hot hot
         cdef int state = self.read_hot(id, &hot)
         if state == STATE_DAMAGED:
-            raise OSError(EIO, f"the record of job {id} is damaged")
+            raise ReadError(EIO, f"the record of job {id} is damaged")
         return new_result(id, &hot) if state != TSF_NONE else None
 
     def snapshot(self):
@@ -507,10 +521,15 @@ cdef class Reader:
         return rows
 
     def job(self, uint64_t id):
-        """All that the table has of one job; None for a job that is not there. Raises OSError for one whose record is
+        """All that the table has of one job; None for a job that is not there. Raises ReadError for one whose record is
         damaged, and TableError if the header is."""
         cdef tsf_hot hot
-        job = read_job(self.dir_fd, id) if self.read_hot(id, &hot) != TSF_NONE else None
+        try:
+            job = read_job(self.dir_fd, id) if self.read_hot(id, &hot) != TSF_NONE else None
+        except _table.TableError as failed:
+            raise TableError(str(failed)) from failed
+        except OSError as failed:
+            raise ReadError(failed.errno, failed.strerror, failed.filename) from failed
         if job is None and self.read_hot(id, &hot) != TSF_NONE:
-            raise OSError(EIO, f"the record of job {id} is damaged")
+            raise ReadError(EIO, f"the record of job {id} is damaged")
         return job

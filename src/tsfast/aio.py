@@ -1,10 +1,12 @@
 """A queue for asyncio: what would make the event loop wait is awaited."""
 
 import asyncio
+import contextvars
 import os
-from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import TYPE_CHECKING, Unpack
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, Unpack
 
+from tsfast.errors import QueueError
 from tsfast.events import Event, EventStream
 from tsfast.jobs import Options, Word
 from tsfast.queue import Ends, Ids, JobLike, Queue, id_list
@@ -13,6 +15,9 @@ from tsfast.results import Result
 if TYPE_CHECKING:
     import numpy
     import numpy.typing
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class AsyncQueue:
@@ -30,27 +35,27 @@ class AsyncQueue:
 
     async def submit(self, argv: Sequence[Word], *, block: bool = True, **options: Unpack[Options]) -> int:
         """See Queue.submit. Cancelled, it goes on underneath: the job may be queued all the same."""
-        return await asyncio.to_thread(lambda: self.queue.submit(argv, block=block, **options))
+        return await _in_thread(lambda: self.queue.submit(argv, block=block, **options))
 
     async def submit_many(
         self, batch: Iterable[JobLike], *, block: bool = True
     ) -> "numpy.typing.NDArray[numpy.uint64]":
         """See Queue.submit_many."""
-        return await asyncio.to_thread(lambda: self.queue.submit_many(batch, block=block))
+        return await _in_thread(lambda: self.queue.submit_many(batch, block=block))
 
     async def as_completed(self, ids: Ids, timeout: float | None = None) -> AsyncIterator[Result]:
         """See Queue.as_completed."""
         deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
-        with Ends(self.queue, ids) as waiting:
+        with await _in_thread(Ends, self.queue, ids) as waiting:  # of very many, the look takes its time
             while True:
-                for result in waiting.take():
+                for result in await _in_thread(waiting.take):
                     yield result
                 if not waiting.pending:
                     return
-                stream = await asyncio.to_thread(lambda: waiting.stream)  # it may have to start a server
                 async with asyncio.timeout_at(deadline):
+                    stream = await _in_thread(lambda: waiting.stream)  # it may have to start a server
                     await _readable(stream)
-                waiting.read(0)
+                    await _in_thread(waiting.read, 0)
 
     async def wait(self, ids: Ids, timeout: float | None = None) -> list[Result]:
         """See Queue.wait."""
@@ -60,7 +65,7 @@ class AsyncQueue:
 
     async def watch(self, since: int | None = None) -> AsyncIterator[Event]:
         """See Queue.watch; for ever."""
-        with EventStream(self.queue.path, since) as stream:
+        with await _in_thread(EventStream, self.queue.path, since) as stream:
             while True:
                 await _readable(stream)
                 for event in stream.read(0):
@@ -68,19 +73,33 @@ class AsyncQueue:
 
     async def cancel(self, ids: Ids) -> None:
         """See Queue.cancel."""
-        await asyncio.to_thread(self.queue.cancel, ids)
+        await _in_thread(self.queue.cancel, ids)
 
     async def kill(self, ids: Ids) -> None:
         """See Queue.kill."""
-        await asyncio.to_thread(self.queue.kill, ids)
+        await _in_thread(self.queue.kill, ids)
 
     async def remove(self, ids: Ids) -> None:
         """See Queue.remove."""
-        await asyncio.to_thread(self.queue.remove, ids)
+        await _in_thread(self.queue.remove, ids)
 
     async def ask(self, *words: str) -> str:
         """See Queue.ask."""
-        return await asyncio.to_thread(self.queue.ask, *words)
+        return await _in_thread(self.queue.ask, *words)
+
+
+async def _in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What may wait for the server or a disk. Raises QueueError where there can be no more threads, RuntimeError once
+    the event loop's executor is shut down."""
+    loop = asyncio.get_running_loop()
+    context = contextvars.copy_context()
+    try:
+        future = loop.run_in_executor(None, lambda: context.run(call, *args, **kwargs))
+    except RuntimeError as error:
+        if "shutdown" in str(error).lower():
+            raise
+        raise QueueError(f"no thread can be started: {error}") from error
+    return await future
 
 
 async def _readable(stream: EventStream) -> None:

@@ -1,5 +1,6 @@
 """The way of a program to the server of a queue, as the launcher goes it (native/launcher, docs/protocol.md)."""
 
+import errno
 import os
 import socket
 import stat
@@ -8,7 +9,7 @@ import subprocess
 import time
 
 from tsfast import __version__, _encode, paths, programs
-from tsfast.errors import RequestFailed, ServerUnavailable
+from tsfast.errors import QueueError, RequestFailed, ServerUnavailable
 
 FRAME = struct.Struct("=IIII")  # struct tsf_frame of native/wire.h
 ATTEMPTS = 20
@@ -18,28 +19,36 @@ VERSION = f"tsfast {__version__}".encode()
 
 
 def socket_path(given: str | os.PathLike[str] | None = None) -> str:
-    """The socket of a queue: as given, else TS_SOCKET, else the default of `ts`. Raises ServerUnavailable."""
+    """The socket of a queue: as given, else TS_SOCKET, else the default of `ts`. Raises QueueError, ValueError."""
+    if given is not None and "\0" in (given := os.fsdecode(given)):
+        raise ValueError(f"a NUL byte is in the path of a socket: {given!r}")
     try:
-        return paths.socket_path(None if given is None else os.fspath(given))
+        return paths.socket_path(given)
     except paths.StateError as error:
         raise ServerUnavailable(str(error)) from None
+    except OSError as error:
+        raise QueueError("the path of the socket is relative to the working directory, which is gone") from error
 
 
 def connect(path: str, patience: float | None = None) -> socket.socket | None:
     """A connection to the server of our user; None if there is none. patience: in seconds, for it and for each
-    later call of the connection. Raises ServerUnavailable."""
+    later call of the connection; with 0 there is none, either, where it would have to be waited for. Raises
+    ServerUnavailable."""
     directory, name = os.path.split(path)
     try:
         about = os.lstat(directory)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ServerUnavailable(f"{directory}: {error.strerror}") from None
+        raise ServerUnavailable(f"{directory}: {error.strerror}") from error
     default = name == "socket" and os.path.basename(directory) == f"tsfast-{os.geteuid()}"
     ours = stat.S_ISDIR(about.st_mode) and about.st_uid == os.geteuid() and not about.st_mode & 0o077
     if default and not ours:
         raise ServerUnavailable(f"{directory}: not a directory of ours that is closed to others (chmod 700 it)")
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    except OSError as error:
+        raise ServerUnavailable(f"no connection can be made: {error.strerror}") from error
     connection.settimeout(patience)
     through = -1
     try:
@@ -56,8 +65,10 @@ def connect(path: str, patience: float | None = None) -> socket.socket | None:
         return None
     except OSError as error:
         connection.close()
-        raise ServerUnavailable(f"{path}: {error.strerror or error}") from None
-    except ServerUnavailable:
+        if patience == 0 and error.errno == errno.EAGAIN:  # it has not accepted the last ones yet
+            return None
+        raise ServerUnavailable(f"{path}: {error.strerror or error}") from error
+    except BaseException:
         connection.close()
         raise
     finally:
@@ -70,29 +81,49 @@ def start_server(path: str) -> None:
     """Have the launcher start the server, or replace one of an earlier release. Raises ServerUnavailable."""
     if not (launcher := programs.launcher()):
         raise ServerUnavailable("ts is not there, which starts servers: install tsfast-spooler again")
-    done = subprocess.run(
-        [launcher, "-R"],
-        env={**os.environ, "TS_SOCKET": path},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [launcher, "-R"],
+            env={**_environment(), "TS_SOCKET": path},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            cwd=None if _has_directory() else "/",
+            check=False,
+        )
+    except (OSError, ValueError, RuntimeError) as error:  # no process, no descriptor; a variable that cannot be one
+        raise ServerUnavailable(f"the server could not be started: {error}") from error
     if done.returncode != 0:
         text = done.stderr.decode(errors="replace").strip().removeprefix("ts: ")
         raise ServerUnavailable(text or f"the server could not be started (exit code {done.returncode})")
 
 
-def caller() -> bytes:
-    """What jobs inherit from this process as it is now (struct tsf_request and its strings). Raises RequestFailed."""
+def _environment() -> dict[str, str]:
+    """As it is now, whatever other threads do to it."""
+    return {name: value for name in list(os.environ) if (value := os.environ.get(name)) is not None}
+
+
+def _has_directory() -> bool:
+    try:
+        os.getcwdb()
+        return True
+    except OSError:
+        return False
+
+
+def caller(directory: bool = True) -> bytes:
+    """What jobs inherit from this process as it is now (struct tsf_request and its strings). directory: one of them has
+    none of its own. Raises RequestFailed."""
     try:
         cwd = os.getcwdb()
-    except OSError:
-        raise RequestFailed("the working directory is gone or cannot be read") from None
+    except OSError as error:
+        if directory:
+            raise RequestFailed("the working directory is gone or cannot be read") from error
+        cwd = b"/"
     try:
         return _encode.current_caller(cwd)
     except OSError as error:
-        raise RequestFailed(str(error)) from None
+        raise RequestFailed(str(error)) from error
 
 
 def request(words: list[bytes], context: bytes, version: bytes = VERSION) -> bytes:
@@ -121,6 +152,10 @@ class Connection:
 
     def close(self) -> None:
         self.socket.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "socket"):
+            self.close()  # without the warning that a socket gives: a queue need not be closed
 
     def send(self, data: bytes) -> None:
         """Raises OSError: the connection is broken."""

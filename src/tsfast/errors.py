@@ -29,6 +29,9 @@ class JobRefused(QueueError, ValueError):
         self.place = place
         self.reason = reason
 
+    def __reduce__(self) -> tuple[type["JobRefused"], tuple[int, str]]:
+        return type(self), (self.place, self.reason)
+
 
 class BatchInterrupted(QueueError):
     """A batch that was queued in part. runs: first and last id of each run of ids in a row, in the order of the batch;
@@ -47,6 +50,9 @@ class BatchInterrupted(QueueError):
         """The ids of the jobs that are queued, in the order of the batch."""
         return [id for first, last in self.runs for id in range(first, last + 1)]
 
+    def __reduce__(self) -> tuple[type["BatchInterrupted"], tuple[list[tuple[int, int]], int, str]]:
+        return type(self), (self.runs, self.total, self.reason)
+
 
 class SubmissionInterrupted(KeyboardInterrupt):
     """SIGINT came while a batch was on its way. runs, queued, total: as of BatchInterrupted."""
@@ -56,6 +62,9 @@ class SubmissionInterrupted(KeyboardInterrupt):
         super().__init__(f"{self.queued} of {total} jobs are known to be queued")
         self.runs = runs
         self.total = total
+
+    def __reduce__(self) -> tuple[type["SubmissionInterrupted"], tuple[list[tuple[int, int]], int]]:
+        return type(self), (self.runs, self.total)
 
 
 class QueueWarning(UserWarning):

@@ -13,14 +13,14 @@ from typing import NamedTuple
 from tsfast import _timerfd
 from tsfast._encode import EVENTS, FRAME_MAX, WATCH, WIRE_VERSION
 from tsfast.connection import FRAME, connect, socket_path, start_server
-from tsfast.errors import ServerUnavailable
+from tsfast.errors import QueueError, ServerUnavailable
 
 CHANGE, HEAD, GAP = KINDS = ("change", "head", "gap")
 # By enum tsf_state. `finished` is exit status 0; lists call failed, killed, lost and not-startable ones finished too.
 STATES = (
     "",
     "queued",
-    "running",
+    "starting",
     "running",
     "finished",
     "failed",
@@ -32,6 +32,7 @@ STATES = (
     "forgotten",
     "cancelled",
 )
+UNFINISHED = frozenset({"queued", "starting", "running"})
 # States in which a job stays. What may follow is that it is forgotten; a removed one is by then.
 ENDED = frozenset({"finished", "failed", "killed", "not-startable", "lost", "skipped", "removed", "cancelled"})
 
@@ -82,7 +83,7 @@ class EventStream:
     def __init__(
         self, path: str | os.PathLike[str] | None = None, since: int | None = None, *, start: bool = False
     ) -> None:
-        """Raises ServerUnavailable if it is somebody else who listens there, as read() does later."""
+        """Raises ServerUnavailable if it is somebody else who listens there, as read() does later, and QueueError."""
         self.path = socket_path(path)
         self.seq = since or 0
         self._start = start
@@ -95,10 +96,15 @@ class EventStream:
         self._input = bytearray()
         self._pause = _RETRY_S
         self._timer = -1
-        self._epoll = select.epoll()
+        self._pid = os.getpid()
         try:
+            self._epoll = select.epoll()
             self._timer = _timerfd.create()
             self._epoll.register(self._timer, select.EPOLLIN)
+        except OSError as error:
+            self.close()
+            raise QueueError(f"no stream of events can be opened: {error.strerror}") from error
+        try:
             self._connect()
         except BaseException:
             self.close()
@@ -110,14 +116,20 @@ class EventStream:
         """The same descriptor as long as the stream is open: readable when read(0) has something to do."""
         return self._epoll.fileno()
 
+    @property
+    def connected(self) -> bool:
+        """There is a server, as far as is known. If not, read() looks for one, which can take a moment."""
+        return self._socket is not None
+
     def read(self, timeout: float | None = None) -> list[Event]:
         """What has happened, at least one event; none when so many seconds are over. Raises ServerUnavailable if the
-        server is not ours or cannot be understood, ValueError if the stream is closed."""
+        server is not ours or cannot be understood, QueueError in a process that was forked from that of the stream,
+        ValueError if the stream is closed."""
         self._wait(timeout)
         return [self._next() for _ in range(len(self._told))]
 
     def close(self) -> None:
-        if not self._epoll.closed:
+        if hasattr(self, "_epoll") and not self._epoll.closed:
             self._epoll.close()
             if self._timer >= 0:
                 os.close(self._timer)
@@ -126,7 +138,7 @@ class EventStream:
             self._socket = None
 
     def __del__(self) -> None:
-        if hasattr(self, "_epoll"):
+        if hasattr(self, "_socket"):
             self.close()
 
     def __iter__(self) -> Iterator[Event]:
@@ -149,6 +161,8 @@ class EventStream:
     def _wait(self, timeout: float | None) -> None:
         """Until there is something to read, or so many seconds are over."""
         deadline = None if timeout is None else time.monotonic() + timeout
+        if self._pid != os.getpid():  # what came to the one would be missing in the other
+            raise QueueError("the stream of events belongs to the process that this one was forked from")
         while not self._told:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             if not self._epoll.poll(None if left is None else min(left, _POLL_MAX_S), 2):
@@ -171,11 +185,11 @@ class EventStream:
     def _connect(self) -> None:
         """To whoever listens now, or later."""
         try:
-            connection = connect(self.path)
+            connection = connect(self.path, None if self._start else 0)
             if connection is None and self._start:
                 start_server(self.path)
                 connection = connect(self.path)
-        except ServerUnavailable:
+        except BaseException:  # KeyboardInterrupt, too: the timer has run out
             self._later()
             raise
         if connection is None:
@@ -193,8 +207,13 @@ class EventStream:
         self._other = self._server not in (0, server)
         self._server = server
         self._input.clear()
+        try:
+            self._epoll.register(connection, select.EPOLLIN)
+        except OSError as error:
+            connection.close()
+            self._later()
+            raise QueueError(f"the server cannot be waited for: {error.strerror}") from error
         self._socket = connection
-        self._epoll.register(connection, select.EPOLLIN)
 
     def _later(self) -> None:
         if not self._heard:
@@ -203,25 +222,26 @@ class EventStream:
         self._pause = min(2 * self._pause, _RETRY_MAX_S)
 
     def _lost(self, connection: socket.socket) -> None:
-        self._epoll.unregister(connection)
-        connection.close()
-        self._socket = None
-        self._later()
+        if self._socket is not None:
+            self._socket = None
+            self._epoll.unregister(connection)
+            connection.close()
+            self._later()
 
     def _receive(self, connection: socket.socket) -> None:
         try:
-            data = connection.recv(_RECEIVED)
-        except (BlockingIOError, InterruptedError):
-            return
-        except ConnectionResetError:
-            data = b""
-        if not data:
-            self._lost(connection)
-            return
-        self._input += data
-        try:
-            self._frames()
-        except ServerUnavailable:
+            try:
+                data = connection.recv(_RECEIVED)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                data = b""
+            if data:
+                self._input += data
+                self._frames()
+            else:
+                self._lost(connection)
+        except BaseException:  # of an interrupted one nobody knows how far it has come
             self._lost(connection)
             raise
 

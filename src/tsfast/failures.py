@@ -43,7 +43,8 @@ class JobLost(JobError):
 
 
 class TaskError(QueueError):
-    """A task raised an exception that cannot be pickled; the text is its traceback."""
+    """A task raised an exception that cannot be pickled; the text is its traceback. Or its call could not be read, or
+    its result not be written."""
 
 
 class RemoteTraceback(Exception):

@@ -157,7 +157,10 @@ def _directory(value: Any) -> str:
     path = os.fspath(value)
     if not isinstance(path, str):
         raise _wrong("cwd", value, "a path of str")
-    return os.path.abspath(path)
+    try:
+        return os.path.abspath(path)
+    except OSError:
+        raise ValueError(f"cwd is {path!r}, relative to a directory that is gone") from None
 
 
 def _changes(value: Any) -> list[Word]:

@@ -65,6 +65,9 @@ class Queue:
     def __repr__(self) -> str:
         return f"Queue({self.path!r})"
 
+    def __reduce__(self) -> "tuple[type[Queue], tuple[str]]":
+        return type(self), (self.path,)
+
     def close(self) -> None:
         """Close what is open; it is opened again when it is needed."""
         while self._idle:
@@ -126,7 +129,7 @@ class Queue:
         """Place in the batch, first id and number of the jobs of each frame."""
         if not len(encoder):
             return []
-        caller = connection.caller()
+        caller = connection.caller(encoder.needs_directory)
         number, token = int.from_bytes(os.urandom(8), "little"), os.urandom(8)
         tokens = [token + ((number + i) % 2**64).to_bytes(8, "little") for i in range(encoder.frames)]
         parts: list[tuple[int, int, int]] = []
@@ -146,7 +149,7 @@ class Queue:
                     server = None
                     failures = 1 if len(parts) > before else failures + 1
                     if failures >= connection.ATTEMPTS:
-                        raise self._interrupted(encoder, parts, f"the server is gone: {error}") from None
+                        raise ServerUnavailable(f"the server is gone: {error}") from error
                     time.sleep(connection.PAUSE_S * max(0, failures - 2))
             if server is not None:
                 self._give_back(server)
@@ -154,7 +157,7 @@ class Queue:
         except ServerUnavailable as error:
             if not parts:
                 raise
-            raise self._interrupted(encoder, parts, str(error)) from None
+            raise self._interrupted(encoder, parts, str(error)) from error
         except KeyboardInterrupt:
             raise SubmissionInterrupted(_runs(parts), len(encoder)) from None
         finally:
@@ -270,7 +273,10 @@ class Queue:
             from tsfast.arrays import JOB_DTYPE
 
             return numpy.empty(0, JOB_DTYPE)
-        return table.snapshot()
+        try:
+            return table.snapshot()
+        except OSError as error:
+            raise QueueError(f"the job table cannot be read: {error}") from error
 
     def job(self, id: int) -> "WholeJob":
         """All that is known of a job: command, label, dependencies, output file and more. Raises UnknownJob, QueueError
@@ -281,7 +287,7 @@ class Queue:
         except OverflowError:
             found = None
         except OSError as error:
-            raise QueueError(f"the record of job {id} is damaged: {error.strerror}") from None
+            raise QueueError(f"the record of job {id} cannot be read: {error.strerror}") from error
         if found is None:
             self._forgotten(table, id)
             raise UnknownJob(f"job {id} is no longer known")
@@ -299,24 +305,28 @@ class Queue:
 
     def _table(self) -> "Reader | None":
         now = time.monotonic()
-        if self._reader is None or now - self._looked > _LOOK_S:
-            from tsfast import paths, state
-            from tsfast._reader import Reader, TableError
-
+        reader = self._reader  # another thread may change it
+        if reader is None or now - self._looked > _LOOK_S:
+            try:
+                from tsfast import paths, state
+                from tsfast._reader import Reader, TableError
+            except ImportError as error:  # in a __del__ at the end of the interpreter
+                raise QueueError(f"the job table cannot be read any more: {error}") from error
             try:
                 place = state.find(paths.canonical(self.path), os.environ)
                 if place is None:
-                    self._reader = None
+                    reader = None
                 else:
                     header = _identity(os.path.join(place, "header"))
-                    if self._reader is None or self._header != header:
-                        self._reader = Reader(state.open_place(place))
+                    if reader is None or self._header != header:
+                        reader = Reader(state.open_place(place))
                         self._header = header
+                self._reader = reader
             except (paths.StateError, TableError, OSError) as error:
                 self._reader = None
-                raise QueueError(f"the job table cannot be read: {error}") from None
+                raise QueueError(f"the job table cannot be read: {error}") from error
             self._looked = now
-        return self._reader
+        return reader
 
     # ---- waiting
 
@@ -398,6 +408,8 @@ class Queue:
     def ask(self, *words: str) -> str:
         """What `ts` with these words prints, for an action that needs nothing but the server (not -f, -c, -t or what
         is shown by `tsfast` itself). Raises RequestFailed with its line, UnknownJob, ServerUnavailable."""
+        if any("\0" in word for word in words):
+            raise ValueError(f"a word contains a NUL byte: {words!r}")
         context = os.urandom(16) + _encode.caller(b"/", [], 0o22, 0, [(0, 0)] * 16, b"")[16:]
         frame = connection.request([os.fsencode(word) for word in words], context)
         failures = 0
@@ -409,7 +421,7 @@ class Queue:
             except OSError as error:
                 failures += 1
                 if failures >= connection.ATTEMPTS:
-                    raise ServerUnavailable(f"the server is gone: {error}") from None
+                    raise ServerUnavailable(f"the server is gone: {error}") from error
                 time.sleep(connection.PAUSE_S * max(0, failures - 2))
             finally:
                 server.close()

@@ -11,20 +11,34 @@ import sys
 import traceback
 from collections.abc import Callable
 
+MARK = b"TSFR"  # as in calls.py
+
 
 def main() -> int:
     tasks, offset, path = sys.argv[1:]
-    returned, data = outcome(tasks, int(offset))
-    with open(f"{path}.part", "wb") as file:
-        file.write(data)
-    os.rename(f"{path}.part", path)
+    process = os.getpid()
+    returned, data = outcome(tasks, int(offset), process)
+    if os.getpid() != process:
+        return 0  # the task has forked, and this is the child: its parent has the result
+    try:
+        write(path, data)
+    except OSError as error:  # a shorter one may find room
+        text = f"its result of {len(data)} bytes cannot be written: {error}"
+        say(text + "\n")
+        write(path, pickle.dumps((False, None, text)))
+        return 1
     return 0 if returned else 1
 
 
-def outcome(tasks: str, offset: int) -> tuple[bool, bytes]:
-    """Whether it returned, and what the file of the result holds."""
+def outcome(tasks: str, offset: int, process: int) -> tuple[bool, bytes]:
+    """Whether it returned, and what the file of the result holds. Raises what the task raises in a child of its own."""
     try:
-        with open(tasks, "rb") as file:
+        file = open(tasks, "rb")  # noqa: SIM115
+    except OSError as error:
+        say(f"the task cannot be read: {error}\n")
+        return False, pickle.dumps((False, None, f"the task cannot be read: {error}"))
+    try:
+        with file:
             sys.path[:] = pickle.load(file)
             function = pickle.load(file)
             file.seek(offset)
@@ -32,19 +46,34 @@ def outcome(tasks: str, offset: int) -> tuple[bool, bytes]:
         results = [function(*arguments, **keywords) for arguments, keywords in calls]
         return True, pickled((True, results if several else results[0], ""))
     except BaseException as error:
-        trace = "".join(traceback.format_exception(error))
-        sys.stderr.write(trace)
+        if os.getpid() != process:
+            raise
+        try:
+            trace = "".join(traceback.format_exception(error))
+        except BaseException:  # such as no memory, or no stack
+            trace = f"{type(error).__name__}, and its traceback cannot be shown\n"
+        say(trace)
         return False, failure(error, trace)
+
+
+def say(text: str) -> None:
+    """On stderr, where the task has left one that works."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except BaseException:
+        pass
 
 
 def failure(error: BaseException, trace: str) -> bytes:
     """An exception for the file. Not every one can be pickled, or made again from what is pickled of it."""
     try:
         data = pickled((False, error, trace))
-        pickle.loads(data)
-    except Exception:
-        data = pickle.dumps((False, None, trace))
-    return data
+        if isinstance(pickle.loads(data)[1], BaseException):
+            return data
+    except BaseException:
+        pass
+    return pickle.dumps((False, None, trace))
 
 
 def pickled(value: object) -> bytes:
@@ -56,6 +85,22 @@ def pickled(value: object) -> bytes:
 
         dumps: Callable[[object], bytes] = cloudpickle.dumps
         return dumps(value)
+
+
+def write(path: str, data: bytes) -> None:
+    """Raises OSError."""
+    part = f"{path}.part"
+    try:
+        with open(part, "wb") as file:
+            file.write(MARK + len(data).to_bytes(8, "little"))
+            file.write(data)
+        os.rename(part, path)
+    except OSError:
+        try:
+            os.unlink(part)
+        except OSError:
+            pass
+        raise
 
 
 if __name__ == "__main__":

@@ -337,9 +337,9 @@ def test_shutdown(queue: Queue, api: tsfast.Queue) -> None:
     queued = [executor.submit(int) for _ in range(5)]
     running(api, future)
     executor.shutdown(wait=False, cancel_futures=True)
-    with pytest.raises(RuntimeError, match="shut down"):
+    with pytest.raises(RuntimeError, match=r"^cannot schedule new futures after shutdown$"):
         executor.submit(int)
-    with pytest.raises(RuntimeError, match="shut down"):
+    with pytest.raises(RuntimeError, match=r"^cannot schedule new futures after shutdown$"):
         executor.with_options(slots=1).submit_argv(["true"])
     done, _ = concurrent.futures.wait(queued, 30)
     assert done == set(queued) and all(one.cancelled() for one in queued)

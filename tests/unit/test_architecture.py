@@ -48,7 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     "_poller": LEAVES | {"_loop"},
     # composition
     "_listing": LEAVES | {"_grammar", "_text", "_table", "_contexts"},
-    "_reader": LEAVES | {"_table", "_listing", "arrays"},
+    "_reader": LEAVES | {"_table", "_listing", "arrays", "errors"},
     "_hooks": LEAVES | {"_loop", "_text", "_table", "_contexts"},
     "_grants": LEAVES | {"_jobs", "_gpus", "_loop", "_table", "_leases", "_poller"},
     "_staging": LEAVES | {"_table", "_contexts"},
@@ -99,7 +99,10 @@ ALLOWED: dict[str, set[str]] = {
     | {"paths", "state"},
     "aio": {"errors", "events", "jobs", "queue", "results"},
     "failures": {"errors", "results"},
-    "executor": {"errors", "events", "failures", "jobs", "queue", "results"},
+    "calls": {"errors", "events", "queue", "paths", "state", "trust"},
+    "outcome": {"calls", "connection", "errors", "failures", "queue", "results"},
+    "tasks": {"calls", "connection", "errors", "events", "jobs", "outcome", "queue", "results"},
+    "executor": {"calls", "jobs", "queue", "results", "tasks"},
     "cli": {"queue", "errors", "events", "connection", "boot", "gpus", "paths", "programs", "state"}
     | {"_core", "_encode", "_grammar", "_listing", "_logpath", "_quote", "_reader"},
     "__main__": {"cli"},

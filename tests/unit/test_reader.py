@@ -19,6 +19,7 @@ from tsfast import _reader, get_include
 from tsfast._reader import Reader, TableError
 from tsfast._table import TableProbe
 from tsfast.arrays import JOB_DTYPE
+from tsfast.errors import QueueError
 
 SEGMENT = 65536
 HOT, COLD = 64, 128
@@ -240,13 +241,14 @@ def test_segments_that_are_not_there_or_cut(directory: Path, table: TableProbe, 
 
 
 def test_tables_that_cannot_be_read(directory: Path, table: TableProbe) -> None:
-    (directory / "empty").mkdir()
-    with pytest.raises(FileNotFoundError):
-        Reader(opened(directory / "empty"))
+    with pytest.raises(OSError, match="Not a directory") as failed:
+        Reader(os.open(directory / "header", os.O_RDONLY))
+    assert isinstance(failed.value, QueueError)
     change(directory / "header", 16, b"\1")
     fds = len(os.listdir("/proc/self/fd"))
-    with pytest.raises(TableError, match="damaged"):
+    with pytest.raises(TableError, match="damaged") as damaged:
         Reader(opened(directory))
+    assert isinstance(damaged.value, QueueError)
     assert len(os.listdir("/proc/self/fd")) == fds
 
 

@@ -102,7 +102,7 @@ def ask(words: list[bytes], patience: float) -> tuple[int, str] | None:
     with found:
         pid = int(struct.unpack("3i", found.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
         # No version: whatever is there is to serve us, and not to give way.
-        found.sendall(connection.request(words, connection.caller(), version=b""))
+        found.sendall(connection.request(words, connection.caller(False), version=b""))
         end = time.monotonic() + patience
         text = b""
         while True:
