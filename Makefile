@@ -47,7 +47,8 @@ $(VENV)/.ready: pyproject.toml
 	@test -x "$(PYTHON)" || { echo "no python3 found: set PYTHON" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "$(PYTHON) is older than Python 3.11: set PYTHON" >&2; exit 1; }
-	@test -x $(BIN)/python || { echo 'making the environment $(VENV) with $(PYTHON)'; $(PYTHON) -m venv $(VENV); }
+	@test -x $(BIN)/python || { echo 'making the environment $(VENV) with $(PYTHON)'; \
+		$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }; }
 	@echo 'pip fetches what the build needs'
 	@$(BIN)/python -m pip install -q $(call requirements,["build-system"]["requires"])
 	@touch $@
