@@ -31,6 +31,7 @@ cdef class Adding:
     cdef const char **words           # owned: of the command line at hand
     cdef size_t words_room
     cdef Text element                 # of an array: the words and variables of the one that is being queued
+    cdef uint32_t release             # of this server, see tsf_release
     cdef char refusal[320]            # a text under construction
 
     # No room for so many more jobs. A frame that is larger than the queue may be waits until the queue is empty.
@@ -55,6 +56,8 @@ cdef class Adding:
                        uint64_t first) noexcept nogil
     cdef int _make_element(self, const Command *command, Submission *job, uint64_t first, uint32_t i) noexcept nogil
     cdef void _fill(self, Submission *job, const Command *command, const char *end, uint32_t argc) noexcept nogil
+    cdef void _have_looked_at(self, Conn *conn, const Request *request, const Command *command,
+                              uint64_t id) noexcept nogil
     cdef bint _warn(self, Conn *conn, const Command *command, const Submission *job) noexcept nogil
     cdef void _refuse(self, Conn *conn, uint32_t place, int32_t reason, const char *text) noexcept nogil
     cdef void _refuse_errno(self, Conn *conn) noexcept nogil

@@ -16,8 +16,9 @@ from tsfast._gpu_actions cimport gpu_warning
 from tsfast._grammar cimport ACTION_SUBMIT, PLACE_BIT, Command, add_id, command_free, parse
 from tsfast._jobs cimport Job
 from tsfast._layout cimport (
-    TSF_BATCH_NO_BLOCK, TSF_FRAME_ADDED, TSF_FRAME_ERR, TSF_FRAME_OUT, TSF_FRAME_REFUSED, TSF_JOB_FOREGROUND,
-    TSF_JOB_HOOK, TSF_JOB_NO_OUTPUT, TSF_REFUSED_CALLER, TSF_REFUSED_FULL, TSF_REFUSED_ID, TSF_REFUSED_JOB,
+    TSF_BATCH_NO_BLOCK, TSF_FRAME_ADDED, TSF_FRAME_ERR, TSF_FRAME_LOOK, TSF_FRAME_OUT, TSF_FRAME_REFUSED,
+    TSF_JOB_FOREGROUND, TSF_JOB_HOOK, TSF_JOB_MAIL, TSF_JOB_NO_OUTPUT, TSF_LOOK_HOOK, TSF_LOOK_LOG, TSF_LOOK_MAIL,
+    TSF_REFUSED_CALLER, TSF_REFUSED_FULL, TSF_REFUSED_ID, TSF_REFUSED_JOB,
     TSF_REFUSED_SYSTEM, tsf_added, tsf_batch, tsf_batch_job, tsf_batch_part, tsf_refused, tsf_request,
 )
 from tsfast._limits cimport ARRAY_BYTES, PATH_BYTES
@@ -156,6 +157,23 @@ cdef class Adding:
         self.conns.send(conn, TSF_FRAME_ERR, self.reply.text.data, self.reply.text.size)
         return True
 
+    cdef void _have_looked_at(self, Conn *conn, const Request *request, const Command *command,
+                              uint64_t id) noexcept nogil:
+        """By its caller: what will surely fail, and lies where the server waits on nobody."""
+        cdef bint log = command.log != NULL and not command.flags & TSF_JOB_NO_OUTPUT
+        cdef uint32_t what = ((TSF_LOOK_HOOK if command.flags & TSF_JOB_HOOK else 0)
+                              | (TSF_LOOK_MAIL if command.flags & TSF_JOB_MAIL else 0) | (TSF_LOOK_LOG if log else 0))
+        if what == 0 or conn.release < self.release:      # an earlier one does not know this frame
+            return
+        self.element.size = 0
+        text_add(&self.element, <const char *> &what, sizeof(what))
+        if log:
+            self._prefix(request.cwd, command, id, command.array_first if command.array_count else <int64_t> -1)
+            text_add(&self.element, self.reply.text.data, self.reply.text.size - 1 if self.reply.text.size else 0)
+        if not self.element.failed and not self.reply.text.failed:
+            self.conns.send(conn, TSF_FRAME_LOOK, self.element.data, self.element.size)
+        self.element.failed = self.reply.text.failed = False
+
     # ---- one job of a command line, or an array ----------------------------------------------------------------
     cdef bint one(self, Conn *conn, const Request *request, Command *command, uint64_t *id) noexcept nogil:
         cdef Submission job
@@ -165,9 +183,9 @@ cdef class Adding:
         if not self._check(conn, request, command, &checked):
             return False
         stored.head = &checked
-        self._fill(&job, command, request.argv_bytes + request.head.argv_len, request.head.argc)
         if variable(&stored, b"TS_ONFINISH=") != NULL:
-            job.flags |= TSF_JOB_HOOK
+            command.flags |= TSF_JOB_HOOK
+        self._fill(&job, command, request.argv_bytes + request.head.argv_len, request.head.argc)
         result = self.spool.begin_jobs(&checked, request.cwd, request.env, request.affinity, id)
         if result == SUBMIT_OK:
             result = self._elements(request, command, &job, id[0])
@@ -195,6 +213,7 @@ cdef class Adding:
             return False
         if result == SUBMIT_OK:
             self._warn(conn, command, &job)
+            self._have_looked_at(conn, request, command, id[0])
         if not command.flags & TSF_JOB_NO_OUTPUT:
             self.reply.text.size = 0
             text_u64(&self.reply.text, id[0])

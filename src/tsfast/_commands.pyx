@@ -108,6 +108,7 @@ cdef class Commands:
         self.version = version
         self.version_text = self.version
         self.release = tsf_release(self.version_text)
+        self.adding.release = self.release
         conns.owner = <void *> self
         conns.on_frame = frame_came
         conns.on_close = conn_closed

@@ -276,6 +276,7 @@ cdef extern from "tsfast/native/wire.h" nogil:
         TSF_FRAME_PROGRESS
         TSF_FRAME_GIVE_WAY
         TSF_FRAME_EVENTS
+        TSF_FRAME_LOOK
         TSF_FRAME_ADDED
         TSF_FRAME_REFUSED
 
@@ -293,6 +294,11 @@ cdef extern from "tsfast/native/wire.h" nogil:
         uint32_t type
         uint32_t length
         uint32_t release
+
+    cdef enum tsf_look:
+        TSF_LOOK_HOOK
+        TSF_LOOK_MAIL
+        TSF_LOOK_LOG
 
     cdef enum tsf_tty:
         TSF_TTY_STDIN

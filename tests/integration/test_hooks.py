@@ -99,7 +99,7 @@ def test_empty_variable_is_none(queue: Queue) -> None:
 
 @pytest.mark.parametrize("wrong", ["/no/such/program", "no-such-program", "/"])
 def test_that_cannot_be_run_is_a_line_in_the_log(queue: Queue, wrong: str) -> None:
-    job = queue.finish("true", env={"TS_ONFINISH": wrong})
+    job = int(queue.run("true", env={"TS_ONFINISH": wrong}).stdout)
     wait_until(lambda: f"after job {job} could not be run: '{wrong}'" in queue.log())
     assert queue.log().count("could not be run") == 1
     queue.get("-C")

@@ -105,7 +105,7 @@ def test_refused_with_n(queue: Queue, place: Path) -> None:
 
 
 def test_nobody_to_mail_to_is_a_line_in_the_log(queue: Queue, place: Path) -> None:
-    queue.finish("-m", "true", env={"USER": None})
+    assert queue.run("-m", "true", env={"USER": None}).returncode == 0
     wait_until(lambda: "the mail of job 0 was not sent: neither TS_MAILTO nor USER" in queue.log())
 
 

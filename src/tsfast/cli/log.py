@@ -2,6 +2,7 @@
 and the server never waits on somebody's path."""
 
 import os
+import stat
 import time
 
 from tsfast import _grammar, _logpath, _quote
@@ -12,11 +13,20 @@ def check(parsed: "_grammar.Parsed") -> int:
     flags = parsed["flags"]
     path = _logpath.fill(parsed["log"] or b"", os.getcwdb(), 0, parsed["label"], time.time_ns())
     for name in (path, path + b".e") if flags & _grammar.FLAGS["split_stderr"] else (path,):
-        if os.path.lexists(name):
+        if os.path.lexists(name) and not is_device(path):
             shown = os.fsdecode(name[:200])
             os.write(2, _quote.line(f"ts: --log: '{shown}' is there already; --append or --truncate would write to it"))
             return 255
     return 0
+
+
+def is_device(path: bytes) -> bool:
+    """/dev/null or a terminal, which nobody loses anything by; not a link to one, as /dev/stdout, which is another file
+    for the job than for its caller."""
+    try:
+        return stat.S_ISCHR(os.lstat(path).st_mode)
+    except OSError:
+        return False
 
 
 def wants_check(parsed: "_grammar.Parsed") -> bool:

@@ -10,6 +10,7 @@
  *                      <-  OUT, ERR          text for stdout and stderr, any number
  *                      <-  SEND_DESCRIPTORS  (-f) then the client sends DESCRIPTORS; later SIGNAL as often as it likes
  *                      <-  PROGRESS          (-w on a terminal) how far it is, any number
+ *                      <-  LOOK              (after a submission) warn if one of these things will fail
  *                      <-  FOLLOW            (-c, -t) show this file as it grows
  *                      <-  ENDED             after FOLLOW: show the rest of the file, exit with code
  *                      <-  EXIT              exit with code
@@ -59,7 +60,15 @@ enum tsf_frame_type {
     TSF_FRAME_GIVE_WAY = 25,
     TSF_FRAME_ADDED = 26,  /* struct tsf_added */
     TSF_FRAME_REFUSED = 27, /* struct tsf_refused, then a text */
-    TSF_FRAME_EVENTS = 28 /* any number of struct tsf_event */
+    TSF_FRAME_EVENTS = 28, /* any number of struct tsf_event */
+    TSF_FRAME_LOOK = 29 /* uint32_t, enum tsf_look; then a path, no NUL */
+};
+
+/* What a client is to look at when its job has been queued, since it would surely fail later. */
+enum tsf_look {
+    TSF_LOOK_HOOK = 1, /* its TS_ONFINISH */
+    TSF_LOOK_MAIL = 2, /* who gets the mail, and who sends it */
+    TSF_LOOK_LOG = 4   /* the path, of the output file */
 };
 
 struct tsf_frame {

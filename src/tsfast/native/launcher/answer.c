@@ -47,6 +47,16 @@ static void begin_follow(struct answer *answer, const struct place *place, const
     follow_file(&answer->follow, payload + sizeof(head), size - sizeof(head), head.lines);
 }
 
+static void begin_look(const struct place *place, const char *payload, size_t size)
+{
+    uint32_t what;
+
+    if (size < sizeof(what))
+        bad_frame(place);
+    memcpy(&what, payload, sizeof(what));
+    look(what, payload + sizeof(what), size - sizeof(what));
+}
+
 static void send_descriptors(int connection)
 {
     static const int standard[3] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
@@ -94,7 +104,10 @@ static void obey(struct answer *answer, const struct place *place, int connectio
         forward_signals(&answer->forwarding, connection);
         return;
     case TSF_FRAME_PROGRESS: /* overwrites itself, so it may be repeated by another connection */
-        show(STDERR_FILENO, payload, frame->length);
+        show_progress(payload, frame->length);
+        return;
+    case TSF_FRAME_LOOK:
+        begin_look(place, payload, frame->length);
         return;
     case TSF_FRAME_FOLLOW:
         begin_follow(answer, place, payload, frame->length);
@@ -119,6 +132,7 @@ static void show_text(struct answer *answer, const char *text, size_t size)
 {
     size_t repeated = 0;
 
+    end_progress();
     if (answer->text_fd == STDOUT_FILENO) {
         repeated = size < answer->to_skip ? size : (size_t)answer->to_skip;
         answer->to_skip -= repeated;

@@ -120,6 +120,13 @@ void follow_file(struct follow *follow, const char *path, size_t size, int32_t l
 void follow_watch(struct follow *follow);
 void follow_copy(struct follow *follow);
 
+/* progress.c */
+void show_progress(const char *text, size_t size);
+void end_progress(void);
+
+/* look.c */
+void look(uint32_t what, const char *path, size_t size);
+
 /* forward.c */
 void start_forwarding(struct forwarding *forwarding);
 void take_signals(struct forwarding *forwarding);

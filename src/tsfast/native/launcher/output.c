@@ -52,6 +52,7 @@ void complain(const char *first, ...)
         at += tsf_show(line + at, most - at, text, strlen(text));
     va_end(list);
     line[at] = '\n';
+    end_progress();
     show(STDERR_FILENO, line, at + 1);
 }
 
@@ -107,4 +108,8 @@ void show(int fd, const char *data, size_t size)
     }
 }
 
-_Noreturn void leave(int code) { _exit(stdout_failed ? TSF_EXIT_ERROR : code & 255); }
+_Noreturn void leave(int code)
+{
+    end_progress();
+    _exit(stdout_failed ? TSF_EXIT_ERROR : code & 255);
+}

@@ -189,6 +189,42 @@ static int take_unused(const char *path)
     return -1;
 }
 
+/* /dev/null, or a terminal: no file that anybody could want to keep, so one that is there is taken. */
+static int take_device(const char *path)
+{
+    struct stat st;
+    int fd;
+
+    if (lstat(path, &st) == 0 && S_ISCHR(st.st_mode)) {
+        fd = openat(AT_FDCWD, path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+        if (fd < 0)
+            return -1;
+        if (fstat(fd, &st) == 0 && S_ISCHR(st.st_mode)) {
+            fcntl(fd, F_SETFL, O_APPEND);
+            return fd;
+        }
+        close(fd);
+    }
+    errno = EEXIST;
+    return -1;
+}
+
+static int is_device(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && S_ISCHR(st.st_mode);
+}
+
+/* Just made, empty and ours, unless it is a device. */
+static void remove_made(const char *path)
+{
+    struct stat st;
+
+    if (lstat(path, &st) == 0 && S_ISREG(st.st_mode))
+        unlink(path);
+}
+
 /* The file of --log or its ".e". A FIFO that nobody reads is refused (ENXIO), instead of stopping the runner. */
 static int open_log(const char *path, uint32_t flags, int retry)
 {
@@ -196,6 +232,8 @@ static int open_log(const char *path, uint32_t flags, int retry)
 
     if (!(flags & (TSF_JOB_APPEND | TSF_JOB_TRUNCATE))) {
         fd = create(path);
+        if (fd < 0 && errno == EEXIST)
+            fd = take_device(path);
         return fd < 0 && errno == EEXIST && retry ? take_unused(path) : fd;
     }
     fd = tsf_openat(AT_FDCWD, path, how | (flags & TSF_JOB_TRUNCATE ? O_TRUNC : 0), 0600);
@@ -213,7 +251,7 @@ static int open_logs(struct runner *runner, struct job *job)
     job->out = open_log(job->output, flags, retry);
     if (job->out < 0)
         return errno;
-    if (flags & TSF_JOB_SPLIT_STDERR) {
+    if (flags & TSF_JOB_SPLIT_STDERR && !is_device(job->out)) { /* a device gets both */
         memcpy(end, ".e", 2);
         job->err = open_log(job->output, flags, retry);
         cause = job->err < 0 ? errno : 0;
@@ -221,7 +259,7 @@ static int open_logs(struct runner *runner, struct job *job)
     }
     if (cause) {
         if (!(flags & (TSF_JOB_APPEND | TSF_JOB_TRUNCATE)))
-            unlink(job->output); /* just made, empty and ours */
+            remove_made(job->output);
         close(job->out);
         job->out = -1;
         return cause;
@@ -271,7 +309,7 @@ int job_start_gzip(struct runner *runner, struct job *job)
         return 0;
     cause = spawn_gzip(job);
     if (cause && !(flags & (TSF_JOB_APPEND | TSF_JOB_TRUNCATE))) {
-        unlink(job->output); /* just made, empty and ours */
+        remove_made(job->output);
         memset(runner->entry->suffix, 0, sizeof runner->entry->suffix);
     }
     return cause;
