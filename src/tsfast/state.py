@@ -200,6 +200,8 @@ def _unsuitable(place: str) -> str | None:
     except OSError as error:
         return f"{place}: {error.strerror}"
     try:
+        if os.fstat(directory).st_mode & 0o077:
+            os.fchmod(directory, 0o700)
         kind = NETWORK_FILE_SYSTEMS.get(_core.filesystem_type(directory))
         if kind:
             return f"{place} is on a network file system ({kind})"

@@ -21,7 +21,7 @@ class Untrusted(PermissionError):
 def open_directory(path: str, make: bool = False) -> int:
     """A descriptor of a directory of ours, by an absolute path that only we and root can change.
 
-    make: what is missing of the path is made, and the directory's mode becomes 0700. Raises Untrusted, OSError."""
+    make: what is missing of the path is made, closed to others. Raises Untrusted, OSError."""
     names = _names(path)
     links = 0
     walk = _Walk()
@@ -38,12 +38,9 @@ def open_directory(path: str, make: bool = False) -> int:
             if target.startswith("/"):
                 walk.close()
                 walk = _Walk()
-        leaf = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=walk.fd)
+        return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=walk.fd)
     finally:
         walk.close()
-    if make and os.fstat(leaf).st_mode & 0o077:
-        os.fchmod(leaf, 0o700)
-    return leaf
 
 
 def _names(path: str) -> list[str]:

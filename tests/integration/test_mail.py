@@ -113,3 +113,13 @@ def test_no_sendmail_is_a_line_in_the_log(queue: Queue, place: Path) -> None:
     (place.parent / "mailbin" / "sendmail").write_text("#!/bin/sh\nexit 75\n")
     queue.finish("-m", "true")
     wait_until(lambda: "sendmail exited with 75" in queue.log())
+
+
+def test_sendmail_is_not_looked_for_in_the_job_s_directory(queue: Queue, place: Path) -> None:
+    """An empty part of PATH is the working directory, where others may have put one."""
+    planted = queue.work / "sendmail"
+    planted.write_text("#!/bin/sh\ntouch planted\n")
+    planted.chmod(0o755)
+    queue.submit("-m", "true", env={"PATH": f":.:/usr/bin:/bin:{place.parent / 'mailbin'}:"})
+    assert received(place)
+    assert not (queue.work / "planted").exists()

@@ -103,7 +103,7 @@ ALLOWED: dict[str, set[str]] = {
     "outcome": {"calls", "connection", "errors", "failures", "queue", "results"},
     "tasks": {"calls", "connection", "errors", "events", "jobs", "outcome", "queue", "results"},
     "executor": {"calls", "jobs", "queue", "results", "tasks"},
-    "cli": {"queue", "errors", "events", "connection", "boot", "gpus", "paths", "programs", "state"}
+    "cli": {"queue", "errors", "events", "connection", "boot", "gpus", "paths", "programs", "state", "trust"}
     | {"_core", "_encode", "_grammar", "_listing", "_logpath", "_quote", "_reader"},
     "__main__": {"cli"},
 }

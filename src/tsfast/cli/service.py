@@ -15,7 +15,7 @@ import subprocess
 import sys
 import sysconfig
 
-from tsfast import _quote, boot, paths, state
+from tsfast import _quote, boot, paths, state, trust
 from tsfast.cli import parsing, processes, shutdown
 
 MARK = "# Written by `tsfast install-service`, which writes it anew and removes it (--uninstall).\n"
@@ -159,7 +159,6 @@ def install(socket: str) -> None:
         raise ServiceError(without_systemd(socket))
     if not os.access(program(), os.X_OK):
         raise ServiceError(f"{program()} is not there: install tsfast-spooler again")
-    os.makedirs(os.path.dirname(path), exist_ok=True)
     write(path, text)
     say(f"written: {path}\n")
     name = unit_name(socket)
@@ -191,14 +190,12 @@ def another(socket: str, name: str) -> int | None:
 
 
 def write(path: str, text: str) -> None:
-    """As a whole or not at all."""
-    temporary = f"{path}.{os.getpid()}"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    """As a whole or not at all; systemd starts what it says, so nobody else may be able to change it."""
+    directory = trust.open_directory(os.path.dirname(path), make=True)
     try:
-        os.write(fd, text.encode("utf-8", "surrogateescape"))
+        trust.replace_file(os.path.basename(path), text.encode("utf-8", "surrogateescape"), directory)
     finally:
-        os.close(fd)
-    os.rename(temporary, path)
+        os.close(directory)
 
 
 def uninstall(socket: str) -> None:
@@ -302,10 +299,10 @@ def service_manager() -> int:
 def wait_for_the_end_of_another(place: str, manager: int) -> None:
     """Until nobody holds a lock of servers (see boot.lock). The server takes them itself, so another can still be
     first."""
-    directory = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    directory = state.open_place(place)
     fds = [directory]
     try:
-        fds.append(os.open("lock", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory))
+        fds.append(trust.open_file("lock", os.O_RDWR, directory))
     except FileNotFoundError:
         pass
     for fd in fds:

@@ -225,6 +225,15 @@ static void remove_made(const char *path)
         unlink(path);
 }
 
+/* A symbolic link counts if it is ours or root's: in /tmp anybody can make one. */
+static int is_link_of_ours(const char *path)
+{
+    struct stat st;
+
+    return fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode) &&
+           (st.st_uid == geteuid() || st.st_uid == 0);
+}
+
 /* The file of --log or its ".e". A FIFO that nobody reads is refused (ENXIO), instead of stopping the runner. */
 static int open_log(const char *path, uint32_t flags, int retry)
 {
@@ -236,7 +245,10 @@ static int open_log(const char *path, uint32_t flags, int retry)
             fd = take_device(path);
         return fd < 0 && errno == EEXIST && retry ? take_unused(path) : fd;
     }
-    fd = tsf_openat(AT_FDCWD, path, how | (flags & TSF_JOB_TRUNCATE ? O_TRUNC : 0), 0600);
+    how |= flags & TSF_JOB_TRUNCATE ? O_TRUNC : 0;
+    fd = tsf_openat(AT_FDCWD, path, how | O_NOFOLLOW, 0600);
+    if (fd < 0 && errno == ELOOP && is_link_of_ours(path))
+        fd = tsf_openat(AT_FDCWD, path, how, 0600);
     if (fd >= 0)
         fcntl(fd, F_SETFL, O_APPEND);
     return fd;
