@@ -1,6 +1,7 @@
 """The queue fixture: each test has its own directory, socket, table and server."""
 
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,16 @@ def ended(queue: Queue) -> None:
     left = queue.end()
     assert not foreign, f"processes are of another build: {foreign}"
     assert not left, f"processes are left: {left}\n{log}"
+
+
+@pytest.fixture
+def passable() -> Iterator[Path]:
+    """A directory that others can reach. Every start of pytest closes those that it has made, of other runs too."""
+    with tempfile.TemporaryDirectory(prefix="tsfast-test.", dir="/tmp") as name:
+        place = Path(name, "place")
+        place.mkdir()
+        place.parent.chmod(0o711)
+        yield place
 
 
 @pytest.fixture

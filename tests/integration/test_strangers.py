@@ -19,12 +19,14 @@ pytestmark = pytest.mark.root
 STRANGER = 65534
 
 
+@pytest.fixture
+def tmp_path(passable: Path) -> Path:
+    return passable
+
+
 def open_up(queue: Queue) -> None:
     """Everybody may pass and write in what lies around the queue, like in /tmp without its sticky bit; but not around a
     state directory that is still to be made, for there none is made then."""
-    for path in queue.directory.parents:
-        if path != Path("/") and path != Path("/tmp"):
-            path.chmod(0o711)
     for path in (queue.directory, queue.out):
         path.chmod(0o777)
     if not queue.state_dir.exists():

@@ -22,11 +22,14 @@ from tsfast import trust
 pytestmark = pytest.mark.root
 
 
+@pytest.fixture
+def tmp_path(passable: Path) -> Path:
+    return passable
+
+
 def reachable(queue: Queue) -> None:
-    """Others may pass the directories above the queue's, and look into it."""
-    for path in (*queue.directory.parents, queue.directory):
-        if path not in (Path("/"), Path("/tmp")):
-            path.chmod(0o711)
+    """Others may pass the queue's directory, and look at what they know in it."""
+    queue.directory.chmod(0o711)
 
 
 def shared(queue: Queue, mode: int = 0o1777) -> Path:
