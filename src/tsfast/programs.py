@@ -7,7 +7,10 @@ import sys
 def _directories() -> list[str]:
     """Where they can be, the likeliest first."""
     packages = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    called = os.path.realpath(sys.argv[0])  # pipx and uv leave a link to the command where the user sees it
+    try:
+        called = os.path.realpath(sys.argv[0])  # pipx and uv leave a link to the command where the user sees it
+    except OSError:  # a relative path, and the working directory is gone
+        called = ""
     beside = [os.path.dirname(called)] if os.path.basename(called) == "tsfast" else []
     return [
         *beside,
