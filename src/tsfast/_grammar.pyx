@@ -105,6 +105,7 @@ cdef struct Option:
 
 cdef const uint64_t MAX_ID = 0x7fffffffffffffff
 cdef const uint64_t MAX_MEMORY = (1 << 50) - 1
+cdef const uint64_t MILLION = 1000000
 
 # The only place that knows an option.
 cdef Option[OPTIONS] TABLE = [

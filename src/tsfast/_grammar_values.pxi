@@ -156,23 +156,48 @@ cdef bint same(const char *a, const char *b) noexcept nogil:
     return strlen(a) == size and strncmp(a, b, size) == 0
 
 
+cdef bint read_decimal(const char *value, size_t size, uint32_t places, uint64_t most,
+                       uint64_t *number) noexcept nogil:
+    """`2`, `0.5`, `.5`, `1.0`: in units of 10 ** -places, 1 to 6. Zeros at the end say nothing, other digits must fit."""
+    cdef uint64_t whole = 0, part = 0, unit = 1
+    cdef size_t dot = 0, end = size
+    cdef uint32_t _place
+    for _place in range(places):
+        unit *= 10
+    while dot < size and value[dot] != c".":
+        dot += 1
+    if dot == size:
+        if not read_number(value, size, most // unit, &whole):
+            return False
+        number[0] = whole * unit
+        return True
+    if dot + 1 == size or (dot and not read_number(value, dot, most // unit, &whole)):
+        return False
+    while end > dot + 2 and value[end - 1] == c"0":
+        end -= 1
+    if end - dot - 1 > places or not read_number(value + dot + 1, end - dot - 1, unit - 1, &part):
+        return False
+    for _place in range(<uint32_t> (end - dot - 1), places):
+        part *= 10
+    number[0] = whole * unit + part
+    return number[0] <= most
+
+
 cdef int read_gpu_count(Command *command, const Option *option, const char *value) noexcept nogil:
     """Whole GPUs, or thousandths of one."""
-    cdef uint64_t number = 0
-    cdef size_t size = strlen(value), i = 1 if value[0] == c"0" else 0, _digit
-    if read_number(value, size, TSF_GPUS, &number):
-        command.gpus = <uint32_t> number
-        command.gpu_share = TSF_GPU_WHOLE
-        return 0
-    if (value[i] == c"." and 1 <= size - i - 1 <= 3
-            and read_number(value + i + 1, size - i - 1, 999, &number) and number):
-        for _digit in range(size - i - 1, <size_t> 3):
-            number *= 10
+    cdef uint64_t thousandths = 0
+    cdef size_t size = strlen(value)
+    if (not read_decimal(value, size, 3, <uint64_t> TSF_GPUS * TSF_GPU_WHOLE, &thousandths)
+            or (thousandths > TSF_GPU_WHOLE and thousandths % TSF_GPU_WHOLE)):
+        return wrong_value(command, option, value, size,
+                           "is no number of GPUs (0 to 1024, or a part of one, like 0.5 or 0.125)")
+    if thousandths % TSF_GPU_WHOLE:
         command.gpus = 1
-        command.gpu_share = <uint32_t> number
-        return 0
-    return wrong_value(command, option, value, size,
-                       "is no number of GPUs (0 to 1024, or a part of one, like 0.5 or 0.125)")
+        command.gpu_share = <uint32_t> thousandths
+    else:
+        command.gpus = <uint32_t> (thousandths // TSF_GPU_WHOLE)
+        command.gpu_share = TSF_GPU_WHOLE
+    return 0
 
 
 cdef bint is_uuid(const char *word, size_t size) noexcept nogil:
@@ -210,25 +235,37 @@ cdef int read_gpu_list(Command *command, const Option *option, const char *value
         word = end + 1
 
 
-cdef int read_memory(Command *command, const Option *option, const char *value) noexcept nogil:
-    """20G, 512M: powers of 1024, the unit is always given."""
-    cdef size_t size = strlen(value), digits = 0
-    cdef uint64_t number = 0
+cdef int memory_shift(const char *unit) noexcept nogil:
+    """Of K, KB, Ki, KiB, and of M, G and T likewise, in either case; 0: no such unit."""
     cdef int shift = 0
-    while c"0" <= value[digits] <= c"9":
+    cdef size_t i
+    for i in range(4):
+        if unit[0] == b"KMGT"[i] or unit[0] == b"kmgt"[i]:
+            shift = 10 * <int> (i + 1)
+    if shift == 0:
+        return 0
+    unit += 1
+    unit += unit[0] == c"i" or unit[0] == c"I"
+    unit += unit[0] == c"B" or unit[0] == c"b"
+    return 0 if unit[0] else shift
+
+
+cdef int read_memory(Command *command, const Option *option, const char *value) noexcept nogil:
+    """20G, 0.5GB, 512MiB: powers of 1024, the unit is always given. In whole KiB, rounded up."""
+    cdef size_t size = strlen(value), digits = 0
+    cdef uint64_t millionths = 0, size_k
+    cdef int shift
+    while c"0" <= value[digits] <= c"9" or value[digits] == c".":
         digits += 1
-    if value[digits] == c"K" or value[digits] == c"k":
-        shift = 10
-    elif value[digits] == c"M" or value[digits] == c"m":
-        shift = 20
-    elif value[digits] == c"G" or value[digits] == c"g":
-        shift = 30
-    elif value[digits] == c"T" or value[digits] == c"t":
-        shift = 40
-    if (shift == 0 or not (same(value + digits + 1, b"") or same(value + digits + 1, b"iB"))
-            or not read_number(value, digits, MAX_MEMORY >> shift, &number) or number == 0):
-        return wrong_value(command, option, value, size, "is no size of memory (like 20G or 512M)")
-    command.vram = number << shift
+    shift = memory_shift(value + digits)
+    if (shift == 0 or not read_decimal(value, digits, 6, (MAX_MEMORY >> shift) * MILLION + MILLION - 1, &millionths)
+            or millionths == 0):
+        return wrong_value(command, option, value, size, "is no size of memory (like 20G, 0.5G or 512M)")
+    size_k = millionths // MILLION << (shift - 10)
+    size_k += ((millionths % MILLION << (shift - 10)) + MILLION - 1) // MILLION
+    if size_k > MAX_MEMORY >> 10:
+        return wrong_value(command, option, value, size, "is more memory than a GPU can have (less than 1024T)")
+    command.vram = size_k << 10
     return 0
 
 

@@ -220,8 +220,23 @@ WHOLE = 1000
         (["-G", "0.5", "ls"], {"gpus": 1, "gpu_share": 500}),
         (["-G.25", "ls"], {"gpus": 1, "gpu_share": 250}),
         (["-G", "0.001", "ls"], {"gpus": 1, "gpu_share": 1}),
+        (["-G", "1.0", "ls"], {"gpus": 1, "gpu_share": WHOLE}),
+        (["-G", "2.000000", "ls"], {"gpus": 2, "gpu_share": WHOLE}),
+        (["-G", "1024.0", "ls"], {"gpus": 1024, "gpu_share": WHOLE}),
+        (["-G", "0.0", "ls"], {}),
+        (["-G", "00.5000", "ls"], {"gpus": 1, "gpu_share": 500}),
         (["--vram", "20G", "ls"], {"gpus": 1, "vram": 20 << 30}),
         (["--vram", "512MiB", "-G", "2", "ls"], {"gpus": 2, "vram": 512 << 20}),
+        *(
+            (["--vram", size, "ls"], {"gpus": 1, "vram": 20 << 30})
+            for size in ("20GB", "20gb", "20g", "20gib", "20Gi", "20.0G", "20480M", "20480.000MB")
+        ),
+        (["--vram", "0.5G", "ls"], {"gpus": 1, "vram": 512 << 20}),
+        (["--vram", ".5T", "ls"], {"gpus": 1, "vram": 512 << 30}),
+        (["--vram", "1.25kb", "ls"], {"gpus": 1, "vram": 2 << 10}),
+        (["--vram", "0.1G", "ls"], {"gpus": 1, "vram": 104858 << 10}),
+        (["--vram", "0.000001K", "ls"], {"gpus": 1, "vram": 1 << 10}),
+        (["--vram", "1023.999999T", "ls"], {"gpus": 1, "vram": 1099511626703 << 10}),
         (["-G", "0.5", "--vram", "1t", "ls"], {"gpus": 1, "gpu_share": 500, "vram": 1 << 40}),
         (["-g", "0", "ls"], {"gpus": 1, "gpu_share": WHOLE, "gpu_exact": b"0"}),
         (["--gpu_indices=3,1", "ls"], {"gpus": 2, "gpu_share": WHOLE, "gpu_exact": b"3,1"}),
@@ -243,10 +258,33 @@ def test_gpu_actions():
 @pytest.mark.parametrize(
     "words",
     [
-        *(["-G", value, "ls"] for value in ("-1", "1025", "1.5", "0.0", "0.", ".", "0.1234", "x", "", "1,2", "0.5x")),
+        *(
+            ["-G", value, "ls"]
+            for value in ("-1", "1025", "1025.0", "1.5", "0.", "1.", ".", "0.1234", "x", "", "1,2", "0.5x", "+1", "1e0")
+        ),
+        *(["-G", value, "ls"] for value in ("0..5", "0.5.0", "1 ", "0,5", "50%", "9" * 30 + ".0", "inf", "nan")),
         *(
             ["--vram", value, "ls"]
-            for value in ("20", "0G", "G", "20P", "1.5G", "-1G", "20GB", "", "20G ", "9" * 30 + "G")
+            for value in (
+                "20",
+                "0G",
+                "0.0G",
+                "G",
+                ".G",
+                "20P",
+                "20B",
+                "20GBs",
+                "20GiBB",
+                "20Gbi",
+                "-1G",
+                "",
+                "20G ",
+                "20 G",
+            )
+        ),
+        *(
+            ["--vram", value, "ls"]
+            for value in ("1.G", "1..5G", "1,5G", "1e3G", "0.1234567G", "1024T", "1023.9999999T", "9" * 30 + "G")
         ),
         *(
             ["-g", value, "ls"]
