@@ -68,4 +68,17 @@ class SubmissionInterrupted(KeyboardInterrupt):
 
 
 class QueueWarning(UserWarning):
-    """A job was queued that may wait for ever, for slots or GPUs that there are not."""
+    """A job was queued that may wait for ever, for slots or GPUs that there are not. runs: as of BatchInterrupted, of
+    all jobs that the call has queued: where warnings are errors, this is raised instead of returning their ids."""
+
+    def __init__(self, text: str, runs: list[tuple[int, int]] | None = None):
+        super().__init__(text)
+        self.runs = runs or []
+
+    def __reduce__(self) -> tuple[type["QueueWarning"], tuple[str, list[tuple[int, int]]]]:
+        return type(self), (str(self), self.runs)
+
+    @property
+    def ids(self) -> list[int]:
+        """The ids of those jobs, in the order of the batch."""
+        return [id for first, last in self.runs for id in range(first, last + 1)]

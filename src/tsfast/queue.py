@@ -79,7 +79,8 @@ class Queue:
     def submit(self, argv: Sequence[Word], *, block: bool = True, **options: Unpack[Options]) -> int:
         """Queue a command; its id. options: the fields of `tsfast.Job`. block: wait for room where the queue is full.
 
-        Raises TypeError, ValueError (JobRefused) for what is no job, QueueFull, RequestFailed, ServerUnavailable."""
+        Raises TypeError, ValueError (JobRefused) for what is no job, QueueFull, RequestFailed, ServerUnavailable. Where
+        warnings are errors, a QueueWarning has the ids of the jobs, which are queued."""
         return self._submit(self.encode([Job(argv, **options) if options else argv]), block)[0][1]
 
     def submit_many(self, batch: Iterable[JobLike], *, block: bool = True) -> "numpy.typing.NDArray[numpy.uint64]":
@@ -133,6 +134,7 @@ class Queue:
         number, token = int.from_bytes(os.urandom(8), "little"), os.urandom(8)
         tokens = [token + ((number + i) % 2**64).to_bytes(8, "little") for i in range(encoder.frames)]
         parts: list[tuple[int, int, int]] = []
+        warned: list[str] = []
         server = None
         failures = 0
         try:
@@ -142,7 +144,7 @@ class Queue:
                 before = len(parts)
                 try:
                     server = self._take()
-                    self._send_frames(server, encoder, caller, tokens, parts, block)
+                    self._send_frames(server, encoder, caller, tokens, parts, warned, block)
                 except OSError as error:
                     if server is not None:
                         server.close()
@@ -163,6 +165,12 @@ class Queue:
         finally:
             if server is not None:
                 server.close()
+        if warned:
+            import warnings
+
+            # Not before all is queued: where warnings are errors, the first one ends the call.
+            for text in warned:
+                warnings.warn(QueueWarning(text, _runs(parts)), stacklevel=3)
         return parts
 
     def _check_ids(self, encoder: Encoder) -> None:
@@ -181,6 +189,7 @@ class Queue:
         caller: bytes,
         tokens: list[bytes],
         parts: list[tuple[int, int, int]],
+        warned: list[str],
         block: bool,
     ) -> None:
         """Those that are not acknowledged, some ahead of the answers. Raises OSError: to be continued."""
@@ -214,9 +223,8 @@ class Queue:
                 text = payload.decode(errors="replace").strip()
                 if not text.startswith("ts: warning: "):
                     raise self._interrupted(encoder, parts, text.removeprefix("ts: "))
-                import warnings
-
-                warnings.warn(text.removeprefix("ts: warning: "), QueueWarning, stacklevel=4)
+                if (warning := text.removeprefix("ts: warning: ")) not in warned:  # a frame may be sent twice
+                    warned.append(warning)
             elif kind == EXIT:
                 raise ConnectionResetError("the server ended")
 

@@ -21,7 +21,15 @@ from typing import Any, TypeVar
 from tsfast import calls, outcome
 from tsfast.calls import Call, Calls, Directory
 from tsfast.connection import ATTEMPTS, PAUSE_S
-from tsfast.errors import BatchInterrupted, JobRefused, QueueError, RequestFailed, SubmissionInterrupted, UnknownJob
+from tsfast.errors import (
+    BatchInterrupted,
+    JobRefused,
+    QueueError,
+    QueueWarning,
+    RequestFailed,
+    SubmissionInterrupted,
+    UnknownJob,
+)
 from tsfast.events import CHANGE, ENDED, Event, EventStream
 from tsfast.jobs import Job, Options
 from tsfast.queue import Queue, ending
@@ -214,7 +222,7 @@ class Tasks:
                 except (JobRefused, RequestFailed):
                     queued = None
                     raise
-                except (BatchInterrupted, SubmissionInterrupted) as error:
+                except (BatchInterrupted, SubmissionInterrupted, QueueWarning) as error:  # a warning that is an error
                     self._ask_to_remove([id for first, last in error.runs for id in range(first, last + 1)])
                     raise
             except BaseException:

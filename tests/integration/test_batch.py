@@ -6,6 +6,7 @@ import socket
 import struct
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy
@@ -201,6 +202,23 @@ def test_warnings_are_python_warnings(queue: Queue, api: tsfast.Queue) -> None:
         assert api.submit(["true"], slots=3) == 0
     with pytest.warns(tsfast.QueueWarning, match="needs 2 slots"):
         assert api.submit_many([{"argv": ["true"], "slots": 2}] * 3).tolist() == [1, 2, 3]
+
+
+def test_warnings_that_are_errors_tell_what_is_queued(queue: Queue, api: tsfast.Queue) -> None:
+    """As with `python -W error`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(tsfast.QueueWarning, match="needs 3 slots") as warned:
+            api.submit(["true"], slots=3)
+        assert warned.value.ids == [0]
+        with pytest.raises(tsfast.QueueWarning, match="needs 2 slots") as warned:
+            api.submit_many([{"argv": ["true"], "slots": 1 + place % 2} for place in range(10000)])
+        assert warned.value.runs == [(1, 10000)]
+        assert queue.state(10000) == "queued"
+        with tsfast.Executor(slots=3) as executor, pytest.raises(tsfast.QueueWarning) as warned:
+            executor.submit(int)
+        assert warned.value.ids == [10001]
+        assert 10001 not in queue.ids(), "nobody has its future"
 
 
 def test_a_command_of_a_million_characters(queue: Queue, api: tsfast.Queue) -> None:
