@@ -22,6 +22,7 @@ class Server:
         cancel_grace: int,
         durable: bool | None,
         fault: bytes,
+        hide_gpus: bool = False,
     ) -> None: ...
     @property
     def damaged(self) -> int | None: ...

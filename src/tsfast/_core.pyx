@@ -84,12 +84,12 @@ cdef void rebind_due(void *owner) noexcept nogil:
 cdef class Server:
     def __init__(self, *, int state_dir, str socket_path not None, str runner not None, str boot_id not None,
                  bytes version not None, uint64_t max_unfinished, uint32_t gpus, uint32_t gpu_timeout,
-                 uint32_t cancel_grace, object durable, bytes fault not None):
+                 uint32_t cancel_grace, object durable, bytes fault not None, bint hide_gpus=False):
         """Open everything of a queue; the caller holds the lock of its state directory.
 
         state_dir: descriptor of the state directory, taken over. socket_path: absolute. runner: path of the runner
         program. max_unfinished: TS_MAXCONN, 0 for no limit. gpus: how many the machine seems to have, until NVML
-        tells.
+        tells. hide_gpus: jobs that ask for none are to see none.
         gpu_timeout, cancel_grace: TS_GPU_TIMEOUT and TS_CANCEL_GRACE, in seconds. durable: TS_DURABLE, None for what
         the queue had last.
         Raises OSError, ValueError, TableError."""
@@ -124,6 +124,7 @@ cdef class Server:
         if gpus and (<Table> table).header.gpu_devices == 0:
             (<Table> table).header.gpu_devices = gpus
         self.spool = Spool(self.loop, table, contexts, runners, gpu_timeout)
+        self.spool.grants.hides = hide_gpus
         self.commands = Commands(self.conns, self.spool, version, max_unfinished, cancel_grace)
         self.rebind_timer = self.loop.new_timer(rebind_due, <void *> self)
         self.signals.fd = signalfd(-1, &mask, SFD_NONBLOCK | SFD_CLOEXEC)

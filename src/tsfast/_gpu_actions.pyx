@@ -2,8 +2,12 @@
 # cython: auto_pickle=False
 """See _gpu_actions.pxd."""
 from libc.stdint cimport uint32_t
-from libc.string cimport strlen
+from libc.string cimport memset, strlen
 
+from tsfast._gpus cimport (
+    GpuCounts, Need, VERDICT_ALONE, VERDICT_DIVIDED, VERDICT_FITS, VERDICT_HIDDEN, VERDICT_PROHIBITED, VERDICT_SILENT,
+    VERDICT_SMALL, VERDICT_UNSHARED,
+)
 from tsfast._grammar cimport (
     ACTION_GET_GPU_FREE, ACTION_GET_GPU_WAIT, ACTION_GPUS, ACTION_SET_GPU_FREE, ACTION_SET_GPU_WAIT, Command,
 )
@@ -11,6 +15,9 @@ from tsfast._jobs cimport Job
 from tsfast._layout cimport tsf_cold, tsf_hot
 from tsfast._quote cimport TSF_HIDDEN, Text, text_char, text_oneline, text_pad, text_str, text_u64
 from tsfast._row cimport Row, row_gpu_ids
+
+cdef enum:
+    SILENT_TOLD = 4          # GPUs that do not answer, in a warning; --why names more
 
 
 cdef bint is_gpu_action(int action) noexcept nogil:
@@ -88,16 +95,88 @@ cdef bint all_below(const char *exact, uint32_t there) noexcept nogil:
         exact += 1
 
 
+cdef void needed_gpus(Text *text, Spool spool, const Need *need) noexcept nogil:
+    text_u64(text, need.count)
+    text_str(text, b" GPU" if need.count == 1 else b" GPUs")
+    if need.vram:
+        text_str(text, b" with ")
+        spool.grants.gpus.say_amount(text, need.vram)
+
+
+cdef void counted(Text *text, uint32_t count, const char *what) noexcept nogil:
+    if count:
+        text_str(text, b", ")
+        text_u64(text, count)
+        text_str(text, what)
+
+
+cdef void never_enough(Text *text, Spool spool, const Need *need) noexcept nogil:
+    """Nothing, unless the job could not even start if nobody else had any GPU."""
+    cdef uint32_t on_machine = spool.table.header.gpu_devices, able = on_machine
+    cdef GpuCounts counts
+    memset(&counts, 0, sizeof(counts))
+    if spool.grants.known:
+        spool.grants.gpus.counts(need, &counts)
+        if not spool.grants.complete:         # what was seen of these two is old
+            counts.of[<int> VERDICT_HIDDEN] = counts.of[<int> VERDICT_SILENT] = 0
+        able = counts.present - (
+            counts.of[<int> VERDICT_HIDDEN] + counts.of[<int> VERDICT_DIVIDED] + counts.of[<int> VERDICT_PROHIBITED]
+            + counts.of[<int> VERDICT_ALONE] + counts.of[<int> VERDICT_UNSHARED] + counts.of[<int> VERDICT_SMALL]
+            + counts.of[<int> VERDICT_SILENT])
+    if need.count <= able:
+        return
+    text_str(text, b"ts: warning: the job needs ")
+    needed_gpus(text, spool, need)
+    text_str(text, b" and the machine has ")
+    text_u64(text, on_machine)
+    if counts.of[<int> VERDICT_HIDDEN]:
+        text_str(text, b", of which TS_VISIBLE_DEVICES leaves ")
+        text_u64(text, max(on_machine, counts.of[<int> VERDICT_HIDDEN]) - counts.of[<int> VERDICT_HIDDEN])
+    counted(text, counts.of[<int> VERDICT_DIVIDED], b" divided into MIG instances")
+    counted(text, counts.of[<int> VERDICT_ALONE], b" MIG instances, of which a job gets one alone")
+    counted(text, counts.of[<int> VERDICT_PROHIBITED], b" whose compute mode prohibits jobs")
+    counted(text, counts.of[<int> VERDICT_UNSHARED], b" whose compute mode excludes sharing")
+    if counts.of[<int> VERDICT_SMALL]:
+        text_str(text, b", the largest with ")
+        spool.grants.gpus.say_amount(text, counts.largest)
+    spool.grants.tell_silent(text, SILENT_TOLD, b"; ", b"")
+    text_str(text, b"; it waits until there are more\n")
+
+
+cdef void not_all_listed(Text *text, Spool spool, const Need *need) noexcept nogil:
+    """Nothing, unless a GPU of the list is not there, or can never be used."""
+    cdef GpuCounts counts
+    if spool.grants.known:
+        spool.grants.gpus.counts(need, &counts)
+        if counts.absent == 0 and counts.of[<int> VERDICT_FITS] == counts.present:
+            return
+        if counts.absent == 0:
+            text_str(text, b"ts: warning: not all of the GPUs ")
+            text_oneline(text, need.exact, strlen(need.exact), TSF_HIDDEN)
+            text_str(text, b" can be used")
+            counted(text, counts.of[<int> VERDICT_DIVIDED], b" divided into MIG instances")
+            counted(text, counts.of[<int> VERDICT_PROHIBITED], b" whose compute mode prohibits jobs")
+            text_str(text, b"; the job waits until they can\n")
+            return
+    elif all_below(need.exact, spool.table.header.gpu_devices):
+        return
+    text_str(text, b"ts: warning: not all of the GPUs ")
+    text_oneline(text, need.exact, strlen(need.exact), TSF_HIDDEN)
+    text_str(text, b" are known on this machine")
+    spool.grants.tell_silent(text, SILENT_TOLD, b"; ", b"")
+    text_str(text, b"; the job waits until they are there\n")
+
+
 cdef void gpu_warning(Text *text, Spool spool, const Command *command) noexcept nogil:
-    cdef uint32_t on_machine = spool.table.header.gpu_devices, there
-    there = on_machine if command.gpu_exact != NULL else spool.grants.devices_for_jobs()
-    if command.gpus == 0 or (command.gpus <= there and command.gpu_exact == NULL):
+    cdef Need need
+    if command.gpus == 0:
         return
-    if there and command.gpu_exact != NULL and all_below(command.gpu_exact, there):
-        return
-    text_str(text, b"ts: warning: ")
-    if on_machine == 0:
-        text_str(text, b"no GPU is known here")
+    need.count = command.gpus
+    need.share = command.gpu_share
+    need.vram = command.vram
+    need.exact = command.gpu_exact
+    if spool.table.header.gpu_devices == 0:
+        text_str(text, b"ts: warning: no GPU is known here")
         if spool.grants.trouble[0]:
             text_str(text, b" (")
             text_oneline(text, spool.grants.trouble, strlen(spool.grants.trouble), TSF_HIDDEN)
@@ -105,17 +184,7 @@ cdef void gpu_warning(Text *text, Spool spool, const Command *command) noexcept 
         elif not spool.grants.complete:
             text_str(text, b" yet")          # nobody has asked before this job
         text_str(text, b"; the job waits until one is found\n")
-    elif command.gpu_exact != NULL:
-        text_str(text, b"not all of the GPUs ")
-        text_oneline(text, command.gpu_exact, strlen(command.gpu_exact), TSF_HIDDEN)
-        text_str(text, b" are known on this machine; the job waits until they are there\n")
+    elif need.exact != NULL:
+        not_all_listed(text, spool, &need)
     else:
-        text_str(text, b"the job needs ")
-        text_u64(text, command.gpus)
-        text_str(text, b" GPU" if command.gpus == 1 else b" GPUs")
-        text_str(text, b" and the machine has ")
-        text_u64(text, on_machine)
-        if there < on_machine:
-            text_str(text, b", of which TS_VISIBLE_DEVICES leaves ")
-            text_u64(text, there)
-        text_str(text, b"; it waits until there are more\n")
+        never_enough(text, spool, &need)

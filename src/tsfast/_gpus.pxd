@@ -20,6 +20,7 @@ from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
 
 from tsfast._idmap cimport IdMap
 from tsfast._layout cimport TSF_GPU_WORDS, TSF_GPUS, tsf_gpu
+from tsfast._quote cimport Text
 
 cdef enum:
     MEMORY_BITS = 50          # no GPU has more memory; so no sum of promises overflows
@@ -59,16 +60,30 @@ cdef struct Device:
     bint left                 # a job left processes behind: nothing is known until a report after the last give_back
     bint without              # the poller leaves it out: it stays present
 
-cdef struct GpuCounts:        # for `--why`: each present device counts once, for the first that keeps it from the job
+# What keeps a device from a job: the first that applies. Up to VERDICT_SILENT it is not the present use of the device:
+# the job waits until somebody changes the machine or its settings.
+cdef enum Verdict:
+    VERDICT_HIDDEN            # TS_VISIBLE_DEVICES leaves it out
+    VERDICT_DIVIDED           # its MIG instances are devices, it is none
+    VERDICT_PROHIBITED        # by its compute mode
+    VERDICT_ALONE             # a MIG instance, and the job needs several GPUs
+    VERDICT_UNSHARED          # exclusive by its compute mode, and the job would share it
+    VERDICT_SMALL             # it has not so much memory
+    VERDICT_SILENT            # does not answer
+    VERDICT_FOREIGN           # another user's process computes on it
+    VERDICT_BUSY              # exclusive, and a process computes on it
+    VERDICT_USED              # by jobs of this queue
+    VERDICT_LEASED            # by another queue
+    VERDICT_OCCUPIED          # too little free memory, though no job of this queue has it
+    VERDICT_FITS
+    VERDICTS
+
+cdef struct GpuCounts:        # for `--why` and warnings
     uint32_t wanted           # by the job
-    uint32_t present          # the sum of those below `absent`; exact needs: how many of the list
+    uint32_t present          # the sum of `of`; exact needs: how many of the list
     uint32_t absent           # exact needs: elements of the list that are not there
-    uint32_t hidden           # TS_VISIBLE_DEVICES leaves it out
-    uint32_t unusable         # does not answer, another user computes on it, or its compute mode forbids it
-    uint32_t used             # by jobs of this queue
-    uint32_t leased           # by another queue
-    uint32_t occupied         # too little free memory, though no job of this queue has it
-    uint32_t fit
+    uint32_t of[VERDICTS]     # present devices, each once; exact needs are kept from a device by four of them only
+    uint64_t largest          # the most memory of a device
 
 cdef struct Class:            # an interned Need
     Need need                 # exact: owned, freed with the class
@@ -136,7 +151,11 @@ cdef class Gpus:
                         bint left_processes) noexcept nogil
     # Recovery: a job that runs has these. What shares them takes no new jobs until all that share them have ended.
     cdef void restore(self, int32_t number, const uint64_t *mask) noexcept nogil
-    cdef void counts(self, int32_t number, GpuCounts *counts) noexcept nogil
+    cdef Verdict verdict(self, uint32_t slot, const Need *need) noexcept nogil        # of a present device
+    cdef void counts(self, const Need *need, GpuCounts *counts) noexcept nogil
+    # The verdict in words without a dot, with figures: "25 % free, 90 % needed". Nothing for VERDICT_FITS.
+    cdef void explain(self, Text *text, uint32_t slot, const Need *need) noexcept nogil
+    cdef void say_amount(self, Text *text, uint64_t bytes) noexcept nogil             # of memory: 79.6G
     cdef void seed(self, uint64_t seed) noexcept nogil                # of the random choice among equals
 
     # ---- private -----------------------------------------------------------------------------------------------

@@ -17,12 +17,13 @@ from tsfast._gpumask cimport (
 from tsfast._idmap cimport idmap_del, idmap_free, idmap_get, idmap_place, idmap_put, not_there
 from tsfast._layout cimport (
     TSF_GPU_ANSWERS, TSF_GPU_BUSY, TSF_GPU_DIVIDED, TSF_GPU_EXCLUSIVE, TSF_GPU_FOREIGN, TSF_GPU_MIG, TSF_GPU_NONE,
-    TSF_GPU_PROHIBITED, TSF_GPU_VISIBLE, TSF_GPU_WHOLE, tsf_hash64
+    TSF_GPU_PROHIBITED, TSF_GPU_UNSEEN, TSF_GPU_VISIBLE, TSF_GPU_WHOLE, tsf_hash64
 )
+from tsfast._quote cimport TSF_HIDDEN, Text, text_char, text_free, text_i64, text_oneline, text_str, text_u64
 
 cdef enum:
     UUID_SIZE = 64            # with its NUL
-    BY_PROCESSES = TSF_GPU_FOREIGN | TSF_GPU_BUSY
+    BY_PROCESSES = TSF_GPU_FOREIGN | TSF_GPU_BUSY | TSF_GPU_UNSEEN
     FORBIDDEN = TSF_GPU_PROHIBITED | TSF_GPU_DIVIDED
     PERCENT_AT_FIRST = 90
 
@@ -122,11 +123,15 @@ cdef bint learn_use(Device *d, const tsf_gpu *record) noexcept nogil:
     if not record.flags & TSF_GPU_ANSWERS or record.measured_ns < d.changed_ns:
         return False
     if d.holders:
-        processes = TSF_GPU_FOREIGN      # that somebody computes on it says nothing: a job of ours does
+        # That somebody computes on it says nothing: a job of ours does. Nor does that it is nobody who can be seen
+        # here, where our jobs cannot be seen either.
+        processes = TSF_GPU_FOREIGN
     else:
         d.left = False
     differs = d.memory_free != free_now
     d.flags = (d.flags & ~processes) | (record.flags & processes)
+    if d.holders and record.flags & TSF_GPU_UNSEEN:
+        d.flags &= ~<uint32_t> TSF_GPU_FOREIGN
     d.foreign_uid = record.foreign_uid
     d.foreign_pid = record.foreign_pid
     d.memory_free = free_now
@@ -155,6 +160,7 @@ cdef bint learn_facts(Gpus g, uint32_t slot, const tsf_gpu *record) noexcept nog
 
 include "_gpus_needs.pxi"
 include "_gpus_choice.pxi"
+include "_gpus_verdict.pxi"
 
 
 # ---- give and take --------------------------------------------------------------------------------------------------
@@ -381,8 +387,17 @@ cdef class Gpus:
             slot = mask_next(mask, slot + 1)
         self.changed += 1
 
-    cdef void counts(self, int32_t number, GpuCounts *counts) noexcept nogil:
-        count_all(self, &self.classes[number].need, counts)
+    cdef Verdict verdict(self, uint32_t slot, const Need *need) noexcept nogil:
+        return judge(self, slot, need)
+
+    cdef void counts(self, const Need *need, GpuCounts *counts) noexcept nogil:
+        count_all(self, need, counts)
+
+    cdef void explain(self, Text *text, uint32_t slot, const Need *need) noexcept nogil:
+        explain_device(self, text, slot, need)
+
+    cdef void say_amount(self, Text *text, uint64_t bytes) noexcept nogil:
+        amount(text, bytes, False)
 
     cdef void seed(self, uint64_t seed) noexcept nogil:
         self.random = seed if seed else 1
@@ -392,6 +407,7 @@ cdef class Gpus:
         check_devices(self)
         check_groups(self)
         check_classes(self)
+        check_verdicts(self)
 
 
 include "_gpus_probe.pxi"

@@ -104,12 +104,26 @@ cdef check_classes(Gpus g):
     _check(by_memory == g.n_by_memory, "%d classes by memory, counted %d", by_memory, g.n_by_memory)
 
 
+cdef check_verdicts(Gpus g):
+    """What is said of a device is what the choice makes of it."""
+    cdef uint64_t[TSF_GPU_WORDS] fitting
+    cdef uint32_t number, slot
+    for number in range(1, g.class_top + 1):
+        if g.classes[number].references == 0 or g.classes[number].need.exact != NULL:
+            continue
+        find_fitting(g, &g.classes[number].need, fitting)
+        for slot in slots_in(g.present):
+            fits = judge(g, slot, &g.classes[number].need) == VERDICT_FITS
+            _check(fits == mask_test(fitting, slot), "class %d: of device %d is said %d", number, slot, fits)
+
+
 # ---- for tests ------------------------------------------------------------------------------------------------------
 
 _FLAGS = {
     "visible": TSF_GPU_VISIBLE, "answers": TSF_GPU_ANSWERS, "foreign": TSF_GPU_FOREIGN,
     "exclusive": TSF_GPU_EXCLUSIVE, "prohibited": TSF_GPU_PROHIBITED, "mig": TSF_GPU_MIG,
     "divided": TSF_GPU_DIVIDED, "busy": TSF_GPU_BUSY,
+    "unseen": TSF_GPU_UNSEEN,
 }
 
 
@@ -246,8 +260,19 @@ cdef class GpusProbe:
 
     def counts(self, int32_t number):
         cdef GpuCounts counts
-        self.gpus.counts(number, &counts)
-        return counts
+        self.gpus.counts(self.gpus.need_of(number), &counts)
+        found = {name: counts.of[i] for i, name in enumerate(_VERDICTS)}
+        found.update(wanted=counts.wanted, present=counts.present, absent=counts.absent, largest=counts.largest)
+        return found
+
+    def explain(self, int32_t number, uint32_t slot):
+        """What --why says of the device."""
+        cdef Text text
+        memset(&text, 0, sizeof(text))
+        self.gpus.explain(&text, slot, self.gpus.need_of(number))
+        words = <bytes> text.data[:text.size] if text.size else b""
+        text_free(&text)
+        return words.decode()
 
     def cycle(self, int32_t number, uint32_t times):
         """So many jobs, one after the other: choose, take, give back. For the benchmark."""

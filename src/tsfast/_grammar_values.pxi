@@ -158,7 +158,7 @@ cdef bint same(const char *a, const char *b) noexcept nogil:
 
 cdef bint read_decimal(const char *value, size_t size, uint32_t places, uint64_t most,
                        uint64_t *number) noexcept nogil:
-    """`2`, `0.5`, `.5`, `1.0`: in units of 10 ** -places, 1 to 6. Zeros at the end say nothing, other digits must fit."""
+    """`2`, `0.5`, `.5`, `1.0`: in units of 10 ** -places. Zeros at the end say nothing, other digits must fit."""
     cdef uint64_t whole = 0, part = 0, unit = 1
     cdef size_t dot = 0, end = size
     cdef uint32_t _place

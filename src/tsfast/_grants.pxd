@@ -15,6 +15,11 @@ cdef struct Held:                 # by a job that is starting or runs; malloc'ed
     int32_t gpu_class
     uint64_t mask[TSF_GPU_WORDS]
 
+# A GPU that does not answer.
+cdef struct Silence:
+    uint64_t since_ns             # CLOCK_MONOTONIC
+    char why[64]
+
 # What goes to the runner of the job that is being started.
 cdef struct Leases:
     int fds[TSF_GPUS]
@@ -35,7 +40,10 @@ cdef class Grants:
     cdef Text text                # a line for the log, or a grant under construction
     cdef char trouble[80]         # why NVML does not answer; empty: it does, or was not asked
     cdef uint64_t silent[TSF_GPU_WORDS]     # by index: the log says that it is not available
+    cdef Silence *silences        # by index, TSF_GPUS of them, owned; NULL before the first
     cdef bint complete            # all devices have been told since NVML was asked first, or again
+    cdef bint known               # all devices have been told since the server's start
+    cdef bint hides               # jobs without GPUs are to see none: the machine may have some
     cdef bint answered            # some device has, in this round
 
     # The class of what the job needs, with a reference for it; 0: no GPUs, -1: no memory, -2: a list that is none.
@@ -54,8 +62,9 @@ cdef class Grants:
     cdef int restore(self, const Row *row, int32_t gpu_class) noexcept nogil
     cdef void resume(self) noexcept nogil   # --set_gpu_wait has changed
     cdef bint machine_has_gpus(self) noexcept nogil
-    # Of the last round, those that TS_VISIBLE_DEVICES leaves; before the first round, how many there were once.
-    cdef uint32_t devices_for_jobs(self) noexcept nogil
+    # "GPU 2 has not answered for 12 s: GPU is lost", each between `before` and `after`, the first `most` of those that
+    # do not answer now; how many there are.
+    cdef uint32_t tell_silent(self, Text *text, uint32_t most, const char *before, const char *after) noexcept nogil
 
     # private
     cdef bint _may_start(self, int32_t gpu_class, bint fresh) noexcept nogil
@@ -65,5 +74,6 @@ cdef class Grants:
     cdef void _settle_leases(self, const uint64_t *mask, bint left) noexcept nogil
     cdef void _record_came(self, const tsf_gpu *record) noexcept nogil
     cdef void _device_came(self, const tsf_gpu *record) noexcept nogil
+    cdef void _forget_silent(self, uint32_t devices) noexcept nogil
     cdef void _unavailable(self, uint32_t index, const char *why) noexcept nogil
     cdef void _trouble(self, uint32_t index, const char *why) noexcept nogil

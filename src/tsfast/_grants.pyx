@@ -5,9 +5,9 @@ cimport cython
 from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, memset, strncmp, strncpy
+from libc.string cimport memcpy, memset, strlen, strncmp, strncpy
 
-from tsfast._gpumask cimport mask_and, mask_clear, mask_count, mask_next, mask_set, mask_test, mask_unset
+from tsfast._gpumask cimport mask_clear, mask_next, mask_set, mask_test, mask_unset
 from tsfast._gpus cimport Device, Gpus, Need
 from tsfast._idmap cimport idmap_del, idmap_free, idmap_get, idmap_put, not_there
 from tsfast._jobs cimport Queue
@@ -19,7 +19,7 @@ from tsfast._leases cimport LEASE_HELD, LEASE_MISSING, LOCK_UN, flock, lease_tak
 from tsfast._limits cimport GPU_FRESH_MS
 from tsfast._loop cimport Loop
 from tsfast._poller cimport Poller
-from tsfast._quote cimport text_add, text_free
+from tsfast._quote cimport TSF_HIDDEN, Text, text_add, text_free, text_oneline, text_str, text_u64
 from tsfast._row cimport Row
 from tsfast._sys cimport (
     CLOCK_MONOTONIC, CLOCK_REALTIME, ENOMEM, close, getenv, set_errno, tsf_log, tsf_now_ns,
@@ -72,6 +72,7 @@ cdef class Grants:
                 free(<void *> <size_t> self.held.values[i])
         idmap_free(&self.held)
         text_free(&self.text)
+        free(self.silences)
 
     # ---- needs -------------------------------------------------------------------------------------------------
     cdef int32_t class_of(self, const tsf_cold *cold, const char *exact) noexcept nogil:
@@ -126,7 +127,8 @@ cdef class Grants:
             self._trouble(TSF_GPU_NONE, record.why)
         elif record.kind == TSF_GPU_ROUND:
             self.gpus.round_end()
-            self.complete = True
+            self.complete = self.known = True
+            self._forget_silent(record.index)
             self.gpus.clear_leased()          # whoever had them may have given them back: try again
             if self.trouble[0] and (self.answered or record.index == 0):
                 self.trouble[0] = 0
@@ -154,8 +156,20 @@ cdef class Grants:
         if index >= <uint32_t> TSF_GPUS or mask_test(self.silent, index):
             return                            # one line in the log is enough
         mask_set(self.silent, index)
+        if self.silences == NULL:
+            self.silences = <Silence *> calloc(TSF_GPUS, sizeof(Silence))
+        if self.silences != NULL:
+            self.silences[index].since_ns = tsf_now_ns(CLOCK_MONOTONIC)
+            snprintf(self.silences[index].why, sizeof(self.silences[index].why), "%.63s", why)
         snprintf(line, sizeof(line), "GPU %u is not available: %.80s", index, why)
         tsf_log(line)
+
+    cdef void _forget_silent(self, uint32_t devices) noexcept nogil:
+        """Fewer devices than before: those behind the last are not silent, they are gone."""
+        cdef uint32_t index = mask_next(self.silent, devices)
+        while index < <uint32_t> TSF_GPUS:
+            mask_unset(self.silent, index)
+            index = mask_next(self.silent, index + 1)
 
     cdef void _trouble(self, uint32_t index, const char *why) noexcept nogil:
         cdef char line[128]
@@ -174,13 +188,24 @@ cdef class Grants:
     cdef bint machine_has_gpus(self) noexcept nogil:
         return self.table.header.gpu_devices > 0
 
-    cdef uint32_t devices_for_jobs(self) noexcept nogil:
-        cdef uint64_t[TSF_GPU_WORDS] left
-        if not self.complete:
-            return self.table.header.gpu_devices
-        memcpy(left, self.gpus.present, sizeof(left))
-        mask_and(left, self.gpus.visible)
-        return mask_count(left)
+    cdef uint32_t tell_silent(self, Text *text, uint32_t most, const char *before, const char *after) noexcept nogil:
+        cdef uint32_t index = mask_next(self.silent, 0), told = 0
+        cdef uint64_t now = tsf_now_ns(CLOCK_MONOTONIC)
+        if not self.complete or self.silences == NULL:
+            return 0                          # what is known is old, or all of NVML is silent
+        while index < <uint32_t> TSF_GPUS:
+            told += 1
+            if told <= most:
+                text_str(text, before)
+                text_str(text, b"GPU ")
+                text_u64(text, index)
+                text_str(text, b" has not answered for ")
+                text_u64(text, (now - self.silences[index].since_ns) // 1000000000)
+                text_str(text, b" s: ")
+                text_oneline(text, self.silences[index].why, strlen(self.silences[index].why), TSF_HIDDEN)
+                text_str(text, after)
+            index = mask_next(self.silent, index + 1)
+        return told
 
     cdef void resume(self) noexcept nogil:
         self.pausing = False

@@ -394,6 +394,7 @@ cdef extern from "tsfast/native/gpus.h" nogil:
         TSF_GPU_MIG
         TSF_GPU_DIVIDED
         TSF_GPU_BUSY
+        TSF_GPU_UNSEEN
 
     cdef struct tsf_gpu:
         uint32_t kind

@@ -65,6 +65,7 @@ class WholeJob(LiveJob):
     batch_index: int
     batch_count: int
 
+def gpu_free_percent(dir_fd: int) -> int: ...
 def live_jobs(dir_fd: int) -> list[LiveJob]: ...
 def write_list(
     dir_fd: int, format: int, columns: int, colour: bool, write: Callable[[bytes], object], terminal: bool = False

@@ -305,6 +305,11 @@ cdef dict _array(const Row *row):
     }
 
 
+def gpu_free_percent(int dir_fd) -> int:
+    """--set_gpu_free_perc of the queue; 0: not set. dir_fd: of the state directory, taken over. Raises TableError."""
+    return Table(dir_fd, False).header.gpu_free_percent
+
+
 def live_jobs(int dir_fd):
     """The jobs of the table in the state directory `dir_fd` (taken over) that have not ended, in the order of the
     list, with all that it takes to queue them again. Those whose record is damaged are left out. Raises OSError,

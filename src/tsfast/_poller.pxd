@@ -26,6 +26,7 @@ cdef class Poller:
     cdef Source pipe                 # fd -1: it does not run
     cdef pid_t pid                   # 0: it does not run
     cdef uint32_t asking             # the device it asks at the moment
+    cdef char doing[32]              # while it asks for all: what for, as "while it initialised"
     cdef bint needed
     cdef bint backing_off            # it failed as a whole a moment ago
     cdef bint told_why               # the last that it said is why no device answers
@@ -42,7 +43,7 @@ cdef class Poller:
     cdef StoppedHandler on_stopped   # whenever it is not asked any more: what it said grows old from now on
 
     cdef void need(self, bint needed) noexcept nogil    # may be called as often as one likes
-    cdef void reaped(self, pid_t pid) noexcept nogil    # a child that is no runner has ended
+    cdef void reaped(self, pid_t pid, int status) noexcept nogil    # a child that is no runner has ended
 
     cdef void renew(self) noexcept nogil                # what its environment says has changed: the next one reads it
 

@@ -8,7 +8,7 @@ cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdio cimport snprintf
 
-from tsfast._layout cimport TSF_GPU_ANSWERS, TSF_GPU_ASKING, TSF_GPU_FAILED, TSF_GPU_NONE, TSF_GPU_DEVICE, tsf_gpu
+from tsfast._layout cimport TSF_GPU_ASKING, TSF_GPU_FAILED, TSF_GPU_NONE, TSF_GPU_ROUND, tsf_gpu
 from tsfast._limits cimport GPU_INIT_TIMES, GPU_RETRY_MAX_MS, GPU_RETRY_MS, GPU_SUSPECT_TIMES
 from tsfast._loop cimport Loop, Source
 from tsfast._sys cimport (
@@ -44,6 +44,11 @@ cdef extern from "<spawn.h>" nogil:
 
 cdef extern from "<signal.h>" nogil:
     int sigfillset(sigset_t *set)
+
+cdef extern from "<sys/wait.h>" nogil:
+    bint WIFSIGNALED(int status)
+    int WTERMSIG(int status)
+    int WEXITSTATUS(int status)
 
 cdef extern from * nogil:
     """
@@ -143,6 +148,7 @@ cdef class Poller:
         close(ends[1])
         self.pipe.fd = ends[0]
         self.asking = TSF_GPU_NONE
+        self.doing[0] = 0
         self.told_why = False
         if failed or self.loop.watch(&self.pipe, EPOLLIN) < 0:
             if not failed:
@@ -178,8 +184,10 @@ cdef class Poller:
 
     cdef void _give_up(self, const char *why) noexcept nogil:
         cdef uint32_t index = self.asking
+        cdef char text[80]
+        snprintf(text, sizeof(text), "%s%s%s", why, <const char *> (b" " if self.doing[0] else b""), self.doing)
         self._close()
-        self.on_trouble(self.owner, index, why)
+        self.on_trouble(self.owner, index, text)
         if index == TSF_GPU_NONE:
             self._back_off()
         else:
@@ -193,13 +201,23 @@ cdef class Poller:
         self.backing_off = True
         self.loop.set_timer(self.retry_timer, min(ms, <int> GPU_RETRY_MAX_MS))
 
-    cdef void reaped(self, pid_t pid) noexcept nogil:
+    cdef void reaped(self, pid_t pid, int status) noexcept nogil:
+        cdef char text[48]
         if pid != self.pid:
             return
         self.pid = 0                       # the number is free for others from here on
         self._read()                       # what it said last tells where it died
-        if self.pid == 0 and self.pipe.fd >= 0:
-            self._give_up(b"the process that asks NVML died")
+        if self.pid or self.pipe.fd < 0:
+            return
+        if self.told_why:
+            self._close()
+            self._back_off()
+            return
+        if WIFSIGNALED(status):
+            snprintf(text, sizeof(text), "the process that asks NVML died of signal %d", WTERMSIG(status))
+        else:
+            snprintf(text, sizeof(text), "the process that asks NVML ended with %d", WEXITSTATUS(status))
+        self._give_up(text)
 
     # ---- devices that do not answer ----------------------------------------------------------------------------
     cdef void _suspect(self, uint32_t index) noexcept nogil:
@@ -250,16 +268,20 @@ cdef class Poller:
                 if self.told_why:
                     self._close()
                     self._back_off()
-                else:
-                    self._give_up(b"the process that asks NVML ended")
+                    return
+                self.loop.remove(&self.pipe)   # it is ending, and its death says more
+                if got > 0 and self.pid:
+                    kill(self.pid, SIGKILL)    # no record
                 return
             for i in range(<int> (got // <ssize_t> sizeof(tsf_gpu))):
+                self.doing[0] = 0
                 if records[i].kind == TSF_GPU_ASKING:
                     self.asking = records[i].index
+                    snprintf(self.doing, sizeof(self.doing), "%.31s", records[i].why)
                 else:
                     self.asking = TSF_GPU_NONE
                     self.told_why = records[i].kind == TSF_GPU_FAILED
-                    if records[i].kind == TSF_GPU_DEVICE and records[i].flags & TSF_GPU_ANSWERS:
+                    if records[i].kind == TSF_GPU_ROUND and records[i].index:
                         self.failures = 0
                     self.on_record(self.owner, &records[i])
             self._expect_more()

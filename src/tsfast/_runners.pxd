@@ -57,7 +57,7 @@ ctypedef void (*StartedHandler)(void *owner, uint64_t job, const tsf_run *run) n
 # 0 when the outcome stands in the table, -1 when it is to be tried again later.
 ctypedef int (*EndedHandler)(void *owner, uint64_t job, const Outcome *outcome) noexcept nogil
 ctypedef void (*RevokedHandler)(void *owner, uint64_t job) noexcept nogil
-ctypedef void (*StrangerHandler)(void *owner, pid_t pid) noexcept nogil
+ctypedef void (*StrangerHandler)(void *owner, pid_t pid, int status) noexcept nogil
 
 cdef class Runners:
     cdef Loop loop

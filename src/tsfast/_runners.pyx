@@ -412,7 +412,7 @@ cdef class Runners:
             while runner != NULL and not self._concerns(runner, pid):
                 runner = runner.next
         if runner == NULL:
-            self.on_stranger(self.owner, pid)      # a process that a job left behind, or a hook
+            self.on_stranger(self.owner, pid, status)      # a process that a job left behind, or a hook
             return
         if runner.pid == pid:
             runner.pid = 0

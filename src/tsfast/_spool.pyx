@@ -44,9 +44,9 @@ cdef void run_revoked(void *owner, uint64_t job) noexcept nogil:
     (<Spool> owner)._not_taken(job)
 
 
-cdef void child_reaped(void *owner, pid_t pid) noexcept nogil:
+cdef void child_reaped(void *owner, pid_t pid, int status) noexcept nogil:
     (<Spool> owner).hooks.reaped(pid)
-    (<Spool> owner).grants.poller.reaped(pid)
+    (<Spool> owner).grants.poller.reaped(pid, status)
 
 
 cdef void hook_begun(void *owner, uint64_t job, uint8_t left) noexcept nogil:
@@ -276,7 +276,7 @@ cdef class Spool:
                 if self.remove(job.id, NULL) < 0:
                     self._back_off()           # or it would be the next one to start, for ever
                 return False
-        handover.hide_gpus = self.queue.gpu_class(job) == 0 and self.grants.machine_has_gpus()
+        handover.hide_gpus = self.queue.gpu_class(job) == 0 and (self.grants.hides or self.grants.machine_has_gpus())
         if self.queue.gpu_class(job):
             if self.grants.take(job.id, <int32_t> self.queue.gpu_class(job)) < 0:
                 self.queue.requeue(job.id)     # another queue has them: its class is closed by the next refresh

@@ -4,11 +4,16 @@
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.string cimport strlen
 
-from tsfast._gpus cimport Device, GpuCounts
+from tsfast._gpumask cimport mask_test
+from tsfast._gpus cimport (
+    GpuCounts, Need, VERDICT_ALONE, VERDICT_BUSY, VERDICT_DIVIDED, VERDICT_FITS, VERDICT_FOREIGN, VERDICT_HIDDEN,
+    VERDICT_LEASED, VERDICT_OCCUPIED, VERDICT_PROHIBITED, VERDICT_SILENT, VERDICT_SMALL, VERDICT_UNSHARED, VERDICT_USED,
+    Verdict,
+)
 from tsfast._jobs cimport (
     FLAG_BAD, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING, Job,
 )
-from tsfast._layout cimport TSF_GPU_ANSWERS, TSF_CANCELLED, TSF_SKIPPED, tsf_cold, tsf_hot
+from tsfast._layout cimport TSF_CANCELLED, TSF_SKIPPED, tsf_cold, tsf_hot
 from tsfast._quote cimport TSF_HIDDEN, Text, text_char, text_i64, text_oneline, text_str, text_u64
 from tsfast._row cimport Row, error_level, row_after, row_after_ok
 from tsfast._spool cimport Spool
@@ -108,10 +113,9 @@ cdef void gpu_line(Text *text, uint64_t count, const char *what) noexcept nogil:
 
 
 cdef void gpus(Text *text, Spool spool, const Job *job) noexcept nogil:
+    cdef const Need *need = spool.grants.gpus.need_of(<int32_t> spool.queue.gpu_class(job))
     cdef GpuCounts counts
-    cdef Device *device
-    cdef uint32_t slot, named = 0
-    spool.grants.gpus.counts(<int32_t> spool.queue.gpu_class(job), &counts)
+    spool.grants.gpus.counts(need, &counts)
     text_str(text, b"it needs ")
     a_number(text, counts.wanted, b"GPU", b"GPUs")
     if counts.present == 0:
@@ -119,28 +123,51 @@ cdef void gpus(Text *text, Spool spool, const Job *job) noexcept nogil:
                  else b"; NVML is being asked which there are\n")
     else:
         text_str(text, b"; ")
-        text_u64(text, counts.fit)
+        text_u64(text, counts.of[<int> VERDICT_FITS])
         text_str(text, b" of ")
         text_u64(text, counts.present)
         text_str(text, b" can be had now\n")
-    gpu_line(text, counts.used, b" used by jobs of this queue\n")
-    gpu_line(text, counts.leased, b" leased by another queue, or without a lease file\n")
-    gpu_line(text, counts.occupied, b" short of free memory\n")
-    gpu_line(text, counts.unusable, b" not available: `tsfast gpus` says why\n")
-    gpu_line(text, counts.hidden, b" left out by TS_VISIBLE_DEVICES\n")
-    for slot in range(spool.grants.gpus.n_devices):
-        device = spool.grants.gpus.device(slot)
-        if device.why[0] and not device.flags & TSF_GPU_ANSWERS and named < NAMED and not spool.grants.trouble[0]:
-            named += 1
-            job_line(text, b"GPU ", device.index, b": ")
-            text_oneline(text, device.why, strlen(device.why), TSF_HIDDEN)
-            text_char(text, c'\n')
+    gpu_line(text, counts.of[<int> VERDICT_USED], b" used by jobs of this queue\n")
+    gpu_line(text, counts.of[<int> VERDICT_LEASED], b" leased by another queue, or without a lease file\n")
+    gpu_line(text, counts.of[<int> VERDICT_OCCUPIED], b" short of free memory\n")
+    gpu_line(text, counts.of[<int> VERDICT_SMALL], b" too small\n")
+    gpu_line(text, counts.of[<int> VERDICT_DIVIDED] + counts.of[<int> VERDICT_PROHIBITED]
+             + counts.of[<int> VERDICT_ALONE] + counts.of[<int> VERDICT_UNSHARED] + counts.of[<int> VERDICT_SILENT]
+             + counts.of[<int> VERDICT_FOREIGN] + counts.of[<int> VERDICT_BUSY], b" not available\n")
+    gpu_line(text, counts.of[<int> VERDICT_HIDDEN], b" left out by TS_VISIBLE_DEVICES\n")
+    each_gpu(text, spool, need)
     if spool.grants.trouble[0]:
         text_str(text, b"NVML does not answer: ")
         text_oneline(text, spool.grants.trouble, strlen(spool.grants.trouble), TSF_HIDDEN)
         text_char(text, c'\n')
     if spool.grants.pausing:
         text_str(text, b"a GPU job has just started: --set_gpu_wait makes the next one wait\n")
+
+
+cdef bint explained(Verdict verdict) noexcept nogil:
+    """By a line of its own; the others are said in full by their number."""
+    return (verdict != VERDICT_FITS and verdict != VERDICT_USED and verdict != VERDICT_HIDDEN
+            and verdict != VERDICT_LEASED and verdict != VERDICT_SILENT)
+
+
+cdef void each_gpu(Text *text, Spool spool, const Need *need) noexcept nogil:
+    """What is wrong with which."""
+    cdef uint32_t slot, told = 0
+    for slot in range(spool.grants.gpus.n_devices):
+        if need.exact != NULL or not mask_test(spool.grants.gpus.present, slot):
+            continue
+        if not explained(spool.grants.gpus.verdict(slot, need)):
+            continue
+        told += 1
+        if told > NAMED:
+            continue
+        job_line(text, b"GPU ", spool.grants.gpus.device(slot).index, b": ")
+        spool.grants.gpus.explain(text, slot, need)
+        text_char(text, c'\n')
+    if told > NAMED:
+        text_str(text, b"and so on, of ")
+        a_number(text, told - NAMED, b"other GPU\n", b"other GPUs\n")
+    spool.grants.tell_silent(text, NAMED, b"", b"\n")
 
 
 cdef void skipped(Text *text, Spool spool, const Row *row) noexcept nogil:

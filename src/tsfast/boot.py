@@ -29,6 +29,16 @@ LOCK_PATIENCE_S = 10.0
 LOG_LIMIT = 1 << 20
 LISTENS = b"L\nREADY=1\nSTATUS=Serving the queue"
 
+# Device nodes of discrete GPUs, WSL, and Tegra's newer and older kernels; where the driver's library lies.
+GPU_NODES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/nvmap", "/dev/nvhost-ctrl")
+LIBRARY_FOLDERS = (
+    f"/usr/lib/{os.uname().machine}-linux-gnu",
+    "/usr/lib64",
+    "/usr/lib",
+    "/usr/local/nvidia/lib64",
+    "/usr/lib/wsl/lib",
+)
+
 Environ = "os._Environ[str]"
 
 
@@ -122,6 +132,7 @@ def serve(socket: str, report: int) -> None:
             version=version_line(),
             max_unfinished=number("TS_MAXCONN"),
             gpus=gpu_count(),
+            hide_gpus=may_have_gpus(),
             gpu_timeout=min(number("TS_GPU_TIMEOUT"), 3600),
             cancel_grace=min(number("TS_CANCEL_GRACE"), 65535),
             durable=switch("TS_DURABLE"),
@@ -179,6 +190,22 @@ def gpu_count() -> int:
         return len(os.listdir("/proc/driver/nvidia/gpus"))
     except OSError:
         return 0
+
+
+def may_have_gpus() -> bool:
+    """Whether anything here speaks of NVIDIA's GPUs. No driver is asked, since that can hang."""
+    if gpu_count() or any(map(os.path.exists, GPU_NODES)):
+        return True
+    folders = [*os.environ.get("LD_LIBRARY_PATH", "").split(":"), *LIBRARY_FOLDERS]
+    return any(folder and has_file(os.path.join(folder, "libnvidia-ml.so.1")) for folder in folders)
+
+
+def has_file(path: str) -> bool:
+    """An empty one is none: containers can have it as a place to mount the real one on."""
+    try:
+        return os.stat(path).st_size > 0
+    except OSError:
+        return False
 
 
 def number(variable: str) -> int:

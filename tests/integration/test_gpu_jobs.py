@@ -40,7 +40,7 @@ def test_each_job_has_gpus_of_its_own(known: GpuQueue) -> None:
 def test_what_jobs_see(gpu_queue: GpuQueue) -> None:
     queue = gpu_queue
     own = {"CUDA_VISIBLE_DEVICES": "5"}
-    assert shown(queue, env=own) == "5 none", "no GPU is known: what the caller says is left alone"
+    assert shown(queue, env=own) == "-1 PCI_BUS_ID", "from the first job on, though NVML was not asked yet"
     queue.learn()
     job = queue.submit("-G", 3, *SHOW, env=own)
     assert queue.wait(job) == 0
@@ -298,7 +298,7 @@ def test_hundreds_of_gpus(gpu_queue: GpuQueue, nvml: FakeNvml) -> None:
 def test_more_than_there_is(known: GpuQueue, words: tuple[str, ...]) -> None:
     done = known.run(*words, "true")
     assert done.returncode == 0
-    assert re.fullmatch(r"ts: warning: .*\n", done.stderr) or words[1].startswith("GPU-")
+    assert re.fullmatch(r"ts: warning: .*\n", done.stderr)
     job = int(done.stdout)
     assert known.wait(known.submit("-G", 8, "true")) == 0
     assert known.state(job) == "allocating"
@@ -310,14 +310,65 @@ def test_more_than_there_is(known: GpuQueue, words: tuple[str, ...]) -> None:
         assert known.gpus(job) == list(range(9))
 
 
+def warning(queue: GpuQueue, *words: object) -> str:
+    """What is said of a job that is queued all the same, and does not stay there."""
+    done = queue.run(*words, "true")
+    assert done.returncode == 0
+    queue.run("--cancel", int(done.stdout))  # some can start, and may have ended
+    return done.stderr.removeprefix("ts: warning: ").removesuffix("\n")
+
+
+def test_needs_that_no_gpu_can_ever_meet(gpu_queue: GpuQueue, nvml: FakeNvml) -> None:
+    known = gpu_queue
+    nvml.resize(3)
+    nvml.set(2, memory_total=24 << 30, memory_free=24 << 30)
+    known.learn()
+    more = "it waits until there are more"
+    assert warning(known, "--vram", "1000T") == (
+        f"the job needs 1 GPU with 1000T and the machine has 3, the largest with 80G; {more}"
+    )
+    assert warning(known, "-G", 3, "--vram", "40G") == (
+        f"the job needs 3 GPUs with 40G and the machine has 3, the largest with 80G; {more}"
+    )
+    assert warning(known, "-G", 2, "--vram", "40G") == ""
+    assert warning(known, "--vram", "80G") == "", "all of one is not free now, but may be"
+    unknown = "GPU-ffffffff-0000-4000-8000-000000000000"
+    waits = "are known on this machine; the job waits until they are there"
+    assert warning(known, "-g", f"0,{unknown}") == f"not all of the GPUs 0,{unknown} {waits}"
+    assert warning(known, "-g", "99") == f"not all of the GPUs 99 {waits}"
+    assert warning(known, "-g", nvml.uuid(1)) == ""
+
+
+def test_needs_that_the_mode_of_the_gpus_excludes(gpu_queue: GpuQueue, nvml: FakeNvml) -> None:
+    nvml.resize(2)
+    nvml.divide(0, 2)
+    nvml.set(1, compute_mode=3)
+    gpu_queue.add_lease_files()
+    gpu_queue.learn()
+    more = "it waits until there are more"
+    assert warning(gpu_queue, "-G", 2) == (
+        "the job needs 2 GPUs and the machine has 4, 1 divided into MIG instances, "
+        f"2 MIG instances, of which a job gets one alone; {more}"
+    )
+    assert warning(gpu_queue, "-G", 1) == ""
+    assert warning(gpu_queue, "--vram", "20G") == (
+        "the job needs 1 GPU with 20G and the machine has 4, 1 divided into MIG instances, "
+        f"1 whose compute mode excludes sharing, the largest with 80G; {more}"
+    )
+    assert warning(gpu_queue, "-g", 0) == (
+        "not all of the GPUs 0 can be used, 1 divided into MIG instances; the job waits until they can"
+    )
+
+
 def test_machine_without_gpus(gpu_queue: GpuQueue) -> None:
-    """CPU jobs as ever, no column; a GPU job waits with a warning."""
+    """CPU jobs as ever: what the caller says is left alone. No column; a GPU job waits with a warning."""
     queue = gpu_queue
     library = queue.directory / "no-library"
     library.mkdir()
     (library / "libnvidia-ml.so.1").touch()
     queue.environment["LD_LIBRARY_PATH"] = str(library)
     assert shown(queue) == "none none"
+    assert shown(queue, env={"CUDA_VISIBLE_DEVICES": "5"}) == "5 none"
     assert "GPUs" not in queue.get()
     done = queue.run("-G", 1, "true")
     assert done.stderr == "ts: warning: no GPU is known here yet; the job waits until one is found\n"

@@ -4,12 +4,15 @@ import fcntl
 import os
 import resource
 import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fake_nvml.fake_nvml import GIB, FakeNvml
 from integration.gpu_queue import GpuQueue
+from tsfast.gpus import records
 
 NOBODY = 65534
 EXCLUSIVE_PROCESS = 3
@@ -180,6 +183,70 @@ def test_prohibited_mode(gpu_queue: GpuQueue, nvml: FakeNvml) -> None:
     assert [gpu_queue.state(job) for job in waits] == ["allocating"] * 2
     nvml.set(0, compute_mode=0)
     assert [gpu_queue.wait(job) for job in waits] == [0, 0]
+
+
+# ---- containers -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def inside(gpu_queue: GpuQueue) -> Iterator[GpuQueue]:
+    """The queue's server is in a pid namespace of its own, as in a container; calls of ts come from outside."""
+    script = '"$0" -S 10 && echo && exec sleep 1000'
+    options = ["--pid", "--fork", "--mount-proc", "--kill-child"]
+    command = ["unshare", *options, "sh", "-c", script, gpu_queue.program]
+    with subprocess.Popen(command, env=gpu_queue.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as container:
+        assert container.stdout.readline() == b"\n"
+        yield gpu_queue
+        container.kill()
+
+
+def outer_pid(queue: GpuQueue, job: int) -> int:
+    """As the host counts, and NVML: of a process of the job."""
+    mark = b"\0TS_JOBID=%d\0" % job
+    return next(pid for pid in queue.processes() if mark in Path(f"/proc/{pid}/environ").read_bytes())
+
+
+@pytest.mark.root
+def test_jobs_that_share_a_gpu_in_a_container(inside: GpuQueue, nvml: FakeNvml) -> None:
+    """NVML names the first by a pid of the host, which cannot be seen there: it is no stranger."""
+    nvml.resize(2)
+    nvml.set(0, memory_free=8 * GIB)
+    inside.learn()
+    first, gate = inside.hold("-G", "0.25")
+    assert inside.gpus(first) == [1]
+    nvml.set(1, processes=[(outer_pid(inside, first), GIB)])
+    both = inside.waiting("-G", 2, "true")
+    for percent in (5, 3):  # a round that tells this has been told of the process before the second one
+        nvml.set(0, memory_free=80 * GIB * percent // 100 + GIB // 100)
+        inside.wait_until(lambda percent=percent: f"GPU 0: {percent} % free" in inside.why(both))
+    second, other_gate = inside.hold("-G", "0.25")
+    assert inside.gpus(second) == [1]
+    gate.open()
+    other_gate.open()
+    assert [inside.wait(job) for job in (first, second)] == [0, 0]
+    inside.wait_until(lambda: "not to be seen from here" in inside.why(both), "now it is a stranger's")
+    nvml.set(1, processes=[])
+    nvml.set(0, memory_free=80 * GIB)
+    assert inside.wait(both) == 0
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("own_proc", [True, False])
+def test_pids_of_the_host_in_a_container(nvml: FakeNvml, stranger: int, own_proc: bool) -> None:
+    """With the host's /proc they can be looked up all the same."""
+    nvml.set(0, processes=[(stranger, 1)])
+    nvml.set(1, processes=[(os.getpid(), 1)])
+    options = ["--pid", "--fork", *(["--mount-proc"] if own_proc else [])]
+    command = ["unshare", *options, sys.executable, "-I", "-m", "tsfast.gpus", "--once"]
+    done = subprocess.run(command, env={**os.environ, **nvml.env()}, stdin=subprocess.DEVNULL, capture_output=True)
+    pieces = [done.stdout[at : at + records.SIZE] for at in range(0, len(done.stdout), records.SIZE)]
+    told = [record for record in map(records.unpack, pieces) if record.kind == records.DEVICE]
+    free = records.VISIBLE | records.ANSWERS
+    unseen = free | records.BUSY | records.FOREIGN | records.UNSEEN
+    expected = (
+        [unseen, unseen, free] if own_proc else [free | records.BUSY | records.FOREIGN, free | records.BUSY, free]
+    )
+    assert [gpu.flags for gpu in told[:3]] == expected
 
 
 # ---- others ---------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """NVML hangs, crashes and loses GPUs: CPU jobs go on, the log says it once, --why says it, and it heals."""
 
 import os
+import re
 import signal
 
 import pytest
@@ -143,6 +144,39 @@ def test_lost_device(queue: GpuQueue, nvml: FakeNvml) -> None:
     assert queue.wait(waits) == 0
     assert len(queue.log_lines("GPU 2 is not available")) == 1
     assert len(queue.log_lines("GPU 2 answers again")) == 1
+
+
+def test_what_a_job_is_told_of_a_gpu_that_does_not_answer(queue: GpuQueue, nvml: FakeNvml) -> None:
+    """That, and not that TS_VISIBLE_DEVICES leaves it out; also if it has never said who it is."""
+    nvml.resize(3)
+    nvml.set(1, lost=True)
+    waits = queue.waiting("-G", 3, "true")
+    said = r"GPU 1 has not answered for \d+ s: GPU is lost"
+    queue.wait_until(lambda: re.search(f"^{said}$", queue.why(waits), re.MULTILINE), "--why says so")
+    more = "it waits until there are more"
+    told = queue.run("-G", 3, "true").stderr
+    assert re.fullmatch(rf"ts: warning: the job needs 3 GPUs and the machine has 3; {said}; {more}\n", told)
+    assert queue.run("-G", 2, "true").stderr == ""
+    told = queue.run("-g", 1, "true").stderr
+    there = "are known on this machine"
+    assert re.fullmatch(rf"ts: warning: not all of the GPUs 1 {there}; {said}; the job waits until .*\n", told)
+    nvml.set(1, lost=False)
+    assert queue.wait(waits) == 0
+    _, gate = queue.hold("-g", 0)
+    nvml.set(1, lost=True)
+    waits = queue.waiting("-G", 3, "true")
+    queue.wait_until(lambda: re.search(f"^{said}$", queue.why(waits), re.MULTILINE), "--why says so")
+    told = queue.run("-G", 3, "true").stderr
+    assert re.fullmatch(rf"ts: warning: the job needs 3 GPUs and the machine has 3; {said}; {more}\n", told)
+    gate.open()
+
+
+def test_gpus_that_wake_up_one_after_the_other(queue: GpuQueue, nvml: FakeNvml) -> None:
+    """Longer in all than the server's patience with one."""
+    nvml.delay("nvmlDeviceGetHandleByIndex", ms=300)
+    job = queue.waiting("-G", 8, "true")
+    assert queue.wait(job) == 0
+    assert queue.log_lines("not available") == queue.log_lines("no GPU") == []
 
 
 # ---- NVML as a whole ------------------------------------------------------------------------------------------------

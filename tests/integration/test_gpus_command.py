@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import pwd
+import signal
 import subprocess
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def test_table(gpu_queue: Queue, nvml: FakeNvml, leases: Path) -> None:
     assert done.stdout.splitlines() == [
         "GPU  UUID                                      Name         Used MiB  Total MiB  Held by",
         f"0    {nvml.uuid(0)}  Fake GPU          512      81920  free",
-        f"1    {nvml.uuid(1)}  Another GPU     23552      24576  free",
+        f"1    {nvml.uuid(1)}  Another GPU     23552      24576  4 % free, 90 % needed",
         f"2    {nvml.uuid(2)}  Fake GPU          512      81920  process {NO_PROCESS}, not to be seen from here",
     ]
 
@@ -115,16 +116,112 @@ def test_processes_and_compute_modes(gpu_queue: Queue, nvml: FakeNvml, leases: P
     nvml.set(2, compute_mode=2)
     nvml.set(3, lost=True)
     nvml.set(4, compute_mode=3)
+    nvml.set(5, compute_mode=3, processes=[(os.getpid(), 1)])
     assert reasons(gpu_queue, TS_VISIBLE_DEVICES="0,1,2,3,4,5") == [
         f"process {stranger} of {pwd.getpwuid(65534).pw_name}",
-        "a process of yours, of no job",
+        None,
         "compute mode prohibited",
         "does not answer: GPU is lost",
         None,
-        None,
+        "compute mode exclusive, and a process computes on it",
         "not in TS_VISIBLE_DEVICES",
         "not in TS_VISIBLE_DEVICES",
     ]
+
+
+def test_a_process_of_ours_that_is_of_no_job(gpu_queue: Queue, nvml: FakeNvml, leases: Path) -> None:
+    """Its memory decides, as for the queue."""
+    nvml.resize(2)
+    for number, left in enumerate((80 * GIB, 10 * GIB)):
+        nvml.set(number, memory_free=left, processes=[(os.getpid(), 1)])
+    assert reasons(gpu_queue) == [None, "12 % free, 90 % needed"]
+    assert gpus(gpu_queue).stdout.splitlines()[1].endswith("  free, beside a process of yours that is of no job")
+
+
+def test_free_is_what_the_queue_calls_free(gpu_queue: Queue, nvml: FakeNvml, leases: Path) -> None:
+    """The setting of the queue counts, with and without its server, and --why of a job says the same."""
+    nvml.resize(1)
+    nvml.set(0, memory_free=20 * GIB)
+    assert reasons(gpu_queue) == ["25 % free, 90 % needed"]
+    job = int(gpu_queue.run("-G", 1, "true").stdout)
+    gpu_queue.wait_until(lambda: "GPU 0: 25 % free, 90 % needed" in gpu_queue.get("--why", job))
+    gpu_queue.get("--set_gpu_free_perc", 30)
+    assert reasons(gpu_queue) == ["25 % free, 30 % needed"]
+    gpu_queue.get("-r", job)
+    gpu_queue.kill_server()
+    assert reasons(gpu_queue) == ["25 % free, 30 % needed"]
+    assert gpu_queue.servers() == []
+    gpu_queue.get("--set_gpu_free_perc", 24)
+    assert reasons(gpu_queue) == [None]
+
+
+def test_free_for_a_job_of_these_options(gpu_queue: Queue, nvml: FakeNvml, leases: Path) -> None:
+    nvml.resize(3)
+    nvml.set(0, memory_free=20 * GIB)
+    nvml.set(1, compute_mode=3)
+
+    def why(*words: str) -> list[object]:
+        done = gpus(gpu_queue, "--json", *words)
+        assert (done.returncode, done.stderr) == (0, "")
+        return [row["why"] for row in json.loads(done.stdout)]
+
+    exclusive = "compute mode exclusive: jobs cannot share it"
+    assert why("--vram", "20GB") == [None, exclusive, None]
+    assert why("--vram", "20.5G") == ["20G free, 20.5G needed", exclusive, None]
+    assert why("--gpus", "0.5") == ["25 % free, 90 % needed", exclusive, None]
+    assert why("--gpus", "1") == ["25 % free, 90 % needed", None, None]
+    assert why("--vram", "1000T")[2] == "80G in all, 1000T needed"
+    done = gpus(gpu_queue, "--vram", "much")
+    assert (done.returncode, done.stderr) == (
+        255,
+        "tsfast: --vram: 'much' is no size of memory (like 20G, 0.5G or 512M)\n",
+    )
+
+
+def test_variables_of_the_server_count(gpu_queue: Queue, nvml: FakeNvml, leases: Path) -> None:
+    nvml.resize(2)
+    own = {"TS_VISIBLE_DEVICES": "1"}
+    assert reasons(gpu_queue, **own) == ["not in TS_VISIBLE_DEVICES", None]
+    assert gpus(gpu_queue, **own).stdout.splitlines()[-1] == "TS_VISIBLE_DEVICES=1 (of this call)"
+    gpu_queue.finish("true")
+    assert reasons(gpu_queue, **own) == [None, None], "the server has none"
+    gpu_queue.get("--setenv", "TS_VISIBLE_DEVICES=0")
+    assert reasons(gpu_queue) == [None, "not in TS_VISIBLE_DEVICES"]
+    assert gpus(gpu_queue).stdout.splitlines()[-1] == "TS_VISIBLE_DEVICES=0 (of the queue's server)"
+    gpu_queue.get("--setenv", "TS_LEASE_DIR=/nowhere")
+    assert reasons(gpu_queue)[0] == "no file in TS_LEASE_DIR"
+
+
+def test_a_server_that_does_not_answer(gpu_queue: Queue, nvml: FakeNvml, leases: Path) -> None:
+    nvml.resize(1)
+    gpu_queue.finish("true")
+    os.kill(gpu_queue.server_pid(), signal.SIGSTOP)
+    done = gpus(gpu_queue, TS_VISIBLE_DEVICES="0")
+    assert done.returncode == 0
+    assert done.stderr.startswith("tsfast: the queue's server cannot be asked (")
+    assert done.stderr.endswith("): the variables of this call count\n")
+    assert done.stdout.splitlines()[-1] == "TS_VISIBLE_DEVICES=0 (of this call)"
+
+
+def test_patience_is_for_each_answer(gpu_queue: Queue, nvml: FakeNvml, leases: Path) -> None:
+    """Without persistence mode the driver wakes each GPU when it is first asked."""
+    nvml.delay("nvmlDeviceGetHandleByIndex", ms=500)
+    done = gpus(gpu_queue, "--json", "--timeout", "3")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [row["free"] for row in json.loads(done.stdout)] == [True] * 8
+
+
+@pytest.mark.slow
+def test_initialisation_that_takes_long(gpu_queue: Queue, nvml: FakeNvml, leases: Path) -> None:
+    """Older drivers wake all GPUs in it: 8 times 1.5 s."""
+    nvml.delay("nvmlInitWithFlags", ms=12000)
+    assert reasons(gpu_queue) == [None] * 8
+
+
+def test_what_hangs_when_all_is_told_is_not_waited_for(gpu_queue: Queue, nvml: FakeNvml, leases: Path) -> None:
+    nvml.hang("nvmlShutdown")
+    done = gpus(gpu_queue, "--json", "--timeout", "2")
+    assert (done.returncode, done.stderr, len(json.loads(done.stdout))) == (0, "", 8)
 
 
 def test_mig(gpu_queue: Queue, nvml: FakeNvml) -> None:

@@ -183,7 +183,7 @@ class GpuModel:
             device.total = total
         if device.answers and measured >= device.changed:
             device.free = free
-            device.foreign = "foreign" in flags
+            device.foreign = "foreign" in flags and not ("unseen" in flags and self.jobs_on(uuid))
             if not self.jobs_on(uuid):
                 device.busy = "busy" in flags
                 device.unsure = False

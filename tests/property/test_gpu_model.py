@@ -12,6 +12,10 @@ from tsfast._gpus import GpusProbe
 
 UUIDS = [f"GPU-{letter}" for letter in "abcdefgh"]
 TOTAL = 1000
+VERDICTS = (
+    *("hidden", "divided", "prohibited", "alone", "unshared", "small", "silent"),
+    *("foreign", "busy", "used", "leased", "occupied", "fits"),
+)
 choices = st.integers(0, 1 << 12)
 elements = st.one_of(st.integers(0, 9), st.sampled_from(UUIDS))
 needs = st.one_of(
@@ -31,7 +35,9 @@ needs = st.one_of(
 odd = st.sampled_from(
     [(), (), (), (), (), (), ("exclusive",), ("exclusive", "busy"), ("prohibited",), ("divided",), ("mig",)]
 )
-odder = st.sampled_from([(), (), (), (), (), (), (), ("foreign",), ("hidden",), ("silent",), ("busy",)])
+odder = st.sampled_from(
+    [(), (), (), (), (), (), (), ("foreign",), ("foreign", "unseen", "busy"), ("hidden",), ("silent",), ("busy",)]
+)
 frees = st.sampled_from([1000, 1000, 1000, 1000, 901, 900, 500, 300, 100, 0])
 
 
@@ -248,11 +254,10 @@ class GpuMachine(RuleBasedStateMachine):
             counts = self.probe.counts(number)
             if need.exact:
                 assert counts["wanted"] == len(need.exact)
-                assert self.model.fits(need) == (counts["absent"] == 0 and counts["unusable"] == 0)
+                assert self.model.fits(need) == (counts["absent"] == 0 and counts["fits"] == counts["present"])
             else:
-                parts = ("hidden", "unusable", "used", "leased", "occupied", "fit")
-                assert counts["present"] == sum(counts[name] for name in parts)
-                assert counts["fit"] == len(self.model.fitting(need))
+                assert counts["fits"] == len(self.model.fitting(need))
+            assert counts["present"] == sum(counts[name] for name in VERDICTS)
 
 
 TestGpus = GpuMachine.TestCase

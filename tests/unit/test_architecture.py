@@ -64,7 +64,7 @@ ALLOWED: dict[str, set[str]] = {
     "_watchers": LEAVES | {"_conns", "_events", "_waiters"},
     "_lists": LEAVES
     | {"_arrays", "_grammar", "_jobs", "_conns", "_listing", "_request", "_spool", "_replies", "_text"},
-    "_gpu_actions": LEAVES | {"_grammar", "_jobs", "_conns", "_spool", "_replies"},
+    "_gpu_actions": LEAVES | {"_gpus", "_grammar", "_jobs", "_conns", "_spool", "_replies"},
     "_why": LEAVES | {"_text", "_jobs", "_gpus", "_spool"},
     "_facts": LEAVES | {"_grammar", "_text", "_jobs", "_spool", "_why"},
     "_adding": LEAVES
@@ -104,7 +104,7 @@ ALLOWED: dict[str, set[str]] = {
     "tasks": {"calls", "connection", "errors", "events", "jobs", "outcome", "queue", "results"},
     "executor": {"calls", "jobs", "queue", "results", "tasks"},
     "cli": {"queue", "errors", "events", "connection", "boot", "gpus", "paths", "programs", "state", "trust"}
-    | {"_core", "_encode", "_grammar", "_listing", "_logpath", "_quote", "_reader"},
+    | {"_core", "_encode", "_gpus", "_grammar", "_listing", "_logpath", "_quote", "_reader"},
     "__main__": {"cli"},
 }
 
@@ -119,6 +119,7 @@ PIECES = {
     "_grammar_values": "_grammar",
     "_gpus_needs": "_gpus",
     "_gpus_choice": "_gpus",
+    "_gpus_verdict": "_gpus",
     "_gpus_probe": "_gpus",
     "_text_arrays": "_text",
     "_text_probe": "_text",

@@ -57,6 +57,7 @@ NAMES = {
     "TSF_GPU_MIG": records.MIG,
     "TSF_GPU_DIVIDED": records.DIVIDED,
     "TSF_GPU_BUSY": records.BUSY,
+    "TSF_GPU_UNSEEN": records.UNSEEN,
     "TSF_GPU_NONE": records.NONE,
     "TSF_GPUS": records.MOST,
 }

@@ -4,7 +4,8 @@ from collections import Counter
 
 import pytest
 
-from tsfast._gpus import GpusProbe
+from tsfast._gpus import GpusProbe, why_not
+from tsfast.gpus.records import ANSWERS, DEVICE, VISIBLE, Record, pack
 from unit.gpu_machine import MOST, WHOLE, machine, start, uuid, waits
 
 # ---- whole GPUs -----------------------------------------------------------------------------------------------------
@@ -396,10 +397,100 @@ def test_counts_say_what_keeps_each_gpu_from_the_job():
     probe.set_leased(3, True)
     number = probe.class_of(exact=b"4")
     probe.take(number, {4})
-    names = ("wanted", "present", "absent", "hidden", "unusable", "used", "leased", "occupied", "fit")
+    names = ("wanted", "present", "absent", "hidden", "foreign", "used", "leased", "occupied", "fits")
     counts = probe.counts(probe.class_of(count=3))
     assert [counts[name] for name in names] == [3, 7, 0, 1, 1, 1, 1, 1, 2]
     counts = probe.counts(probe.class_of(share=500, vram=500))
-    assert (counts["fit"], counts["unusable"], counts["occupied"]) == (2, 2, 0)
+    assert (counts["fits"], counts["foreign"], counts["unshared"], counts["occupied"]) == (2, 1, 1, 0)
     counts = probe.counts(probe.class_of(exact=b"4,9,GPU-0"))
-    assert (counts["wanted"], counts["present"], counts["absent"], counts["fit"]) == (3, 2, 1, 2)
+    assert (counts["wanted"], counts["present"], counts["absent"], counts["fits"]) == (3, 2, 1, 2)
+
+
+GIB = 1 << 30
+ALL = ("visible", "answers")
+
+
+@pytest.mark.parametrize(
+    ("facts", "need", "verdict", "words"),
+    [
+        ({}, {}, "fits", ""),
+        ({"free": 20 * GIB}, {}, "occupied", "25 % free, 90 % needed"),
+        ({"free": 72 * GIB}, {}, "occupied", "90 % free, more than 90 % needed"),
+        ({"free": 72 * GIB + 1}, {}, "fits", ""),
+        ({"free": 20 * GIB}, {"share": 500}, "occupied", "25 % free, 90 % needed"),
+        ({"free": 20 * GIB}, {"share": 0, "vram": 20 * GIB}, "fits", ""),
+        ({"free": 20 * GIB - 1}, {"share": 0, "vram": 20 * GIB}, "occupied", "19.9G free, 20G needed"),
+        ({"free": 300 << 20}, {"share": 0, "vram": 512 << 20}, "occupied", "300M free, 512M needed"),
+        ({}, {"share": 0, "vram": 1000 << 40}, "small", "80G in all, 1000T needed"),
+        ({}, {"share": 0, "vram": 80 * GIB + 1024}, "small", "80G in all, 80.1G needed"),
+        ({"flags": ("answers",)}, {}, "hidden", "not in TS_VISIBLE_DEVICES"),
+        ({"flags": ("visible",), "why": b"GPU is lost"}, {}, "silent", "does not answer: GPU is lost"),
+        ({"flags": (*ALL, "foreign")}, {}, "foreign", "process 0 of user 0"),
+        ({"flags": (*ALL, "exclusive")}, {}, "fits", ""),
+        ({"flags": (*ALL, "busy")}, {}, "fits", ""),
+        (
+            {"flags": (*ALL, "exclusive", "busy")},
+            {},
+            "busy",
+            "compute mode exclusive, and a process computes on it",
+        ),
+        ({"flags": (*ALL, "exclusive")}, {"share": 1}, "unshared", "compute mode exclusive: jobs cannot share it"),
+        ({"flags": (*ALL, "prohibited")}, {}, "prohibited", "compute mode prohibited"),
+        ({"flags": (*ALL, "divided")}, {}, "divided", "divided into MIG instances"),
+        ({"flags": (*ALL, "mig")}, {}, "fits", ""),
+        ({"flags": (*ALL, "mig")}, {"count": 2}, "alone", "a MIG instance, of which a job gets one and no other GPU"),
+    ],
+)
+def test_what_is_said_of_a_gpu(facts, need, verdict, words):
+    probe = machine(1, **{"total": 80 * GIB, "free": 80 * GIB, **facts})
+    number = probe.class_of(**need)
+    assert probe.explain(number, 0) == words
+    counts = probe.counts(number)
+    assert counts[verdict] == counts["present"] == 1
+    assert probe.fits(number) == (verdict == "fits")
+    probe.check_invariants()
+
+
+def test_the_command_judges_as_the_queue_does():
+    """Both have one function for it; the command has the records alone."""
+    gpus = [
+        Record(DEVICE, 0, VISIBLE | ANSWERS, memory_total=80 * GIB, memory_free=20 * GIB, uuid="GPU-0"),
+        Record(DEVICE, 1, VISIBLE | ANSWERS, memory_total=80 * GIB, memory_free=80 * GIB, uuid="GPU-1"),
+        Record(DEVICE, 2, VISIBLE | ANSWERS, memory_total=80 * GIB, memory_free=80 * GIB, uuid="GPU-2"),
+        Record(DEVICE, 3, VISIBLE, why="GPU is lost"),
+    ]
+    packed = [pack(gpu) for gpu in gpus]
+    leased = [False, False, True, False]
+    assert why_not(packed, 90, leased) == [
+        ("occupied", "25 % free, 90 % needed"),
+        ("fits", ""),
+        ("leased", "leased by another queue, or without a lease file"),
+        ("silent", "does not answer: GPU is lost"),
+    ]
+    assert why_not(packed, 24, leased)[0] == ("fits", "")
+    assert why_not(packed, 90, leased, 1, 0, 20 * GIB)[0] == ("fits", "")
+    with pytest.raises(ValueError, match="a record of 255 bytes"):
+        why_not([packed[0][1:]], 90, [False])
+
+
+# ---- where pids are a container's own -------------------------------------------------------------------------------
+
+
+def test_an_unseen_process_may_be_that_of_a_job_which_shares_the_gpu():
+    probe = machine(1)
+    first, mine = start(probe, share=250)
+    report = {"flags": (*ALL, "foreign", "busy", "unseen")}
+    probe.report(uuid(0), 0, measured_ns=2, **report)
+    assert not waits(probe, share=250)
+    probe.give_back(first, mine, 3)
+    assert not waits(probe, share=250), "nothing newer is known"
+    probe.report(uuid(0), 0, measured_ns=4, **report)
+    assert waits(probe, share=250), "nobody of ours has it, so it is a stranger"
+    assert waits(probe)
+
+
+def test_a_process_of_another_user_that_is_seen_counts_at_once():
+    probe = machine(1)
+    start(probe, share=250)
+    probe.report(uuid(0), 0, measured_ns=2, flags=(*ALL, "foreign", "busy"))
+    assert waits(probe, share=250)

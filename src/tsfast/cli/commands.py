@@ -32,7 +32,9 @@ COMMANDS = {
         "tsfast.cli.gpus:run",
         "show the GPUs of the machine, and who holds each",
         Option("json", "as a JSON array"),
-        Option("timeout", "patience with NVML (10 s)", "S", 10.0),
+        Option("gpus", "free for a job of -G NUM", "NUM"),
+        Option("vram", "free for a job of --vram SIZE", "SIZE"),
+        Option("timeout", "patience with each answer of NVML (10 s; 60 s while it starts)", "S"),
     ),
     "events": Command(
         "tsfast.cli.events:run",
@@ -45,7 +47,7 @@ COMMANDS = {
         "check the installation, the queue and the machine, and say what to do",
         Option("json", "as a JSON array"),
         Option("strict", "exit with 1 for warnings too"),
-        Option("timeout", "time for each check (10 s)", "S", 10.0),
+        Option("timeout", "time for each check (10 s; longer for GPUs that have to wake up)", "S"),
     ),
     "stop": Command(
         "tsfast.cli.stop:run",

@@ -6,19 +6,68 @@ NVML is asked by a process of its own, since a call of it can hang for good. Lea
 import json
 import os
 import pwd
+import select
 import subprocess
 import sys
 
 from tsfast import _grammar, _listing, _quote, paths, state
+from tsfast._gpus import why_not
 from tsfast.cli import parsing
+from tsfast.errors import QueueError
 from tsfast.gpus import leases, records
 from tsfast.gpus.records import Record
 
 MIB = 1 << 20
+# As the server's TS_GPU_TIMEOUT: for each device, and while NVML as a whole is asked, which wakes all GPUs.
+PATIENCE_S = 10.0
+INIT_PATIENCE_S = 60.0
+SERVER_PATIENCE_S = 3.0
+# What the server's environment says of GPUs; --setenv changes it.
+VARIABLES = ("TS_VISIBLE_DEVICES", "TS_GPU_MEMORY_ONLY", "TS_LEASE_DIR")
 
 
 class GpusError(Exception):
     """The GPUs cannot be told. The text is one line, without a leading `tsfast: `."""
+
+
+class Settings:
+    """What decides which GPUs the queue uses: as its server has it, else as this call would start one."""
+
+    def __init__(self) -> None:
+        self.percent = 90
+        self.of_server = False
+        self.trouble = ""  # why the server could not be asked
+        self.variables = {name: os.environ.get(name, "") for name in VARIABLES}
+
+    def read(self) -> None:
+        from tsfast.cli.doctor import server
+
+        place = state.find(paths.canonical(paths.socket_path()), os.environ)
+        if place is None:
+            return
+        directory = state.open_place(place)  # closed by gpu_free_percent
+        self.percent = _listing.gpu_free_percent(directory) or self.percent
+        found = {}
+        try:
+            for name in VARIABLES:
+                answer = server.ask([b"--getenv", name.encode()], SERVER_PATIENCE_S)
+                if answer is None:
+                    return
+                found[name] = answer[1]
+        except (OSError, QueueError) as error:
+            self.trouble = f"the queue's server cannot be asked ({error}): the variables of this call count"
+            return
+        self.variables = found
+        self.of_server = True
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, **self.variables}
+
+    def lines(self) -> str:
+        """Which variables leave GPUs out or let them in, and whose they are."""
+        whose = "of the queue's server" if self.of_server else "of this call"
+        told = {name: self.variables[name] for name in ("TS_VISIBLE_DEVICES", "TS_GPU_MEMORY_ONLY")}
+        return "".join(f"{name}={_quote.shown(value)} ({whose})\n" for name, value in told.items() if value)
 
 
 def run(words: list[str]) -> int:
@@ -26,14 +75,19 @@ def run(words: list[str]) -> int:
     options = parsing.parse("gpus", words)
     if isinstance(options, int):
         return options
+    settings = Settings()
     try:
-        found, failure = ask(options.timeout)
+        need = needed(options.gpus, options.vram)
+        settings.read()
+        found, failure = ask(options.timeout, settings.environment())
         jobs = holders() if found else {}
-    except (GpusError, paths.StateError, _listing.TableError, OSError) as error:
-        os.write(2, _quote.line(f"tsfast: {error}"))
+    except (GpusError, _grammar.GrammarError, paths.StateError, _listing.TableError, OSError) as error:
+        complain(str(error))
         return 255
-    rows = describe(found, jobs)
-    text = json.dumps(rows, indent=2) + "\n" if options.json else table(rows)
+    if settings.trouble:
+        complain(settings.trouble)
+    rows = describe(found, jobs, settings, need)
+    text = json.dumps([row.told for row in rows], indent=2) + "\n" if options.json else table(rows, settings)
     if not found:
         os.write(2 if options.json else 1, _quote.line(f"no GPU: {failure or 'NVML knows none'}"))
     try:
@@ -45,22 +99,63 @@ def run(words: list[str]) -> int:
     return 0
 
 
-def ask(patience: float) -> tuple[list[Record], str]:
-    """One round of the poller: its devices, and why NVML as a whole did not answer. Raises GpusError."""
+def complain(text: str) -> None:
+    os.write(2, _quote.line(f"tsfast: {text}"))
+
+
+def needed(gpus: str | None, vram: str | None) -> tuple[int, int, int]:
+    """What a job of these options asks for: count, share, vram. Without options, one whole GPU. Raises GrammarError."""
+    words = [
+        *(("-G", gpus) if gpus is not None or vram is None else ()),
+        *(("--vram", vram) if vram is not None else ()),
+    ]
+    parsed = _grammar.parse_words([os.fsencode("1" if word is None else word) for word in (*words, "true")])
+    return parsed["gpus"], parsed["gpu_share"], parsed["vram"]
+
+
+def ask(patience: float | None, environment: dict[str, str] | None = None) -> tuple[list[Record], str]:
+    """One round of the poller: its devices, and why NVML as a whole did not answer. patience: for each answer.
+    Raises GpusError."""
     command = [sys.executable, "-I", "-m", "tsfast.gpus", "--once"]
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-    try:
-        data, _ = child.communicate(timeout=patience)
-    except subprocess.TimeoutExpired as late:
-        child.kill()  # not waited for: a call that hangs in the kernel cannot be ended
-        raise GpusError(f"{asked_last(unpacked(late.output or b''))} did not answer within {patience:g} s") from None
-    answer = unpacked(data)
-    if child.returncode < 0:
-        raise GpusError(f"the process that asked {asked_last(answer)} died of signal {-child.returncode}")
+    child = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
+    )
+    assert child.stdout is not None
+    poll = select.poll()
+    poll.register(child.stdout, select.POLLIN)
+    data, answer = b"", [Record(records.ASKING)]
+    while True:
+        whole = any(record.kind == records.ROUND for record in answer)
+        if patience is not None:
+            limit = patience
+        else:
+            limit = INIT_PATIENCE_S if answer[-1].index == records.NONE else PATIENCE_S
+        if not poll.poll(limit * 1000):
+            child.kill()  # not waited for: a call that hangs in the kernel cannot be ended
+            child.stdout.close()
+            if whole:
+                break  # all is told: it hangs in its end
+            raise GpusError(f"{asked_last(answer)} did not answer within {limit:g} s{doing(answer)}") from None
+        chunk = os.read(child.stdout.fileno(), 1 << 16)
+        if not chunk:
+            child.stdout.close()
+            child.wait()
+            break
+        data += chunk
+        answer = unpacked(data) or answer
+    if not whole and child.returncode and child.returncode < 0:
+        signal = f"died of signal {-child.returncode}"
+        raise GpusError(f"the process that asked {asked_last(answer)} {signal}{doing(answer)}")
     failure = next((record.why for record in answer if record.kind == records.FAILED), "")
-    if child.returncode and not failure:
-        raise GpusError("the process that asks NVML has failed")
+    if not whole and not failure:
+        raise GpusError(f"the process that asks NVML ended with {child.returncode}{doing(answer)}")
     return [record for record in answer if record.kind == records.DEVICE], failure
+
+
+def doing(answer: list[Record]) -> str:
+    """What NVML was asked for when all of it was asked."""
+    last = answer[-1]
+    return f" {last.why}" if last.kind == records.ASKING and last.index == records.NONE and last.why else ""
 
 
 def unpacked(data: bytes) -> list[Record]:
@@ -89,63 +184,60 @@ def holders() -> dict[str, list[int]]:
     return held
 
 
-def describe(found: list[Record], jobs: dict[str, list[int]]) -> list[dict[str, object]]:
-    """What is told of each device, as in JSON."""
+class Row:
+    """A device: what is told of it, as in JSON, and a word that only the table has."""
+
+    def __init__(self, told: dict[str, object], note: str) -> None:
+        self.told = told
+        self.note = note
+
+
+def describe(
+    found: list[Record], jobs: dict[str, list[int]], settings: Settings, need: tuple[int, int, int]
+) -> list[Row]:
     locks = leases.held()
-    lease_dir = os.environ.get("TS_LEASE_DIR")
+    lease_dir = settings.variables["TS_LEASE_DIR"]
+    files = [leases.find(gpu.uuid, gpu.bus, bool(gpu.flags & records.MIG), lease_dir) for gpu in found]
+    pids = [leases.holder(file, locks) if file else None for file in files]
+    taken = [pid is not None or bool(lease_dir and not file) for pid, file in zip(pids, files, strict=True)]
+    verdicts = why_not([records.pack(gpu) for gpu in found], settings.percent, taken, *need)
     rows = []
-    for gpu in found:
-        file = leases.find(gpu.uuid, gpu.bus, bool(gpu.flags & records.MIG), lease_dir)
-        pid = leases.holder(file, locks) if file else None
+    for gpu, file, pid, (verdict, said) in zip(found, files, pids, verdicts, strict=True):
         held = jobs.get(gpu.uuid, [])
-        why = why_not(gpu, held, file, pid, lease_dir)
-        rows.append(
-            {
-                "index": gpu.index,
-                "uuid": gpu.uuid,
-                "name": gpu.name,
-                "bus": gpu.bus,
-                "numa": gpu.numa if gpu.numa >= 0 else None,
-                "nvlink_group": gpu.link or None,
-                "mig": bool(gpu.flags & records.MIG),
-                "memory_total": gpu.memory_total,
-                "memory_used": gpu.memory_total - gpu.memory_free,
-                "free": not why,
-                "why": why or None,
-                "jobs": held,
-                "lease_file": file,
-                "lease_pid": pid,
-                "foreign_pid": gpu.foreign_pid if gpu.flags & records.FOREIGN else None,
-                "foreign_user": user(gpu.foreign_uid) if gpu.flags & records.FOREIGN else None,
-            }
-        )
+        why = in_words(verdict, said, gpu, held, pid)
+        told = {
+            "index": gpu.index,
+            "uuid": gpu.uuid,
+            "name": gpu.name,
+            "bus": gpu.bus,
+            "numa": gpu.numa if gpu.numa >= 0 else None,
+            "nvlink_group": gpu.link or None,
+            "mig": bool(gpu.flags & records.MIG),
+            "memory_total": gpu.memory_total,
+            "memory_used": gpu.memory_total - gpu.memory_free,
+            "free": not why,
+            "why": why or None,
+            "jobs": held,
+            "lease_file": file,
+            "lease_pid": pid,
+            "foreign_pid": gpu.foreign_pid if gpu.flags & records.FOREIGN else None,
+            "foreign_user": user(gpu.foreign_uid) if gpu.flags & records.FOREIGN else None,
+        }
+        rows.append(Row(told, ", beside a process of yours that is of no job" if gpu.flags & records.BUSY else ""))
     return rows
 
 
-def why_not(gpu: Record, held: list[int], file: str | None, lease_pid: int | None, lease_dir: str | None) -> str:
-    """Why the device is not free, in a few words; empty if it is."""
+def in_words(verdict: str, said: str, gpu: Record, held: list[int], lease_pid: int | None) -> str:
+    """Why the device is not free, in the server's words, with names where the server has none; empty if it is free."""
     if held:
         return f"job{'s' if len(held) > 1 else ''} {', '.join(map(str, held))}"
-    if not gpu.flags & records.ANSWERS:
-        return f"does not answer: {gpu.why}"
-    if gpu.flags & records.DIVIDED:
-        return "divided into MIG instances"
-    if gpu.flags & records.FOREIGN:
-        name = user(gpu.foreign_uid)
-        return (
-            f"process {gpu.foreign_pid} of {name}" if name else f"process {gpu.foreign_pid}, not to be seen from here"
-        )
-    if lease_pid is not None:
+    if verdict == "foreign" and (name := user(gpu.foreign_uid)):
+        return f"process {gpu.foreign_pid} of {name}"
+    if verdict == "leased":
+        if lease_pid is None:
+            return "no file in TS_LEASE_DIR"
         return f"leased by another queue, process {lease_pid}{of_user(lease_pid)}"
-    if gpu.flags & records.PROHIBITED:
-        return "compute mode prohibited"
-    if not gpu.flags & records.VISIBLE:
-        return "not in TS_VISIBLE_DEVICES"
-    if lease_dir and not file:
-        return "no file in TS_LEASE_DIR"
-    if gpu.flags & records.BUSY:
-        return "a process of yours, of no job"
-    return ""
+    return said
 
 
 def user(uid: int) -> str | None:
@@ -165,21 +257,23 @@ def of_user(pid: int) -> str:
         return ""
 
 
-def table(rows: list[dict[str, object]]) -> str:
-    lines = [("GPU", "UUID", "Name", "Used MiB", "Total MiB", "Held by")]
-    for row in rows:
-        used, total = (int(str(row[name])) // MIB for name in ("memory_used", "memory_total"))
-        uuid, name, why = (_quote.shown(str(text)) for text in (row["uuid"], row["name"], row["why"] or "free"))
-        lines.append((str(row["index"]), uuid, name, str(used), str(total), why))
+def table(rows: list[Row], settings: Settings) -> str:
     if not rows:
         return ""
+    lines: list[tuple[str, ...]] = [("GPU", "UUID", "Name", "Used MiB", "Total MiB", "Held by")]
+    for row in rows:
+        gpu = row.told
+        used, total = (int(str(gpu[name])) // MIB for name in ("memory_used", "memory_total"))
+        held = str(gpu["why"] or f"free{row.note}")
+        texts = (gpu["index"], gpu["uuid"], gpu["name"], used, total, held)
+        lines.append(tuple(_quote.shown(str(text)) for text in texts))
     widths = [max(len(line[column]) for line in lines) for column in range(5)]
     text = ""
     for line in lines:
         cells = [cell.ljust(width) for cell, width in zip(line[:3], widths[:3], strict=True)]
         cells += [cell.rjust(width) for cell, width in zip(line[3:5], widths[3:], strict=True)]
         text += "  ".join([*cells, line[5]]) + "\n"
-    without = [str(row["index"]) for row in rows if row["lease_file"] is None and row["uuid"]]
+    without = [str(row.told["index"]) for row in rows if row.told["lease_file"] is None and row.told["uuid"]]
     if without:
         text += f"No lease file for GPU {', '.join(without)}: other queues are seen through NVML only.\n"
-    return text
+    return text + settings.lines()

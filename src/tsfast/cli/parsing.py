@@ -27,7 +27,12 @@ def event_number(text: str) -> int:
     return int(text)
 
 
-READERS: dict[str, Callable[[str], object]] = {"S": seconds, "SEQ": event_number}  # by the operand
+READERS: dict[str, Callable[[str], object]] = {
+    "S": seconds,
+    "SEQ": event_number,
+    "NUM": str,
+    "SIZE": str,
+}  # by the operand
 
 
 class Parser(argparse.ArgumentParser):

@@ -7,6 +7,7 @@ asks for a round at once. While NVML as a whole does not answer, it says so ever
 """
 
 import argparse
+import contextlib
 import ctypes
 import os
 import select
@@ -14,7 +15,7 @@ import signal
 import sys
 import time
 
-from tsfast.gpus.nvml import Stale, Unavailable
+from tsfast.gpus.nvml import Stale, Unavailable, words
 from tsfast.gpus.records import FAILED, Record, pack
 from tsfast.gpus.rounds import Poller
 from tsfast.gpus.visible import VisibleError, check
@@ -29,19 +30,22 @@ class Pipes:
     """stdout, for the records, and stdin, for whoever does not want to wait."""
 
     def __init__(self) -> None:
+        self._out = os.dup(1)
+        with contextlib.suppress(OSError):
+            os.dup2(2, 1)  # what a library prints is no record
         self._poll = select.poll()
         self._poll.register(0, select.POLLIN)
-        self._poll.register(1, 0)  # only POLLERR, which is always reported: nobody reads
+        self._poll.register(self._out, 0)  # only POLLERR, which is always reported: nobody reads
 
     def write(self, record: Record) -> None:
         """Raises BrokenPipeError when the reader is gone."""
         data = pack(record)
         while True:
             try:
-                os.write(1, data)
+                os.write(self._out, data)
                 return
             except BlockingIOError:
-                select.select([], [1], [])
+                select.select([], [self._out], [])
 
     def pause(self, seconds: float) -> bool:
         """Wait, but no longer than until somebody asks: whether one did. Raises BrokenPipeError."""
@@ -49,7 +53,7 @@ class Pipes:
         while True:
             left = max(0.0, end - time.monotonic())
             for fd, events in self._poll.poll(int(left * 1000) + (left > 0)):
-                if fd == 1 and events & (select.POLLERR | select.POLLHUP | select.POLLNVAL):
+                if fd == self._out and events & (select.POLLERR | select.POLLHUP | select.POLLNVAL):
                     raise BrokenPipeError
                 if fd == 0:
                     if events & select.POLLIN and os.read(0, 4096):
@@ -118,17 +122,22 @@ def main() -> int:
                 pipes.write(record)
         else:
             serve(pipes, poller, options.period / 1000)
-    except (Unavailable, VisibleError) as error:
-        try:
-            pipes.write(Record(FAILED, why=str(error)))
-        except BrokenPipeError:
-            pass
-        return 1
     except (BrokenPipeError, KeyboardInterrupt):
-        pass
+        return 0
+    except (Unavailable, VisibleError) as error:
+        return give_up(pipes, str(error))
+    except BaseException as error:  # whatever it is, somebody waits for a reason
+        return give_up(pipes, words(error))
     finally:
         poller.close()
     return 0
+
+
+def give_up(pipes: Pipes, why: str) -> int:
+    """The exit code."""
+    with contextlib.suppress(BrokenPipeError):
+        pipes.write(Record(FAILED, why=why))
+    return 1
 
 
 if __name__ == "__main__":

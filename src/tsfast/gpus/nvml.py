@@ -1,15 +1,33 @@
 """Questions to NVML, each one call or a few, and which errors concern one device and which all.
 
-`pynvml` is imported here alone, and only when NVML is opened: it takes longer than all the rest.
+`pynvml` is imported here alone, and only when NVML is opened: it takes longer than all the rest. Which one is installed
+is not ours to choose: an old one, or another package of that name, can lack functions or raise anything.
 """
 
-import os
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 MOST_NODES = 1024
+MOST_LINKS = 36
 # A process may start between the call that counts them and the call that lists them.
 TRIES = 3
+LISTS_OF_PROCESSES = (  # the newest first: what a driver or a binding does not know is left to the next
+    "nvmlDeviceGetComputeRunningProcesses_v3",
+    "nvmlDeviceGetComputeRunningProcesses_v2",
+    "nvmlDeviceGetComputeRunningProcesses",
+)
+
+# enum nvmlReturn_t, nvmlComputeMode_t and others of nvml.h
+UNINITIALIZED = 1
+INSUFFICIENT_SIZE = 7
+DRIVER_NOT_LOADED = 9
+LIBRARY_NOT_FOUND = 12
+FUNCTION_NOT_FOUND = 13
+GPU_IS_LOST = 15
+VERSION_MISMATCH = 18
+OF_ALL = (UNINITIALIZED, DRIVER_NOT_LOADED, LIBRARY_NOT_FOUND, VERSION_MISMATCH)
+MODE_DEFAULT, MODE_EXCLUSIVE_THREAD, MODE_PROHIBITED, MODE_EXCLUSIVE_PROCESS = range(4)
+MIG_ENABLED = 1
+SCOPE_NODE = 0
 
 # What nvmlDeviceGetHandleByIndex and its kin hand out.
 Handle = Any
@@ -20,11 +38,23 @@ class Unavailable(Exception):
 
 
 class Stale(Unavailable):
-    """The driver was replaced, and the library that this process has loaded is that of the old one."""
+    """Only a new process can help: what this one has loaded is that of an old driver, or of no use."""
 
 
 class NoAnswer(Exception):
     """One device does not answer. The text is one line that says why."""
+
+
+class Refusal(Exception):
+    """NVML says no, with an error code."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Missing(Exception):
+    """The binding has no such function."""
 
 
 class Memory(NamedTuple):
@@ -38,70 +68,77 @@ class Identity(NamedTuple):
     name: str
 
 
+def load() -> Any:
+    """The binding. Raises Unavailable."""
+    try:
+        import pynvml
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit among them: the end of a module is none of ours
+        if isinstance(error, ImportError) and error.name == "pynvml":
+            raise Unavailable("pynvml is not installed: pip install nvidia-ml-py") from None
+        raise Stale(f"pynvml cannot be imported: {words(error)}") from None
+    if not isinstance(getattr(pynvml, "NVMLError", None), type):
+        raise Stale("pynvml is not that of nvidia-ml-py: no NVMLError")
+    return pynvml
+
+
+def words(error: BaseException) -> str:
+    """An exception in one line."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 class Nvml:
-    def __init__(self) -> None:
-        """Load and initialise. Raises Unavailable."""
-        try:
-            import pynvml
-        except ImportError as error:
-            what = (
-                "is not installed: pip install nvidia-ml-py"
-                if error.name == "pynvml"
-                else f"cannot be imported: {error}"
-            )
-            raise Unavailable(f"pynvml {what}") from None
-        self._lib = pynvml
-        self._of_all = (
-            pynvml.NVML_ERROR_UNINITIALIZED,
-            pynvml.NVML_ERROR_DRIVER_NOT_LOADED,
-            pynvml.NVML_ERROR_LIBRARY_NOT_FOUND,
-            pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH,
-        )
-        self._ask_all(pynvml.nvmlInit)
+    def __init__(self, library: Any) -> None:
+        """Initialise what load() gave. Raises Unavailable."""
+        self._lib = library
+        self._ask_all("nvmlInit")
 
     def close(self) -> None:
         try:
-            self._lib.nvmlShutdown()
-        except self._lib.NVMLError:
+            self._call("nvmlShutdown")
+        except (Refusal, Missing, NoAnswer):
             pass  # what is shut down for an error is often broken in this too
 
     # ---- who is there ----
 
     def count(self) -> int:
-        return int(self._ask_all(self._lib.nvmlDeviceGetCount))
+        return int(self._ask_all("nvmlDeviceGetCount"))
 
     def handle(self, number: int) -> Handle:
         """By NVML's own number, which nearly always, but not surely, follows the PCI bus ids."""
-        return self._ask(self._lib.nvmlDeviceGetHandleByIndex, number)
+        return self._ask("nvmlDeviceGetHandleByIndex", number)
 
     def identity(self, handle: Handle) -> Identity:
-        pci = self._ask(self._lib.nvmlDeviceGetPciInfo, handle)
+        pci = self._ask("nvmlDeviceGetPciInfo", handle)
         return Identity(self.uuid(handle), bus_id(pci), self.name(handle))
 
     def uuid(self, handle: Handle) -> str:
-        return str(self._ask(self._lib.nvmlDeviceGetUUID, handle))
+        return text_of(self._ask("nvmlDeviceGetUUID", handle))
 
     def name(self, handle: Handle) -> str:
-        return str(self._ask(self._lib.nvmlDeviceGetName, handle))
+        return text_of(self._ask("nvmlDeviceGetName", handle))
 
     def divided(self, handle: Handle) -> bool:
-        mode = self._ask_or(None, self._lib.nvmlDeviceGetMigMode, handle)
-        return mode is not None and mode[0] == self._lib.NVML_DEVICE_MIG_ENABLE
+        mode = self._ask_or(None, "nvmlDeviceGetMigMode", handle)
+        return mode is not None and mode[0] == MIG_ENABLED
 
     def instances(self, handle: Handle) -> list[Handle]:
         """The MIG instances of a divided GPU."""
         found = []
-        for number in range(self._ask_or(0, self._lib.nvmlDeviceGetMaxMigDeviceCount, handle)):
-            instance = self._ask_or(None, self._lib.nvmlDeviceGetMigDeviceHandleByIndex, handle, number)
+        for number in range(self._ask_or(0, "nvmlDeviceGetMaxMigDeviceCount", handle)):
+            instance = self._ask_or(None, "nvmlDeviceGetMigDeviceHandleByIndex", handle, number)
             if instance is not None:
                 found.append(instance)
         return found
 
     def numa(self, handle: Handle, bus: str) -> int:
         """The lowest node of its memory; -1 if neither NVML nor the kernel knows."""
-        words = self._ask_or(
-            (), self._lib.nvmlDeviceGetMemoryAffinity, handle, MOST_NODES // 64, self._lib.NVML_AFFINITY_SCOPE_NODE
-        )
+        words = self._ask_or((), "nvmlDeviceGetMemoryAffinity", handle, MOST_NODES // 64, SCOPE_NODE)
         for number, word in enumerate(map(int, words)):
             if word:
                 return number * 64 + (word & -word).bit_length() - 1
@@ -114,11 +151,11 @@ class Nvml:
     def links(self, handle: Handle) -> list[str]:
         """Bus ids of what its active NVLinks lead to: GPUs or switches."""
         found = []
-        for number in range(self._lib.NVML_NVLINK_MAX_LINKS):
-            active = self._ask_or(None, self._lib.nvmlDeviceGetNvLinkState, handle, number)
+        for number in range(MOST_LINKS):
+            active = self._ask_or(None, "nvmlDeviceGetNvLinkState", handle, number)
             if active is None:
                 break  # past the last one, or there are none
-            pci = self._ask_or(None, self._lib.nvmlDeviceGetNvLinkRemotePciInfo, handle, number) if active else None
+            pci = self._ask_or(None, "nvmlDeviceGetNvLinkRemotePciInfo", handle, number) if active else None
             if pci is not None:
                 found.append(bus_id(pci))
         return found
@@ -126,72 +163,87 @@ class Nvml:
     # ---- what changes ----
 
     def memory(self, handle: Handle) -> Memory:
-        memory = self._ask(self._lib.nvmlDeviceGetMemoryInfo, handle)
+        memory = self._ask("nvmlDeviceGetMemoryInfo", handle)
         return Memory(int(memory.total), int(memory.free))
 
     def compute_mode(self, handle: Handle) -> int:
-        return int(self._ask_or(self._lib.NVML_COMPUTEMODE_DEFAULT, self._lib.nvmlDeviceGetComputeMode, handle))
-
-    def exclusive(self, mode: int) -> bool:
-        return mode in (self._lib.NVML_COMPUTEMODE_EXCLUSIVE_PROCESS, self._lib.NVML_COMPUTEMODE_EXCLUSIVE_THREAD)
-
-    def prohibited(self, mode: int) -> bool:
-        return bool(mode == self._lib.NVML_COMPUTEMODE_PROHIBITED)
+        return int(self._ask_or(MODE_DEFAULT, "nvmlDeviceGetComputeMode", handle))
 
     def processes(self, handle: Handle) -> list[int]:
-        """Pids of those that compute on it, as this process sees them."""
-        listing = self._lib.nvmlDeviceGetComputeRunningProcesses_v3
-        older = getattr(self._lib, "nvmlDeviceGetComputeRunningProcesses_v2", None)  # of drivers before 510
-        for _ in range(TRIES):
-            try:
-                return [int(process.pid) for process in listing(handle)]
-            except self._lib.NVMLError as error:
-                if error.value == self._lib.NVML_ERROR_FUNCTION_NOT_FOUND and older is not None:
-                    listing, older = older, None
-                elif error.value != self._lib.NVML_ERROR_INSUFFICIENT_SIZE:
-                    self._raise(error)
+        """The pids of those that compute on it, as NVML counts them."""
+        for name in LISTS_OF_PROCESSES:
+            for _ in range(TRIES):
+                try:
+                    return [int(process.pid) for process in self._call(name, handle)]
+                except Missing:
+                    break
+                except Refusal as error:
+                    if error.code == FUNCTION_NOT_FOUND:
+                        break
+                    if error.code != INSUFFICIENT_SIZE:
+                        self._raise(error)
         raise NoAnswer("its processes cannot be listed")
 
     # ---- errors ----
 
-    def _raise(self, error: Any) -> None:
-        if error.value == self._lib.NVML_ERROR_LIB_RM_VERSION_MISMATCH:
-            raise Stale("the driver was replaced: its library and its module differ")
-        raise (Unavailable if error.value in self._of_all else NoAnswer)(str(error))
+    def _call(self, name: str, *arguments: Any) -> Any:
+        """Raises Refusal, Missing; NoAnswer for what is no error of NVML's."""
+        function = getattr(self._lib, name, None)
+        if function is None:
+            raise Missing(name)
+        try:
+            return function(*arguments)
+        except self._lib.NVMLError as error:
+            raise Refusal(getattr(error, "value", -1), words_of_nvml(error)) from None
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise NoAnswer(f"pynvml: {words(error)}") from None
 
-    def _ask_all(self, function: Callable[..., Any]) -> Any:
+    def _raise(self, error: Refusal) -> NoReturn:
+        if error.code == VERSION_MISMATCH:
+            raise Stale("the driver was replaced: its library and its module differ") from None
+        raise (Unavailable if error.code in OF_ALL else NoAnswer)(str(error)) from None
+
+    def _ask_all(self, name: str) -> Any:
         """A call that concerns all devices."""
         try:
-            return function()
-        except self._lib.NVMLError as error:
-            if error.value == self._lib.NVML_ERROR_LIB_RM_VERSION_MISMATCH:
-                self._raise(error)
+            return self._ask(name)
+        except NoAnswer as error:
             raise Unavailable(str(error)) from None
 
-    def _ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def _ask(self, name: str, *arguments: Any) -> Any:
         try:
-            return function(*arguments)
-        except self._lib.NVMLError as error:
+            return self._call(name, *arguments)
+        except Missing:
+            raise Stale(f"pynvml is not that of nvidia-ml-py: no {name}") from None
+        except Refusal as error:
             self._raise(error)
 
-    def _ask_or(self, default: Any, function: Callable[..., Any], *arguments: Any) -> Any:
+    def _ask_or(self, default: Any, name: str, *arguments: Any) -> Any:
         """Something that not every device, driver or version of pynvml knows."""
         try:
-            return function(*arguments)
-        except self._lib.NVMLError as error:
-            if error.value in (*self._of_all, self._lib.NVML_ERROR_GPU_IS_LOST):
+            return self._call(name, *arguments)
+        except (Missing, NoAnswer):
+            return default
+        except Refusal as error:
+            if error.code in (*OF_ALL, GPU_IS_LOST):
                 self._raise(error)
             return default
+
+
+def words_of_nvml(error: Any) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return f"NVML error {getattr(error, 'value', '')}"
+
+
+def text_of(answer: Any) -> str:
+    """Older bindings give bytes."""
+    return answer.decode("utf-8", "replace") if isinstance(answer, bytes) else str(answer)
 
 
 def bus_id(pci: Any) -> str:
     """As in sysfs; the functions of a GPU that are not 0 are its sound and USB."""
     return f"{pci.domain:04x}:{pci.bus:02x}:{pci.device:02x}.0"
-
-
-def owner(pid: int) -> int | None:
-    """The uid that a process runs as; None if it is not to be seen from here."""
-    try:
-        return os.stat(f"/proc/{pid}").st_uid
-    except OSError:
-        return None

@@ -4,7 +4,16 @@ import time
 from collections.abc import Iterator
 
 from tsfast.gpus.devices import Device, Machine
-from tsfast.gpus.nvml import NoAnswer, Nvml, Unavailable, owner
+from tsfast.gpus.nvml import (
+    MODE_EXCLUSIVE_PROCESS,
+    MODE_EXCLUSIVE_THREAD,
+    MODE_PROHIBITED,
+    NoAnswer,
+    Nvml,
+    Unavailable,
+    load,
+)
+from tsfast.gpus.processes import owner, pids_are_our_own
 from tsfast.gpus.records import (
     ANSWERS,
     ASKING,
@@ -17,6 +26,7 @@ from tsfast.gpus.records import (
     NONE,
     PROHIBITED,
     ROUND,
+    UNSEEN,
     VISIBLE,
     Record,
 )
@@ -31,6 +41,7 @@ class Poller:
         self.own_uid = own_uid
         self.wanted = wanted
         self.memory_only = memory_only
+        self.own_pids = pids_are_our_own()
         self._machine = Machine(without)
         self._nvml: Nvml | None = None
         self._rounds = 0
@@ -49,9 +60,12 @@ class Poller:
             self._nvml = None
 
     def _round(self) -> Iterator[Record]:
+        if self._nvml is None:
+            yield Record(ASKING, why="while pynvml was imported")
+            library = load()
         yield Record(ASKING)
         if self._nvml is None:
-            self._nvml = Nvml()
+            self._nvml = Nvml(library)
             self._rounds = 0
         nvml, machine = self._nvml, self._machine
         count = nvml.count()
@@ -103,8 +117,8 @@ class Poller:
         if device.kind == DIVIDED:
             return
         mode = nvml.compute_mode(device.parent or device.handle)
-        about.flags |= EXCLUSIVE if nvml.exclusive(mode) else 0
-        about.flags |= PROHIBITED if nvml.prohibited(mode) else 0
+        about.flags |= EXCLUSIVE if mode in (MODE_EXCLUSIVE_PROCESS, MODE_EXCLUSIVE_THREAD) else 0
+        about.flags |= PROHIBITED if mode == MODE_PROHIBITED else 0
         if self.memory_only:
             return
         pids = nvml.processes(device.handle)
@@ -113,11 +127,15 @@ class Poller:
         if stranger is not None:
             about.flags |= FOREIGN
             about.foreign_pid, about.foreign_uid = stranger
+            about.flags |= UNSEEN if self.own_pids and about.foreign_uid == NONE else 0
 
     def _foreign(self, pids: list[int]) -> tuple[int, int] | None:
-        """The first process of somebody else, pid and uid. One that cannot be seen is nobody's of ours."""
+        """The first process of somebody else, pid and uid: one whose user is known before one that cannot be seen."""
+        unseen = None
         for pid in pids:
             uid = owner(pid)
-            if uid != self.own_uid:
-                return pid, NONE if uid is None else uid
-        return None
+            if uid is None:
+                unseen = unseen or (pid, NONE)
+            elif uid != self.own_uid:
+                return pid, uid
+        return unseen

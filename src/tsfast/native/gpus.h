@@ -1,7 +1,7 @@
 /* What the GPU poller (python -m tsfast.gpus) tells the server through a pipe: records of one size, so that a write is
  * whole or missing. A round is, for each device, ASKING and then DEVICE, and at its end ROUND. Before anything that
  * concerns all of NVML (loading, initialising, counting) comes ASKING with TSF_GPU_NONE. A poller that hangs or dies
- * has therefore said which device it was asking. */
+ * has therefore said which device it was asking; of all of NVML, `why` says what for. */
 #ifndef TSFAST_GPUS_H
 #define TSFAST_GPUS_H
 
@@ -27,7 +27,8 @@ enum tsf_gpu_flag {
     TSF_GPU_PROHIBITED = 16, /* compute mode: none */
     TSF_GPU_MIG = 32,      /* an instance of a divided GPU; `bus` is its parent's */
     TSF_GPU_DIVIDED = 64,  /* MIG mode is on: its instances are devices, it is none */
-    TSF_GPU_BUSY = 128     /* some process computes on it, whoever's */
+    TSF_GPU_BUSY = 128,    /* some process computes on it, whoever's */
+    TSF_GPU_UNSEEN = 256   /* the foreign process is hidden, since pids are a container's own: it may be ours */
 };
 
 struct tsf_gpu {

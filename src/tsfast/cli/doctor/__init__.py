@@ -11,6 +11,9 @@ from tsfast.cli import parsing
 from tsfast.cli.doctor import directories, installation, machine, server, variables
 from tsfast.cli.doctor.finding import ERROR, OK, WARNING, Check, Finding, together
 
+PATIENCE_S = 10.0
+GPUS_S = 600.0  # they give up by themselves: so many may have to wake up, one after the other
+
 
 def run(words: list[str]) -> int:
     """The exit code: 0, or 1 for an error, with --strict for a warning too."""
@@ -30,8 +33,10 @@ def run(words: list[str]) -> int:
     return int(any(one.level in bad for one in findings))
 
 
-def checks(seconds: float) -> list[Check]:
-    """In the order in which they are shown. What gives up by itself does so a little earlier, and says why."""
+def checks(given: float | None) -> list[Check]:
+    """In the order in which they are shown. What gives up by itself does so a little earlier, and says why. given: the
+    seconds of --timeout."""
+    seconds = PATIENCE_S if given is None else given
     own = 0.8 * seconds
     of_queue = [
         Check("server", lambda: server.check(own), seconds),
@@ -50,7 +55,7 @@ def checks(seconds: float) -> list[Check]:
         *(of_queue if server.is_named() else []),
         Check("limits", machine.limits, seconds),
         Check("clock", machine.clock, seconds),
-        Check("gpus", lambda: machine.devices(own), seconds),
+        Check("gpus", lambda: machine.devices(None if given is None else own), GPUS_S if given is None else seconds),
         *([Check("other queues", directories.others, seconds)] if server.is_named() else []),
     ]
 

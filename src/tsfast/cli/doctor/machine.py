@@ -1,5 +1,6 @@
 """The machine: limits, clock, GPUs and their leases."""
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -77,17 +78,23 @@ def clock() -> Iterator[Finding]:
 # ---- GPUs ----
 
 
-def devices(patience: float) -> Iterator[Finding]:
+def devices(patience: float | None) -> Iterator[Finding]:
     """As the server's poller asks for them, in a process of its own."""
     from tsfast import boot
+    from tsfast._listing import TableError
     from tsfast.cli import gpus
     from tsfast.gpus import records
+    from tsfast.paths import StateError
 
-    yield from lease_directory()
+    settings = gpus.Settings()
+    with contextlib.suppress(OSError, StateError, TableError):  # which other checks tell
+        settings.read()
+    directory = settings.variables["TS_LEASE_DIR"]
+    yield from lease_directory(directory)
     there = boot.gpu_count()
     began = time.monotonic()
     try:
-        found, failure = gpus.ask(patience)
+        found, failure = gpus.ask(patience, settings.environment())
     except (gpus.GpusError, OSError) as trouble:
         yield error("gpus", str(trouble), "see dmesg and nvidia-smi; jobs with GPUs wait until the driver answers")
         return
@@ -102,15 +109,17 @@ def devices(patience: float) -> Iterator[Finding]:
     for gpu in found:
         if not gpu.flags & records.ANSWERS:
             yield warning("gpus", f"GPU {gpu.index} does not answer: {gpu.why}", "it is left out; see nvidia-smi")
-    yield from without_lease(found)
+    yield from without_lease(found, directory)
     visible = sum(bool(gpu.flags & records.VISIBLE) for gpu in found)
     if not visible:
-        yield warning("gpus", "TS_VISIBLE_DEVICES leaves none", "name indices or UUIDs that `tsfast gpus` shows")
-    yield ok("gpus", f"{len(found)} known to NVML, {visible} for queues started here, asked in {took:.1f} s")
+        whose = "of the queue's server " if settings.of_server else ""
+        advice = "name indices or UUIDs that `tsfast gpus` shows"
+        yield warning("gpus", f"TS_VISIBLE_DEVICES {whose}leaves none", advice)
+    users = "this queue" if settings.of_server else "queues started here"
+    yield ok("gpus", f"{len(found)} known to NVML, {visible} for {users}, asked in {took:.1f} s")
 
 
-def lease_directory() -> Iterator[Finding]:
-    directory = os.environ.get("TS_LEASE_DIR")
+def lease_directory(directory: str) -> Iterator[Finding]:
     if not directory:
         return
     try:
@@ -122,11 +131,10 @@ def lease_directory() -> Iterator[Finding]:
         yield warning("leases", f"anybody can replace the files in {directory}", f"chmod o-w {directory}")
 
 
-def without_lease(found: "list[Record]") -> Iterator[Finding]:
+def without_lease(found: "list[Record]", directory: str) -> Iterator[Finding]:
     """GPUs that cannot be leased."""
     from tsfast.gpus import leases, records
 
-    directory = os.environ.get("TS_LEASE_DIR")
     known = [gpu for gpu in found if gpu.uuid]
     without = [gpu for gpu in known if not leases.find(gpu.uuid, gpu.bus, bool(gpu.flags & records.MIG), directory)]
     if not without:
