@@ -68,7 +68,7 @@ debug: # fault points and asserts; with TSFAST_SANITIZE=1 the sanitizers too
 
 # A queue of its own in a temporary directory: one job, its list, its output.
 demo: build
-	@dir=$$(mktemp -d) && export PATH=$(BIN):$$PATH TMPDIR=$$dir TS_SOCKET=$$dir/socket TS_STATE=$$dir/state && \
+	@dir=$$(mktemp -d) && export PATH=$(BIN):$$PATH TMPDIR=$$dir TS_SOCKET=$$dir/socket TS_STATE=$$dir/state TSFAST_VAR_TMP=$$dir && \
 	trap 'ts -K; rm -rf "$$dir"' EXIT && \
 	id=$$(ts sh -c 'echo "hello from job $$TS_JOBID"') && \
 	ts -w $$id && ts -l && ts -c $$id

@@ -186,6 +186,7 @@ class Queue:
         return {
             "TS_SOCKET": str(self.directory / "socket"),
             "TS_STATE": str(self.directory / "state"),
+            "TSFAST_VAR_TMP": str(self.directory / "var"),
             "TMPDIR": str(self.outputs),
             "TS_SLOTS": str(slots),
             "TS_MAXFINISHED": "1000000",

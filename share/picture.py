@@ -68,6 +68,7 @@ def session() -> list[str]:
             "HOME": directory,
             "TS_SOCKET": f"{directory}/socket",
             "TS_STATE": f"{directory}/state",
+            "TSFAST_VAR_TMP": f"{directory}/var",
             "TERM": "xterm-256color",
             "LC_ALL": "C.UTF-8",
         }

@@ -137,7 +137,7 @@ def check_installed(wheel: Wheel, python: str) -> None:
             (tools / tool).symlink_to(shutil.which(tool) or tool)
         env = {key: value for key, value in os.environ.items() if not key.startswith(("TS_", "TSFAST_", "PYTHON"))}
         env |= {"PATH": f"{venv}/bin:{tools}", "TMPDIR": name}
-        env |= {"TS_SOCKET": f"{place}/socket", "TS_STATE": f"{place}/state"}
+        env |= {"TS_SOCKET": f"{place}/socket", "TS_STATE": f"{place}/state", "TSFAST_VAR_TMP": f"{place}/var"}
 
         def call(*words: str, ends: int = 0) -> str:
             done = subprocess.run(words, env=env, cwd=place, capture_output=True, text=True, timeout=300)

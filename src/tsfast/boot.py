@@ -11,7 +11,7 @@ itself: one start of Python, no fork. Imports only what a start needs: the first
 import os
 import sys
 
-from tsfast import __version__, _core, _environ, _grammar, _quote, paths, state, trust
+from tsfast import __version__, _core, _environ, _grammar, _quote, paths, pointers, state, trust
 
 SLOTS_DEFAULT = 1
 MAX_FINISHED_DEFAULT = 1000
@@ -89,7 +89,13 @@ def version_line() -> bytes:
 
 def drop(socket: str, report: int) -> None:
     """-K without a server: what a crashed one has left is dropped too. If one has just come, the launcher asks that."""
-    place = state.find(socket, os.environ)
+    try:
+        place = state.find(socket, os.environ)
+    except state.Gone as gone:
+        if gone.other_machine:
+            raise
+        pointers.forget(socket)
+        return
     if place is None:
         check_name(socket, make=False)
         return
@@ -111,7 +117,7 @@ def serve(socket: str, report: int) -> None:
     place = state.find(socket, os.environ)
     warning = None
     if place is None:
-        place, warning = state.create(socket, os.environ)
+        place, warning = state.choose(socket, os.environ)
     if warning:
         os.write(2, _quote.line(f"ts: warning: {warning}"))
     directory = state.open_place(place)
@@ -119,7 +125,11 @@ def serve(socket: str, report: int) -> None:
         tell(report, LISTENS)
         os._exit(0)
     os.umask(0o077)
-    state.pin(socket, place)
+    state.mark(directory, socket, place)
+    if not pointers.pin(socket, place):
+        tell(report, LISTENS)  # soon: another call, of another environment, was first
+        os._exit(0)
+    second_missing = pointers.note_second(socket, place)
     log = open_log(directory)
     if os.environ.get("TMPDIR"):
         os.environ["TMPDIR"] = os.path.abspath(os.environ["TMPDIR"])  # the server's directory will be another one
@@ -147,6 +157,8 @@ def serve(socket: str, report: int) -> None:
         note("the machine had stopped: the journal was written over the job table again")
         if server.damaged:
             note(f"the journal is damaged in {server.damaged} places: what it held there is missing")
+    if second_missing:
+        note(f"no second pointer to the state directory, which is found by that beside the socket: {second_missing}")
     note(f"serving {socket}, pid {os.getpid()}, tsfast {__version__}")
     if server.truncated:
         note(f"{server.truncated} segment files of the job table were cut off; jobs in the missing part are gone")
@@ -167,7 +179,7 @@ def serve(socket: str, report: int) -> None:
         note("ended for a later release of tsfast; the queue is kept")
         os._exit(0)
     if dropped and server.gone:
-        state.unpin(socket)
+        pointers.forget(socket)
     if not dropped and (path := _environ.variable(b"TS_SAVELIST")):
         save_list(path, directory)
     note("ended by -K" if dropped else "ended by SIGTERM; the queue is kept")

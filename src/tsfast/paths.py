@@ -44,3 +44,27 @@ def is_default(socket: str) -> bool:
     """The queue of calls without TS_SOCKET. Only its directory is made where it is missing. A service's is
     below /tmp, whatever its TMPDIR is."""
     return socket in (canonical(default_path()), canonical(default_path("/tmp")))
+
+
+def machine_id() -> str:
+    """What tells this machine from others that share its home directories."""
+    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            text = os.read(fd, 64).decode("ascii", "replace").strip()
+        finally:
+            os.close(fd)
+        if text.isalnum():
+            return text
+    return os.uname().nodename
+
+
+def queue_name(socket: str) -> str:
+    """Directory name of a queue: 64 bits of FNV-1a of its socket's path; the note inside tells collisions apart."""
+    value = 0xCBF29CE484222325
+    for byte in os.fsencode(socket):
+        value = (value ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
+    return f"{value:016x}"

@@ -1,15 +1,17 @@
 """Which queue: the state directory of a socket, chosen once and pinned.
 
-A queue is the canonical path of its socket. Its state directory is found again by the pointer file beside the socket
-(`SOCKET.state`), or, where that was lost, by the note in the directory (`queue`), whatever the environment of the call
+A queue is the canonical path of its socket. Its state directory is found again by one of two pointers (pointers.py),
+or, where they were lost, by the note in the directory (`queue`), whatever the environment of the call
 that looks for it: it must never decide that a queue is empty. Imports nothing but os, trust and the core: it is on
 the way of the first call.
 """
 
 import os
 
-from tsfast import _core, trust
+from tsfast import _core, pointers, trust
 from tsfast.paths import StateError as StateError
+from tsfast.paths import machine_id, queue_name
+from tsfast.pointers import read_text
 
 # f_type of statfs(2), linux/magic.h: file systems on which flock may not exclude other hosts, or a mapping not be
 # shared.
@@ -29,29 +31,6 @@ NETWORK_FILE_SYSTEMS = {
     0x01161970: "GFS2",
     0xAAD7AAEA: "PanFS",
 }
-
-
-def pointer_path(socket: str) -> str:
-    """The file beside the socket that holds the path of its state directory."""
-    return socket + ".state"
-
-
-def _read(path: str, dir_fd: int | None = None) -> str | None:
-    """Text of a private file of ours; None where there is none. Raises StateError for somebody else's."""
-    try:
-        fd = trust.open_file(path, dir_fd=dir_fd)
-    except FileNotFoundError:
-        return None
-    except trust.Untrusted as error:
-        raise StateError(str(error)) from None
-    except OSError as error:
-        raise StateError(f"{path}: {error.strerror}") from None
-    try:
-        return os.fsdecode(os.read(fd, 65536)).removesuffix("\n")
-    except OSError as error:
-        raise StateError(f"{path}: {error.strerror}") from None
-    finally:
-        os.close(fd)
 
 
 def open_place(place: str, make: bool = False) -> int:
@@ -84,39 +63,11 @@ def _note(place: str) -> str | None:
     except FileNotFoundError:
         return None
     try:
-        return _read("queue", directory)
+        return read_text("queue", directory)
     except StateError as error:
         raise StateError(f"{place}: {error}") from None
     finally:
         os.close(directory)
-
-
-def _write(path: str, text: str, dir_fd: int | None = None) -> None:
-    trust.replace_file(path, os.fsencode(text) + b"\n", dir_fd)
-
-
-def machine_id() -> str:
-    """What tells this machine from others that share its home directories."""
-    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            continue
-        try:
-            text = os.read(fd, 64).decode("ascii", "replace").strip()
-        finally:
-            os.close(fd)
-        if text.isalnum():
-            return text
-    return os.uname().nodename
-
-
-def queue_name(socket: str) -> str:
-    """Directory name of a queue: 64 bits of FNV-1a of its socket's path; the note inside tells collisions apart."""
-    value = 0xCBF29CE484222325
-    for byte in os.fsencode(socket):
-        value = (value ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
-    return f"{value:016x}"
 
 
 def _homes(environ: "os._Environ[str]") -> list[str]:
@@ -140,7 +91,7 @@ def candidates(socket: str, environ: "os._Environ[str]") -> list[str]:
     below = os.path.join(machine_id(), queue_name(socket))
     places = [os.path.abspath(environ["TS_STATE"])] if environ.get("TS_STATE") else []
     places += [os.path.join(home, "tsfast", below) for home in _homes(environ)]
-    return [*places, os.path.join(f"/var/tmp/tsfast-{os.geteuid()}", below)]
+    return [*places, os.path.join(pointers.home(), below)]
 
 
 def note(place: str) -> str | None:
@@ -151,24 +102,35 @@ def note(place: str) -> str | None:
         return None
 
 
+class Gone(StateError):
+    """The state directory is not where the pointers lead."""
+
+    def __init__(self, place: str, socket: str) -> None:
+        end = "if it is not merely unmounted, ts -K gives it up, and the next call begins an empty queue"
+        queue = os.path.basename(place) == queue_name(socket)
+        if queue and (machine := os.path.basename(os.path.dirname(place))) != machine_id():
+            end = f"it is of machine {machine}: set TS_SOCKET to a path that the machines do not share"
+            self.other_machine = True
+        super().__init__(f"the state directory {place} of {socket} is gone; {end}")
+
+    other_machine = False
+
+
 def find(socket: str, environ: "os._Environ[str]") -> str | None:
-    """The state directory of a canonical socket path, or None where there is none yet. Raises StateError."""
-    pinned = _read(pointer_path(socket))
-    if pinned is not None:
+    """The state directory of a canonical socket path, or None where there is none yet. Raises StateError.
+
+    It is where the note says so: in that of the pointer beside the socket, else in that of the second pointer, else in
+    one of the candidates. A TS_STATE that says otherwise is refused, as is a pointer to what is not there now."""
+    pinned = read_text(pointers.beside(socket)) or None
+    second = None
+    place = pinned and _of_pointer(pinned, socket, True)
+    if place is None and (second := pointers.second(socket)) is not None:
+        place = _of_pointer(second.place, socket, False)
+    if place is not None:
         wanted = environ.get("TS_STATE")
-        if wanted and os.path.realpath(wanted) != os.path.realpath(pinned):
-            raise StateError(f"TS_STATE is {wanted}, but the state of {socket} is in {pinned}")
-        try:
-            note = _note(pinned)
-        except StateError as error:
-            raise StateError(f"the state directory of {socket} cannot be used: {error}") from None
-        if note is None:
-            raise StateError(
-                f"the state directory {pinned} is gone; to begin an empty queue, remove {pointer_path(socket)}"
-            )
-        if note != socket:
-            raise StateError(f"the state directory {pinned} belongs to {note}, not to {socket}")
-        return pinned
+        if wanted and os.path.realpath(wanted) != os.path.realpath(place):
+            raise StateError(f"TS_STATE is {wanted}, but the state of {socket} is in {place}")
+        return place
     for place in candidates(socket, environ):
         try:
             note = _note(place)
@@ -180,13 +142,28 @@ def find(socket: str, environ: "os._Environ[str]") -> str | None:
             return place
         if note is not None and place == os.path.abspath(environ.get("TS_STATE") or "/"):
             raise StateError(f"the state directory {place} belongs to {note}, not to {socket}")
+    if pinned is not None:
+        raise Gone(pinned, socket)
+    if second is not None and not os.path.lexists(second.place) and not second.is_deleted():
+        raise Gone(second.place, socket)
     return None
+
+
+def _of_pointer(place: str, socket: str, beside: bool) -> str | None:
+    """The place if it is the socket's; None if it is gone, or if the second pointer leads to what is another's now."""
+    try:
+        note = _note(place)
+    except StateError as error:
+        raise StateError(f"the state of {socket} is in {place}, which cannot be used: {error}") from None
+    if note is not None and note != socket and beside:
+        raise StateError(f"the state directory {place} belongs to {note}, not to {socket}")
+    return place if note == socket else None
 
 
 def _is_marked(place: str, socket: str) -> bool:
     """Is it our queue, in a place that others can change? Nothing of it is used, but neither is it an empty one."""
     try:
-        return os.lstat(place).st_uid == os.geteuid() and _read(os.path.join(place, "queue")) == socket
+        return os.lstat(place).st_uid == os.geteuid() and read_text(os.path.join(place, "queue")) == socket
     except (StateError, OSError):
         return False
 
@@ -229,41 +206,34 @@ def _unlockable(place: str, directory: int) -> str | None:
             os.close(fd)
 
 
-def create(socket: str, environ: "os._Environ[str]") -> tuple[str, str | None]:
-    """Choose and mark the state directory of a new queue: its path, and a warning or None. Raises StateError."""
+def choose(socket: str, environ: "os._Environ[str]") -> tuple[str, str | None]:
+    """The state directory of a new queue, made: its path, and a warning or None. Raises StateError."""
     places = candidates(socket, environ)
     reasons = []
-    for place in places[:1] if environ.get("TS_STATE") else places:
+    if environ.get("TS_STATE"):
+        places = places[:1]
+        if not os.path.isdir(os.path.dirname(places[0])):
+            raise StateError(f"TS_STATE is {environ['TS_STATE']}, but {os.path.dirname(places[0])} is not there")
+    for place in places:
         reason = _unsuitable(place)
         if reason is None:
             break
         reasons.append(reason)
     else:
         raise StateError(f"no place for the state of the queue: {'; '.join(reasons)}")
-    try:
-        directory = open_place(place)
-        try:
-            _write("queue", socket, directory)
-        finally:
-            os.close(directory)
-    except OSError as error:
-        raise StateError(f"{place}: {error.strerror}") from None
     warning = f"the queue is kept in {place}, because {'; '.join(reasons)}" if reasons else None
     return place, warning
 
 
-def unpin(socket: str) -> None:
-    """A queue whose state is gone was dropped: the next call may begin an empty one."""
+def mark(directory: int, socket: str, place: str) -> None:
+    """Note in a state directory, whose locks we hold, which socket it belongs to. Raises StateError."""
     try:
-        os.unlink(pointer_path(socket))
-    except OSError:
-        pass  # the next call tells what it sees there
-
-
-def pin(socket: str, place: str) -> None:
-    """Note beside the socket where its state is. Raises StateError."""
-    try:
-        if _read(pointer_path(socket)) != place:
-            _write(pointer_path(socket), place)
+        known = read_text("queue", directory)
+        if known == socket:
+            os.utime("queue", dir_fd=directory, follow_symlinks=False)  # or it would be removed for its age in /var/tmp
+        elif known:
+            raise StateError(f"the state directory {place} belongs to {known}, not to {socket}")
+        else:
+            pointers.write_text("queue", socket, directory)
     except OSError as error:
-        raise StateError(f"{pointer_path(socket)}: {error.strerror}") from None
+        raise StateError(f"{place}: {error.strerror}") from None

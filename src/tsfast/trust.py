@@ -238,10 +238,15 @@ def create_file(path: str, dir_fd: int | None = None) -> int:
 
 
 def replace_file(path: str, data: bytes, dir_fd: int | None = None) -> None:
-    """Its new contents, as a whole or not at all. The name that it has meanwhile cannot be guessed. Raises OSError."""
-    temporary = f"{path}.{os.urandom(8).hex()}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(temporary, flags, 0o600, dir_fd=dir_fd)
+    """Its new contents, as a whole or not at all. One process at a time may do so: the name that it has meanwhile is
+    always the same, so that the next one takes over what a killed one has left. If another user has taken that name, in
+    a directory that is shared, it is one that cannot be guessed. Raises OSError."""
+    temporary = f"{path}.new"
+    try:
+        fd = create_file(temporary, dir_fd)
+    except OSError:
+        temporary = f"{path}.{os.urandom(8).hex()}"
+        fd = create_file(temporary, dir_fd)
     try:
         try:
             os.write(fd, data)

@@ -79,6 +79,7 @@ class Queue:
             "TMPDIR": str(folder),
             "TS_SOCKET": str(folder / "socket"),
             "TS_STATE": str(self.state),
+            "TSFAST_VAR_TMP": str(folder / "var"),
             "TS_SLOTS": str(slots),
         }
         self.journal.touch()

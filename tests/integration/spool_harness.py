@@ -100,6 +100,7 @@ class Queue:
             "TMPDIR": str(self.out),
             "TS_SOCKET": str(self.socket),
             "TS_STATE": str(self.state_dir),
+            "TSFAST_VAR_TMP": str(directory / "var"),
             "LC_ALL": "C.UTF-8",
         }
         self.gates = 0

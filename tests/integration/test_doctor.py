@@ -275,7 +275,8 @@ def test_state_directory_is_gone(queue: Queue) -> None:
     queue.kill_server()
     shutil.rmtree(queue.state_dir)
     found = look(queue, TS_STATE=None)
-    assert only(found, "state", "error").startswith(f"the state directory {queue.state_dir} is gone; to begin an empty")
+    told = only(found, "state", "error")
+    assert told.startswith(f"the state directory {queue.state_dir} of {queue.socket} is gone") and "ts -K" in told
 
 
 def test_another_state_directory_is_wanted(queue: Queue) -> None:

@@ -1,4 +1,4 @@
-"""A queue that is just being made: readers beside it, and one server in any case."""
+"""A queue that is just being made: readers beside it, deaths of its first server, and one server in any case."""
 
 import os
 import re
@@ -11,12 +11,18 @@ from pathlib import Path
 import pytest
 
 import tsfast
-from integration.spool_harness import BIN, Queue
+from integration.spool_harness import BIN, Queue, kill
 from patience import patient
 from tsfast.queue import Queue as Api
 
 PACKAGES = Path(tsfast.__file__).parents[1]
 BOOT = "import sys; sys.path.insert(0, sys.argv.pop(1)); from tsfast.boot import main; main()"
+
+# What changes something that outlives the process, or that others can see.
+STEPS = (
+    "mkdir,mkdirat,rename,renameat,renameat2,link,linkat,unlink,unlinkat,symlink,write,pwrite64,ftruncate,fallocate,"
+    "flock,bind,listen,fchmod,fchmodat,fsync,fdatasync,setsid,rmdir,utimensat"
+)
 
 
 def boot(queue: Queue, *before: str, **env: str | None) -> tuple["subprocess.Popen[bytes]", int]:
@@ -167,3 +173,73 @@ def test_drop_beside_a_starting_server(queue: Queue) -> None:
         assert {call.returncode for call in starts} == {0}
     queue.run("-K")
     queue.wait_until(lambda: not queue.servers())
+
+
+# ---- deaths ----
+
+
+READER = """
+import sys, tsfast
+try:
+    tsfast.Queue(sys.argv[1]).state(0)
+except tsfast.UnknownJob:
+    print("no job")
+"""
+
+
+def names(queue: Queue) -> list[str]:
+    """All files but outputs of jobs, and without what differs from queue to queue."""
+    found = [str(path.relative_to(queue.directory)) for path in queue.directory.rglob("*")]
+    return sorted(re.sub("[0-9a-f]{16}", "X", name) for name in found if not name.startswith("out/"))
+
+
+def steps_of_a_start(queue: Queue) -> list[tuple[str, int]]:
+    """Each call of a start that changes something: its name, and which one of that name it is."""
+    trace = queue.directory / "trace"
+    process, report = boot(queue, "strace", "-qq", "-o", str(trace), "-e", f"trace={STEPS}")
+    assert os.read(report, 1) == b"L"
+    os.close(report)
+    kill(int(re.findall(r"serving .*, pid (\d+),", queue.log())[-1]))
+    process.wait()
+    found: list[tuple[str, int]] = []
+    for name in re.findall(r"^(\w+)\(", trace.read_text(), re.MULTILINE):
+        found.append((name, sum(name == other for other, _ in found) + 1))
+    trace.unlink()
+    return found
+
+
+@pytest.mark.parametrize("durable", ["0", "1"])
+def test_death_at_each_step_of_the_first_start(tmp_path: Path, durable: str) -> None:
+    """SIGKILL at calls that change something: readers see an empty queue, and the next call has one, with the files of
+    a queue that nothing has happened to. TSFAST_CRASH_POINTS says at how many of them, or `all`."""
+
+    def fresh(name: str) -> Queue:
+        directory = tmp_path / name
+        directory.mkdir()
+        queue = Queue(directory)
+        queue.environment["TS_DURABLE"] = durable
+        return queue
+
+    undisturbed = fresh("undisturbed")
+    steps = steps_of_a_start(undisturbed)
+    assert undisturbed.submit("true") == 0
+    undisturbed.wait(0)
+    wanted = names(undisturbed)
+    assert undisturbed.end() == []
+    points = os.environ.get("TSFAST_CRASH_POINTS", "16")
+    count = len(steps) if points == "all" else min(len(steps), int(points))
+    for number in range(count):
+        name, which = steps[number * len(steps) // count]
+        queue = fresh(f"{name}{which}")
+        inject = f"inject={name}:signal=KILL:when={which}"
+        process, report = boot(queue, "strace", "-qq", "-o", "/dev/null", "-e", f"trace={name}", "-e", inject)
+        told = os.read(report, 1)
+        os.close(report)
+        assert process.wait() != 0
+        assert told == b"" or steps.index((name, which)) >= len(steps) - 2, (name, which)
+        seen = queue.run("-c", READER, queue.socket, executable=sys.executable)
+        assert (seen.stdout, seen.stderr) == ("no job\n", ""), (name, which)
+        assert queue.submit("true") == 0, (name, which)
+        assert queue.wait(0) == 0
+        assert names(queue) == wanted, (name, which)
+        assert queue.end() == [], (name, which)

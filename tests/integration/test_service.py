@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from integration.spool_harness import BIN, Queue, alive, cmdline, open_files, patient, wait_until
-from tsfast import paths, state
+from tsfast import paths
 from tsfast.cli import service
 
 
@@ -35,7 +35,7 @@ class Machine:
         monkeypatch.setattr(service, "BOOTED_WITH_SYSTEMD", str(self.booted))
         monkeypatch.setattr(service, "LINGERING", str(self.linger))
         name = paths.canonical(str(queue.socket))
-        self.name = f"tsfast-{state.queue_name(name)}.service"
+        self.name = f"tsfast-{paths.queue_name(name)}.service"
         self.unit = queue.directory / ".config" / "systemd" / "user" / self.name
 
     def answers(self, code: int, to: str = "*", told: str = "") -> None:

@@ -83,10 +83,11 @@ ALLOWED: dict[str, set[str]] = {
     "arrays": set(),
     "paths": set(),
     "trust": set(),
-    "state": {"_core", "paths", "trust"},
+    "pointers": {"_core", "paths", "trust"},
+    "state": {"_core", "paths", "pointers", "trust"},
     "mail": {"_quote"},
     "savelist": {"_listing", "trust"},
-    "boot": {"_core", "_environ", "_grammar", "_quote", "paths", "savelist", "state", "trust"},
+    "boot": {"_core", "_environ", "_grammar", "_quote", "paths", "pointers", "savelist", "state", "trust"},
     "gpus": {"_leases"},
     "errors": set(),
     "worker": set(),  # what it imports, each task waits for
@@ -104,7 +105,12 @@ ALLOWED: dict[str, set[str]] = {
     "tasks": {"calls", "connection", "errors", "events", "jobs", "outcome", "queue", "results"},
     "executor": {"calls", "jobs", "queue", "results", "tasks"},
     "cli": {"queue", "errors", "events", "connection", "boot", "gpus", "paths", "programs", "state", "trust"}
+<<<<<<< HEAD
     | {"_core", "_encode", "_gpus", "_grammar", "_listing", "_logpath", "_quote", "_reader"},
+=======
+    | {"pointers"}
+    | {"_core", "_encode", "_grammar", "_listing", "_logpath", "_quote", "_reader"},
+>>>>>>> 759a904 (A second pointer to the state directory, where neither the environment nor a reboot decides)
     "__main__": {"cli"},
 }
 

@@ -23,7 +23,8 @@ BOOT_CODE = "import sys; sys.path.insert(0, sys.argv.pop(1)); from tsfast.boot i
 # What a starting server reads, and its children; a user manager has none of it.
 KEPT = (
     "TS_STATE TS_SLOTS TS_MAXFINISHED TS_MAXCONN TS_CANCEL_GRACE TS_DURABLE TS_ENGINE TS_VISIBLE_DEVICES "
-    "TS_GPU_MEMORY_ONLY TS_GPU_TIMEOUT TS_LEASE_DIR TS_SAVELIST TMPDIR XDG_STATE_HOME LD_LIBRARY_PATH".split()
+    "TS_GPU_MEMORY_ONLY TS_GPU_TIMEOUT TS_LEASE_DIR TS_SAVELIST TMPDIR XDG_STATE_HOME TSFAST_VAR_TMP "
+    "LD_LIBRARY_PATH".split()
 )
 BOOTED_WITH_SYSTEMD = "/run/systemd/system"
 WANTS = "default.target.wants"
@@ -71,7 +72,7 @@ def default_socket() -> str:
 
 
 def unit_name(socket: str) -> str:
-    return "tsfast.service" if socket == default_socket() else f"tsfast-{state.queue_name(socket)}.service"
+    return "tsfast.service" if socket == default_socket() else f"tsfast-{paths.queue_name(socket)}.service"
 
 
 def unit_path(socket: str) -> str:

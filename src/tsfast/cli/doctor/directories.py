@@ -61,8 +61,13 @@ def room(check: str, path: str) -> Iterator[Finding]:
 
 
 def state_directory() -> Iterator[Finding]:
-    from tsfast import _core, paths, state
+    from tsfast import _core, paths, pointers, state
 
+    if (trouble := pointers.trouble()) is not None:
+        what = "it is found only by the pointer beside the socket and by the environment"
+        yield warning(
+            "state", f"no second pointer to the state directory can be kept: {trouble}; {what}", "remove that"
+        )
     path = server.queue_socket()
     try:
         place = state.find(path, os.environ)
