@@ -105,12 +105,7 @@ ALLOWED: dict[str, set[str]] = {
     "tasks": {"calls", "connection", "errors", "events", "jobs", "outcome", "queue", "results"},
     "executor": {"calls", "jobs", "queue", "results", "tasks"},
     "cli": {"queue", "errors", "events", "connection", "boot", "gpus", "paths", "programs", "state", "trust"}
-<<<<<<< HEAD
-    | {"_core", "_encode", "_gpus", "_grammar", "_listing", "_logpath", "_quote", "_reader"},
-=======
-    | {"pointers"}
-    | {"_core", "_encode", "_grammar", "_listing", "_logpath", "_quote", "_reader"},
->>>>>>> 759a904 (A second pointer to the state directory, where neither the environment nor a reboot decides)
+    | {"pointers", "_core", "_encode", "_gpus", "_grammar", "_listing", "_logpath", "_quote", "_reader"},
     "__main__": {"cli"},
 }
 
