@@ -6,6 +6,7 @@ from tsfast._conns cimport Conn, Conns
 from tsfast._envfilter cimport EnvPatterns
 from tsfast._grammar cimport Command
 from tsfast._layout cimport tsf_added, tsf_batch, tsf_request
+from tsfast._logpath cimport DATE_LENGTH
 from tsfast._quote cimport Text
 from tsfast._replies cimport Replies
 from tsfast._request cimport Request
@@ -31,6 +32,7 @@ cdef class Adding:
     cdef const char **words           # owned: of the command line at hand
     cdef size_t words_room
     cdef Text element                 # of an array: the words and variables of the one that is being queued
+    cdef char date[DATE_LENGTH + 1]   # of the caller at hand, for --log; empty: not told
     cdef uint32_t release             # of this server, see tsf_release
     cdef char refusal[320]            # a text under construction
 

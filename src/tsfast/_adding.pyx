@@ -14,6 +14,7 @@ from tsfast._envfilter cimport filter_environment, patterns_apply, patterns_free
 from tsfast._environ cimport default_logdir
 from tsfast._gpu_actions cimport gpu_warning
 from tsfast._grammar cimport ACTION_SUBMIT, PLACE_BIT, Command, add_id, command_free, parse
+from tsfast._idmap cimport IdMap, idmap_free, idmap_get, idmap_put, not_there
 from tsfast._jobs cimport Job
 from tsfast._layout cimport (
     TSF_BATCH_NO_BLOCK, TSF_FRAME_ADDED, TSF_FRAME_ERR, TSF_FRAME_LOOK, TSF_FRAME_OUT, TSF_FRAME_REFUSED,
@@ -54,6 +55,32 @@ cdef const char *env_change(const char *env, uint32_t size, const char *name) no
             found = env
         env += strlen(env) + 1
     return found
+
+
+cdef int keep_new(IdMap *seen, uint64_t *ids, size_t *n) noexcept nogil:
+    cdef size_t i, kept = 0
+    for i in range(n[0]):
+        if idmap_get(seen, ids[i]) == not_there():
+            if idmap_put(seen, ids[i], 0) < 0:
+                return -1
+            ids[kept] = ids[i]
+            kept += 1
+    n[0] = kept
+    return 0
+
+
+cdef int each_once(Command *command) noexcept nogil:
+    """A job that is named twice is waited for once; if both ways are asked for, for its good end. -1 without memory."""
+    cdef IdMap seen
+    cdef int done
+    if command.n_after + command.n_after_ok < 2:
+        return 0
+    memset(&seen, 0, sizeof(seen))
+    done = keep_new(&seen, command.after_ok, &command.n_after_ok)
+    if done == 0:
+        done = keep_new(&seen, command.after, &command.n_after)
+    idmap_free(&seen)
+    return done
 
 
 cdef bint is_line(const char *word) noexcept nogil:
@@ -112,7 +139,8 @@ cdef class Adding:
         """Of the output file, into the answer's text, with a NUL at its end."""
         self.reply.text.size = 0
         if command.log != NULL:
-            log_path(&self.reply.text, command.log, cwd, id, command.label, index, tsf_now_ns(CLOCK_REALTIME))
+            log_path(&self.reply.text, command.log, cwd, id, command.label, index, self.date,
+                     tsf_now_ns(CLOCK_REALTIME))
         else:
             self.logdir(&self.reply.text)
             text_char(&self.reply.text, c'/')
@@ -226,6 +254,7 @@ cdef class Adding:
         cdef Job *last = self.spool.queue.last_added()
         cdef const Span *array = self.spool.arrays.of(last.id) if last != NULL else NULL
         cdef size_t i
+        self.date[0] = 0
         if request.head.cwd_len <= 1:
             self.reply.fail(conn, b"the working directory is gone or cannot be read")
             return False
@@ -238,13 +267,14 @@ cdef class Adding:
                 self.reply.fail(conn, b"-D, -W: '@' is for the jobs of a batch (see --batch)")
                 return False
         if (not command.flags & TSF_JOB_NO_OUTPUT and command.log != NULL
-                and log_unchecked(command.log, command.flags, <char *> request.env, checked)):
-            self.reply.elsewhere(conn)         # is it there already? The server waits on nobody's path.
+                and log_unchecked(command.log, command.flags, <char *> request.env, checked, self.date)):
+            self.reply.elsewhere(conn)         # is it there already? The server waits on nobody's path, nor time zone.
             return False
         if ((command.after_last and last != NULL
              and add_id(&command.after, &command.n_after, array.first if array != NULL else last.id) < 0)
                 or self.spool.arrays.expand(&command.after, &command.n_after) < 0
                 or self.spool.arrays.expand(&command.after_ok, &command.n_after_ok) < 0
+                or each_once(command) < 0
                 or filter_environment(<char *> request.env, checked) < 0):
             self.reply.no_memory(conn)
             return False
@@ -320,6 +350,7 @@ cdef class Adding:
         cdef tsf_request checked
         cdef tsf_added added
         cdef int done
+        self.date[0] = 0
         if size % 8 or request_read(&request, payload, size, &reading.at) < 0 or request.head.argc:
             return -1
         reading.end = payload + size
@@ -448,7 +479,8 @@ cdef class Adding:
                 self._refuse_errno(conn)
                 return 1
         if (self.spool.arrays.expand(&command.after, &command.n_after) < 0
-                or self.spool.arrays.expand(&command.after_ok, &command.n_after_ok) < 0):
+                or self.spool.arrays.expand(&command.after_ok, &command.n_after_ok) < 0
+                or each_once(command) < 0):
             set_errno(ENOMEM)
             self._refuse_errno(conn)
             return 1

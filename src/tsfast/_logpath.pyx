@@ -3,7 +3,7 @@
 """See _logpath.pxd."""
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.string cimport memmove, strlen, strncmp, strstr
+from libc.string cimport memcpy, memmove, strlen, strncmp, strstr
 
 from tsfast._layout cimport TSF_JOB_APPEND, TSF_JOB_ARRAY, TSF_JOB_TRUNCATE, tsf_request
 from tsfast._quote cimport text_char, text_free, text_str, text_u64
@@ -26,15 +26,26 @@ cdef void add_date(Text *text, uint64_t now_ns) noexcept nogil:
         text_str(text, date)
 
 
-cdef bint take_variable(const char *name, char *env, tsf_request *head) noexcept nogil:
-    """Take a variable that is no business of the job's (`name` ends in `=`) out of the environment. False: it is not
-    there."""
+cdef bint is_date(const char *text) noexcept nogil:
+    cdef int i
+    for i in range(DATE_LENGTH):
+        if not (text[i] == c"-" if i == 4 or i == 7 else c"0" <= text[i] <= c"9"):
+            return False
+    return text[DATE_LENGTH] == 0
+
+
+cdef bint take_checked(char *env, tsf_request *head, char *date) noexcept nogil:
+    """Take the variable that says that the caller's side has looked, and which day it is there, out of the environment:
+    it is no business of the job's. False: it is not there."""
+    cdef const char *name = b"TSFAST_LOG_CHECKED="
     cdef char *p = env
     cdef const char *end = env + head.env_len
     cdef size_t size
     while p < end:
         size = strlen(p) + 1
         if strncmp(p, name, strlen(name)) == 0:
+            if is_date(p + strlen(name)):
+                memcpy(date, p + strlen(name), DATE_LENGTH + 1)
             memmove(p, p + size, <size_t> (end - p) - size)
             head.env_len -= <uint32_t> size
             head.env_count -= 1
@@ -43,14 +54,16 @@ cdef bint take_variable(const char *name, char *env, tsf_request *head) noexcept
     return False
 
 
-cdef bint log_unchecked(const char *template, uint32_t flags, char *env, tsf_request *head) noexcept nogil:
-    cdef bint checked = take_variable(b"TSFAST_LOG_CHECKED=", env, head)
-    return not (checked or flags & (TSF_JOB_APPEND | TSF_JOB_TRUNCATE | TSF_JOB_ARRAY)
-                or strstr(template, b"{id}") != NULL)
+cdef bint log_unchecked(const char *template, uint32_t flags, char *env, tsf_request *head, char *date) noexcept nogil:
+    if take_checked(env, head, date):
+        return False
+    if strstr(template, b"{date}") != NULL:
+        return True
+    return not flags & (TSF_JOB_APPEND | TSF_JOB_TRUNCATE | TSF_JOB_ARRAY) and strstr(template, b"{id}") == NULL
 
 
 cdef void log_path(Text *text, const char *template, const char *cwd, uint64_t id, const char *label,
-                   int64_t index, uint64_t now_ns) noexcept nogil:
+                   int64_t index, const char *date, uint64_t now_ns) noexcept nogil:
     if template[0] != c'/':
         text_str(text, cwd)
         text_char(text, c'/')
@@ -65,7 +78,10 @@ cdef void log_path(Text *text, const char *template, const char *cwd, uint64_t i
             add_label(text, label)
             template += 7
         elif strncmp(template, b"{date}", 6) == 0:
-            add_date(text, now_ns)
+            if date[0]:
+                text_str(text, date)
+            else:
+                add_date(text, now_ns)
             template += 6
         else:
             text_char(text, template[0])
@@ -82,7 +98,7 @@ def fill(bytes template not None, bytes cwd not None, uint64_t id, bytes label, 
     text.size = text.room = 0
     text.failed = False
     try:
-        log_path(&text, template, cwd, id, label_text, -1, now_ns)
+        log_path(&text, template, cwd, id, label_text, -1, b"", now_ns)
         if text.failed:
             raise MemoryError
         return text.data[:text.size]

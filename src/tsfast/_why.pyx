@@ -171,17 +171,19 @@ cdef void each_gpu(Text *text, Spool spool, const Need *need) noexcept nogil:
 
 
 cdef void skipped(Text *text, Spool spool, const Row *row) noexcept nogil:
-    cdef uint32_t i
-    cdef uint64_t id
+    cdef uint32_t i, bad = 0, forgotten = 0
+    cdef uint64_t id, first = 0
     cdef Job *other
     cdef tsf_hot hot
     for i in range(row.cold.n_after_ok):
         id = row_after_ok(row, i)
         other = spool.queue.get(id)
         if other == NULL:
-            job_line(text, b"job ", id, b" of its -W is no longer known, which counts as a bad end\n")
+            first = first if forgotten else id
+            forgotten += 1
         elif other.state == JOB_SKIPPING or (other.state == JOB_ENDED and other.flags & FLAG_BAD):
-            if spool.table.read_hot(id, &hot) < 0:
+            bad += 1
+            if bad > NAMED or spool.table.read_hot(id, &hot) < 0:
                 continue
             if hot.state == TSF_SKIPPED:
                 job_line(text, b"job ", id, b" of its -W was skipped itself\n")
@@ -192,6 +194,14 @@ cdef void skipped(Text *text, Spool spool, const Row *row) noexcept nogil:
             job_line(text, b"job ", id, b" of its -W ended with error level ")
             text_i64(text, error_level(&hot))
             text_char(text, c'\n')
+    if bad > NAMED:
+        text_str(text, b"and ")
+        a_number(text, bad - NAMED, b"other job ended badly\n", b"other jobs ended badly\n")
+    if forgotten == 1:
+        job_line(text, b"job ", first, b" of its -W is no longer known, which counts as a bad end\n")
+    elif forgotten:
+        a_number(text, forgotten, b"", b"jobs of its -W (")
+        job_line(text, b"the first is ", first, b") are no longer known, which counts as a bad end\n")
 
 
 cdef void why(Text *text, Spool spool, const Job *job, uint64_t parked) noexcept nogil:

@@ -33,7 +33,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     blocker, _ = queue.blocker("-N", 2)
     queue.submit("-D", f"{blocker},0", "-W", blocker, "-O", "name", "echo", "a" * 300)
     queue.get("-r", queue.submit("true"))
-    queue.submit("--log", "x{id}", "--append", "-m", "true", cwd="/")
+    assert queue.run("--log", "x{id}", "--append", "-m", "true", cwd="/").returncode == 0
     queue.run("-G", 1, "-L", "", "true")
     copy = tmp_path_factory.mktemp("copy") / "state"
     shutil.copytree(queue.state_dir, copy)

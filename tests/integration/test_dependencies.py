@@ -1,5 +1,7 @@
 """-d, -D, -W: what waits for what, what is skipped, and what ids may be named."""
 
+import pytest
+
 from integration.spool_harness import Queue
 
 
@@ -166,3 +168,43 @@ def test_dependencies_survive_the_server(queue: Queue) -> None:
     assert queue.wait(after) == 0
     assert queue.state(after_ok) == "skipped"
     assert queue.jobs()[-1]["Depends_On"] == [after_ok, blocker]
+
+
+def test_each_dependency_is_there_once(queue: Queue) -> None:
+    """In the list, in JSON, in -i, and in what is kept; of two ways to wait for a job the stricter one counts."""
+    _, gate = queue.blocker()
+    for _ in range(3):
+        queue.submit("true")
+    repeated = queue.submit("-D", "0,3,0,1-3", "-d", "-D", "3", "true")
+    strict = queue.submit("-D", "0,1", "-W", "1,0,1", "true")
+    first, last = (next(job for job in queue.jobs() if job["ID"] == id) for id in (repeated, strict))
+    assert first["Depends_On"] == [0, 3, 1, 2]
+    assert sorted(last["Depends_On"]) == [0, 1]
+    assert "[0,3,1,2]&& true" in queue.get("-l")
+    assert queue.info(repeated)["Command"] == "[0,3,1,2]&& true"
+    queue.kill_server()
+    assert "[0,3,1,2]&& true" in queue.get("-l")
+    done = queue.run("--batch", "-", stdin="-D 0,0 -W 1,1 true\n")
+    batch = int(done.stdout)
+    assert next(job for job in queue.jobs() if job["ID"] == batch)["Depends_On"] == [0, 1]
+    gate.open(1)
+    queue.wait(batch)
+    assert (queue.state(repeated), queue.state(strict)) == ("finished", "skipped")
+
+
+@pytest.mark.parametrize("forgotten, ends", [
+    ("0-39", "40 jobs of its -W (the first is 0) are no longer known, which counts as a bad end"),
+    ("0-36", "37 jobs of its -W (the first is 0) are no longer known, which counts as a bad end"),
+    ("7", "job 7 of its -W is no longer known, which counts as a bad end"),
+    ("", "and 30 other jobs ended badly"),
+])  # fmt: skip
+def test_why_of_a_skipped_job_is_short(queue: Queue, forgotten: str, ends: str) -> None:
+    first = queue.submit("--array", "1-40", "false")
+    queue.run("-w", first)
+    if forgotten:
+        queue.get("-r", forgotten)
+    skipped = queue.finish("-W", "0-39", "true")
+    lines = queue.get("--why", skipped).splitlines()
+    assert lines[-1] == ends
+    assert len(lines) <= 14
+    assert sum("no longer known" in line for line in lines) <= 1

@@ -134,3 +134,22 @@ def test_list_while_queued_and_running(queue: Queue) -> None:
     wait_until(lambda: (queue.work / "l").exists(), "the job starts")
     assert queue.get("-o", job) == str(queue.work / "l")
     second.open()
+
+
+@pytest.mark.parametrize("words", [(), ("--append",), ("--truncate",), ("--array", "1-1"), ("-L", "{id}")])
+def test_the_date_is_that_of_the_caller(queue: Queue, words: tuple[str, ...]) -> None:
+    """Whatever time zone the server was born with: these two are never on the same day."""
+    queue.get("-l", env={"TZ": "UTC"})
+    names = set()
+    for zone in ("<+14>-14", "<-12>+12"):
+        path = "{date}-{id}" if words[0:1] in (("-L",), ("--array",)) else "{date}"
+        job = queue.finish(*words, "--log", path, "true", env={"TZ": zone})
+        assert "TSFAST_LOG_CHECKED" not in queue.get("-i", job)
+        names.add(Path(queue.get("-o", job)).name[:10])
+        assert Path(queue.get("-o", job)).exists()
+    assert len(names) == 2
+
+
+def test_a_date_that_is_none_is_not_taken(queue: Queue) -> None:
+    job = queue.finish("--log", "{date}", "true", env={"TSFAST_LOG_CHECKED": "../../etc/"})
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", Path(queue.get("-o", job)).name)

@@ -88,7 +88,7 @@ def make(path: Path) -> Path:
 def test_output_options_come_back(queue: Queue) -> None:
     queue.environment["TS_SAVELIST"] = str(saved(queue))
     queue.blocker()
-    queue.submit("-E", "-O", "name", "-m", "true")
+    assert queue.run("-E", "-O", "name", "-m", "true").stdout == "1\n"  # with a warning where nobody can be mailed to
     queue.get("-n", "-N", 0, "-D", 0, "true")
     queue.kill_server(signal.SIGTERM)
     lines = saved(queue).read_text().splitlines()

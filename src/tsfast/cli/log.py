@@ -10,6 +10,8 @@ from tsfast import _grammar, _logpath, _quote
 
 def check(parsed: "_grammar.Parsed") -> int:
     """0 if the launcher may go on with this submission; else 255, with one line on stderr."""
+    if not must_be_new(parsed):
+        return 0
     flags = parsed["flags"]
     path = _logpath.fill(parsed["log"] or b"", os.getcwdb(), 0, parsed["label"], time.time_ns())
     for name in (path, path + b".e") if flags & _grammar.FLAGS["split_stderr"] else (path,):
@@ -30,6 +32,11 @@ def is_device(path: bytes) -> bool:
 
 
 def wants_check(parsed: "_grammar.Parsed") -> bool:
+    """Whether the server leaves something to this side: which day it is here, or what must not be there yet."""
+    return b"{date}" in (parsed["log"] or b"") or must_be_new(parsed)
+
+
+def must_be_new(parsed: "_grammar.Parsed") -> bool:
     """Whether the file must not be there. With {id} in it the path is not known yet; the start of the job finds out."""
     path = parsed["log"]
     rewrites = _grammar.FLAGS["append"] | _grammar.FLAGS["truncate"]
@@ -38,8 +45,8 @@ def wants_check(parsed: "_grammar.Parsed") -> bool:
 
 
 def environment() -> dict[bytes, bytes]:
-    """The caller's, with the mark that the check was made. Python and the shell that starts it may have added variables
-    of their own, so it is the one that this process was born with."""
+    """The caller's, with the mark that the check was made, which is the day here. Python and the shell that starts it
+    may have added variables of their own, so it is the one that this process was born with."""
     env = dict(os.environb)
     try:
         with open("/proc/self/environ", "rb") as file:
@@ -47,4 +54,4 @@ def environment() -> dict[bytes, bytes]:
         env = {name: value for name, _, value in born}
     except OSError:
         pass  # a system that hides it: the environment of now
-    return {**env, b"TSFAST_LOG_CHECKED": b"1"}
+    return {**env, b"TSFAST_LOG_CHECKED": time.strftime("%Y-%m-%d").encode()}
