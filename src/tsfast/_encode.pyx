@@ -259,8 +259,8 @@ cdef class Encoder:
     # ---- from a file -------------------------------------------------------------------------------------------
     def lines(self, bytes text not None, spec, options=()):
         """One job a line: the words that one would type after `ts`, with the shell's quotes; or, where it begins with
-        `{`, what `spec(line)` makes of it: (words, cwd, env). Empty lines and those that begin with `#` are none. Lines end
-        with LF or CR LF, the last one also without; a byte order mark of UTF-8 before a line does not belong to it.
+        `{`, what `spec(line)` makes of it: (words, cwd, env). Empty lines and those that begin with `#` are none. Lines
+        end with LF or CR LF, the last one also without; a byte order mark of UTF-8 before a line does not belong to it.
         options: words that stand before those of each line. Raises EncodeError; its place is the line, from 1."""
         cdef const char *start = PyBytes_AS_STRING(text)
         cdef const char *end = start + PyBytes_GET_SIZE(text)

@@ -8,8 +8,8 @@ cdef enum:
     DATE_LENGTH = 10      # YYYY-MM-DD
 
 # Append the path that `template` means for a job: {id}, {label}, {date} (YYYY-MM-DD) filled in, other braces as they
-# are, a `/` of the label as `_`; absolute, by `cwd`. label: NULL if it has none. index: {index}, -1: none. date: that of
-# the caller; empty: of now_ns in the time zone of this process.
+# are, a `/` of the label as `_`; absolute, by `cwd`. label: NULL if it has none. index: {index}, -1: none.
+# date: that of the caller; empty: of now_ns in the time zone of this process.
 cdef void log_path(Text *text, const char *template, const char *cwd, uint64_t id, const char *label,
                    int64_t index, const char *date, uint64_t now_ns) noexcept nogil
 # The caller's side has yet to look whether the file is there (with {id} only the start of the job can tell), or which
