@@ -37,6 +37,7 @@ cdef class Commands:
     cdef void admit_parked(self) noexcept nogil
 
     # private
+    cdef int _call(self, Conn *conn, uint32_t type, char *payload, uint32_t size) noexcept nogil
     cdef int _request(self, Conn *conn, char *payload, uint32_t size) noexcept nogil
     cdef void _perform(self, Conn *conn, const Request *request, Command *command) noexcept nogil
     cdef bint _must_wait(self, uint64_t jobs) noexcept nogil

@@ -25,7 +25,8 @@ from tsfast._layout cimport (
     TSF_EXIT_ERROR, TSF_FRAME_BATCH, TSF_FRAME_DESCRIPTORS, TSF_FRAME_ENDED, TSF_FRAME_ERR, TSF_FRAME_EXIT_AT_CLOSE,
     TSF_FRAME_FOLLOW, TSF_FRAME_GIVE_WAY, TSF_FRAME_REQUEST, TSF_FRAME_SEND_DESCRIPTORS, TSF_FRAME_SIGNAL,
     TSF_FRAME_TAKE_OVER, TSF_FRAME_WATCH, TSF_JOB_FOREGROUND, TSF_JOB_NO_OUTPUT, TSF_REMOVED, TSF_SKIPPED, TSF_JOB_GZIP,
-    TSF_TTY_STDERR, TSF_TTY_STDOUT, tsf_code, tsf_cold, tsf_follow, tsf_header, tsf_hot, tsf_release,
+    TSF_HEARS_ALIVE, TSF_TTY_STDERR, TSF_TTY_STDOUT, tsf_code, tsf_cold, tsf_follow, tsf_header, tsf_hot, tsf_release,
+    tsf_request,
 )
 from tsfast._lists cimport list_jobs
 from tsfast._many cimport Many
@@ -34,7 +35,7 @@ from tsfast._replies cimport Replies
 from tsfast._request cimport Request, request_read, variable
 from tsfast._row cimport Row, error_level, output_path
 from tsfast._spool cimport Spool
-from tsfast._sys cimport SIGTERM, close
+from tsfast._sys cimport SIGTERM, close, tsf_is_gone
 from tsfast._waiters cimport (
     ROLE_FOLLOW, ROLE_FOLLOWING, ROLE_FOREGROUND, ROLE_NONE, ROLE_SUCCESSOR, ROLE_TELL, ROLE_WAIT, ROLE_WATCH, Waiters,
 )
@@ -55,10 +56,8 @@ cdef int frame_came(void *owner, Conn *conn, uint32_t type, char *payload, uint3
     if type == TSF_FRAME_TAKE_OVER and conn.role == ROLE_SUCCESSOR:
         (<Commands> owner).giving_way = True
         return 0
-    if type == TSF_FRAME_REQUEST and conn.role == ROLE_NONE:
-        return (<Commands> owner)._request(conn, payload, size)
-    if type == TSF_FRAME_BATCH and conn.role == ROLE_NONE:
-        return (<Commands> owner)._batch(conn, payload, size)
+    if (type == TSF_FRAME_REQUEST or type == TSF_FRAME_BATCH) and conn.role == ROLE_NONE:
+        return (<Commands> owner)._call(conn, type, payload, size)
     if type == TSF_FRAME_WATCH and conn.role == ROLE_NONE:
         return (<Commands> owner).watchers.watch(conn, payload, size)
     if type == TSF_FRAME_DESCRIPTORS and conn.role == ROLE_FOREGROUND:
@@ -118,6 +117,20 @@ cdef class Commands:
         spool.take_descriptors = give_descriptors
 
     # ---- requests ----------------------------------------------------------------------------------------------
+    cdef int _call(self, Conn *conn, uint32_t type, char *payload, uint32_t size) noexcept nogil:
+        """A call that was given up is not obeyed: who is told that it failed makes another one."""
+        cdef int done
+        if tsf_is_gone(conn.source.fd):
+            return -1
+        if type == TSF_FRAME_BATCH:
+            done = self._batch(conn, payload, size)
+        else:
+            done = self._request(conn, payload, size)
+        if (done >= 0 and (not conn.closing or self.conns.journal is not None)
+                and (<const tsf_request *> payload).tty & TSF_HEARS_ALIVE):
+            self.conns.owe_alive(conn)
+        return done
+
     cdef int _request(self, Conn *conn, char *payload, uint32_t size) noexcept nogil:
         cdef Request request
         cdef Command command

@@ -21,6 +21,7 @@ cdef struct Conn:
     bint dirty            # in the list of those with output to send
     bint failed           # out of memory for its output: closed without more
     bint blocked          # it takes no more output now
+    bint owed_alive       # it is told that the server lives, if it has to wait
     bint paused           # its next frame is kept until the owner can take it
     Conn *prev            # all connections
     Conn *next
@@ -46,7 +47,7 @@ cdef class Conns:
     cdef Loop loop
     cdef Source listening         # fd -1: none
     cdef bint full                # out of descriptors or memory: not accepting
-    cdef int accept_timer
+    cdef int accept_timer, alive_timer
     cdef Conn *all
     cdef Conn *dirty
     cdef Journal journal          # None but with TS_DURABLE
@@ -61,6 +62,7 @@ cdef class Conns:
     cdef void send(self, Conn *conn, uint32_t type, const void *data, size_t size) noexcept nogil
     cdef void send_code(self, Conn *conn, uint32_t type, int32_t code) noexcept nogil
     cdef void finish(self, Conn *conn) noexcept nogil             # close it once all is sent
+    cdef void owe_alive(self, Conn *conn) noexcept nogil          # it hears ALIVE, if it is still there in a second
     cdef void resume(self, Conn *conn) noexcept nogil             # the kept frame comes again; it may be closed by it
     cdef void close(self, Conn *conn) noexcept nogil
     cdef void flush(self) noexcept nogil                          # at the end of a turn
@@ -68,6 +70,7 @@ cdef class Conns:
     # private
     cdef void _accept(self) noexcept nogil
     cdef void _accept_again(self) noexcept nogil
+    cdef void _say_alive(self) noexcept nogil
     cdef int _read(self, Conn *conn) noexcept nogil
     cdef int _frames(self, Conn *conn, char *data, size_t size) noexcept nogil
     cdef int _keep(self, Conn *conn, const char *rest, size_t size) noexcept nogil

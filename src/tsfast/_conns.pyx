@@ -7,9 +7,10 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memmove, strlen
 
 from tsfast._layout cimport (
-    TSF_EXIT_ERROR, TSF_FRAME_ERR, TSF_FRAME_EXIT, TSF_FRAME_MAX, TSF_WIRE_VERSION, tsf_code, tsf_frame,
+    TSF_EXIT_ERROR, TSF_FRAME_ALIVE, TSF_FRAME_ERR, TSF_FRAME_EXIT, TSF_FRAME_MAX, TSF_WIRE_VERSION, tsf_code,
+    tsf_frame,
 )
-from tsfast._limits cimport ACCEPT_RETRY_MS, READ_CHUNK
+from tsfast._limits cimport ACCEPT_RETRY_MS, ALIVE_AFTER_MS, READ_CHUNK
 from tsfast._loop cimport Loop, Source
 from tsfast._sys cimport (
     EAGAIN, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, MSG_DONTWAIT,
@@ -27,6 +28,10 @@ cdef void accept_ready(void *owner, Source *source, uint32_t events) noexcept no
 
 cdef void accept_due(void *owner) noexcept nogil:
     (<Conns> owner)._accept_again()
+
+
+cdef void alive_due(void *owner) noexcept nogil:
+    (<Conns> owner)._say_alive()
 
 
 cdef void conn_ready(void *owner, Source *source, uint32_t events) noexcept nogil:
@@ -47,6 +52,7 @@ cdef class Conns:
         self.listening.owner = <void *> self
         self.uid = geteuid()
         self.accept_timer = loop.new_timer(accept_due, <void *> self)
+        self.alive_timer = loop.new_timer(alive_due, <void *> self)
 
     def __dealloc__(self):
         while self.all != NULL:
@@ -268,6 +274,27 @@ cdef class Conns:
         cdef tsf_code payload
         payload.code = code
         self.send(conn, type, &payload, sizeof(payload))
+
+    cdef void owe_alive(self, Conn *conn) noexcept nogil:
+        conn.owed_alive = True
+        self.loop.set_timer(self.alive_timer, ALIVE_AFTER_MS)
+
+    cdef void _say_alive(self) noexcept nogil:
+        """Past the answer, which can wait for the disk, but not into the middle of one that is being taken."""
+        cdef Conn *conn = self.all
+        cdef bint again = False
+        cdef tsf_frame frame
+        frame.version = TSF_WIRE_VERSION
+        frame.type = TSF_FRAME_ALIVE
+        frame.length = frame.release = 0
+        while conn != NULL:
+            if conn.owed_alive and conn.output_sent == 0:
+                conn.owed_alive = False
+                send(conn.source.fd, &frame, sizeof(frame), MSG_DONTWAIT | MSG_NOSIGNAL)
+            again = again or conn.owed_alive
+            conn = conn.next
+        if again:
+            self.loop.set_timer(self.alive_timer, ALIVE_AFTER_MS)
 
     cdef void finish(self, Conn *conn) noexcept nogil:
         conn.closing = True

@@ -16,6 +16,7 @@ GIVE_WAY: int
 ADDED: int
 REFUSED: int
 EVENTS: int
+ALIVE: int
 
 class EncodeError(ValueError):
     place: int

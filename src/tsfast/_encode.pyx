@@ -14,10 +14,10 @@ from libc.string cimport memchr, memcmp, memcpy, memset, strlen, strstr
 
 from tsfast._grammar cimport ACTION_SUBMIT, PLACE_BIT, Command, command_free, parse
 from tsfast._layout cimport (
-    TSF_BATCH_NO_BLOCK, TSF_FRAME_ADDED, TSF_FRAME_BATCH, TSF_FRAME_ERR, TSF_FRAME_EVENTS, TSF_FRAME_EXEC,
-    TSF_FRAME_EXIT, TSF_FRAME_EXIT_AT_CLOSE, TSF_FRAME_GIVE_WAY, TSF_FRAME_MAX, TSF_FRAME_OUT, TSF_FRAME_REFUSED,
-    TSF_FRAME_REQUEST, TSF_FRAME_WATCH, TSF_JOB_FOREGROUND, TSF_WIRE_VERSION, tsf_batch, tsf_batch_job, tsf_batch_part,
-    tsf_frame, tsf_release, tsf_request,
+    TSF_BATCH_NO_BLOCK, TSF_FRAME_ADDED, TSF_FRAME_ALIVE, TSF_FRAME_BATCH, TSF_FRAME_ERR, TSF_FRAME_EVENTS,
+    TSF_FRAME_EXEC, TSF_FRAME_EXIT, TSF_FRAME_EXIT_AT_CLOSE, TSF_FRAME_GIVE_WAY, TSF_FRAME_MAX, TSF_FRAME_OUT,
+    TSF_FRAME_REFUSED, TSF_FRAME_REQUEST, TSF_FRAME_WATCH, TSF_HEARS_ALIVE, TSF_JOB_FOREGROUND, TSF_WIRE_VERSION,
+    tsf_batch, tsf_batch_job, tsf_batch_part, tsf_frame, tsf_release, tsf_request,
 )
 from tsfast._limits cimport BATCH_BYTES, BATCH_JOBS
 from tsfast._sys cimport ENOENT, O_CLOEXEC, O_RDONLY, close, errno, open_, read, ssize_t
@@ -36,7 +36,7 @@ FRAME_MAX = <uint32_t> TSF_FRAME_MAX
 REQUEST, WATCH = TSF_FRAME_REQUEST, TSF_FRAME_WATCH
 OUT, ERR, EXIT, EXIT_AT_CLOSE = TSF_FRAME_OUT, TSF_FRAME_ERR, TSF_FRAME_EXIT, TSF_FRAME_EXIT_AT_CLOSE
 EXEC, GIVE_WAY, ADDED, REFUSED = TSF_FRAME_EXEC, TSF_FRAME_GIVE_WAY, TSF_FRAME_ADDED, TSF_FRAME_REFUSED
-EVENTS = TSF_FRAME_EVENTS
+EVENTS, ALIVE = TSF_FRAME_EVENTS, TSF_FRAME_ALIVE
 
 
 class EncodeError(ValueError):
@@ -453,6 +453,7 @@ def current_caller(bytes cwd not None) -> bytes:
     cdef int i
     cdef size_t size
     memset(&head, 0, sizeof(head))
+    head.tty = TSF_HEARS_ALIVE
     parts = []
     while environ[head.env_count] != NULL:
         size = strlen(environ[head.env_count]) + 1
@@ -523,6 +524,7 @@ def caller(bytes cwd not None, list env not None, int umask, int nice, list limi
     cdef bytes block = b"".join([change + b"\0" for change in env])
     cdef int i
     memset(&head, 0, sizeof(head))
+    head.tty = TSF_HEARS_ALIVE
     head.cwd_len = <uint32_t> len(cwd) + 1
     head.env_count = <uint32_t> len(env)
     head.env_len = <uint32_t> len(block)

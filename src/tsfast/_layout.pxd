@@ -277,6 +277,7 @@ cdef extern from "tsfast/native/wire.h" nogil:
         TSF_FRAME_GIVE_WAY
         TSF_FRAME_EVENTS
         TSF_FRAME_LOOK
+        TSF_FRAME_ALIVE
         TSF_FRAME_ADDED
         TSF_FRAME_REFUSED
 
@@ -304,6 +305,7 @@ cdef extern from "tsfast/native/wire.h" nogil:
         TSF_TTY_STDIN
         TSF_TTY_STDOUT
         TSF_TTY_STDERR
+        TSF_HEARS_ALIVE
 
     cdef struct tsf_request:
         uint64_t token[2]

@@ -26,6 +26,7 @@ cdef enum:
     SPAWN_RETRY_MS = 200           # after the system refused a process
     JOURNAL_IDLE_MS = 1000         # what nobody waits for is synced by then
     RECORD_RETRY_MS = 1000         # after the disk refused an outcome
+    ALIVE_AFTER_MS = 1000          # a caller that waits longer hears that the server lives
     ACCEPT_RETRY_MS = 200          # after the system refused a caller's descriptor and no caller leaves one
     REBIND_RETRY_MS = 1000         # after the socket's name could not be restored
     ADOPTED_POLL_MS = 50           # how often adopted runners are looked at where the kernel has no pidfd

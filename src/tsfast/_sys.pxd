@@ -100,6 +100,7 @@ cdef extern from "tsfast/native/sysaux.h" nogil:
     uint64_t tsf_now_ns(clockid_t clock)
     void tsf_log(const char *text)
     int64_t tsf_peer_uid(int sock)
+    int tsf_is_gone(int sock)
     bint tsf_answers(int directory, const char *name)
     int tsf_listen(int directory, const char *name, int backlog)
 

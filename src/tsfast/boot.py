@@ -1,11 +1,13 @@
 """The way from the first call to a serving process. Run by the launcher, with the caller's words.
 
-    python -I -S -c '... main()' SOCKET WORDS...        or        tsfast --boot SOCKET WORDS...
+    python -I -S -c '... main()' SOCKET        or        tsfast --boot SOCKET
 
-TSFAST_BOOT_FD is the descriptor on which the launcher hears: `L`, a server listens now; or `X` and a byte, nothing
-more is to be done, exit with that code. Behind the `L` stands what systemd wants to hear if it listens instead
-(sd_notify(3); it ignores the first line). Words that need no server are answered here. The process becomes the server
-itself: one start of Python, no fork. Imports only what a start needs: the first call waits for it.
+TSFAST_BOOT_WORDS is the descriptor of a file with the caller's words, which have no place among our arguments:
+everybody can read those as long as the server lives. TSFAST_BOOT_FD is the descriptor on which the launcher hears: `A`,
+the server is alive and takes the queue up; `L`, a server listens now; or `X` and a byte, nothing more is to be done,
+exit with that code. Behind the `L` stands what systemd wants to hear if it listens instead (sd_notify(3); it ignores
+the first line). Words that need no server are answered here. The process becomes the server itself: one start of
+Python, no fork. Imports only what a start needs: the first call waits for it.
 """
 
 import os
@@ -27,6 +29,8 @@ NUMBERS = {
 }
 LOCK_PATIENCE_S = 10.0
 LOG_LIMIT = 1 << 20
+TAKES_UP = b" takes the queue up\n"
+ALIVE = b"A"
 LISTENS = b"L\nREADY=1\nSTATUS=Serving the queue"
 
 # Device nodes of discrete GPUs, WSL, and Tegra's newer and older kernels; where the driver's library lies.
@@ -54,16 +58,18 @@ def main(arguments: list[str] | None = None) -> None:
     socket = paths.canonical(words[0])
     code = 0
     try:
-        parsed = _grammar.parse_words([os.fsencode(word) for word in words[1:]])
+        given = caller_words()
+        # A launcher of an earlier release, still running: it gives its words as arguments, and knows no `A`.
+        parsed = _grammar.parse_words([os.fsencode(word) for word in words[1:]] if given is None else given)
         action = parsed["action"]
         if action == _grammar.ACTIONS["help"]:
             os.write(1, _grammar.help_bytes())
         elif action == _grammar.ACTIONS["version"]:
             os.write(1, version_line())
         elif action == _grammar.ACTIONS["kill_server"]:
-            drop(socket, report)
+            drop(socket, report, b"" if given is None else ALIVE)
         else:
-            serve(socket, report)
+            serve(socket, report, b"" if given is None else ALIVE)
     except (BootError, paths.StateError, _grammar.GrammarError) as error:
         os.write(2, _quote.line(f"ts: {error}"))
         code = 255
@@ -72,6 +78,30 @@ def main(arguments: list[str] | None = None) -> None:
         code = 255
     tell(report, b"X" + bytes([code]))
     os._exit(code)
+
+
+def caller_words() -> list[bytes] | None:
+    """Of the call that starts the server, none where there was no way to hand them on. None: they are not given like
+    this. Raises OSError."""
+    given = os.environ.pop("TSFAST_BOOT_WORDS", None)
+    if not given:
+        return None if given is None else []
+    fd = int(given)
+    text = b""
+    while part := os.pread(fd, 1 << 20, len(text)):
+        text += part
+    os.close(fd)
+    return text.split(b"\0")[:-1]
+
+
+def print_help() -> None:
+    """`ts -h`: needs no server. Never returns."""
+    try:
+        os.write(1, _grammar.help_bytes())
+    except OSError as error:
+        os.write(2, f"ts: standard output: {error.strerror}\n".encode())
+        os._exit(255)
+    os._exit(0)
 
 
 def tell(report: int, what: bytes) -> None:
@@ -87,7 +117,7 @@ def version_line() -> bytes:
     return f"tsfast {__version__}\n".encode()
 
 
-def drop(socket: str, report: int) -> None:
+def drop(socket: str, report: int, alive: bytes) -> None:
     """-K without a server: what a crashed one has left is dropped too. If one has just come, the launcher asks that."""
     try:
         place = state.find(socket, os.environ)
@@ -100,7 +130,7 @@ def drop(socket: str, report: int) -> None:
         check_name(socket, make=False)
         return
     directory = state.open_place(place)
-    if not lock(directory, socket, place):
+    if lock(directory, socket, place, report, alive) is None:
         tell(report, LISTENS)
         os._exit(0)
     try:
@@ -109,8 +139,9 @@ def drop(socket: str, report: int) -> None:
         raise BootError(str(error)) from None
 
 
-def serve(socket: str, report: int) -> None:
-    """Become the server of a queue, unless there is one. Returns only when there is one, after saying so."""
+def serve(socket: str, report: int, alive: bytes) -> None:
+    """Become the server of a queue, unless there is one. Returns only when there is one, after saying so. alive: what
+    the launcher hears once it is known that this takes as long as it takes."""
     check_engine()
     close_all_but(report)
     check_name(socket)
@@ -121,9 +152,10 @@ def serve(socket: str, report: int) -> None:
     if warning:
         os.write(2, _quote.line(f"ts: warning: {warning}"))
     directory = state.open_place(place)
-    if not lock(directory, socket, place):
+    if (held := lock(directory, socket, place, report, alive)) is None:
         tell(report, LISTENS)
         os._exit(0)
+    tell(report, alive)
     os.umask(0o077)
     state.mark(directory, socket, place)
     if not pointers.pin(socket, place):
@@ -150,6 +182,7 @@ def serve(socket: str, report: int) -> None:
         )
         damaged = server.recover(number("TS_SLOTS"), number("TS_MAXFINISHED"))
         server.listen()
+        write_lock(held, b"\n")
         detach(log)
     except (_core.TableError, trust.Untrusted, ValueError) as error:
         raise BootError(f"{error} ({place})") from None
@@ -293,12 +326,13 @@ def check_name(socket: str, make: bool = True) -> None:
         raise BootError(f"{socket} is there and is no socket: set TS_SOCKET to another path")
 
 
-def lock(directory: int, socket: str, place: str) -> bool:
-    """Take the locks that make this the only server of the state directory. False if a server answers instead.
-    Raises BootError when neither happens for a while.
+def lock(directory: int, socket: str, place: str, report: int, alive: bytes) -> int | None:
+    """Take the locks that make this the only server of the state directory; the descriptor of its file `lock`, to be
+    kept. None if a server answers instead. Raises BootError when neither happens for a while.
 
     The directory itself is locked, for nobody can remove that lock and keep the jobs, and its file `lock`, which is all
-    that servers of earlier releases look at."""
+    that servers of earlier releases look at. The file says who has it, and whether they are still taking the queue up,
+    which is waited for however long it takes."""
     import time
 
     # A description of its own: runners get a copy of `directory`, and would keep the lock when their server is gone.
@@ -311,7 +345,7 @@ def lock(directory: int, socket: str, place: str) -> bool:
         pass
     name = os.fsencode(os.path.basename(socket))
     patience = time.monotonic() + LOCK_PATIENCE_S
-    ours = False
+    ours = told = False
     try:
         while True:
             ours = ours or locked(own)
@@ -326,9 +360,15 @@ def lock(directory: int, socket: str, place: str) -> bool:
             if socket_dir >= 0 and _core.answers(socket_dir, name):
                 os.close(own)
                 os.close(file)
-                return False
+                return None
             if alone:
-                return True  # held until the process ends
+                write_lock(file, TAKES_UP)
+                return file
+            if os.pread(file, 64, 0).endswith(TAKES_UP):
+                if not told:
+                    tell(report, alive)
+                told = True
+                patience = time.monotonic() + LOCK_PATIENCE_S
             if time.monotonic() > patience:
                 raise BootError(f"another server holds the queue but does not answer; see {place}/log")
             time.sleep(0.005)  # one that ends, or one that is just starting
@@ -358,6 +398,15 @@ def is_named(fd: int, name: str, directory: int) -> bool:
         return os.path.samestat(os.fstat(fd), os.stat(name, dir_fd=directory, follow_symlinks=False))
     except FileNotFoundError:
         return False
+
+
+def write_lock(fd: int, more: bytes) -> None:
+    """Who has the lock, for those who wait for it, and for people."""
+    try:
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, b"%d%s" % (os.getpid(), more), 0)
+    except OSError:
+        pass  # a full disk
 
 
 def open_log(directory: int) -> int:

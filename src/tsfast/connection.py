@@ -1,12 +1,13 @@
 """The way of a program to the server of a queue, as the launcher goes it (native/launcher, docs/protocol.md)."""
 
-import errno
 import os
+import select
 import socket
 import stat
 import struct
 import subprocess
 import time
+from collections import deque
 
 from tsfast import __version__, _encode, paths, programs
 from tsfast.errors import QueueError, RequestFailed, ServerUnavailable
@@ -15,6 +16,8 @@ FRAME = struct.Struct("=IIII")  # struct tsf_frame of native/wire.h
 ATTEMPTS = 20
 PAUSE_S = 0.05
 CHUNK = 65536
+PATIENCE_S = 30
+PEER = struct.Struct("3i")  # struct ucred
 VERSION = f"tsfast {__version__}".encode()
 
 
@@ -30,10 +33,30 @@ def socket_path(given: str | os.PathLike[str] | None = None) -> str:
         raise QueueError("the path of the socket is relative to the working directory, which is gone") from error
 
 
+def patience_s() -> float | None:
+    """TS_PATIENCE: how long a server may say nothing; None: for ever. Raises ServerUnavailable."""
+    text = os.environ.get("TS_PATIENCE") or str(PATIENCE_S)
+    if not (text.isascii() and text.isdigit() and len(text) <= 7 and int(text) <= 1000000):
+        raise ServerUnavailable(f"TS_PATIENCE is {text[:60]!r}, allowed is a number from 0 to 1000000")
+    return float(text) or None
+
+
+def server_of(connection: socket.socket) -> int:
+    """Its pid, 0 if that cannot be seen from here."""
+    return int(PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size))[0])
+
+
+def silent(connection: socket.socket, path: str) -> ServerUnavailable:
+    """What is said of a server that has said nothing for so long."""
+    pid = server_of(connection)
+    return ServerUnavailable(f"the server {f'(pid {pid})' if pid else f'at {path}'} does not answer")
+
+
 def connect(path: str, patience: float | None = None) -> socket.socket | None:
     """A connection to the server of our user; None if there is none. patience: in seconds, for it and for each
     later call of the connection; with 0 there is none, either, where it would have to be waited for. Raises
     ServerUnavailable."""
+    wait = patience_s() if patience is None else patience
     directory, name = os.path.split(path)
     try:
         about = os.lstat(directory)
@@ -49,7 +72,9 @@ def connect(path: str, patience: float | None = None) -> socket.socket | None:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     except OSError as error:
         raise ServerUnavailable(f"no connection can be made: {error.strerror}") from error
-    connection.settimeout(patience)
+    connection.setblocking(patience != 0)
+    if wait:  # where the kernel takes no more callers; a time-out of Python's would not wait at all
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(wait), int(wait % 1 * 1e6)))
     through = -1
     try:
         if len(os.fsencode(path)) > 107:  # longer than an address: by the directory's descriptor
@@ -57,16 +82,20 @@ def connect(path: str, patience: float | None = None) -> socket.socket | None:
             connection.connect(f"/proc/self/fd/{through}/{name}")
         else:
             connection.connect(path)
-        peer = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        connection.settimeout(patience)
+        peer = PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size))
         if peer[1] != os.geteuid() and (os.geteuid() != 0 or default):
             raise ServerUnavailable(f"{path}: this socket belongs to user {peer[1]}")
     except (FileNotFoundError, ConnectionRefusedError):
         connection.close()
         return None
+    except BlockingIOError:
+        connection.close()
+        if patience == 0:  # it has not accepted the last ones yet
+            return None
+        raise ServerUnavailable(f"the server at {path} does not answer") from None
     except OSError as error:
         connection.close()
-        if patience == 0 and error.errno == errno.EAGAIN:  # it has not accepted the last ones yet
-            return None
         raise ServerUnavailable(f"{path}: {error.strerror or error}") from error
     except BaseException:
         connection.close()
@@ -135,9 +164,12 @@ def request(words: list[bytes], context: bytes, version: bytes = VERSION) -> byt
 
 
 class Connection:
-    """Frames to and from a server that is there, started if need be. Raises ServerUnavailable."""
+    """Frames to and from a server that is there, started if need be. One that says nothing for TS_PATIENCE is given up,
+    unless it has said that it lives and that we have to wait. Raises ServerUnavailable."""
 
     def __init__(self, path: str):
+        self.path = path
+        self._patience = patience_s()
         connection = connect(path)
         for attempt in range(ATTEMPTS):
             if connection is not None:
@@ -148,7 +180,11 @@ class Connection:
         if connection is None:
             raise ServerUnavailable(f"{path}: a server was started and is not there")
         self.socket = connection
+        connection.setblocking(False)
+        self._poll = select.poll()
         self._rest = b""
+        self._frames: deque[tuple[int, bytes]] = deque()
+        self._alive = self._ended = False
 
     def close(self) -> None:
         self.socket.close()
@@ -158,29 +194,60 @@ class Connection:
             self.close()  # without the warning that a socket gives: a queue need not be closed
 
     def send(self, data: bytes) -> None:
-        """Raises OSError: the connection is broken."""
-        self.socket.sendall(data)
+        """Raises OSError: the connection is broken. What comes meanwhile is kept for receive()."""
+        left = memoryview(data)
+        while left:
+            try:
+                left = left[self.socket.send(left) :]
+            except BlockingIOError:
+                if self._ended:
+                    raise ConnectionResetError("the server closed the connection") from None
+                if self._await(select.POLLIN | select.POLLOUT) & select.POLLIN:
+                    self._take_in()
 
     def drain(self) -> None:
         """Until the server has closed the connection."""
         try:
-            while self.socket.recv(CHUNK):
-                pass
+            while True:
+                self.receive()
         except OSError:
             pass
 
     def receive(self) -> tuple[int, bytes]:
         """Type and payload of the next frame. Raises OSError: the connection is broken."""
-        while True:
-            if len(self._rest) >= FRAME.size:
-                version, kind, length, _ = FRAME.unpack_from(self._rest)
-                if version != _encode.WIRE_VERSION or length > _encode.FRAME_MAX:
-                    raise ServerUnavailable("the server is of another release: restart it with ts -K")
-                if len(self._rest) >= FRAME.size + length:
-                    payload = self._rest[FRAME.size : FRAME.size + length]
-                    self._rest = self._rest[FRAME.size + length :]
-                    return kind, payload
-            data = self.socket.recv(CHUNK)
-            if not data:
+        while not self._frames:
+            if self._ended:
                 raise ConnectionResetError("the server closed the connection")
-            self._rest += data
+            self._await(select.POLLIN)
+            self._take_in()
+        return self._frames.popleft()
+
+    def _await(self, events: int) -> int:
+        """Which of them have come."""
+        self._poll.register(self.socket, events)
+        found = self._poll.poll(None if self._alive or self._patience is None else self._patience * 1000)
+        if not found:
+            raise silent(self.socket, self.path)
+        return found[0][1]
+
+    def _take_in(self) -> None:
+        """What has come. A frame that says that the server lives is for us alone, and counts until the next one."""
+        try:
+            data = self.socket.recv(CHUNK)
+        except BlockingIOError:
+            return
+        self._ended = not data
+        self._rest += data
+        at = 0
+        while len(self._rest) - at >= FRAME.size:
+            version, kind, length, _ = FRAME.unpack_from(self._rest, at)
+            if version != _encode.WIRE_VERSION or length > _encode.FRAME_MAX:
+                raise ServerUnavailable("the server is of another release: restart it with ts -K")
+            end = at + FRAME.size + length
+            if len(self._rest) < end:
+                break
+            self._alive = kind == _encode.ALIVE
+            if not self._alive:
+                self._frames.append((kind, self._rest[at + FRAME.size : end]))
+            at = end
+        self._rest = self._rest[at:]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tsfast import _timerfd
 from tsfast._encode import EVENTS, FRAME_MAX, WATCH, WIRE_VERSION
-from tsfast.connection import FRAME, connect, socket_path, start_server
+from tsfast.connection import FRAME, connect, patience_s, server_of, silent, socket_path, start_server
 from tsfast.errors import QueueError, ServerUnavailable
 
 CHANGE, HEAD, GAP = KINDS = ("change", "head", "gap")
@@ -38,7 +38,6 @@ ENDED = frozenset({"finished", "failed", "killed", "not-startable", "lost", "ski
 
 _WATCH = struct.Struct("=Q")
 _EVENT = struct.Struct("=QQQiBBBx")
-_PEER = struct.Struct("=iII")
 _RECEIVED = 1 << 18
 _RETRY_S = 0.05
 _RETRY_MAX_S = 0.5
@@ -123,7 +122,8 @@ class EventStream:
 
     def read(self, timeout: float | None = None) -> list[Event]:
         """What has happened, at least one event; none when so many seconds are over. Raises ServerUnavailable if the
-        server is not ours or cannot be understood, QueueError in a process that was forked from that of the stream,
+        server is not ours, cannot be understood or does not answer for TS_PATIENCE (the next call tries again),
+        QueueError in a process that was forked from that of the stream,
         ValueError if the stream is closed."""
         self._wait(timeout)
         return [self._next() for _ in range(len(self._told))]
@@ -171,8 +171,10 @@ class EventStream:
                 continue
             if self._socket is None:
                 self._connect()
-            else:
-                self._receive(self._socket)
+            elif not self._receive(self._socket) and self._silent():
+                error = silent(self._socket, self.path)
+                self._lost(self._socket)
+                raise error
 
     def _next(self) -> Event:
         event = self._told.popleft()
@@ -197,13 +199,13 @@ class EventStream:
             return
         connection.setblocking(False)
         try:
-            server, _, _ = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+            server = server_of(connection)
             connection.send(FRAME.pack(WIRE_VERSION, WATCH, _WATCH.size, 0) + _WATCH.pack(self._heard))
         except OSError:  # it has just ended
             connection.close()
             self._later()
             return
-        _timerfd.start(self._timer, 0)
+        _timerfd.start(self._timer, patience_s() or 0)  # until it has answered
         self._other = self._server not in (0, server)
         self._server = server
         self._input.clear()
@@ -228,12 +230,20 @@ class EventStream:
             connection.close()
             self._later()
 
-    def _receive(self, connection: socket.socket) -> None:
+    def _silent(self) -> bool:
+        """The server was to answer by now."""
+        try:
+            return bool(os.read(self._timer, 8))
+        except BlockingIOError:
+            return False
+
+    def _receive(self, connection: socket.socket) -> bool:
+        """False: nothing had come."""
         try:
             try:
                 data = connection.recv(_RECEIVED)
             except (BlockingIOError, InterruptedError):
-                return
+                return False
             except OSError:
                 data = b""
             if data:
@@ -244,6 +254,7 @@ class EventStream:
         except BaseException:  # of an interrupted one nobody knows how far it has come
             self._lost(connection)
             raise
+        return True
 
     def _frames(self) -> None:
         """What has come as a whole. Raises ServerUnavailable."""
@@ -265,6 +276,7 @@ class EventStream:
         if events and events[0].kind == HEAD:
             head = events[0]
             self._pause = _RETRY_S
+            _timerfd.start(self._timer, 0)
             # The numbers of two servers cannot be compared where the clock was set back in between.
             if self._other and not (len(events) > 1 and events[1].kind == GAP):
                 events.insert(1, Event(self._heard, 0, "", None, head.time, GAP))

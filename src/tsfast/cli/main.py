@@ -19,6 +19,10 @@ def main() -> int:
         from tsfast import boot
 
         boot.main(words[1:])
+    if words[:1] in (["-h"], ["--help"]):  # as `ts` does: it needs no queue
+        from tsfast import boot
+
+        boot.print_help()
     if words and words[0] in COMMANDS:  # a job of that name comes from `ts` behind a --
         from importlib import import_module
 

@@ -279,6 +279,7 @@ def serve(words: list[str]) -> int:
         return REFUSED
     os.set_inheritable(manager, True)
     os.environ["TSFAST_BOOT_FD"] = str(manager)
+    os.environ["TSFAST_BOOT_WORDS"] = ""
     packages = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     # Executed anew: the package may have been replaced while we waited.
     os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", BOOT_CODE, packages, socket])

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -363,6 +364,14 @@ static inline void tsf_temporary_name(int directory, const char *name, char temp
     if (syscall(SYS_getrandom, &number, sizeof number, 0) != sizeof number)
         number = (uint64_t)getpid(); /* denied by a sandbox */
     snprintf(temporary, 32, ".tsfast-%016llx", (unsigned long long)number);
+}
+
+/* Whether the other side has closed its end; one that has only said its last word (SHUT_WR) is still there. */
+static inline int tsf_is_gone(int sock)
+{
+    struct pollfd end = {.fd = sock, .events = 0};
+
+    return poll(&end, 1, 0) == 1 && (end.revents & (POLLHUP | POLLERR));
 }
 
 /* Bind a new listening socket at directory/name and put it there atomically: bound and listening under a temporary

@@ -16,6 +16,8 @@
  *                      <-  EXIT              exit with code
  *                      <-  EXIT_AT_CLOSE     exit with code once the connection is closed (-K)
  *                      <-  EXEC              exec the Python command line with the same words
+ *                      <-  ALIVE             to a client that says TSF_HEARS_ALIVE and has to wait, once: the server
+ * lives
  *                      <-  GIVE_WAY          to a client of a later release, see below
  *   WATCH              ->                    instead of REQUEST
  *                      <-  EVENTS            at once, and after each change of a job, until the connection ends
@@ -61,7 +63,8 @@ enum tsf_frame_type {
     TSF_FRAME_ADDED = 26,  /* struct tsf_added */
     TSF_FRAME_REFUSED = 27, /* struct tsf_refused, then a text */
     TSF_FRAME_EVENTS = 28, /* any number of struct tsf_event */
-    TSF_FRAME_LOOK = 29 /* uint32_t, enum tsf_look; then a path, no NUL */
+    TSF_FRAME_LOOK = 29, /* uint32_t, enum tsf_look; then a path, no NUL */
+    TSF_FRAME_ALIVE = 30 /* no payload */
 };
 
 /* What a client is to look at when its job has been queued, since it would surely fail later. */
@@ -95,7 +98,12 @@ static inline uint32_t tsf_release(const char *version)
     return release;
 }
 
-enum tsf_tty { TSF_TTY_STDIN = 1, TSF_TTY_STDOUT = 2, TSF_TTY_STDERR = 4 };
+enum tsf_tty {
+    TSF_TTY_STDIN = 1,
+    TSF_TTY_STDOUT = 2,
+    TSF_TTY_STDERR = 4,
+    TSF_HEARS_ALIVE = 8 /* the caller understands ALIVE, and takes long silence for a server that hangs */
+};
 
 /* After the struct: argv_len bytes (argc NUL-terminated words, the program's name not among them), cwd_len bytes (the
  * last one a NUL), env_len bytes (env_count NUL-terminated strings), affinity_len bytes of processor mask. */

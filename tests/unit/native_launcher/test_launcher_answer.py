@@ -21,6 +21,7 @@ from unit.native_launcher.launcher_harness import (
     EXIT_AT_CLOSE,
     FOLLOW,
     HEAD,
+    HEARS_ALIVE,
     OUT,
     SEND_DESCRIPTORS,
     VERSION,
@@ -42,7 +43,7 @@ def test_request_says_everything_about_the_caller(queue, tmp_path):
     assert request["cwd"] == os.fsencode(tmp_path) + b"\0"
     assert b"X=1" in request["environment"]
     assert (request["umask"], request["nice"]) == (0o27, os.nice(0) + 3)
-    assert (request["columns"], request["tty"]) == (0, 0)
+    assert (request["columns"], request["tty"]) == (0, HEARS_ALIVE)
     assert request["token"] != bytes(16)
     mask = int.from_bytes(request["affinity"], "little")
     assert {i for i in range(mask.bit_length()) if mask >> i & 1} == os.sched_getaffinity(0)
@@ -57,7 +58,7 @@ def test_terminal_and_its_width(queue):
     request = peer.request()
     peer.send(frame(EXIT, code(0)))
     assert ended(child)[0] == 0
-    assert (request["columns"], request["tty"]) == (77, 2)
+    assert (request["columns"], request["tty"]) == (77, 2 | HEARS_ALIVE)
     os.close(master)
     os.close(slave)
 

@@ -1,13 +1,15 @@
 """Starting a server, the short way and the slow way."""
 
+import fcntl
 import os
+import re
 import shutil
 import stat
 import sys
 
 import pytest
 
-from unit.native_launcher.launcher_harness import ended
+from unit.native_launcher.launcher_harness import DEADLINE, EXIT, Queue, code, ended, frame, wait_until
 
 
 def boots(queue):
@@ -44,8 +46,71 @@ def test_racing_first_calls_start_one_server(fresh):
 
 
 def test_words_that_need_no_server(fresh):
-    assert ended(fresh.start("-V")) == (3, b"version\n", b"")
+    assert ended(fresh.start("-K")) == (3, b"nothing there\n", b"")
     assert not fresh.path.exists()
+
+
+@pytest.mark.parametrize("broken", ["", "wrong", "long"])
+def test_help_and_version_need_no_queue(fresh, broken):
+    env = {"TS_SOCKET": {"": "", "wrong": "/dev/null", "long": "x" * 5000}[broken], "TS_PATIENCE": "x"}
+    for words in (("-V",), ("--version", "-z")):
+        assert ended(fresh.start(*words, env=env)) == (0, b"tsfast 1.2.3\n", b"")
+    for words in (("-h",), ("--help", "-z")):
+        assert ended(fresh.start(*words, env={**env, "PYTHONHOME": "/nonexistent"})) == (0, b"help 1 1\n", b"")
+    shutil.rmtree(fresh.installation.package)  # the slow way
+    assert ended(fresh.start("-h", env=env)) == (7, b"the program ['-h'] False\n", b"")
+    assert not (fresh.tmp_path / "socket.lock").exists()
+
+
+def test_words_that_are_longer_than_a_pipe(fresh):
+    words = ["x" * 100_000] * 4
+    assert ended(fresh.start(*words)) == (0, b"", b"")
+    assert boots(fresh) == ["short " + " ".join(words)]
+
+
+def test_server_that_does_not_get_to_its_start(fresh):
+    said = fresh.tmp_path / "said"
+    with said.open("wb") as err:  # which the server that is about to start has open too
+        assert fresh.start("x", "held", env={"TS_PATIENCE": "1"}, stdout=err, stderr=err).wait(DEADLINE) == 255
+    assert re.fullmatch(rb"ts: the server \(pid \d+\) has not started\n", said.read_bytes())
+    (fresh.tmp_path / "socket.go").touch()
+    wait_until(fresh.path.exists)  # nothing else has to be done
+
+
+def test_queue_that_is_taken_up_for_long(fresh, tmp_path):
+    """It is no silence, for the call that starts the server and for those that wait for it."""
+    env = {"TS_PATIENCE": "1"}
+    first = fresh.start("alive", "held", env=env)
+    lock = tmp_path / "socket.lock"
+    wait_until(lambda: lock.exists() and lock.read_text().endswith(" alive\n"))
+    second = fresh.start("true", env=env)
+    (tmp_path / "clock").mkdir()
+    clock = Queue(fresh.program, tmp_path / "clock" / "socket", tmp_path)
+    clock.listen()
+    assert ended(clock.start("true", env={"TS_PATIENCE": "2"}))[0] == 255
+    clock.close()
+    assert (first.poll(), second.poll()) == (None, None)
+    (tmp_path / "socket.go").touch()
+    assert ended(first) == ended(second) == (0, b"", b"")
+
+
+def test_call_that_holds_the_lock_and_does_not_go_on(fresh, tmp_path):
+    with (tmp_path / "socket.lock").open("w") as lock:
+        os.fchmod(lock.fileno(), 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        status, out, err = ended(fresh.start("true", env={"TS_PATIENCE": "1"}))
+        assert (status, out, err) == (
+            255,
+            b"",
+            b"ts: the server at %a has not started\n".replace(b"%a", os.fsencode(fresh.path)),
+        )
+        fresh.listen()  # a server is there all the same
+        child = fresh.start("true", env={"TS_PATIENCE": "1"})
+        peer = fresh.accept()
+        peer.request()
+        peer.send(frame(EXIT, code(4)))
+        assert ended(child)[0] == 4
+        fresh.path.unlink()
 
 
 def test_server_that_dies_at_its_start(fresh):

@@ -97,19 +97,24 @@ static void obey(struct answer *answer, const struct place *place, int connectio
         answer->exit_at_close = true;
         return;
     case TSF_FRAME_SEND_DESCRIPTORS:
-        answer->foreground = true;
+        answer->foreground = answer->waits = true;
         start_forwarding(&answer->forwarding);
         send_descriptors(connection);
         answer->forwarding.ready = true;
         forward_signals(&answer->forwarding, connection);
         return;
+    case TSF_FRAME_ALIVE:
+        answer->waits = true;
+        return;
     case TSF_FRAME_PROGRESS: /* overwrites itself, so it may be repeated by another connection */
+        answer->waits = true;
         show_progress(payload, frame->length);
         return;
     case TSF_FRAME_LOOK:
         begin_look(place, payload, frame->length);
         return;
     case TSF_FRAME_FOLLOW:
+        answer->waits = true;
         begin_follow(answer, place, payload, frame->length);
         return;
     case TSF_FRAME_ENDED:
@@ -179,14 +184,23 @@ static bool take_step(struct answer *answer, const struct place *place, int conn
     return true;
 }
 
+/* In milliseconds, -1: for ever. */
+static int time_to_wait(const struct answer *answer)
+{
+    if (answer->follow.file && answer->follow.notify_failed)
+        return LOOK_AGAIN_MS;
+    return answer->waits || answer->unsure ? -1 : silence_ms();
+}
+
 /* Until the server speaks: shows what the followed file gains, forwards signals. A stdout that nobody reads any more is
  * noticed even if nothing is written to it. */
-static void serve_until_readable(struct answer *answer, int connection)
+static void serve_until_readable(struct answer *answer, const struct place *place, int connection)
 {
     struct follow *follow = &answer->follow;
     struct forwarding *forwarding = &answer->forwarding;
 
     for (;;) {
+        int happened;
         struct pollfd set[4] = {{.fd = connection, .events = POLLIN},
                                 {.fd = -1, .events = POLLIN},
                                 {.fd = -1, .events = POLLIN},
@@ -200,7 +214,10 @@ static void serve_until_readable(struct answer *answer, int connection)
             set[2].fd = follow->notify ? follow->notify : -1;
             set[3].fd = STDOUT_FILENO;
         }
-        if (poll(set, 4, follow->file && follow->notify_failed ? LOOK_AGAIN_MS : -1) < 0)
+        happened = poll(set, 4, time_to_wait(answer));
+        if (happened == 0 && !follow->file)
+            silence_passed(place, place->server, "does not answer");
+        if (happened <= 0)
             continue;
         if (set[3].revents & POLLERR)
             die_of_pipe();
@@ -220,7 +237,7 @@ bool take_answer(struct answer *answer, const struct place *place, int connectio
     answer->begin = answer->end = 0;
     answer->text_left = 0;
     answer->to_skip = answer->shown;
-    answer->printed = answer->exit_at_close = answer->succeed = answer->forwarding.ready = false;
+    answer->printed = answer->exit_at_close = answer->succeed = answer->waits = answer->forwarding.ready = false;
     for (;;) {
         ssize_t got;
 
@@ -232,13 +249,14 @@ bool take_answer(struct answer *answer, const struct place *place, int connectio
             memmove(answer->in, answer->in + answer->begin, answer->end);
             answer->begin = 0;
         }
-        if (answer->follow.file || answer->forwarding.source)
-            serve_until_readable(answer, connection);
+        serve_until_readable(answer, place, connection);
         got = recv(connection, answer->in + answer->end, sizeof(answer->in) - answer->end, 0);
-        if (got > 0)
+        if (got > 0) {
             answer->end += (size_t)got;
-        else if (got == 0 || errno != EINTR)
+            silence_ended();
+        } else if (got == 0 || (errno != EINTR && errno != EAGAIN)) {
             break;
+        }
     }
     if (answer->exit_at_close)
         leave(answer->code);

@@ -1,28 +1,36 @@
 /* Starting a server. Of many calls that find none, the one that holds the lock starts it and the others, once they have
- * the lock, find it there. The lock only saves work: that there is one server per socket is the server's own care.
+ * the lock, find it there. The lock only saves work: that there is one server per socket is the server's own care. Its
+ * file says whom the others wait for: the pid of the child, and "alive" behind it once that has said so.
  *
- * The child gets the words of the call: some of them (-h, -V, -K) need no server, and it knows which. It reports on the
- * pipe whose number is in TSFAST_BOOT_FD:
- *   'L'        its server listens: connect (what follows it is not for us)
- *   'X', code  it did what was asked, or said why it cannot: exit with code
- *   nothing    it died */
+ * The child gets the words of the call: some of them (-K, a wrong option) need no server, and it knows which. They are
+ * in a file without a name, whose descriptor is in TSFAST_BOOT_WORDS: as arguments everybody could read them as long as
+ * the server lives. Where the kernel makes no such file the variable is empty, and the server gets them in the request
+ * alone. The child reports on the pipe whose number is in TSFAST_BOOT_FD: 'A'        it takes the queue up, however
+ * long that takes 'L'        its server listens: connect (what follows it is not for us) 'X', code  it did what was
+ * asked, or said why it cannot: exit with code nothing    it died */
 #include "launcher.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 extern char **environ;
 
-static const char boot_variable[] = "TSFAST_BOOT_FD=";
+enum { LONGEST_PAUSE_MS = 32 };
+
+static const char report_variable[] = "TSFAST_BOOT_FD=", words_variable[] = "TSFAST_BOOT_WORDS=";
 static const char boot_code[] = "import sys; sys.path.insert(0, sys.argv.pop(1)); from tsfast.boot import main; main()";
+static const char help_code[] =
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); from tsfast.boot import print_help; print_help()";
 
 static void make_directory(struct place *place)
 {
@@ -58,8 +66,70 @@ static bool still_there(const char *path, int lock)
            ours.st_ino == named.st_ino;
 }
 
-/* -1 where no file can be made: no server can come to listen there either, but help can still be printed. */
-static int take_lock(const struct place *place)
+/* Who starts the server, from the file of the lock: the pid, 0 if it does not say. */
+static pid_t starting_server(int lock, bool *alive)
+{
+    char text[64], *rest;
+    ssize_t size = pread(lock, text, sizeof(text) - 1, 0);
+    long pid;
+
+    text[size > 0 ? size : 0] = '\0';
+    pid = strtol(text, &rest, 10);
+    *alive = pid > 0 && strcmp(rest, " alive\n") == 0;
+    return pid > 0 ? (pid_t)pid : 0;
+}
+
+static void tell_others(int lock, pid_t child, bool alive)
+{
+    char number[24], text[64];
+
+    join(text, sizeof(text), decimal((uint64_t)child, number), alive ? " alive\n" : "\n", (char *)NULL);
+    if (lock < 0 || ftruncate(lock, 0) != 0 || pwrite(lock, text, strlen(text), 0) < 0)
+        return; /* they do not hear of it: no harm is done */
+}
+
+/* A server that is alive takes as long as it takes, but whoever sits there is told once. */
+static void say_that_it_starts(pid_t server)
+{
+    char number[24];
+
+    if (to_terminal())
+        complain("the server (pid ", decimal((uint64_t)server, number), ") is taking the queue up, please wait",
+                 (char *)NULL);
+}
+
+/* Another call has the lock. Returns when it has given it back, or, true, when a server listens although it has not. */
+static bool await_lock(struct place *place, int lock, int *connection)
+{
+    int pause = 1, waited = 0;
+    bool alive = false, said = false;
+
+    while (flock(lock, LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return false;
+        if (connection && (*connection = connect_to_server(place)) >= 0)
+            return true;
+        poll(NULL, 0, pause);
+        waited += pause;
+        pause = pause < LONGEST_PAUSE_MS ? 2 * pause : pause;
+        if (silence_ms() >= 0 && waited >= silence_ms()) {
+            pid_t server = starting_server(lock, &alive);
+
+            waited = 0;
+            if (!alive)
+                silence_passed(place, server, "has not started");
+            else if (!said)
+                say_that_it_starts(server);
+            said = said || alive;
+        }
+    }
+    silence_ended();
+    return false;
+}
+
+/* -1 where no file can be made: no server can come to listen there either, and the child says why; or where there is a
+ * connection, once it was asked for. */
+static int take_lock(struct place *place, int *connection)
 {
     char path[PATH_MAX];
     int lock;
@@ -73,9 +143,10 @@ static int take_lock(const struct place *place)
         if (lock < 0)
             return -1;
         check_lock(place, path, lock);
-        while (flock(lock, LOCK_EX) != 0)
-            if (errno != EINTR)
-                return lock;
+        if (await_lock(place, lock, connection)) {
+            close(lock);
+            return -1;
+        }
         if (still_there(path, lock))
             return lock;
         close(lock);
@@ -100,35 +171,53 @@ static void *allocate(size_t count)
     return memory;
 }
 
-static char **environment_with(char *variable)
+static char **environment_with(char *report, char *words)
 {
-    char **list = allocate(count_of(environ) + 2), **to = list;
+    char **list = allocate(count_of(environ) + 3), **to = list;
 
     for (char **from = environ; *from; from++)
-        if (strncmp(*from, boot_variable, strlen(boot_variable)) != 0)
+        if (strncmp(*from, report_variable, strlen(report_variable)) != 0 &&
+            strncmp(*from, words_variable, strlen(words_variable)) != 0)
             *to++ = *from;
-    *to = variable;
+    *to++ = report;
+    *to = words;
     return list;
 }
 
-static char **command_for(struct program *program, char *socket_path, char **words)
-{
-    char **list = allocate(count_of(words) + 8), **to = list;
+enum { COMMAND_WORDS = 8 };
 
+static void put_command(char *command[COMMAND_WORDS], struct program *program, const char *code, const char *option,
+                        char *socket_path)
+{
     if (program->interpreter[0]) {
-        *to++ = program->interpreter;
-        *to++ = (char *)"-I";
-        *to++ = (char *)"-S";
-        *to++ = (char *)"-c";
-        *to++ = (char *)boot_code;
-        *to++ = program->packages;
+        *command++ = program->interpreter;
+        *command++ = (char *)"-I";
+        *command++ = (char *)"-S";
+        *command++ = (char *)"-c";
+        *command++ = (char *)code;
+        *command++ = program->packages;
     } else {
-        *to++ = program->path;
-        *to++ = (char *)"--boot";
+        *command++ = program->path;
+        *command++ = (char *)option;
     }
-    *to++ = socket_path;
-    memcpy(to, words, count_of(words) * sizeof(*words));
-    return list;
+    *command++ = socket_path;
+    *command = NULL;
+}
+
+/* -1 if they cannot be handed on like this. */
+static int file_of(char **words)
+{
+    int file = (int)syscall(SYS_memfd_create, "words", 0);
+
+    for (; file >= 0 && *words; words++) {
+        size_t size = strlen(*words) + 1;
+
+        if (write(file, *words, size) != (ssize_t)size) {
+            close(file);
+            return -1;
+        }
+    }
+    return file;
 }
 
 /* The caught signals are blocked here, and a server would inherit that. */
@@ -156,66 +245,84 @@ static pid_t spawn(char **command, char **environment, const struct forwarding *
 }
 
 /* Returns once a server listens, or was killed before it did: then the call tries again. */
-static void await_report(const struct place *place, int pipe_end, pid_t child)
+static void await_report(const struct place *place, int lock, int pipe_end, pid_t child)
 {
-    char report[2] = "", log[PATH_MAX];
-    size_t size = 0;
+    char report = '\0', log[PATH_MAX];
+    bool alive = false, said = false, leaves = false;
     int status = 0;
 
-    while (size < sizeof(report)) {
-        ssize_t got = read(pipe_end, report + size, sizeof(report) - size);
+    for (;;) {
+        struct pollfd ready = {.fd = pipe_end, .events = POLLIN};
+        int happened = poll(&ready, 1, said ? -1 : silence_ms());
+        ssize_t got;
 
+        if (happened == 0 && !alive) {
+            silence_passed(place, child, "has not started");
+        } else if (happened == 0) {
+            say_that_it_starts(child);
+            said = true;
+        }
+        if (happened <= 0)
+            continue;
+        got = read(pipe_end, &report, 1);
         if (got < 0 && errno == EINTR)
             continue;
+        silence_ended();
         if (got <= 0)
             break;
-        size += (size_t)got;
-        if (report[0] == 'L')
+        if (leaves)
+            leave((unsigned char)report);
+        if (report == 'L')
             return;
+        leaves = report == 'X';
+        if (report == 'A' && !alive)
+            tell_others(lock, child, alive = true);
     }
     while (waitpid(child, &status, 0) < 0 && errno == EINTR)
         ;
-    if (size == sizeof(report) && report[0] == 'X')
-        leave((unsigned char)report[1]);
     if (WIFSIGNALED(status) && (WTERMSIG(status) == SIGKILL || WTERMSIG(status) == SIGTERM))
         return;
     refuse("the server could not be started (see ", server_log(place, log), ")");
 }
 
-static void run_boot(const struct place *place, char **words, const struct forwarding *forwarding)
+static void run_boot(const struct place *place, int lock, char **words, const struct forwarding *forwarding)
 {
     static struct program program;
-    char number[24], variable[64], absolute[PATH_MAX], cwd[PATH_MAX], **command, **environment;
-    int ends[2];
+    char number[24], report[64], texts[64], absolute[PATH_MAX], cwd[PATH_MAX], *command[COMMAND_WORDS], **environment;
+    int ends[2], file = file_of(words);
     pid_t child;
 
     find_program(&program);
     if (pipe2(ends, O_CLOEXEC) != 0 || fcntl(ends[1], F_SETFD, 0) != 0)
         refuse("no pipe can be made: ", strerror(errno));
-    join(variable, sizeof(variable), boot_variable, decimal((uint64_t)ends[1], number), (char *)NULL);
+    join(report, sizeof(report), report_variable, decimal((uint64_t)ends[1], number), (char *)NULL);
+    join(texts, sizeof(texts), words_variable, file < 0 ? "" : decimal((uint64_t)file, number), (char *)NULL);
     if (place->path[0] == '/' || !getcwd(cwd, sizeof(cwd)) ||
         !join(absolute, sizeof(absolute), cwd, "/", place->path, (char *)NULL))
         join(absolute, sizeof(absolute), place->path, (char *)NULL);
-    command = command_for(&program, absolute, words);
-    environment = environment_with(variable);
+    put_command(command, &program, boot_code, "--boot", absolute);
+    environment = environment_with(report, texts);
     child = spawn(command, environment, forwarding);
-    free(command);
     free(environment);
     close(ends[1]);
-    await_report(place, ends[0], child);
+    if (file >= 0)
+        close(file);
+    tell_others(lock, child, false);
+    await_report(place, lock, ends[0], child);
     close(ends[0]);
 }
 
 /* A connection to the server that is there now, or -1 if it is gone again. */
 int start_server(struct place *place, char **words, const struct forwarding *forwarding)
 {
-    int lock, connection;
+    int lock, connection = -1;
 
     make_directory(place);
-    lock = take_lock(place);
-    connection = connect_to_server(place);
+    lock = take_lock(place, &connection);
     if (connection < 0)
-        run_boot(place, words, forwarding);
+        connection = connect_to_server(place);
+    if (connection < 0)
+        run_boot(place, lock, words, forwarding);
     if (lock >= 0)
         close(lock);
     return connection >= 0 ? connection : connect_to_server(place);
@@ -227,22 +334,38 @@ int succeed_server(struct place *place, int connection, const struct forwarding 
 {
     static const struct tsf_frame take_over = {.version = TSF_WIRE_VERSION, .type = TSF_FRAME_TAKE_OVER};
     static char *no_words[] = {NULL}; /* a server in any case: others wait for it */
-    int lock = take_lock(place), next;
+    int lock = take_lock(place, NULL), next;
     char rest[64];
     ssize_t got;
 
     send(connection, &take_over, sizeof take_over, MSG_NOSIGNAL); /* refused: it has ended already */
-    do
+    do {
+        struct pollfd ready = {.fd = connection, .events = POLLIN};
+
+        if (poll(&ready, 1, silence_ms()) == 0)
+            silence_passed(place, place->server, "does not end");
         got = recv(connection, rest, sizeof(rest), 0);
-    while (got > 0 || (got < 0 && errno == EINTR));
+    } while (got > 0 || (got < 0 && (errno == EINTR || errno == EAGAIN)));
+    silence_ended();
     next = connect_to_server(place);
     if (next < 0) {
-        run_boot(place, no_words, forwarding);
+        run_boot(place, lock, no_words, forwarding);
         next = connect_to_server(place);
     }
     if (lock >= 0)
         close(lock);
     return next;
+}
+
+_Noreturn void exec_help(void)
+{
+    static struct program program;
+    char *command[COMMAND_WORDS];
+
+    find_program(&program);
+    put_command(command, &program, help_code, "-h", NULL);
+    execv(command[0], command);
+    refuse(command[0], ": ", strerror(errno));
 }
 
 _Noreturn void exec_program(char **words, const struct forwarding *forwarding)

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -102,19 +103,42 @@ static bool shorten(const char *path, struct sockaddr_un *address, int *through)
     return true;
 }
 
+/* So many calls wait to be accepted that the kernel takes no more of them: for a place among them. 0 or an errno. */
+static int connect_patiently(const struct place *place, const struct sockaddr_un *address, int connection)
+{
+    int flags = fcntl(connection, F_GETFL), cause = 0;
+
+    fcntl(connection, F_SETFL, flags & ~O_NONBLOCK);
+    for (;;) {
+        int ms = silence_ms();
+        struct timeval time = {.tv_sec = ms < 0 ? 0 : ms / 1000, .tv_usec = ms < 0 ? 0 : ms % 1000 * 1000};
+
+        setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof(time));
+        if (connect(connection, (const struct sockaddr *)address, sizeof(*address)) == 0)
+            break;
+        if (errno == EAGAIN) {
+            silence_passed(place, 0, "does not answer");
+        } else if (errno != EINTR) {
+            cause = errno;
+            break;
+        }
+    }
+    fcntl(connection, F_SETFL, flags);
+    silence_ended();
+    return cause;
+}
+
 /* Returns 0 or an errno; ENOENT and ECONNREFUSED mean that no server is there. */
-static int try_connect(const char *path, int connection)
+static int try_connect(const struct place *place, int connection)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int through = -1, cause = 0;
 
-    if (!join(address.sun_path, sizeof(address.sun_path), path, (char *)NULL) && !shorten(path, &address, &through))
+    if (!join(address.sun_path, sizeof(address.sun_path), place->path, (char *)NULL) &&
+        !shorten(place->path, &address, &through))
         return ENOENT;
-    while (connect(connection, (struct sockaddr *)&address, sizeof(address)) != 0)
-        if (errno != EINTR) {
-            cause = errno;
-            break;
-        }
+    if (connect(connection, (struct sockaddr *)&address, sizeof(address)) != 0)
+        cause = errno == EAGAIN ? connect_patiently(place, &address, connection) : errno;
     if (through >= 0)
         close(through);
     return cause;
@@ -161,10 +185,10 @@ int connect_to_server(struct place *place)
 
     if (!directory_exists(place))
         return -1;
-    connection = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    connection = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (connection < 0)
         refuse("no socket can be made: ", strerror(errno));
-    cause = try_connect(place->path, connection);
+    cause = try_connect(place, connection);
     if (cause == 0) {
         check_peer(place, connection);
         return connection;

@@ -67,6 +67,8 @@ struct answer {
     uint32_t text_left; /* bytes of an OUT or ERR frame that have not come yet */
     int text_fd;
     bool printed;
+    bool waits;       /* the server lives, and answers when it is time to */
+    bool unsure;      /* it can be of a release that does not say that it lives */
     bool foreground;  /* the job runs with our descriptors: a broken connection is made again whatever was printed */
     uint64_t shown;   /* bytes of OUT frames, over all connections */
     uint64_t to_skip; /* of them, those that this connection's answer repeats */
@@ -96,7 +98,7 @@ _Noreturn void die_of_pipe(void);
 /* request.c */
 void open_standard_descriptors(struct tsf_request *request);
 void collect_request(struct request *request, char **words);
-void send_request(const struct request *request, int connection);
+void send_request(const struct request *request, const struct place *place, int connection);
 
 /* connect.c */
 void find_place(struct place *place);
@@ -104,10 +106,18 @@ int connect_to_server(struct place *place);
 bool directory_exists(struct place *place);
 const char *server_log(const struct place *place, char path[PATH_MAX]);
 
+/* silence.c */
+void read_patience(void);
+int silence_ms(void);
+void silence_passed(const struct place *place, pid_t server, const char *what);
+void silence_ended(void);
+bool to_terminal(void);
+
 /* boot.c */
 int start_server(struct place *place, char **words, const struct forwarding *forwarding);
 int succeed_server(struct place *place, int connection, const struct forwarding *forwarding);
 _Noreturn void exec_program(char **words, const struct forwarding *forwarding);
+_Noreturn void exec_help(void);
 
 /* program.c */
 void find_program(struct program *program);

@@ -1,5 +1,6 @@
 /* ts: hands its words and what a job inherits from its caller to the queue's server, and does what the answer says.
  *
+ *   0. -h and -V as the first word need no queue
  *   1. make sure that descriptors 0 to 2 are open
  *   2. find the socket: TS_SOCKET, else ${TMPDIR:-/tmp}/tsfast-<uid>/socket in a directory that only we can use
  *   3. gather the request, with a random token
@@ -9,10 +10,11 @@
  *   7. if the connection breaks before the answer is complete, go to 4: the token tells the server that it is the same
  *      request
  *
- * It knows no option: there is one grammar, in the server. In the usual case it makes one connect, one sendmsg and one
- * recv, and no allocation; what is rare is in other files, whose pages are then never read. */
+ * It knows no option: there is one grammar, in the server. In the usual case it makes one connect, one sendmsg, one
+ * poll and one recv, and no allocation; what is rare is in other files, whose pages are then never read. */
 #include "launcher.h"
 
+#include <string.h>
 #include <sys/auxv.h>
 #include <time.h>
 #include <unistd.h>
@@ -67,6 +69,21 @@ static void check_rights(void)
         refuse("this program must not be set-user-ID or set-group-ID (chmod ug-s it)");
 }
 
+/* Whatever is wrong with the queue, its place or its server, help is there, and it is that of this program. */
+static void answer_alone(char **words)
+{
+    static const char version[] = "tsfast " TSFAST_VERSION "\n";
+
+    if (!words[0])
+        return;
+    if (strcmp(words[0], "-h") == 0 || strcmp(words[0], "--help") == 0)
+        exec_help();
+    if (strcmp(words[0], "-V") == 0 || strcmp(words[0], "--version") == 0) {
+        show(STDOUT_FILENO, version, sizeof(version) - 1);
+        leave(0);
+    }
+}
+
 int main(int argc, char **argv)
 {
     static struct place place;
@@ -78,6 +95,8 @@ int main(int argc, char **argv)
 
     open_standard_descriptors(&request.head.request);
     check_rights();
+    answer_alone(words);
+    read_patience();
     find_place(&place);
     collect_request(&request, words);
     for (;;) {
@@ -86,11 +105,12 @@ int main(int argc, char **argv)
         if (connection < 0)
             connection = start_server(&place, words, &answer.forwarding);
         if (connection >= 0) {
-            send_request(&request, connection);
+            send_request(&request, &place, connection);
             next = -1;
             if (take_answer(&answer, &place, connection, words)) {
                 next = succeed_server(&place, connection, &answer.forwarding);
                 request.head.frame.release = 0; /* whatever is there now is to serve us: this is tried once */
+                answer.unsure = true;
             }
             close(connection);
             connection = next;

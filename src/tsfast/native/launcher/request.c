@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
@@ -20,6 +21,7 @@ extern char **environ;
  * closed is filled, lest the socket land there and be printed into. */
 void open_standard_descriptors(struct tsf_request *request)
 {
+    request->tty = TSF_HEARS_ALIVE;
     for (int fd = 0; fd <= 2; fd++) {
         struct winsize window;
 
@@ -141,7 +143,7 @@ void collect_request(struct request *request, char **words)
 }
 
 /* A failure is not reported here: the server may have answered before it closed, and reading tells both. */
-void send_request(const struct request *request, int connection)
+void send_request(const struct request *request, const struct place *place, int connection)
 {
     struct iovec parts[REQUEST_PARTS];
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = REQUEST_PARTS};
@@ -153,8 +155,16 @@ void send_request(const struct request *request, int connection)
 
         if (sent < 0 && errno == EINTR)
             continue;
+        if (sent < 0 && errno == EAGAIN) {
+            struct pollfd room = {.fd = connection, .events = POLLOUT};
+
+            if (poll(&room, 1, silence_ms()) == 0)
+                silence_passed(place, place->server, "does not answer");
+            continue;
+        }
         if (sent < 0)
             return;
+        silence_ended();
         while (message.msg_iovlen && left >= message.msg_iov->iov_len) {
             left -= message.msg_iov->iov_len;
             message.msg_iov++;
