@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import tsfast
-from integration.spool_harness import BIN, Queue, kill
+from integration.spool_harness import BIN, Queue, cmdline, kill
 from patience import patient
 from tsfast.queue import Queue as Api
 
@@ -173,6 +173,34 @@ def test_drop_beside_a_starting_server(queue: Queue) -> None:
         assert {call.returncode for call in starts} == {0}
     queue.run("-K")
     queue.wait_until(lambda: not queue.servers())
+
+
+# ---- Ctrl-C ----
+
+
+def test_ctrl_c_of_the_first_call_does_not_reach_the_server(queue: Queue) -> None:
+    """The call dies of it, without a word; the server that it was starting serves those that come later."""
+    for turn in range(5):
+        socket, state = queue.directory / f"s{turn}", queue.directory / f"t{turn}"
+        env = {"TS_SOCKET": str(socket), "TS_STATE": str(state)}
+        call = queue.start("-w", env=env, start_new_session=True)
+        queue.wait_until(lambda env=env: any(os.fsencode(env["TS_SOCKET"]) in cmdline(pid) for pid in queue.servers()))
+        os.killpg(call.pid, signal.SIGINT)
+        assert call.communicate(timeout=patient(30))[1].count(b"Traceback") == 0
+        assert queue.submit("true", env=env) == 0
+        assert "ended" not in (state / "log").read_text()
+        assert (state / "log").read_text().count("serving") == 1
+
+
+def test_ctrl_c_of_the_python_command(queue: Queue) -> None:
+    """While it still imports what it needs."""
+    queue.submit("true")
+    grammar = next((PACKAGES / "tsfast").glob("_grammar.*.so"))
+    inject = ["-P", str(grammar), "-e", "trace=openat", "-e", "inject=openat:signal=INT:when=1"]
+    done = queue.run(
+        "-qq", "-o", "/dev/null", *inject, sys.executable, "-m", "tsfast", "-l", executable="/usr/bin/strace"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
 # ---- deaths ----

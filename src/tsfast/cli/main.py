@@ -7,13 +7,21 @@ not find the package itself.
 
 import os
 import sys
+from types import TracebackType
 
 from tsfast import _quote, programs
 from tsfast.cli.commands import COMMANDS
 
 
+def end_quietly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Ctrl-C ends the program, as it does others, without a traceback; Python sends itself the signal after this."""
+    if not issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+
+
 def main() -> int:
     """Run the command line of the process; the exit code."""
+    sys.excepthook = end_quietly
     words = sys.argv[1:]
     if words[:1] == ["--boot"]:
         from tsfast import boot

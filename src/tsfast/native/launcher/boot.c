@@ -220,11 +220,13 @@ static int file_of(char **words)
     return file;
 }
 
-/* The caught signals are blocked here, and a server would inherit that. */
+/* In a session of its own from the beginning: Ctrl-C, Ctrl-\ and Ctrl-Z of this call, and the end of its terminal, are
+ * not for a server that others wait for too. The caught signals are blocked here, and a server would inherit that. */
 static pid_t spawn(char **command, char **environment, const struct forwarding *forwarding)
 {
     posix_spawnattr_t attributes;
     sigset_t mask;
+    short flags = POSIX_SPAWN_SETSID;
     pid_t child;
     int cause;
 
@@ -235,8 +237,9 @@ static pid_t spawn(char **command, char **environment, const struct forwarding *
             if (sigismember(&forwarding->caught, i) == 1)
                 sigdelset(&mask, i);
         posix_spawnattr_setsigmask(&attributes, &mask);
-        posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+        flags |= POSIX_SPAWN_SETSIGMASK;
     }
+    posix_spawnattr_setflags(&attributes, flags);
     cause = posix_spawn(&child, command[0], NULL, &attributes, command, environment);
     posix_spawnattr_destroy(&attributes);
     if (cause)
