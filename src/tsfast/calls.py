@@ -124,6 +124,17 @@ def packed(function: Callable[..., Any], jobs: list[list[Call]], several: bool) 
     return file.getvalue(), offsets
 
 
+def label(function: object) -> str:
+    """The name of a callable, where that is a name."""
+    try:
+        name = function.__name__  # type: ignore[attr-defined]
+        if isinstance(name, str) and name.isprintable() and name:
+            return name
+    except Exception:
+        pass
+    return type(function).__name__
+
+
 def _places() -> list[str]:
     """sys.path for an interpreter that may have another directory."""
     try:

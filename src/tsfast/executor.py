@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ParamSpec, TypeVar, Unpack
 
 from tsfast.calls import Call
+from tsfast.futures import JobFuture as JobFuture
 from tsfast.jobs import Job, Options, Word
 from tsfast.queue import Queue
 from tsfast.results import Result
-from tsfast.tasks import JobFuture as JobFuture
 from tsfast.tasks import Tasks
 
 P = ParamSpec("P")

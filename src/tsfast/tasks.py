@@ -16,9 +16,10 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 from tsfast import calls, outcome
+from tsfast.bell import Bell
 from tsfast.calls import Call, Calls, Directory
 from tsfast.connection import ATTEMPTS, PAUSE_S
 from tsfast.errors import (
@@ -31,11 +32,10 @@ from tsfast.errors import (
     UnknownJob,
 )
 from tsfast.events import CHANGE, ENDED, Event, EventStream
+from tsfast.futures import JobFuture
 from tsfast.jobs import Job, Options
 from tsfast.queue import Queue, ending
 from tsfast.results import Result
-
-T = TypeVar("T")
 
 _GONE_S = 0.5  # an event follows what it tells by no more than a turn of the server
 _STUCK_S = 0.1  # a callback that takes longer gets others a thread of their own
@@ -56,39 +56,6 @@ try:  # before the threads are waited for, as concurrent.futures does; atexit co
     threading._register_atexit(_exit)  # type: ignore[attr-defined]
 except RuntimeError:
     _exiting = True  # this is imported while the interpreter ends
-
-
-class JobFuture(concurrent.futures.Future[T]):
-    """A task of an executor. `id`: its job."""
-
-    id: int
-    _tasks: "Tasks"
-    _unwanted = False  # cancel() was called
-    _notified = False  # of being cancelled
-
-    def cancel(self) -> bool:
-        """Take the job out of the queue. False if it runs or has ended: then it goes on, and Queue.cancel() with `id`
-        would end it. False, too, if the server does not answer in a moment, and then it is taken out later, if it has
-        not begun by then. Raises QueueError."""
-        return self._tasks.cancel(self)
-
-    def add_done_callback(self, fn: Callable[[concurrent.futures.Future[T]], object]) -> None:
-        """See concurrent.futures.Future. What a callback raises is logged, whatever it is."""
-
-        def callback(future: concurrent.futures.Future[T]) -> None:
-            try:
-                fn(future)
-            except Exception:
-                raise  # is logged
-            except BaseException:
-                if not self._tasks.inside():
-                    raise
-                _LOGGER.exception("exception calling callback for %r", self)
-
-        super().add_done_callback(callback)
-
-    def __repr__(self) -> str:
-        return f"<{super().__repr__()[1:-1]} job={self.id}>"
 
 
 class _Task:
@@ -116,29 +83,6 @@ class _Thread(threading.Thread):
     def __init__(self, tasks: "Tasks", target: Callable[[], None]):
         super().__init__(target=target, name="tsfast executor", daemon=False)
         self.tasks = tasks
-
-
-class _Bell:
-    """Wakes the thread that listens."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-
-    def ring(self) -> None:
-        with self._lock:
-            if self.fd >= 0:
-                os.eventfd_write(self.fd, 1)
-
-    def hush(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self.fd)
-
-    def close(self) -> None:
-        with self._lock:
-            if self.fd >= 0:
-                os.close(self.fd)
-            self.fd = -1
 
 
 class Tasks:
@@ -170,7 +114,7 @@ class Tasks:
         self._files = 0
         self._place = Directory(self.queue)
         try:
-            self._bell = _Bell()
+            self._bell = Bell()
         except OSError as error:
             raise QueueError(f"no executor can be made: {error.strerror}") from error
         self._clean = weakref.finalize(self, _clean, self._place, self._bell, self._streams, self._pid)
@@ -196,7 +140,7 @@ class Tasks:
             if not sys.executable:
                 raise QueueError("sys.executable is not known, which is to run the tasks")
             text, offsets = calls.packed(function, jobs, several)
-            fields: Options = {"label": _label(function), **options}
+            fields: Options = {"label": calls.label(function), **options}
             directory = self._directory
             with self._changed:
                 self._files += 1
@@ -646,17 +590,6 @@ class Tasks:
                 task.calls.job_ended()
 
 
-def _label(function: object) -> str:
-    """The name of a callable, where that is a name."""
-    try:
-        name = function.__name__  # type: ignore[attr-defined]
-        if isinstance(name, str) and name.isprintable() and name:
-            return name
-    except Exception:
-        pass
-    return type(function).__name__
-
-
 def _patience() -> float:
     """How long the caller can wait for the server."""
     asyncio = sys.modules.get("asyncio")
@@ -669,7 +602,7 @@ def _patience() -> float:
     return _PATIENCE_S
 
 
-def _clean(place: Directory, bell: _Bell, streams: list[EventStream], pid: int) -> None:
+def _clean(place: Directory, bell: Bell, streams: list[EventStream], pid: int) -> None:
     bell.close()
     for stream in streams:
         stream.close()

@@ -102,8 +102,10 @@ ALLOWED: dict[str, set[str]] = {
     "failures": {"errors", "results"},
     "calls": {"errors", "events", "queue", "paths", "state", "trust"},
     "outcome": {"calls", "connection", "errors", "failures", "queue", "results"},
-    "tasks": {"calls", "connection", "errors", "events", "jobs", "outcome", "queue", "results"},
-    "executor": {"calls", "jobs", "queue", "results", "tasks"},
+    "bell": set(),
+    "futures": set(),
+    "tasks": {"bell", "calls", "connection", "errors", "events", "futures", "jobs", "outcome", "queue", "results"},
+    "executor": {"calls", "futures", "jobs", "queue", "results", "tasks"},
     "cli": {"queue", "errors", "events", "connection", "boot", "gpus", "paths", "programs", "state", "trust"}
     | {"pointers", "_core", "_encode", "_gpus", "_grammar", "_listing", "_logpath", "_quote", "_reader"},
     "__main__": {"cli"},

@@ -1,0 +1,28 @@
+"""A descriptor by which one thread wakes another one that waits for descriptors."""
+
+import contextlib
+import os
+import threading
+
+
+class Bell:
+    """Rung by any thread, also once it is closed: its number may be that of another file by then."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    def ring(self) -> None:
+        with self._lock:
+            if self.fd >= 0:
+                os.eventfd_write(self.fd, 1)
+
+    def hush(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self.fd)
+
+    def close(self) -> None:
+        with self._lock:
+            if self.fd >= 0:
+                os.close(self.fd)
+            self.fd = -1
