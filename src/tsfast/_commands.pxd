@@ -59,6 +59,7 @@ cdef class Commands:
     cdef Job *_find(self, Conn *conn, uint64_t id) noexcept nogil
     cdef Job *_last_run(self) noexcept nogil
     cdef int _job_action(self, Conn *conn, const Request *request, const Command *command) noexcept nogil
+    cdef int _fail_stuck(self, Conn *conn, uint64_t id, uint64_t culprit) noexcept nogil
     cdef int _wait(self, Conn *conn, Job *job) noexcept nogil
     cdef int _remove(self, Conn *conn, Job *job, const uint64_t *token) noexcept nogil
     cdef int _kill(self, Conn *conn, Job *job) noexcept nogil

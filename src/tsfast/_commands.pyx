@@ -108,6 +108,7 @@ cdef class Commands:
         self.version_text = self.version
         self.release = tsf_release(self.version_text)
         self.adding.release = self.release
+        self.waiters.ended_members = &spool.kept_for_waiters
         conns.owner = <void *> self
         conns.on_frame = frame_came
         conns.on_close = conn_closed
@@ -255,9 +256,14 @@ cdef class Commands:
     # ---- foreground jobs ---------------------------------------------------------------------------------------
     cdef int _foreground(self, Conn *conn, uint64_t id) noexcept nogil:
         cdef Job *job = self.spool.queue.get(id)
+        cdef bint given_up
         cdef tsf_hot hot
         if job == NULL:
-            return self.reply.fail_job(conn, id, b"has ended and is no longer known")
+            with gil:
+                given_up = id in self.spool.given_up
+            return self.reply.fail_job(conn, id, b"was removed: its caller did not come back when the server had been "
+                                       b"started again" if given_up else
+                                       b"is no longer known: it has ended or was removed")
         if job.state == JOB_ENDED or job.state == JOB_SKIPPING:
             if self.spool.table.read_hot(id, &hot) < 0:
                 return self.reply.fail_errno(conn, b"the job's record cannot be read")
@@ -499,12 +505,29 @@ cdef class Commands:
                      conn.tty & TSF_TTY_STDOUT)
         return self.reply.answer(conn) if wrong == NULL else self.reply.fail_job(conn, job.id, wrong)
 
+    cdef int _fail_stuck(self, Conn *conn, uint64_t id, uint64_t culprit) noexcept nogil:
+        self.reply.text.size = 0
+        text_str(&self.reply.text, b"ts: job ")
+        text_u64(&self.reply.text, id)
+        if id != culprit:
+            text_str(&self.reply.text, b" waits for job ")
+            text_u64(&self.reply.text, culprit)
+            text_str(&self.reply.text, b", which")
+        text_str(&self.reply.text, b" has a record that cannot be read and does not run (`ts -r ")
+        text_u64(&self.reply.text, culprit)
+        text_str(&self.reply.text, b"` removes it)")
+        self.reply.note(conn)
+        return self.reply.exit(conn, TSF_EXIT_ERROR)
+
     cdef int _wait(self, Conn *conn, Job *job) noexcept nogil:
         cdef tsf_hot hot
+        cdef uint64_t culprit = 0
         if job.state == JOB_ENDED:
             if self.spool.table.read_hot(job.id, &hot) < 0:
                 return self.reply.fail_errno(conn, b"the job's record cannot be read")
             return self.reply.exit(conn, error_level(&hot))
+        if self.spool.unreadable.blocks(job, &culprit):
+            return self._fail_stuck(conn, job.id, culprit)
         if self._wait_for(conn, job.id, ROLE_WAIT) < 0:
             return self.reply.no_memory(conn)
         return 0
@@ -540,6 +563,8 @@ cdef class Commands:
         cdef tsf_cold cold
         cdef bint ended = job.state == JOB_ENDED
         cdef int32_t lines = 10 if action == ACTION_TAIL else -1
+        if self.spool.unreadable.n and self.spool.unreadable.has(job.id):
+            return self._fail_stuck(conn, job.id, job.id)
         if job.state == JOB_BLOCKED or job.state == JOB_READY:
             return self.reply.fail_job(conn, job.id, b"has not started yet")
         if self.spool.table.read_row(job.id, &row, &hot, &cold) < 0:

@@ -6,7 +6,9 @@ from libc.string cimport strlen
 from tsfast._grammar cimport ACTION_FULL_COMMAND, ACTION_INFO, ACTION_LABEL, ACTION_STATE, ACTION_WHY
 from tsfast._jobs cimport JOB_BLOCKED, JOB_READY, Job
 from tsfast._layout cimport TSF_ALLOCATING, tsf_cold, tsf_hot
-from tsfast._quote cimport TSF_CONTROL, TSF_HIDDEN, Text, text_add, text_char, text_i64, text_oneline, text_str
+from tsfast._quote cimport (
+    TSF_CONTROL, TSF_HIDDEN, Text, text_add, text_char, text_cut, text_i64, text_oneline, text_str,
+)
 from tsfast._row cimport Row, command_words, row_label, state_name
 from tsfast._spool cimport Spool
 from tsfast._sys cimport CLOCK_REALTIME, tsf_now_ns
@@ -20,15 +22,25 @@ cdef const char *tell(Text *text, Spool spool, const Job *job, int action, uint6
     cdef tsf_hot hot
     cdef tsf_cold cold
     cdef const char *cwd = NULL
+    cdef size_t begin
     if action == ACTION_WHY:
         why(text, spool, job, parked)
         return NULL
     if spool.table.read_row(job.id, &row, &hot, &cold) < 0:
+        if action == ACTION_STATE:
+            text_str(text, b"unreadable\n")
+            return NULL
         return b"has a record that cannot be read"
     if action == ACTION_INFO:
         if cold.cwd_len == 0:
             cwd = spool.contexts.directory(cold.ctx)
         info(text, &row, cwd, strlen(cwd) if cwd != NULL else 0, tsf_now_ns(CLOCK_REALTIME))
+        begin = text.size
+        text_str(text, b"Waits: ")
+        if spool.pauses.reason(text, job):
+            text_str(text, b", tried again\n")
+        else:
+            text_cut(text, begin)
         return NULL
     if action == ACTION_STATE:
         text_str(text, state_name(TSF_ALLOCATING if spool.allocating(job) else <int> hot.state))

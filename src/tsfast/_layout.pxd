@@ -38,6 +38,9 @@ cdef extern from "tsfast/native/table.h" nogil:
         TSF_CANCELLED
         TSF_ALLOCATING
 
+    cdef enum tsf_forgotten:
+        TSF_WAS_REMOVED
+
     cdef enum tsf_loss:
         TSF_LOSS_RUNNER
         TSF_LOSS_BOOT
@@ -227,6 +230,7 @@ cdef extern from "tsfast/native/runs.h" nogil:
     int tsf_run_cas(tsf_run *run, uint64_t old, uint64_t new) noexcept
     void tsf_run_command(tsf_run *run, uint64_t gen, uint32_t order) noexcept
     uint64_t tsf_run_check(const tsf_run *run) noexcept
+    bint tsf_is_shortage(int stage, int cause) noexcept
 
     enum:
         TSF_LEASES_A_PACKET

@@ -19,11 +19,16 @@ cdef enum:
     READER_PAUSE_US = 100
     BLOB_MAX = 16 << 20            # longest blob of one job
     FRAME_BLOBS_MAX = 512 << 20    # the same of all jobs of a frame, with the room for their grants
+    REMOVED_SEARCHED = 65536       # so many ids are looked at for those that -r took out of the queue
     HOLES_SEARCHED = 65536         # ids without a record that the search for the newest tokens goes over
     MAX_FINISHED_DEFAULT = 1000
     PROGRESS_MS = 500              # between two progress lines of -w
     CANCEL_POLL_MS = 500           # how often cancelled jobs that still run are looked at
-    SPAWN_RETRY_MS = 200           # after the system refused a process
+    PAUSE_MS = 200                 # after a start failed for want of something; doubled each time, up to
+    PAUSE_MAX_MS = 5000
+    CAREFUL_MS = 30000             # after that, so long there is one start at a time
+    CAREFUL_START_MS = 1000        # or one in this time, if one hangs
+    TOLD_AGAIN_MS = 60000          # a shortage that lasts is told in the log once; one after so long without it, again
     JOURNAL_IDLE_MS = 1000         # what nobody waits for is synced by then
     RECORD_RETRY_MS = 1000         # after the disk refused an outcome
     ALIVE_AFTER_MS = 1000          # a caller that waits longer hears that the server lives
@@ -40,6 +45,7 @@ cdef enum:
     GPU_RETRY_MAX_MS = 60000
     ENV_TEXT_MAX = 65536           # what is kept of the output of TS_ENV's command
     FOREGROUND_GRACE_MS = 10000    # after a restart, how long a queued -f job waits for its caller to come back
+    CALLER_POLL_MS = 1000          # after that, how often callers are looked at that are there and do not come back
     ARRAY_MAX = 65536              # elements of an array
     ARRAY_BYTES = 256 << 20        # what the records of one array may take
     BATCH_JOBS = 4096              # jobs that a program sends in one frame

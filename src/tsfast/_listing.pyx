@@ -17,14 +17,17 @@ from tsfast._layout cimport (
     TSF_JOB_VOLATILE, TSF_NONE, TSF_QUEUED, TSF_RUNNING, TSF_SEGMENT_BITS, TSF_SKIPPED, TSF_STARTING, tsf_cold,
     tsf_cold_check, tsf_hot, tsf_hot_check,
 )
-from tsfast._quote cimport Text, text_add, text_char, text_free, text_str, text_u64
+from tsfast._quote cimport Text, text_add, text_char, text_free
 from tsfast._row cimport (
     Row, end_signal, error_level, is_there, output_path, row_after, row_after_ok, row_argv, row_cwd, row_env_text,
     row_exact, row_granted, row_label, row_prefix, was_waited_for,
 )
-from tsfast._sys cimport CLOCK_REALTIME, tsf_now_ns
+from tsfast._sys cimport CLOCK_REALTIME, EIO, errno, tsf_now_ns
 from tsfast._table cimport GROUP, Table
-from tsfast._text cimport ArrayCounts, Look, array_row, json_row, list_header, list_kind, list_row, tab_row
+from tsfast._text cimport (
+    ArrayCounts, Look, array_row, json_row, list_header, list_kind, list_row, tab_row, unreadable_json,
+    unreadable_row, unreadable_tab,
+)
 
 cdef enum:
     ROWS_AT_ONCE = 1024
@@ -55,6 +58,22 @@ cdef void list_head(Text *text, const Look *look, uint64_t used, uint32_t slots)
         text_char(text, c'[')
 
 
+cdef void add_array(Text *text, Table table, const Row *row, const ArrayCounts *array, const Look *look) noexcept nogil:
+    cdef ArrayCounts counts = array[0]
+    if counts.queued + counts.running + counts.ok + counts.failed + counts.skipped + counts.unreadable < counts.count:
+        counts.removed = <uint32_t> table.removed_ones(counts.first, counts.first + counts.count - 1)
+    array_row(text, row, &counts, look)
+
+
+cdef bint read_another(Table table, const ArrayCounts *array, Row *row, tsf_hot *hot, tsf_cold *cold) noexcept nogil:
+    """An element of the array whose record can be read."""
+    cdef uint32_t i
+    for i in range(array.count):
+        if table.read_row(array.first + i, row, hot, cold) == 0 and is_there(hot.state):
+            return True
+    return False
+
+
 cdef int list_rows(Text *text, Table table, Contexts contexts, const Line *lines, size_t n, const Look *look,
                    bint first, size_t limit) noexcept nogil:
     cdef int format = look.format
@@ -66,12 +85,17 @@ cdef int list_rows(Text *text, Table table, Contexts contexts, const Line *lines
     table.start_rows()
     for i in range(n):
         if table.next_row(lines[i].id, &row, &hot, &cold) < 0:
-            if format != FORMAT_JSON:
-                text_u64(text, lines[i].id)
-                if format == FORMAT_TAB:
-                    text_str(text, b"\tunreadable\n")
-                else:
-                    text_str(text, b"    unreadable\n")
+            if format == FORMAT_JSON:
+                if not first:
+                    text_add(text, b", ", 2)
+                first = False
+                unreadable_json(text, lines[i].id)
+            elif format == FORMAT_TAB:
+                unreadable_tab(text, lines[i].id, look)
+            elif lines[i].array != NULL and read_another(table, lines[i].array, &row, &hot, &cold):
+                add_array(text, table, &row, lines[i].array, look)
+            else:
+                unreadable_row(text, lines[i].id)
             continue
         if lines[i].allocating and hot.state == TSF_QUEUED:
             hot.state = TSF_ALLOCATING
@@ -84,7 +108,7 @@ cdef int list_rows(Text *text, Table table, Contexts contexts, const Line *lines
         elif format == FORMAT_TAB:
             tab_row(text, &row, look)
         elif lines[i].array != NULL:
-            array_row(text, &row, lines[i].array, look)
+            add_array(text, table, &row, lines[i].array, look)
         else:
             list_row(text, &row, look)
         if limit and text.size > limit:
@@ -148,15 +172,19 @@ cdef class _Places:
 
     cdef void _add(self, Table table, uint64_t id, tsf_hot *hot, const tsf_cold *cold) noexcept nogil:
         cdef Place *place = &self.places[self.n]
-        if id < table.header.floor or id >= table.header.committed or hot.state == TSF_NONE:
+        if id < table.header.floor or id >= table.header.committed or (hot.state == TSF_NONE and hot.check == 0):
             return
+        place.id = id
+        place.array = 0
         if tsf_hot_check(hot, id) != hot.check and table.read_hot(id, hot) < 0:
+            if errno == EIO:                   # damaged: nobody knows its place; where the server holds it
+                place.order = (<uint64_t> 1 << 63) + id
+                place.part = 1
+                self.n += 1
             return
         if not is_there(hot.state):
             return
-        place.id = id
         place.order = hot.order
-        place.array = 0
         place.part = 2 if hot.state >= TSF_FINISHED else hot.state == TSF_QUEUED
         self.n += 1
         if tsf_cold_check(cold, id) != cold.check:

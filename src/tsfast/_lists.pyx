@@ -8,9 +8,10 @@ from libc.stdlib cimport calloc, free, malloc
 from tsfast._arrays cimport Span
 from tsfast._grammar cimport FORMAT_DEFAULT
 from tsfast._jobs cimport FLAG_BAD, FLAG_SKIPPED, JOB_ENDED, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING, Job
-from tsfast._layout cimport TSF_TTY_STDOUT
+from tsfast._layout cimport TSF_FRAME_ERR, TSF_TTY_STDOUT
 from tsfast._limits cimport ANSWER_MAX, LIST_JOBS_MAX, LIST_ROWS_MAX
 from tsfast._listing cimport Line, list_head, list_rows, list_tail
+from tsfast._quote cimport Text, text_char, text_free, text_str
 from tsfast._request cimport wants_colour
 from tsfast._sys cimport CLOCK_REALTIME, tsf_now_ns
 from tsfast._text cimport ArrayCounts, Look, list_kind
@@ -36,6 +37,8 @@ cdef void count_array(Spool spool, const Span *span, ArrayCounts *counts) noexce
         job = spool.queue.get(id)
         if runs(job):
             counts.running += 1
+        elif spool.unreadable.n and spool.unreadable.has(id):
+            counts.unreadable += 1
         elif job.state != JOB_ENDED and job.state != JOB_SKIPPING:
             counts.queued += 1
         elif job.flags & FLAG_SKIPPED or job.state == JOB_SKIPPING:
@@ -82,6 +85,19 @@ cdef bint gather(Lines *lines, Spool spool) noexcept nogil:
     return True
 
 
+cdef void tell_pause(Replies reply, Spool spool, Conn *conn) noexcept nogil:
+    cdef Text line
+    line.data = NULL
+    line.size = line.room = 0
+    line.failed = False
+    text_str(&line, b"ts: ")
+    spool.pauses.summary(&line)
+    text_char(&line, c"\n")
+    if not line.failed:
+        reply.conns.send(conn, TSF_FRAME_ERR, line.data, line.size)
+    text_free(&line)
+
+
 cdef int list_jobs(Replies reply, Spool spool, Conn *conn, const Request *request,
                    const Command *command) noexcept nogil:
     cdef bint collapsed = command.format == FORMAT_DEFAULT and spool.arrays.n > 0
@@ -115,4 +131,6 @@ cdef int list_jobs(Replies reply, Spool spool, Conn *conn, const Request *reques
     if not done:
         return reply.elsewhere(conn)       # too long for the server, or it has no memory
     list_tail(&reply.text, command.format)
+    if command.format == FORMAT_DEFAULT and (spool.pauses.stage or spool.pauses.n_places):
+        tell_pause(reply, spool, conn)
     return reply.answer(conn)

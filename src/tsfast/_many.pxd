@@ -37,7 +37,11 @@ cdef class Many:
     cdef uint64_t count_known(self, Conn *conn, const Command *command) noexcept nogil
 
     # private
-    cdef int _wait(self, Conn *conn, const IdRange *ranges, size_t n, uint64_t total, bint progress) noexcept nogil
+    cdef uint64_t _forgotten(self, const Command *command, uint64_t known) noexcept nogil
+    cdef void _say_forgotten(self, Conn *conn, uint64_t forgotten, uint64_t total) noexcept nogil
+    cdef void _say_stuck(self, Conn *conn, const Group *group) noexcept nogil
+    cdef int _wait(self, Conn *conn, const IdRange *ranges, size_t n, uint64_t total, uint64_t forgotten,
+                   bint progress) noexcept nogil
     cdef int _answer_group(self, Group *group) noexcept nogil
     cdef void _show_progress(self) noexcept nogil
     cdef void _progress_line(self, const Group *group, uint64_t now) noexcept nogil

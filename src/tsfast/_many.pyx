@@ -9,7 +9,10 @@ from tsfast._grammar cimport (
     ACTION_INFO, ACTION_KILL, ACTION_REMOVE, ACTION_URGENT, ACTION_WAIT, ACTION_WHY, Command, IdRange,
 )
 from tsfast._jobs cimport FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_STARTING, Job
-from tsfast._layout cimport TSF_FINISHED, TSF_FRAME_PROGRESS, TSF_TTY_STDERR, TSF_TTY_STDOUT, tsf_hot, tsf_request
+from tsfast._layout cimport (
+    TSF_EXIT_ERROR, TSF_FINISHED, TSF_FRAME_OUT, TSF_FRAME_PROGRESS, TSF_TTY_STDERR, TSF_TTY_STDOUT, tsf_hot,
+    tsf_request,
+)
 from tsfast._limits cimport ANSWER_MAX, PROGRESS_MS
 from tsfast._loop cimport Loop
 from tsfast._quote cimport text_char, text_str, text_u64
@@ -45,7 +48,8 @@ cdef class Many:
         if total == 0:
             return 0
         if command.action == ACTION_WAIT:
-            return self._wait(conn, command.ranges, command.n_ranges, total, head.tty & TSF_TTY_STDERR)
+            return self._wait(conn, command.ranges, command.n_ranges, total, self._forgotten(command, total),
+                              head.tty & TSF_TTY_STDERR)
         if command.action == ACTION_REMOVE:
             return self._remove(conn, command, total, head.token)
         if command.action == ACTION_KILL:
@@ -87,14 +91,53 @@ cdef class Many:
                 total += 1
         return total
 
+    cdef uint64_t _forgotten(self, const Command *command, uint64_t known) noexcept nogil:
+        """How many jobs of the set are not known any more, without those that -r took out of the queue."""
+        cdef uint64_t committed = self.spool.table.header.committed, given_out = 0, removed = 0, last
+        cdef size_t i
+        for i in range(command.n_ranges):
+            if command.ranges[i].first < committed:
+                given_out += min(command.ranges[i].last, committed - 1) - command.ranges[i].first + 1
+        if given_out == known:
+            return 0
+        for i in range(command.n_ranges):
+            if command.ranges[i].first < committed:
+                last = min(command.ranges[i].last, committed - 1)
+                removed += self.spool.table.removed_ones(command.ranges[i].first, last)
+        return given_out - known - removed
+
+    cdef void _say_forgotten(self, Conn *conn, uint64_t forgotten, uint64_t total) noexcept nogil:
+        self.reply.text.size = 0
+        text_str(&self.reply.text, b"ts: ")
+        text_u64(&self.reply.text, forgotten)
+        text_str(&self.reply.text, b" of ")
+        text_u64(&self.reply.text, total)
+        text_str(&self.reply.text, b" jobs " if total > 1 else b" job ")
+        text_str(&self.reply.text, b"were forgotten: how they ended is not known" if forgotten > 1
+                 else b"was forgotten: how it ended is not known")
+        self.reply.note(conn)
+
+    cdef void _say_stuck(self, Conn *conn, const Group *group) noexcept nogil:
+        self.reply.text.size = 0
+        text_str(&self.reply.text, b"ts: ")
+        text_u64(&self.reply.text, group.stuck)
+        text_str(&self.reply.text, b" jobs cannot run" if group.stuck > 1 else b" job cannot run")
+        text_str(&self.reply.text, b": the record of job ")
+        text_u64(&self.reply.text, group.culprit)
+        text_str(&self.reply.text, b" cannot be read (`ts -r ")
+        text_u64(&self.reply.text, group.culprit)
+        text_str(&self.reply.text, b"` removes it)")
+        self.reply.note(conn)
+
     # ---- waiting -----------------------------------------------------------------------------------------------
     cdef int wait_all(self, Conn *conn, bint progress) noexcept nogil:
         cdef IdRange everything
         everything.first = 0
         everything.last = self.spool.table.header.committed
-        return self._wait(conn, &everything, 1, 0, progress)
+        return self._wait(conn, &everything, 1, 0, 0, progress)
 
-    cdef int _wait(self, Conn *conn, const IdRange *ranges, size_t n, uint64_t total, bint progress) noexcept nogil:
+    cdef int _wait(self, Conn *conn, const IdRange *ranges, size_t n, uint64_t total, uint64_t forgotten,
+                   bint progress) noexcept nogil:
         """total 0: those that have not ended yet, however many."""
         cdef bint all_live = total == 0
         cdef uint64_t id, index = 0
@@ -107,6 +150,8 @@ cdef class Many:
         group = self.waiters.gather(conn, total, progress)
         if group == NULL:
             return self.reply.no_memory(conn)
+        group.forgotten = forgotten
+        self.spool.unreadable.look(~(<uint64_t> 0))
         begin(&cursor, ranges, n)
         while index < total and self.next_known(&cursor, &id):
             job = self.spool.queue.get(id)
@@ -117,6 +162,9 @@ cdef class Many:
                     self.waiters.count(group, id, True, -1)
                 else:
                     self.waiters.count(group, id, hot.state != TSF_FINISHED, error_level(&hot))
+            elif self.spool.unreadable.n and self.spool.unreadable.blocked(id, &group.culprit):
+                group.stuck += 1
+                group.left -= 1
             elif self.waiters.join(group, index, id) < 0:
                 self.waiters.remove(conn)
                 return self.reply.no_memory(conn)
@@ -131,11 +179,14 @@ cdef class Many:
 
     cdef void ended(self, uint64_t id, const tsf_hot *hot) noexcept nogil:
         cdef Member *member = self.waiters.first_member(id)
+        cdef uint64_t *ended = self.waiters.ended_members
         cdef Group *group
         while member != NULL:
             group = member.group
             self.waiters.leave(member)
             self.waiters.count(group, id, hot.state != TSF_FINISHED, error_level(hot))
+            group.ended += 1
+            ended[0] += 1
             if group.left == 0:
                 self._answer_group(group)
             member = self.waiters.first_member(id)
@@ -145,6 +196,12 @@ cdef class Many:
         cdef int32_t level = group.bad_level if group.failed else 0
         if group.progress:
             self.reply.conns.send(conn, TSF_FRAME_PROGRESS, b"\r\x1b[K", 4)
+        if group.forgotten or group.stuck:
+            level = TSF_EXIT_ERROR
+        if group.forgotten:
+            self._say_forgotten(conn, group.forgotten, group.total + group.forgotten)
+        if group.stuck:
+            self._say_stuck(conn, group)
         self.waiters.remove(conn)
         return self.reply.exit(conn, level)
 
@@ -188,6 +245,7 @@ cdef class Many:
     # ---- other actions -----------------------------------------------------------------------------------------
     cdef int _tell(self, Conn *conn, const Command *command) noexcept nogil:
         """-s: `id state` a line. -i: one text a job, each after a line `Job: id`, with an empty line between."""
+        cdef int32_t level = 0
         cdef Cursor cursor
         cdef uint64_t id
         cdef const char *wrong
@@ -205,11 +263,16 @@ cdef class Many:
             wrong = tell(&self.reply.text, self.spool, self.spool.queue.get(id), command.action,
                          self.waiters.n_parked, conn.tty & TSF_TTY_STDOUT)
             if wrong != NULL:
-                return self.reply.fail_job(conn, id, wrong)
+                text_str(&self.reply.text, wrong)
+                text_char(&self.reply.text, c'\n')
+                level = TSF_EXIT_ERROR
             if self.reply.text.size > <size_t> ANSWER_MAX:
                 return self.reply.fail(conn, b"that is too long for one answer: ask for fewer jobs")
             first = False
-        return self.reply.answer(conn)
+        if level == 0 or self.reply.text.failed:
+            return self.reply.answer(conn)
+        self.reply.conns.send(conn, TSF_FRAME_OUT, self.reply.text.data, self.reply.text.size)
+        return self.reply.exit(conn, level)
 
     cdef int _remove(self, Conn *conn, const Command *command, uint64_t total, const uint64_t *token) noexcept nogil:
         """The last one removed carries the token: with it the whole call is done (see Spool.remove)."""

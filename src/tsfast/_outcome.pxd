@@ -2,8 +2,12 @@
 from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from tsfast._layout cimport TSF_LOSS_DAMAGE, TSF_STAGE_EXEC, tsf_run, tsf_run_check
-from tsfast._sys cimport CLOCK_REALTIME, rusage, tsf_now_ns
+from tsfast._layout cimport (
+    TSF_COMMAND_CANCEL, TSF_LOSS_DAMAGE, TSF_RUN_ASSIGNED, TSF_RUN_EXECING, TSF_RUN_EXITED, TSF_RUN_FREE, TSF_RUNNING,
+    TSF_STAGE_EXEC, TSF_STAGE_SPAWN, tsf_hot, tsf_is_shortage, tsf_run, tsf_run_check, tsf_run_gen, tsf_run_load,
+    tsf_run_state,
+)
+from tsfast._sys cimport CLOCK_REALTIME, SIGHUP, SIGINT, SIGKILL, SIGTERM, rusage, tsf_now_ns
 
 cdef struct Outcome:
     bint lost             # nobody could reap it: status is not known
@@ -19,6 +23,19 @@ cdef struct Outcome:
     uint32_t notes
     char suffix[8]
     bint left             # processes of the job may still be there
+
+
+cdef inline bint wants(const Outcome *outcome) noexcept nogil:
+    """It was not started, for want of something: it goes back to its place in the queue."""
+    return not outcome.lost and tsf_is_shortage(outcome.stage, outcome.cause)
+
+
+cdef inline int unobeyed(const tsf_run *run) noexcept nogil:
+    """A signal that was to end the job, and that came before it had a process to get it; 0: none."""
+    cdef int signal = <int> (run.command & 0xff)
+    if <uint32_t> (run.command >> 32) != <uint32_t> tsf_run_gen(tsf_run_load(run)) or run.command & TSF_COMMAND_CANCEL:
+        return 0
+    return signal if signal == SIGTERM or signal == SIGKILL or signal == SIGINT or signal == SIGHUP else 0
 
 
 cdef inline void from_entry(Outcome *outcome, const tsf_run *run) noexcept nogil:
@@ -44,6 +61,10 @@ cdef inline void from_result(Outcome *outcome, const tsf_run *run) noexcept nogi
     outcome.utime_ms = run.utime_ms
     outcome.stime_ms = run.stime_ms
     outcome.maxrss_kb = run.maxrss_kb
+    if wants(outcome) and unobeyed(run):
+        outcome.status = unobeyed(run)
+        outcome.stage = TSF_STAGE_SPAWN
+        outcome.cause = 0
 
 
 cdef inline void from_wait(Outcome *outcome, const tsf_run *run, int status, const rusage *usage) noexcept nogil:
@@ -65,3 +86,14 @@ cdef inline void from_nothing(Outcome *outcome, const tsf_run *run) noexcept nog
     from_entry(outcome, run)
     outcome.lost = True
     outcome.duration_ns = now - run.start_ns if run.start_ns and now > run.start_ns else 0
+
+
+cdef inline bint contradicts(const tsf_run *run, uint64_t word, uint64_t job, const tsf_hot *hot) noexcept nogil:
+    """The entry was damaged: the job may have run, and by the entry it would be started once more."""
+    cdef bint same = <uint32_t> tsf_run_gen(word) == hot.gen
+    cdef int state = tsf_run_state(word)
+    if hot.state == TSF_RUNNING:               # recorded once it was EXECING, and until the entry is free again
+        return not same or (state != TSF_RUN_EXECING and state != TSF_RUN_EXITED)
+    if not same:                               # filled for this start, and not yet ASSIGNED: then it is FREE
+        return run.job == job and run.attempt == hot.attempt and state != TSF_RUN_FREE
+    return state == TSF_RUN_ASSIGNED and run.pid != 0

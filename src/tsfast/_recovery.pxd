@@ -1,6 +1,7 @@
 """RECOVER: a queue is taken up as its table and `runs` have it (docs/reliability.md), once, before anybody listens."""
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
+from tsfast._absent cimport AbsentCallers
 from tsfast._contexts cimport Contexts
 from tsfast._jobs cimport Queue
 from tsfast._layout cimport tsf_cold, tsf_hot
@@ -14,6 +15,7 @@ cdef class Recovery:
     cdef Contexts contexts
     cdef Queue queue
     cdef Runners runners
+    cdef AbsentCallers absent
     cdef list running_since           # (start time, id) of the running jobs
     cdef dict groups                  # of arrays that allow only so many at once: (first id, class of GPUs) -> group
     cdef readonly list lost           # ids of jobs of which nobody can tell how they ended
@@ -22,6 +24,7 @@ cdef class Recovery:
     # private
     cdef list _jobs(self, list damaged, list removed)
     cdef _hold_damaged(self, uint64_t id, uint32_t slots)
+    cdef _hold(self, uint64_t id)
     cdef int _job(self, uint64_t id, tsf_hot *hot, const tsf_cold *cold) except -1
     cdef int32_t _gpu_class(self, uint64_t id, const tsf_cold *cold, bint runs) except -1
     cdef uint32_t _group(self, uint64_t id, const tsf_cold *cold, int32_t gpu_class) except? 0

@@ -4,13 +4,14 @@
 cimport cython
 from libc.string cimport memset
 
+from tsfast._absent cimport AbsentCallers
 from tsfast._jobs cimport FLAG_CANCEL, FLAG_DUE, FLAG_SKIPPED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_STARTING, Job
 from tsfast._layout cimport (
     TSF_CANCELLED, TSF_DUE_HOOK, TSF_DUE_MAIL, TSF_FINISHED, TSF_FORGOTTEN, TSF_JOB_ARRAY, TSF_JOB_FOREGROUND,
     TSF_JOB_VOLATILE, TSF_NONE, TSF_NOTE_CANCEL, TSF_QUEUED, TSF_REMOVED, TSF_RUNNING, TSF_SEGMENT_BITS,
     TSF_SKIPPED, TSF_STARTING, tsf_cold, tsf_fault, tsf_hot, tsf_hot_check, TSF_SEGMENT_JOBS,
 )
-from tsfast._limits cimport FOREGROUND_GRACE_MS, HOLES_SEARCHED, TOKENS_KEPT
+from tsfast._limits cimport HOLES_SEARCHED, TOKENS_KEPT
 from tsfast._row cimport Row, row_exact
 from tsfast._runners cimport Outcome, VERDICT_NO_MEMORY, VERDICT_QUEUED, VERDICT_RUNNING, Verdict
 from tsfast._spool cimport Spool, due_at_end, job_flags, removed_token
@@ -31,6 +32,7 @@ cdef class Recovery:
         self.removal_tokens = []
         self.lost = []
         self.groups = {}
+        self.absent = spool.absent_callers = AbsentCallers(spool)
 
     def run(self, uint32_t slots, uint32_t max_finished):
         """Take up the queue as the table and `runs` have it. slots and max_finished are for a queue that has not
@@ -58,9 +60,8 @@ cdef class Recovery:
             self.spool.kept_longer = self.queue.ended - self.table.header.max_finished
         for _start, id in sorted(self.running_since):
             self.queue.latest_start(id)
-        if self.spool.absent_callers or self.spool.kept_longer:
-            self.spool.in_grace = True
-            self.spool.loop.set_timer(self.spool.grace_timer, FOREGROUND_GRACE_MS)
+        if self.absent.ids or self.spool.kept_longer:
+            self.absent.wait()
         return damaged
 
     cdef list _jobs(self, list damaged, list removed):
@@ -114,7 +115,7 @@ cdef class Recovery:
                     continue
                 state = self._job(id, hot, &cold)
                 if state == TSF_QUEUED and not readable:
-                    self.queue.hold(id)
+                    self._hold(id)
                 elif state == TSF_QUEUED:
                     queued.append(id)
                 elif state == TSF_REMOVED:
@@ -127,7 +128,11 @@ cdef class Recovery:
         run; nor do those who wait for it."""
         if self.queue.restore(id, slots, 0, (<uint64_t> 1 << 63) + id, JOB_READY, False) < 0:
             raise MemoryError
-        self.queue.hold(id)
+        self._hold(id)
+
+    cdef _hold(self, uint64_t id):
+        if self.spool.unreadable.add(id) < 0:
+            raise MemoryError
 
     cdef int _job(self, uint64_t id, tsf_hot *hot, const tsf_cold *cold) except -1:
         """Put one job in the queue as it is; its state now."""
@@ -155,7 +160,7 @@ cdef class Recovery:
                 if hot.notes & TSF_NOTE_CANCEL:
                     job.flags |= FLAG_CANCEL
                 if cold.flags & TSF_JOB_VOLATILE:
-                    self.spool.absent_callers.append(id)
+                    self.absent.ids.append(id)
                 self.running_since.append((self.runners.run(entry).start_ns, id))
                 if hot.state == TSF_STARTING:
                     self.runners.await_start(entry)
@@ -191,7 +196,7 @@ cdef class Recovery:
         else:
             self.spool.next_end = max(self.spool.next_end, hot.order + 1)
             if cold.flags & TSF_JOB_VOLATILE:
-                self.spool.absent_callers.append(id)
+                self.absent.ids.append(id)
             added = self.queue.restore(id, cold.slots, 0, hot.order, JOB_ENDED, hot.state != TSF_FINISHED)
         if added < 0:
             raise MemoryError
@@ -252,16 +257,16 @@ cdef class Recovery:
         for id in queued:
             if self.table.read_cold(id, &cold) < 0:
                 damaged.append(id)
-                self.queue.hold(id)
+                self._hold(id)
                 continue
             holds = 1 if cold.flags & TSF_JOB_FOREGROUND else 0
             if holds:
-                self.spool.absent_callers.append(id)
+                self.absent.ids.append(id)
             if cold.n_after + cold.n_after_ok == 0 and holds == 0:
                 continue
             if self.table.read_row(id, &row, &hot, &cold) < 0:
                 damaged.append(id)
-                self.queue.hold(id)
+                self._hold(id)
                 continue
             if self.queue.link(id, <const uint64_t *> row.blob, cold.n_after,
                                <const uint64_t *> row.blob + cold.n_after, cold.n_after_ok, holds) < 0:

@@ -11,6 +11,7 @@ cdef class Replies:
 
     # All return 0, as frame handlers do, and close the connection once the answer is sent.
     cdef int exit(self, Conn *conn, int32_t code) noexcept nogil
+    cdef void note(self, Conn *conn) noexcept nogil       # self.text is a line on stderr beside the answer
     cdef int answer(self, Conn *conn) noexcept nogil                              # self.text on stdout, exit code 0
     cdef int answer_value(self, Conn *conn) noexcept nogil        # one foreign value; a terminal gets it as it is shown
     cdef int fail(self, Conn *conn, const char *message) noexcept nogil           # `ts: message`

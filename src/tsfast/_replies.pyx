@@ -36,6 +36,11 @@ cdef class Replies:
             self.conns.send(conn, TSF_FRAME_OUT, self.text.data, self.text.size)
         return self.exit(conn, 0)
 
+    cdef void note(self, Conn *conn) noexcept nogil:
+        text_char(&self.text, c'\n')
+        self.conns.send(conn, TSF_FRAME_ERR, self.text.data, self.text.size)
+        self.text.size = 0
+
     cdef int answer_value(self, Conn *conn) noexcept nogil:
         if conn.tty & TSF_TTY_STDOUT:
             return self._send_line(conn, TSF_FRAME_OUT, 0)

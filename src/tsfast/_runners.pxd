@@ -96,6 +96,7 @@ cdef class Runners:
     cdef void recover_rest(self) noexcept nogil       # after all recover(): entries that no job claims
     cdef void release(self, uint32_t entry) noexcept nogil     # the outcome is recorded: the entry is free
     cdef void reap(self) noexcept nogil               # SIGCHLD: take the status of every dead child
+    cdef void dismiss_idle(self) noexcept nogil       # those without a job end: their processes are wanted
     cdef void drop_jobs(self) noexcept nogil          # -K: revoke what no runner has taken yet, let the rest run on
 
     cdef void send_held(self) noexcept nogil          # what assign() has left in the outbox, as far as it may go out

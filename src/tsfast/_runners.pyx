@@ -13,16 +13,16 @@ from libc.string cimport memcpy, memset, strerror
 from tsfast._layout cimport (
     TSF_COMMAND_CANCEL, TSF_NOTE_CANCEL, TSF_REPORT_ENDED, TSF_REPORT_STARTED, TSF_RUN_ASSIGNED, TSF_RUN_CLAIMED,
     TSF_LEASES_A_PACKET, TSF_LOSS_BOOT, TSF_LOSS_DAMAGE, TSF_LOSS_RUNNER, TSF_RUN_EXECING, TSF_RUN_EXITED, TSF_RUN_FREE,
-    TSF_RUN_REVOKED, TSF_RUN_SIGNAL, TSF_RUNNING, TSF_RUNS, TSF_RUNS_BYTES, TSF_RUNS_MAGIC, TSF_RUNS_VERSION,
+    TSF_RUN_REVOKED, TSF_RUN_SIGNAL, TSF_RUNS, TSF_RUNS_BYTES, TSF_RUNS_MAGIC, TSF_RUNS_VERSION,
     tsf_assign, tsf_cold, tsf_fault, tsf_hot, tsf_leases, tsf_report, tsf_run, tsf_run_cas, tsf_run_command,
     tsf_run_gen, tsf_run_load, tsf_run_state, tsf_run_word, tsf_runs_header,
 )
 from tsfast._limits cimport ADOPTED_POLL_MS, RECORD_RETRY_MS
 from tsfast._loop cimport Loop, Source
 from tsfast._outbox cimport Packet, packet_free
-from tsfast._outcome cimport from_nothing, from_result, from_wait
+from tsfast._outcome cimport contradicts, from_nothing, from_result, from_wait, wants
 from tsfast._sys cimport (
-    AF_UNIX, EAGAIN, EINTR, EPOLLIN, ESRCH, F_DUPFD_CLOEXEC, MAP_FAILED, MAP_SHARED, tsf_allocate,
+    AF_UNIX, EAGAIN, EINTR, EMFILE, ENOMEM, EPOLLIN, ESRCH, F_DUPFD_CLOEXEC, MAP_FAILED, MAP_SHARED, tsf_allocate,
     MSG_DONTWAIT, O_CLOEXEC, O_PATH, PROT_READ, PROT_WRITE, SOCK_CLOEXEC, SOCK_SEQPACKET,
     SIGCONT, WNOHANG, close, errno, fcntl, kill, mmap, munmap, open_, pid_t, recv, rusage,
     socketpair, ssize_t, tsf_lock_holder, tsf_pidfd_open, tsf_pidfd_signal, tsf_send_fds, tsf_spawn_runner,
@@ -50,17 +50,6 @@ cdef void poll_due(void *owner) noexcept nogil:
 
 cdef void retry_due(void *owner) noexcept nogil:
     (<Runners> owner)._retry_unrecorded()
-
-
-cdef bint contradicts(const tsf_run *run, uint64_t word, uint64_t job, const tsf_hot *hot) noexcept nogil:
-    """The entry was damaged: the job may have run, and by the entry it would be started once more."""
-    cdef bint same = <uint32_t> tsf_run_gen(word) == hot.gen
-    cdef int state = tsf_run_state(word)
-    if hot.state == TSF_RUNNING:               # recorded once it was EXECING, and until the entry is free again
-        return not same or (state != TSF_RUN_EXECING and state != TSF_RUN_EXITED)
-    if not same:                               # filled for this start, and not yet ASSIGNED: then it is FREE
-        return run.job == job and run.attempt == hot.attempt and state != TSF_RUN_FREE
-    return state == TSF_RUN_ASSIGNED and run.pid != 0
 
 
 @cython.final
@@ -357,6 +346,8 @@ cdef class Runners:
             runner.unrecorded = True
             self.loop.set_timer(self.retry_timer, RECORD_RETRY_MS)
             return
+        if wants(outcome) and (outcome.cause == EMFILE or outcome.cause == ENOMEM):
+            self._close(&runner.socket)        # it leaves: a new one may have what this one lacks
         self.release(runner.entry)
 
     cdef void release(self, uint32_t entry) noexcept nogil:
@@ -549,6 +540,13 @@ cdef class Runners:
             self.on_started(self.owner, runner.job, run)
         return True
 
+    cdef void dismiss_idle(self) noexcept nogil:
+        cdef Runner *runner = self.idle
+        while runner != NULL:
+            self._close(&runner.socket)
+            self._become(runner, RUNNER_LEAVING)
+            runner = self.idle
+
     # ---- signals -----------------------------------------------------------------------------------------------
     cdef int signal(self, uint32_t entry, uint32_t order) noexcept nogil:
         cdef Runner *runner = self.table[entry]
@@ -655,7 +653,7 @@ cdef class Runners:
                 return VERDICT_QUEUED
             if tsf_run_state(word) == TSF_RUN_EXITED:
                 from_result(outcome, run)
-                return VERDICT_ENDED
+                return VERDICT_QUEUED if wants(outcome) else VERDICT_ENDED
             if tsf_run_state(word) == TSF_RUN_ASSIGNED or (tsf_run_state(word) == TSF_RUN_CLAIMED and pid == 0):
                 if tsf_run_cas(run, word, tsf_run_word(tsf_run_gen(word), TSF_RUN_REVOKED)):
                     return VERDICT_QUEUED

@@ -14,10 +14,12 @@ from tsfast._hooks cimport Hooks
 from tsfast._jobs cimport Job, Queue
 from tsfast._layout cimport tsf_cold, tsf_hot, tsf_request, tsf_run
 from tsfast._loop cimport Loop
+from tsfast._pauses cimport Pauses
 from tsfast._runners cimport Handover, Outcome, Runners
 from tsfast._staging cimport Staging, Submission
 from tsfast._table cimport Table
 from tsfast._tokens cimport Tokens
+from tsfast._unreadable cimport Unreadable
 
 cdef enum SubmitResult:
     SUBMIT_KNOWN = 1                # the token had queued it before: its id again
@@ -44,12 +46,14 @@ cdef class Spool:
     cdef uint64_t gpu_jobs            # known ones that need GPUs, ended ones too
     cdef uint64_t bad_id
     cdef uint64_t next_end            # place of the next job in the order of ending
-    cdef bint backing_off             # the system refused a process: no starts until the timer
+    cdef Pauses pauses                # starts that wait for what the system is short of
     cdef uint32_t revoked_in_row      # starts that no runner took, since the last that one did
-    cdef int backoff_timer, grace_timer
     cdef bint in_grace                # after a restart: callers may still come back for what they wait for
     cdef uint64_t kept_longer         # after a restart: so many more ended jobs are kept, whose callers may come back
-    cdef list absent_callers          # after a restart: ids of foreground jobs whose callers may come back
+    cdef uint64_t kept_for_waiters    # likewise for callers that wait for others too
+    cdef Unreadable unreadable        # queued jobs that are held
+    cdef object absent_callers        # of _absent, for its life: after a restart
+    cdef set given_up                 # ids of foreground jobs that were removed, because the callers did not come back
     cdef Tokens tokens                # of the newest submissions, and after a restart of the newest removals
     cdef uint64_t *forgettable        # owned: ids to be forgotten once their callers have the answer
     cdef size_t n_forgettable, forgettable_room
@@ -88,15 +92,17 @@ cdef class Spool:
     cdef void tidy(self, size_t n) noexcept nogil        # forgets the first n of `forgettable`, and surplus ended jobs
 
     # private
+    cdef uint64_t _kept(self) noexcept nogil
     cdef void _trim(self) noexcept nogil
     cdef int _forget_oldest(self, uint64_t n) noexcept nogil
     cdef bint _skipped_from_birth(self, const Submission *job) noexcept nogil
     cdef SubmitResult _take_back(self, uint32_t queued, uint32_t group) noexcept nogil
     cdef void _start(self, uint64_t id) noexcept nogil
     cdef bint _hand_over(self, Job *job, const tsf_cold *cold, Handover *handover) noexcept nogil
-    cdef void _put_off(self, uint64_t id) noexcept nogil
+    cdef bint _has_room(self, uint64_t id, const tsf_cold *cold) noexcept nogil
+    cdef void _put_off(self, uint64_t id, int stage, int cause) noexcept nogil
     cdef void _not_taken(self, uint64_t id) noexcept nogil
-    cdef void _back_off(self) noexcept nogil
+    cdef void _want(self, uint64_t id, const Outcome *outcome) noexcept nogil
     cdef void _revoked(self, uint64_t id) noexcept nogil
     cdef int write_queued(self, const Job *job) noexcept nogil
     cdef void _started(self, uint64_t id, const tsf_run *run) noexcept nogil
@@ -111,7 +117,6 @@ cdef class Spool:
     cdef void _forget_volatile(self, uint64_t id) noexcept nogil
     cdef void forget_removed(self, uint64_t id) noexcept nogil
     cdef int _swap_back(self, const Job *one, const Job *two, const uint64_t *token) noexcept nogil
-    cdef _give_up_callers(self)
 
 # What is kept in memory of how a job was submitted.
 cdef uint8_t job_flags(const tsf_cold *cold) noexcept nogil

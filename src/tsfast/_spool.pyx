@@ -19,17 +19,22 @@ from tsfast._jobs cimport (
 )
 from tsfast._layout cimport (
     TSF_DUE_HOOK, TSF_DUE_MAIL, TSF_FAILED, TSF_FINISHED, TSF_FORGOTTEN, TSF_JOB_ARRAY, TSF_JOB_FOREGROUND,
-    TSF_JOB_HOOK, TSF_JOB_MAIL, TSF_JOB_VOLATILE, TSF_KILLED, TSF_LOST, TSF_NOT_STARTABLE, TSF_QUEUED, TSF_REMOVED,
-    TSF_RUNNING, TSF_SKIPPED, TSF_STAGE_EXEC, TSF_STAGE_NONE, TSF_STAGE_RECORD, TSF_STARTING, tsf_cold, tsf_fault,
+    TSF_JOB_HOOK, TSF_JOB_MAIL, TSF_JOB_NO_OUTPUT, TSF_JOB_VOLATILE, TSF_KILLED, TSF_LOST, TSF_NOT_STARTABLE,
+    TSF_QUEUED, TSF_REMOVED,
+    TSF_RUNNING, TSF_SKIPPED, TSF_STAGE_EXEC, TSF_STAGE_NONE, TSF_STAGE_OUTPUT, TSF_STAGE_RECORD, TSF_STAGE_SPAWN,
+    TSF_STARTING, tsf_cold, tsf_fault,
     tsf_hot, tsf_run, tsf_run_gen, tsf_run_load, TSF_CANCELLED, TSF_NOTE_CANCEL,
 )
-from tsfast._limits cimport SPAWN_RETRY_MS
 from tsfast._loop cimport Loop
+from tsfast._outcome cimport wants
+from tsfast._pauses cimport STAGE_MEMORY, STAGE_RUNNER, STAGE_TABLE, Pauses
+from tsfast._row cimport Row
 from tsfast._runners cimport Handover, Outcome, Runners
 from tsfast._staging cimport Staged, Staging, Submission
-from tsfast._sys cimport ENOMEM, errno, pid_t, set_errno, tsf_log
+from tsfast._sys cimport EAGAIN, EDQUOT, ENOMEM, ENOSPC, errno, pid_t, set_errno, tsf_log
 from tsfast._table cimport Table
 from tsfast._tokens cimport tokens_find, tokens_remember
+from tsfast._unreadable cimport Unreadable
 
 
 cdef void run_started(void *owner, uint64_t job, const tsf_run *run) noexcept nogil:
@@ -63,15 +68,6 @@ cdef uint8_t due_at_end(const tsf_cold *cold) noexcept nogil:
                       | (TSF_DUE_MAIL if cold.flags & TSF_JOB_MAIL else 0))
 
 
-cdef void backoff_due(void *owner) noexcept nogil:
-    (<Spool> owner).backing_off = False
-
-
-cdef void grace_due(void *owner) noexcept nogil:
-    with gil:
-        (<Spool> owner)._give_up_callers()
-
-
 cdef const uint64_t *removed_token(const tsf_hot *hot) noexcept nogil:
     if hot.state == TSF_REMOVED or (hot.state == TSF_FORGOTTEN and hot.start_ns | hot.duration_ns):
         return &hot.start_ns
@@ -88,9 +84,9 @@ cdef class Spool:
         self.arrays = Arrays(self.queue)
         self.runners = runners
         self.next_end = 1
-        self.absent_callers = []
-        self.backoff_timer = loop.new_timer(backoff_due, <void *> self)
-        self.grace_timer = loop.new_timer(grace_due, <void *> self)
+        self.given_up = set()
+        self.pauses = Pauses(loop, self.queue)
+        self.unreadable = Unreadable(self.queue, table)
         runners.owner = <void *> self
         runners.on_started = run_started
         runners.on_ended = run_ended
@@ -216,7 +212,7 @@ cdef class Spool:
     cdef void dispatch(self) noexcept nogil:
         cdef uint64_t id
         self.grants.refresh(self.queue)
-        while not self.backing_off and self.queue.next_start(&id):
+        while self.pauses.may_start() and self.queue.next_start(&id):
             self._start(id)
             if self.queue.gpu_ready:
                 self.grants.refresh(self.queue)
@@ -231,19 +227,22 @@ cdef class Spool:
         cdef uint32_t entry
         cdef uint64_t gen
         cdef Handover handover
-        cdef int sent = -1, _try
+        cdef int sent = -1, stage = TSF_STAGE_SPAWN, cause = EAGAIN, _try
         if self.table.read_cold(id, &cold) < 0:
             memset(&outcome, 0, sizeof(outcome))
             outcome.stage = TSF_STAGE_RECORD
             outcome.cause = <uint16_t> errno
             outcome.status = 126 << 8
             if self._ended(id, &outcome) < 0:
-                self._put_off(id)
+                self._put_off(id, STAGE_TABLE, errno)
+            return
+        if self.pauses.n_places and not self._has_room(id, &cold):
             return
         if not self._hand_over(job, &cold, &handover):
             return
         for _try in range(8):
             if self.runners.prepare(&entry, &gen) < 0:
+                cause = errno
                 break
             job.attempt += 1
             memset(&hot, 0, sizeof(hot))
@@ -252,9 +251,10 @@ cdef class Spool:
             hot.run = entry
             hot.gen = <uint32_t> gen
             hot.order = job.order
-            if self.queue.gpu_class(job) and self.grants.record(id, job.attempt, &cold) < 0:
-                break
-            if self.table.write_hot(id, &hot) < 0:
+            if ((self.queue.gpu_class(job) and self.grants.record(id, job.attempt, &cold) < 0)
+                    or self.table.write_hot(id, &hot) < 0):
+                stage = STAGE_TABLE
+                cause = errno
                 break
             job.run = entry
             tsf_fault(b"start-recorded")
@@ -264,7 +264,19 @@ cdef class Spool:
         if self.queue.gpu_class(job):
             self.grants.sent(sent == 0)
         if sent != 0:
-            self._put_off(id)
+            self._put_off(id, stage, cause)
+
+    cdef bint _has_room(self, uint64_t id, const tsf_cold *cold) noexcept nogil:
+        """False: its output would go where there was no room a moment ago."""
+        cdef Row row
+        cdef tsf_hot hot
+        cdef tsf_cold whole
+        cdef int cause
+        if (cold.prefix_len == 0 or cold.flags & TSF_JOB_NO_OUTPUT
+                or self.table.read_row(id, &row, &hot, &whole) < 0 or not self.pauses.has_no_room(id, &row, &cause)):
+            return True
+        self.queue.requeue(id)
+        return self.pauses.no_room(id, &row, cause) < 0
 
     cdef bint _hand_over(self, Job *job, const tsf_cold *cold, Handover *handover) noexcept nogil:
         """Have ready what the runner gets beside the record. False: it does not start now."""
@@ -274,14 +286,14 @@ cdef class Spool:
             if handover.n_fds == 0:            # its caller left after it had been handed out once
                 self.queue.requeue(job.id)
                 if self.remove(job.id, NULL) < 0:
-                    self._back_off()           # or it would be the next one to start, for ever
+                    self.pauses.all_starts(STAGE_TABLE, errno)     # or it would be the next one to start, for ever
                 return False
         handover.hide_gpus = self.queue.gpu_class(job) == 0 and (self.grants.hides or self.grants.machine_has_gpus())
         if self.queue.gpu_class(job):
             if self.grants.take(job.id, <int32_t> self.queue.gpu_class(job)) < 0:
                 self.queue.requeue(job.id)     # another queue has them: its class is closed by the next refresh
                 if self.grants.gpus.fits(<int32_t> self.queue.gpu_class(job)):
-                    self._back_off()           # there was no memory: or it would be the next one to start, for ever
+                    self.pauses.all_starts(STAGE_MEMORY, 0)        # likewise
                 return False
             handover.leases = self.grants.leases.fds
             handover.n_leases = self.grants.leases.count
@@ -292,10 +304,23 @@ cdef class Spool:
         return (job.state == JOB_READY and self.queue.gpu_class(job) and job.slots <= self.queue.max_slots
                 and self.queue.held_back(job) == 0 and self.queue.used_slots + job.slots <= self.queue.max_slots)
 
-    cdef void _put_off(self, uint64_t id) noexcept nogil:
+    cdef void _put_off(self, uint64_t id, int stage, int cause) noexcept nogil:
         """No process, no entry or no disk now: later."""
         self._revoked(id)
-        self._back_off()
+        self.pauses.all_starts(stage, cause)
+
+    cdef void _want(self, uint64_t id, const Outcome *outcome) noexcept nogil:
+        """The start failed for want of something."""
+        cdef Row row
+        cdef tsf_hot hot
+        cdef tsf_cold cold
+        self._revoked(id)
+        if (outcome.stage == TSF_STAGE_OUTPUT and (outcome.cause == ENOSPC or outcome.cause == EDQUOT)
+                and self.table.read_row(id, &row, &hot, &cold) == 0
+                and self.pauses.no_room(id, &row, outcome.cause) == 0):
+            return
+        self.runners.dismiss_idle()
+        self.pauses.all_starts(outcome.stage, outcome.cause)
 
     cdef void _not_taken(self, uint64_t id) noexcept nogil:
         """Its runner died before it took the job. An idle one may leave just when it gets a job; two in a row are no
@@ -303,11 +328,7 @@ cdef class Spool:
         self._revoked(id)
         self.revoked_in_row += 1
         if self.revoked_in_row > 1:
-            self._back_off()
-
-    cdef void _back_off(self) noexcept nogil:
-        self.backing_off = True
-        self.loop.set_timer(self.backoff_timer, SPAWN_RETRY_MS)
+            self.pauses.all_starts(STAGE_RUNNER, 0)
 
     cdef void _revoked(self, uint64_t id) noexcept nogil:
         """It was handed out but surely not started: back to its place."""
@@ -338,6 +359,8 @@ cdef class Spool:
         if job == NULL:
             return
         self.revoked_in_row = 0
+        if self.pauses.stage or self.pauses.n_places:
+            self.pauses.went_on(id)
         memset(&hot, 0, sizeof(hot))
         hot.state = TSF_RUNNING
         hot.notes = <uint8_t> (run.notes | (TSF_NOTE_CANCEL if job.flags & FLAG_CANCEL else 0))
@@ -363,6 +386,11 @@ cdef class Spool:
         if job == NULL:
             return 0
         self.revoked_in_row = 0
+        if wants(outcome) and job.state == JOB_STARTING:
+            self._want(id, outcome)
+            return 0
+        if self.pauses.stage or self.pauses.n_places:
+            self.pauses.went_on(id)
         if outcome.stage == TSF_STAGE_RECORD:
             self._say_unreadable(id, outcome.cause)
         self.final_record(&hot, job, outcome)
@@ -394,7 +422,7 @@ cdef class Spool:
         memset(hot, 0, sizeof(tsf_hot))
         if outcome.lost:
             hot.state = TSF_LOST
-        elif outcome.stage != TSF_STAGE_NONE and outcome.stage != TSF_STAGE_EXEC:
+        elif outcome.stage != TSF_STAGE_NONE and outcome.stage != TSF_STAGE_EXEC and not outcome.status & 0x7f:
             hot.state = TSF_NOT_STARTABLE
         elif outcome.notes & TSF_NOTE_CANCEL:
             hot.state = TSF_CANCELLED
@@ -455,7 +483,7 @@ cdef class Spool:
             job.flags |= FLAG_FORGET         # its hook needs the record until it was started
             return 0
         known = self.table.read_cold(id, &cold) == 0
-        if self.table.forget(id) < 0:
+        if self.table.forget(id, False) < 0:
             return -1
         if known:
             self.contexts.release(cold.ctx)
@@ -487,7 +515,12 @@ cdef class Spool:
         self.n_forgettable += 1
 
     cdef bint untidy(self) noexcept nogil:
-        return self.n_forgettable or self.queue.ended > self.table.header.max_finished + self.kept_longer
+        return self.n_forgettable or self.queue.ended > self._kept()
+
+    cdef uint64_t _kept(self) noexcept nogil:
+        """How many of those that have ended. If a caller has to ask again for those that it waits for, because the
+        server died, they are still there."""
+        return self.table.header.max_finished + self.kept_longer + self.kept_for_waiters
 
     cdef void tidy(self, size_t n) noexcept nogil:
         cdef uint64_t id
@@ -507,9 +540,8 @@ cdef class Spool:
         self._trim()
 
     cdef void _trim(self) noexcept nogil:
-        cdef uint64_t kept = self.table.header.max_finished + self.kept_longer
-        if self.queue.ended > kept:
-            self._forget_oldest(self.queue.ended - kept)
+        if self.queue.ended > self._kept():
+            self._forget_oldest(self.queue.ended - self._kept())
 
     cdef int clear(self) noexcept nogil:
         return self._forget_oldest(self.queue.ended)
@@ -567,10 +599,12 @@ cdef class Spool:
 
     cdef void forget_removed(self, uint64_t id) noexcept nogil:
         cdef tsf_cold cold
+        cdef tsf_hot hot
+        cdef bint queued = self.table.read_hot(id, &hot) == 0 and hot.state == TSF_REMOVED
         if self.table.read_cold(id, &cold) == 0:
             self.contexts.release(cold.ctx)
             self.gpu_jobs -= cold.gpus > 0
-        self.table.forget(id)
+        self.table.forget(id, queued)
 
     cdef int urgent(self, uint64_t id) noexcept nogil:
         if self.queue.urgent(id) < 0:
@@ -650,18 +684,3 @@ cdef class Spool:
         if job == NULL or not (job.state == JOB_STARTING or job.state == JOB_RUNNING):
             return -2
         return self.runners.signal(job.run, <uint32_t> number)
-
-    # ---- after a restart ---------------------------------------------------------------------------------------
-    cdef _give_up_callers(self):
-        """Foreground jobs of before the restart whose callers have not come back: not started without their
-        descriptors, not kept for nobody."""
-        cdef Job *job
-        cdef uint64_t id
-        for id in self.absent_callers:
-            job = self.queue.get(id)
-            if job != NULL and (job.state == JOB_ENDED or (job.state == JOB_BLOCKED and job.holds > 0)):
-                self.remove(id, NULL)
-        self.absent_callers = []
-        self.kept_longer = 0
-        self.in_grace = False
-        self._trim()

@@ -97,6 +97,7 @@ cdef extern from "tsfast/native/sysaux.h" nogil:
     pid_t tsf_lock_holder(int runs_fd, uint32_t entry)
     int tsf_allocate(int fd, off_t size)
     bint tsf_process_lives(pid_t pid, uint64_t start_ticks)
+    bint tsf_process_lived(pid_t pid, uint64_t since_ns)
     uint64_t tsf_now_ns(clockid_t clock)
     void tsf_log(const char *text)
     int64_t tsf_peer_uid(int sock)
@@ -135,6 +136,7 @@ cdef extern from "<sys/epoll.h>" nogil:
 
 cdef extern from "<errno.h>" nogil:
     int errno
+    int EDQUOT, ENOSPC
     int EINTR, EAGAIN, ENOENT, ENOMEM, EMFILE, ENFILE, ENOBUFS, ECHILD, EIO, ESRCH, EEXIST, EINVAL, EPIPE, ENOSYS, EPERM
     int E2BIG
     int EACCES, ENOTDIR, ELOOP

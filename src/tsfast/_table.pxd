@@ -75,7 +75,9 @@ cdef class Table:
     cdef int read_group(self, uint64_t first, tsf_hot *hot) noexcept nogil
     cdef int read_cold_group(self, uint64_t first, tsf_cold *cold) noexcept nogil
     cdef void recovered(self, uint64_t id) noexcept nogil         # recovery: this id is not forgotten
-    cdef int forget(self, uint64_t id) noexcept nogil
+    cdef int forget(self, uint64_t id, bint removed) noexcept nogil   # removed: it had not run, and -r took it out
+    # How many of the ids from `first` to `last` were removed, as far as that is still known; 0 for very many ids.
+    cdef uint64_t removed_ones(self, uint64_t first, uint64_t last) noexcept nogil
     cdef void look(self) noexcept nogil                           # are the files still there? Sets `gone`
     cdef int drop_all(self) noexcept nogil                        # -K: nothing of the ids so far is left
     cdef int save_settings(self) noexcept nogil

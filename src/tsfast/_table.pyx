@@ -14,11 +14,12 @@ from tsfast._journal cimport (
     DEFER_PUNCH, DEFER_UNLINK, DEFER_WIPE, TSF_JOURNAL_BLOB, TSF_JOURNAL_DROP, TSF_JOURNAL_HEADER, TSF_JOURNAL_SEGMENT,
 )
 from tsfast._layout cimport (
-    TSF_COLD_BYTES, TSF_FORGOTTEN, TSF_GPUS, TSF_HOT_BYTES, TSF_QUEUED, TSF_SEGMENT_BITS, TSF_SEGMENT_JOBS,
+    TSF_COLD_BYTES, TSF_FORGOTTEN, TSF_GPUS, TSF_HOT_BYTES, TSF_QUEUED, TSF_REMOVED, TSF_SEGMENT_BITS, TSF_SEGMENT_JOBS,
+    TSF_WAS_REMOVED,
     TSF_STARTING, TSF_TABLE_FORMAT, TSF_TABLE_MAGIC, tsf_check32, tsf_cold, tsf_cold_check, tsf_grant, tsf_grant_check,
     tsf_grant_offset, tsf_grant_room, tsf_header, tsf_hot, tsf_hot_check,
 )
-from tsfast._limits cimport BLOB_MAX, READER_TRIES
+from tsfast._limits cimport BLOB_MAX, READER_TRIES, REMOVED_SEARCHED
 from tsfast._sys cimport (
     AT_SYMLINK_NOFOLLOW, EINTR, EIO, ENOENT, ENOMEM, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, O_CREAT, O_RDONLY,
     O_RDWR, close, errno, fallocate, fstat, fstatat, ftruncate, off_t, pread, pwrite, ssize_t, stat_t, tsf_log,
@@ -525,7 +526,7 @@ cdef class Table:
                         TSF_HOT_BYTES + (first & (TSF_SEGMENT_JOBS - 1)) * sizeof(tsf_cold))
 
     # ---- forgetting --------------------------------------------------------------------------------------------
-    cdef int forget(self, uint64_t id) noexcept nogil:
+    cdef int forget(self, uint64_t id, bint removed) noexcept nogil:
         cdef Segment *segment = self.segment(id >> TSF_SEGMENT_BITS)
         cdef uint64_t at = id & (TSF_SEGMENT_JOBS - 1), number = id >> TSF_SEGMENT_BITS
         cdef tsf_hot hot
@@ -535,6 +536,7 @@ cdef class Table:
             self._wipe(segment, id)
         memset(&hot, 0, sizeof(tsf_hot))
         hot.state = TSF_FORGOTTEN
+        hot.cause = TSF_WAS_REMOVED if removed else 0
         if self.write_hot(id, &hot) < 0:
             return -1
         segment.live -= 1
@@ -553,6 +555,21 @@ cdef class Table:
             else:
                 self._unlink(number)
         return 0
+
+    cdef uint64_t removed_ones(self, uint64_t first, uint64_t last) noexcept nogil:
+        cdef tsf_hot group[GROUP]
+        cdef uint64_t at = first & ~<uint64_t> (GROUP - 1), found = 0
+        cdef int i
+        if last - first >= REMOVED_SEARCHED:
+            return 0
+        while at <= last:
+            if self.has_segment(at >> TSF_SEGMENT_BITS) and self.read_group(at, group) == 0:
+                for i in range(GROUP):
+                    found += first <= at + i <= last and (
+                        group[i].state == TSF_REMOVED
+                        or (group[i].state == TSF_FORGOTTEN and group[i].cause == TSF_WAS_REMOVED))
+            at += GROUP
+        return found
 
     cdef void use(self, Journal journal) noexcept:
         self.journal = journal

@@ -78,7 +78,7 @@ cdef class TableProbe:
             raise OSError(errno, strerror(errno).decode())
 
     def forget(self, uint64_t id):
-        if self.table.forget(id) < 0:
+        if self.table.forget(id, False) < 0:
             raise OSError(errno, strerror(errno).decode())
 
     def drop_all(self):

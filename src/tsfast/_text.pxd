@@ -53,7 +53,8 @@ cdef struct ArrayCounts:
     uint64_t first           # id of the first element, known or not
     uint32_t count           # of all elements
     uint32_t index           # of the first one
-    uint32_t queued, running, ok, failed, skipped
+    uint32_t queued, running, ok, failed, skipped, unreadable
+    uint32_t removed         # by -r, before they ran; all others are forgotten
     bint shown               # for those who make the list
 
 # used: slots in use.
@@ -61,6 +62,10 @@ cdef void list_header(Text *text, const Look *look, uint64_t used, uint32_t slot
 cdef void list_row(Text *text, const Row *row, const Look *look) noexcept nogil
 # One row for all of an array; `row`: one of its elements.
 cdef void array_row(Text *text, const Row *row, const ArrayCounts *counts, const Look *look) noexcept nogil
+# Of a job whose record cannot be read: the columns and keys of every other one, and nothing in them.
+cdef void unreadable_row(Text *text, uint64_t id) noexcept nogil
+cdef void unreadable_tab(Text *text, uint64_t id, const Look *look) noexcept nogil
+cdef void unreadable_json(Text *text, uint64_t id) noexcept nogil
 cdef void tab_row(Text *text, const Row *row, const Look *look) noexcept nogil
 # One object, without what separates it from the next. cwd: of the base context, counts where the job has none.
 cdef void json_row(Text *text, const Row *row, const char *cwd, size_t cwd_len, const Look *look) noexcept nogil

@@ -238,6 +238,25 @@ cdef void list_row(Text *text, const Row *row, const Look *look) noexcept nogil:
 include "_text_arrays.pxi"
 
 
+cdef void unreadable_row(Text *text, uint64_t id) noexcept nogil:
+    text_u64(text, id)
+    text_str(text, b"    unreadable\n")
+
+
+cdef void unreadable_tab(Text *text, uint64_t id, const Look *look) noexcept nogil:
+    text_u64(text, id)
+    text_str(text, b"\tunreadable\t\t\t\t\t\t\t")
+    text_str(text, b"\t\n" if look.gpus else b"\n")
+
+
+cdef void unreadable_json(Text *text, uint64_t id) noexcept nogil:
+    text_str(text, b'{"ID":')
+    text_u64(text, id)
+    text_str(text, b',"State":"unreadable","Output":null,"E-Level":null,"Time_ms":null,"GPUs":null,"Command":null,'
+             b'"Label":null,"Slots":null,"GPU_IDs":null,"GPU_UUIDs":null,"GPU_Memory":null,"Depends_On":null,'
+             b'"Enqueue_Time":null,"Start_Time":null,"End_Time":null,"PID":null,"Signal":null,"Workdir":null}')
+
+
 cdef void tab_row(Text *text, const Row *row, const Look *look) noexcept nogil:
     cdef uint64_t taken = 0
     cdef double value = 0
@@ -455,7 +474,7 @@ cdef void info_status(Text *text, const Row *row) noexcept nogil:
     elif end_signal(hot):
         text_str(text, b"Exit status: killed by signal ")
         text_i64(text, end_signal(hot))
-        text_char(text, c"\n")
+        text_str(text, b" before it was executed\n" if hot.stage == TSF_STAGE_SPAWN else b"\n")
     elif has_level(hot):
         text_str(text, b"Exit status: died with exit code ")
         text_i64(text, error_level(hot))

@@ -2,12 +2,15 @@
 
 cdef void add_counts(Text *text, const ArrayCounts *counts) noexcept nogil:
     cdef const char *between = b"("
-    cdef const char *names[5]
-    cdef uint32_t numbers[5]
+    cdef const char *names[7]
+    cdef uint32_t numbers[7]
+    cdef uint32_t known = (counts.queued + counts.running + counts.ok + counts.failed + counts.skipped
+                           + counts.unreadable + counts.removed)
     cdef int i
-    names[:] = [b" queued", b" running", b" ok", b" failed", b" skipped"]
-    numbers[:] = [counts.queued, counts.running, counts.ok, counts.failed, counts.skipped]
-    for i in range(5):
+    names[:] = [b" queued", b" running", b" ok", b" failed", b" skipped", b" unreadable", b" forgotten"]
+    numbers[:] = [counts.queued, counts.running, counts.ok, counts.failed, counts.skipped, counts.unreadable,
+                  counts.count - known if counts.count > known else 0]
+    for i in range(7):
         if numbers[i]:
             text_str(text, between)
             text_u64(text, numbers[i])

@@ -21,6 +21,10 @@ cdef struct Group:
     Conn *conn
     Member *members            # owned: room for `total`
     uint64_t total, left, failed
+    uint64_t ended             # of those that are counted: while the caller waited
+    uint64_t forgotten         # further ones of its set: how they ended is not known
+    uint64_t stuck             # others, that cannot run, because the record of `culprit` cannot be read
+    uint64_t culprit
     uint64_t bad_id            # the first failure in the order of the ids, and its error level
     int32_t bad_level
     uint64_t since_ns          # CLOCK_MONOTONIC
@@ -41,6 +45,7 @@ cdef class Waiters:
     cdef uint64_t n_parked
     cdef IdMap members                # job -> first Member of those that wait for it
     cdef Group *watched               # the groups with progress
+    cdef uint64_t *ended_members      # of all groups: ended while their callers waited; borrowed
 
     cdef Conn *first(self, uint64_t id) noexcept nogil            # then Conn.next_waiting
     cdef int add(self, Conn *conn, uint64_t id, int role) noexcept nogil      # 0, or -1 without memory

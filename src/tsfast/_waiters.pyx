@@ -127,6 +127,7 @@ cdef class Waiters:
 
     cdef void _dissolve(self, Group *group) noexcept nogil:
         cdef uint64_t i
+        cdef uint64_t *ended = self.ended_members
         for i in range(group.total):
             if group.members[i].group != NULL:
                 self.leave(&group.members[i])
@@ -137,5 +138,6 @@ cdef class Waiters:
                 self.watched = group.next
             if group.next != NULL:
                 group.next.prev = group.prev
+        ended[0] -= group.ended
         free(group.members)
         free(group)

@@ -14,7 +14,7 @@ from tsfast._jobs cimport (
     FLAG_BAD, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING, Job,
 )
 from tsfast._layout cimport TSF_CANCELLED, TSF_SKIPPED, tsf_cold, tsf_hot
-from tsfast._quote cimport TSF_HIDDEN, Text, text_char, text_i64, text_oneline, text_str, text_u64
+from tsfast._quote cimport TSF_HIDDEN, Text, text_char, text_cut, text_i64, text_oneline, text_str, text_u64
 from tsfast._row cimport Row, error_level, row_after, row_after_ok
 from tsfast._spool cimport Spool
 from tsfast._text cimport info_status
@@ -56,7 +56,10 @@ cdef void dependencies(Text *text, Spool spool, const Row *row) noexcept nogil:
         text_str(text, b"it waits for the end of job " if i < row.cold.n_after
                  else b"it waits for the good end of job ")
         text_u64(text, id)
-        text_str(text, state_words(other))
+        if spool.unreadable.n and spool.unreadable.has(id):
+            job_line(text, b", whose record cannot be read: `ts -r ", id, b"` removes it\n")
+        else:
+            text_str(text, state_words(other))
     if left > NAMED:
         text_str(text, b"and for ")
         a_number(text, left - NAMED, b"other job\n", b"other jobs\n")
@@ -102,8 +105,6 @@ cdef void slots(Text *text, Spool spool, const Job *job) noexcept nogil:
     if other != NULL:
         text_str(text, b"and others\n")
     before_it(text, spool, job)
-    if spool.backing_off:
-        text_str(text, b"the system refused to start a process a moment ago; it is tried again shortly\n")
 
 
 cdef void gpu_line(Text *text, uint64_t count, const char *what) noexcept nogil:
@@ -170,6 +171,16 @@ cdef void each_gpu(Text *text, Spool spool, const Need *need) noexcept nogil:
     spool.grants.tell_silent(text, NAMED, b"", b"\n")
 
 
+cdef void wanting(Text *text, Spool spool, const Job *job) noexcept nogil:
+    """What the system is short of."""
+    cdef size_t begin = text.size
+    text_str(text, b"it waits: ")
+    if spool.pauses.reason(text, job):
+        text_str(text, b", tried again\n")
+    else:
+        text_cut(text, begin)
+
+
 cdef void skipped(Text *text, Spool spool, const Row *row) noexcept nogil:
     cdef uint32_t i, bad = 0, forgotten = 0
     cdef uint64_t id, first = 0
@@ -215,8 +226,9 @@ cdef void why(Text *text, Spool spool, const Job *job, uint64_t parked) noexcept
     if job.state == JOB_BLOCKED:
         text_str(text, b"is queued:\n")
         dependencies(text, spool, &row)
-        if job.holds:
+        if job.holds and not spool.pauses.holds(job.id):
             text_str(text, b"it waits for its caller (-f)\n")
+        wanting(text, spool, job)
     elif job.state == JOB_READY:
         text_str(text, b"is queued:\n")
         if spool.queue.held_back(job):
@@ -226,6 +238,7 @@ cdef void why(Text *text, Spool spool, const Job *job, uint64_t parked) noexcept
         if spool.queue.gpu_class(job):
             gpus(text, spool, job)
         slots(text, spool, job)
+        wanting(text, spool, job)
     elif job.state == JOB_STARTING or job.state == JOB_RUNNING:
         text_str(text, b"is running")
         if hot.pid:

@@ -4,7 +4,6 @@ new process of a scenario in which everything occurs, one step in each run of it
 TSFAST_CRASH_POINTS says at how many of them, spread evenly, or `all` (make soak)."""
 
 import os
-import re
 import shlex
 import struct
 
@@ -153,7 +152,7 @@ class Run:
         if name == "zip" and "killed by signal 13" in info:
             assert name in self.queue.started()  # it was gzip that died
         elif "lost: the runner died" not in info:
-            assert re.search("killed by signal 9|not started: cannot create a process", info), info
+            assert "killed by signal 9" in info, info
             assert name not in self.queue.started()
         self.excused = name
         return {name, "ok"} if name == "first" else {name}

@@ -57,6 +57,25 @@ class FailedRun(Run):
         return caller
 
 
+class ShortRun(Run):
+    """What a runner, a hook or a job before execve needs is not to be had, once: it is tried again."""
+
+    what = "shortage"
+
+    def __init__(self, folder, kind, step):
+        super().__init__(folder, kind, step)
+        self.queue.env["TSFAST_FAILS"] = str(errno.ENOMEM)
+
+
+@pytest.mark.timeout(patient(7200 if WANTED == "all" else 120))
+def test_shortage_at_each_step_of_a_runner(tmp_path, fault_points_work):
+    total = run(tmp_path / "whole", "runner", 0, ShortRun).count
+    sample = total if WANTED == "all" else int(WANTED or 10)
+    steps = sorted({1 + n * total // sample for n in range(sample)})
+    failed = sum(run(tmp_path / str(step), "runner", step, ShortRun).died for step in steps)
+    assert failed >= len(steps) * 9 // 10, "the counts of two runs differ a little, not that much"
+
+
 @pytest.mark.timeout(patient(7200 if WANTED == "all" else 120))
 @pytest.mark.parametrize(("kind", "sample"), [("server", 14), ("durable server", 6)])
 def test_failure_of_each_step(tmp_path, fault_points_work, kind, sample):

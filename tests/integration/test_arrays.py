@@ -216,7 +216,7 @@ def test_an_array_is_what_is_left_of_it(queue: Queue) -> None:
     queue.wait(5)
     queue.wait_until(lambda: queue.ids() == [4, 5])
     assert queue.get("-s", 0) == "4 finished\n5 finished"
-    assert rows(queue)[0].endswith("(2 failed) false")
+    assert rows(queue)[0].endswith("(2 failed, 4 forgotten) false")
     queue.kill_server()
     assert queue.get("-s", "0[6]") == "finished"
     queue.get("-C")

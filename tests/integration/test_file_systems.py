@@ -150,10 +150,10 @@ def test_queue_that_the_disk_refuses_to_write(queue: Queue, refuse: Path, number
 def test_output_beyond_the_quota(queue: Queue, slow_disk: SlowDisk) -> None:
     queue.get("--set_logdir", slow_disk.path)
     slow_disk.refused[CREATE] = errno.EDQUOT
-    job = queue.finish("true")
-    assert queue.wait(job) == 255
-    assert os.strerror(errno.EDQUOT) in queue.get("-i", job)
+    job = queue.submit("true")
+    queue.wait_until(lambda: os.strerror(errno.EDQUOT) in queue.info(job).get("Waits", ""))
     del slow_disk.refused[CREATE]
+    assert queue.wait(job) == 0
     slow_disk.refused[WRITE] = errno.EDQUOT
     assert queue.wait(queue.submit("sh", "-c", "echo lost; exit 7")) == 7
     assert queue.wait(queue.submit("echo", "lost")) == 1  # its own error

@@ -53,10 +53,13 @@ ALLOWED: dict[str, set[str]] = {
     "_grants": LEAVES | {"_jobs", "_gpus", "_loop", "_table", "_leases", "_poller"},
     "_staging": LEAVES | {"_table", "_contexts"},
     "_arrays": LEAVES | {"_grammar", "_jobs"},
+    "_pauses": LEAVES | {"_jobs", "_loop"},
+    "_unreadable": LEAVES | {"_jobs", "_table"},
     "_spool": LEAVES
     | {"_jobs", "_loop", "_table", "_contexts", "_runners", "_hooks", "_grants", "_staging", "_events"}
-    | {"_arrays"},
-    "_recovery": LEAVES | {"_arrays", "_jobs", "_table", "_contexts", "_runners", "_hooks", "_spool"},
+    | {"_arrays", "_pauses", "_unreadable"},
+    "_absent": LEAVES | {"_jobs", "_spool"},
+    "_recovery": LEAVES | {"_absent", "_arrays", "_jobs", "_table", "_contexts", "_runners", "_hooks", "_spool"},
     # what is answered to clients: to one, about one job, about several, and which answer to what
     "_request": LEAVES,
     "_replies": LEAVES | {"_conns"},

@@ -450,7 +450,7 @@ def element(state=QUEUED, **fields):
 def counts(**numbers):
     return {
         "first": 6, "count": 1000, "index": 1, "shown": False,
-        **dict.fromkeys(("queued", "running", "ok", "failed", "skipped"), 0), **numbers,
+        **dict.fromkeys(("queued", "running", "ok", "failed", "skipped", "unreadable", "removed"), 0), **numbers,
     }  # fmt: skip
 
 
@@ -458,10 +458,11 @@ def counts(**numbers):
     ("numbers", "state", "text"),
     [
         ({"queued": 900, "running": 50, "ok": 48, "failed": 2}, "running", "900 queued, 50 running, 48 ok, 2 failed"),
-        ({"queued": 1, "failed": 2}, "queued", "1 queued, 2 failed"),
+        ({"queued": 1, "failed": 2}, "queued", "1 queued, 2 failed, 997 forgotten"),
         ({"ok": 1000}, "finished", "1000 ok"),
-        ({"ok": 1, "skipped": 2}, "finished", "1 ok, 2 skipped"),
-        ({"skipped": 2}, "skipped", "2 skipped"),
+        ({"ok": 990, "unreadable": 1, "removed": 9}, "finished", "990 ok, 1 unreadable"),
+        ({"ok": 1, "skipped": 2}, "finished", "1 ok, 2 skipped, 997 forgotten"),
+        ({"skipped": 2}, "skipped", "2 skipped, 998 forgotten"),
     ],
 )
 def test_row_of_an_array(numbers, state, text):

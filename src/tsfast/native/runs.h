@@ -18,6 +18,7 @@
 #ifndef TSFAST_RUNS_H
 #define TSFAST_RUNS_H
 
+#include <errno.h>
 #include <stdint.h>
 
 #include "check.h"
@@ -97,6 +98,31 @@ static inline uint64_t tsf_run_check(const struct tsf_run *run)
 
     copy.word = copy.command = copy.check = copy.reserved[0] = copy.reserved[1] = 0;
     return tsf_hash64(&copy, sizeof copy, 0);
+}
+
+/* Whether a start failed for want of something that the job has no part in: processes, memory, descriptors, room for
+ * its output. Then nothing was executed, and it is tried again. What will fail again for this job alone is no shortage:
+ * a directory that is missing or denied, a damaged record. A broken disk (EIO) is none either: waiting does not mend
+ * it. */
+static inline int tsf_is_shortage(enum tsf_stage stage, int cause)
+{
+    switch (cause) {
+    case EAGAIN:
+    case ENFILE:
+    case ENOMEM:
+        return stage != TSF_STAGE_NONE;
+    case EMFILE: /* at execve the limits are the job's own */
+    case ENOBUFS:
+        return stage != TSF_STAGE_NONE && stage != TSF_STAGE_EXEC;
+    case EDQUOT:
+    case ENOSPC:
+        return stage == TSF_STAGE_OUTPUT || stage == TSF_STAGE_SPAWN;
+    case 0:     /* its process was killed */
+    case EINTR: /* likewise, in the words of earlier releases */
+        return 0;
+    default:
+        return stage == TSF_STAGE_SPAWN;
+    }
 }
 
 /* ---- messages between the server and a runner: one SOCK_SEQPACKET pair, one struct a packet ---- */

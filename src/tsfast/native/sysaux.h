@@ -207,10 +207,10 @@ static inline pid_t tsf_lock_holder(int runs_fd, uint32_t entry)
     return lock.l_pid > 0 ? lock.l_pid : -1;
 }
 
-/* The process `pid`, started at `start_ticks` (field 22 of /proc/PID/stat, 0 if unknown), has not ended. A zombie has:
- * a parent that never reaps, as the first process of many containers, would keep it for ever. Where /proc does not
- * tell, the pid decides. The command name in field 2 can hold anything, so fields are counted from its last ')'. */
-static inline int tsf_process_lives(pid_t pid, uint64_t start_ticks)
+/* Field 22 of /proc/PID/stat: its start in ticks since the boot; 0: it has ended, UINT64_MAX: /proc does not tell. A
+ * zombie has ended: a parent that never reaps, as the first process of many containers, would keep it for ever. The
+ * command name in field 2 can hold anything, so fields are counted from its last ')'. */
+static inline uint64_t tsf_process_start(pid_t pid)
 {
     char path[40], text[1024], *p, *digit = path + sizeof path - 1;
     uint64_t ticks = 0;
@@ -228,11 +228,11 @@ static inline int tsf_process_lives(pid_t pid, uint64_t start_ticks)
     memcpy(digit -= 6, "/proc/", 6);
     fd = open(digit, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return 1;
+        return UINT64_MAX;
     got = read(fd, text, sizeof text - 1);
     close(fd);
     if (got <= 0)
-        return kill(pid, 0) == 0;
+        return kill(pid, 0) == 0 ? UINT64_MAX : 0;
     text[got] = 0;
     p = strrchr(text, ')');
     zombie = p && p[1] && (p[2] == 'Z' || p[2] == 'X');
@@ -243,7 +243,18 @@ static inline int tsf_process_lives(pid_t pid, uint64_t start_ticks)
     }
     for (p = p ? p + 1 : text + got; *p >= '0' && *p <= '9'; p++)
         ticks = ticks * 10 + (uint64_t)(*p - '0');
-    return !zombie && (!start_ticks || !ticks || ticks == start_ticks);
+    if (zombie)
+        return 0;
+    return ticks ? ticks : UINT64_MAX;
+}
+
+/* The process `pid`, started at `start_ticks` (0 if unknown), has not ended. Where /proc does not tell, the pid
+ * decides. */
+static inline int tsf_process_lives(pid_t pid, uint64_t start_ticks)
+{
+    uint64_t ticks = tsf_process_start(pid);
+
+    return ticks && (!start_ticks || ticks == UINT64_MAX || ticks == start_ticks);
 }
 
 static inline uint64_t tsf_now_ns(clockid_t clock)
@@ -252,6 +263,17 @@ static inline uint64_t tsf_now_ns(clockid_t clock)
 
     clock_gettime(clock, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* The process `pid` is there, and was at the time `since_ns` of the wall clock: it is no later one of that number. */
+static inline int tsf_process_lived(pid_t pid, uint64_t since_ns)
+{
+    const uint64_t tick_ns = 10000000, slack_ns = 1000000000; /* USER_HZ is 100 wherever this runs */
+    uint64_t ticks = tsf_process_start(pid), age_ns = tsf_now_ns(CLOCK_REALTIME) - since_ns;
+
+    if (!ticks || ticks == UINT64_MAX || tsf_now_ns(CLOCK_REALTIME) < since_ns)
+        return 0;
+    return ticks * tick_ns + age_ns <= tsf_now_ns(CLOCK_BOOTTIME) + slack_ns;
 }
 
 /* A line in the server's log, which is stderr. */

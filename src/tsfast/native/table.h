@@ -44,7 +44,7 @@ enum tsf_state {
     TSF_LOST = 8,          /* the runner died and nobody could reap the job */
     TSF_SKIPPED = 9,       /* a job of its -W ended badly */
     TSF_REMOVED = 10,
-    TSF_FORGOTTEN = 11,
+    TSF_FORGOTTEN = 11, /* cause: TSF_WAS_REMOVED, of one that had not run and that -r took out of the queue */
     TSF_CANCELLED = 12, /* --cancel: taken out of the queue, or reached by its signal */
     TSF_ALLOCATING = 13 /* never in the table: a QUEUED job that waits for nothing but GPUs, as the server shows it */
 };
@@ -66,6 +66,8 @@ enum tsf_stage {
     TSF_STAGE_GZIP = 6,  /* gzip could not be executed */
     TSF_STAGE_EXEC = 5   /* the command could not be executed: the job ends with 126 or 127 */
 };
+
+enum tsf_forgotten { TSF_WAS_REMOVED = 1 };
 
 /* Why nobody knows how a LOST job ended (tsf_hot.cause). */
 enum tsf_loss { TSF_LOSS_RUNNER = 0, TSF_LOSS_BOOT = 1, TSF_LOSS_DAMAGE = 2 };

@@ -108,7 +108,7 @@ enum tsf_tty {
 /* After the struct: argv_len bytes (argc NUL-terminated words, the program's name not among them), cwd_len bytes (the
  * last one a NUL), env_len bytes (env_count NUL-terminated strings), affinity_len bytes of processor mask. */
 struct tsf_request {
-    uint64_t token[2];
+    uint64_t token[2]; /* random, but for the highest 32 bits: the pid of the caller of a foreground job */
     uint32_t argc;
     uint32_t argv_len;
     uint32_t cwd_len;

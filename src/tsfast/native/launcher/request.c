@@ -87,13 +87,14 @@ static void make_token(uint64_t token[2])
 {
     const void *random_bytes;
 
-    if (syscall(SYS_getrandom, token, 16, 0) == 16)
-        return;
-    /* where a filter denies it: what the kernel gave this process at its exec */
-    random_bytes = (const void *)getauxval(AT_RANDOM);
-    if (!random_bytes)
-        refuse("no random numbers: ", strerror(errno));
-    memcpy(token, random_bytes, 16);
+    if (syscall(SYS_getrandom, token, 16, 0) != 16) {
+        /* where a filter denies it: what the kernel gave this process at its exec */
+        random_bytes = (const void *)getauxval(AT_RANDOM);
+        if (!random_bytes)
+            refuse("no random numbers: ", strerror(errno));
+        memcpy(token, random_bytes, 16);
+    }
+    token[1] = (token[1] & UINT32_MAX) | (uint64_t)getpid() << 32;
 }
 
 /* EINVAL: this machine has more processors than the buffer has bits. */

@@ -312,17 +312,31 @@ int job_open_output(struct runner *runner, struct job *job)
     return cause;
 }
 
-int job_start_gzip(struct runner *runner, struct job *job)
+void job_drop_output(struct runner *runner, struct job *job)
 {
     uint32_t flags = job->assign.cold.flags;
+    char *end;
+
+    if (!job->output || !runner->entry->suffix[0] || flags & (TSF_JOB_APPEND | TSF_JOB_TRUNCATE))
+        return;
+    memset(runner->entry->suffix, 0, sizeof runner->entry->suffix);
+    remove_made(job->output);
+    if (flags & TSF_JOB_SPLIT_STDERR) {
+        end = job->output + strlen(job->output);
+        memcpy(end, ".e", 2);
+        remove_made(job->output);
+        end[0] = end[1] = 0;
+    }
+}
+
+int job_start_gzip(struct runner *runner, struct job *job)
+{
     int cause;
 
-    if (!job->output || !(flags & TSF_JOB_GZIP))
+    if (!job->output || !(job->assign.cold.flags & TSF_JOB_GZIP))
         return 0;
     cause = spawn_gzip(job);
-    if (cause && !(flags & (TSF_JOB_APPEND | TSF_JOB_TRUNCATE))) {
-        remove_made(job->output);
-        memset(runner->entry->suffix, 0, sizeof runner->entry->suffix);
-    }
+    if (cause)
+        job_drop_output(runner, job);
     return cause;
 }

@@ -144,6 +144,11 @@ static const struct timespec *patience(const struct job *job, int reported, stru
 
 static int kill_is_due(const struct job *job) { return job->kill_ns && now_ns(CLOCK_BOOTTIME) >= job->kill_ns; }
 
+static int could_not_execute(const struct tsf_run *run)
+{
+    return tsf_is_shortage(TSF_STAGE_EXEC, (int)run->spawn_errno);
+}
+
 static void wait_for_leader(struct runner *runner, struct job *job, int leader, siginfo_t *info, struct rusage *usage)
 {
     const uint64_t wanted = 1ull << (SIGCHLD - 1) | 1ull << (TSF_RUN_SIGNAL - 1);
@@ -160,7 +165,7 @@ static void wait_for_leader(struct runner *runner, struct job *job, int leader, 
         } else if (signal == TSF_RUN_SIGNAL) {
             obey_command(runner->entry, job, leader);
         } else if (signal < 0 && errno == EAGAIN && !reported) {
-            if (tsf_run_load(runner->entry) == executing)
+            if (tsf_run_load(runner->entry) == executing && !could_not_execute(runner->entry))
                 report(job, TSF_REPORT_STARTED, 0, MSG_DONTWAIT); /* if it is lost, ENDED says all */
             reported = 1;
         }
@@ -197,13 +202,13 @@ static void store_result(struct tsf_run *run, const struct job *job, const sigin
     }
 }
 
-static void store_unstarted(struct tsf_run *run, enum tsf_stage stage, int cause)
+static void store_unstarted(struct tsf_run *run, int status, enum tsf_stage stage, int cause)
 {
     run->pid = 0;
     run->start_ns = run->start_ticks = 0;
     run->duration_ns = 0;
     run->end_ns = now_ns(CLOCK_REALTIME);
-    run->status = 126 << 8;
+    run->status = status;
     run->stage = (uint16_t)stage;
     run->cause = (uint16_t)cause;
 }
@@ -270,7 +275,9 @@ static void wait_for_gzip(struct tsf_run *run, struct job *job)
 
 int finish_unstarted(struct runner *runner, struct job *job, enum tsf_stage stage, int cause)
 {
-    store_unstarted(runner->entry, stage, cause);
+    if (tsf_is_shortage(stage, cause))
+        job_drop_output(runner, job);
+    store_unstarted(runner->entry, 126 << 8, stage, cause);
     return leave_result(runner, job, TSF_RUN_CLAIMED);
 }
 
@@ -286,7 +293,9 @@ int finish_job(struct runner *runner, struct job *job, int leader)
     switch (tsf_run_state(tsf_run_load(run))) {
     case TSF_RUN_EXECING:
         store_result(run, job, &info, &usage);
-        if (job->gzip)
+        if (could_not_execute(run))
+            job_drop_output(runner, job);
+        else if (job->gzip)
             wait_for_gzip(run, job);
         reusable = leave_result(runner, job, TSF_RUN_EXECING);
         if (!reusable && job->kill_ns)
@@ -295,7 +304,8 @@ int finish_job(struct runner *runner, struct job *job, int leader)
     case TSF_RUN_CLAIMED: /* it said why, or somebody killed it before it could execute anything */
         if (run->stage)
             return finish_unstarted(runner, job, run->stage, run->cause);
-        return finish_unstarted(runner, job, TSF_STAGE_SPAWN, EINTR);
+        store_unstarted(run, wait_status(&info), TSF_STAGE_SPAWN, 0);
+        return leave_result(runner, job, TSF_RUN_CLAIMED);
     default: /* revoked: the entry is no longer this job's, and its process lost the race and ran nothing */
         leases_end(&runner->leases);
         return !reap_all();

@@ -115,6 +115,8 @@ void put_visible_devices(char *text, const struct tsf_grant *grant);
 
 int job_prepare(struct runner *runner, struct job *job);
 int job_open_output(struct runner *runner, struct job *job);
+/* Nothing was executed: the files that were made for its output, which are empty, go again. */
+void job_drop_output(struct runner *runner, struct job *job);
 /* -z: a gzip writes the file, and the job into a pipe. */
 int job_start_gzip(struct runner *runner, struct job *job);
 int spawn_gzip(struct job *job);

@@ -240,7 +240,8 @@ static int child(void *arg)
         write_only_if_claimed(run, gen);
         run->stage = TSF_STAGE_CHDIR;
         run->cause = (uint16_t)cause;
-        complain("ts: cannot enter '", job->cwd, cause);
+        if (!tsf_is_shortage(TSF_STAGE_CHDIR, cause))
+            complain("ts: cannot enter '", job->cwd, cause);
         _exit(126);
     }
     umask(birth->runner->records.context.head->umask & 0777);
@@ -262,7 +263,8 @@ static int child(void *arg)
     cause = execute(job);
     set_signal_mask(~0ull); /* a file size limit of 0 must not turn the error into SIGXFSZ */
     run->spawn_errno = (uint32_t)cause;
-    complain("ts: cannot run '", job->argv[0], cause);
+    if (!tsf_is_shortage(TSF_STAGE_EXEC, cause))
+        complain("ts: cannot run '", job->argv[0], cause);
     _exit(cause == ENOENT ? 127 : 126);
 }
 
