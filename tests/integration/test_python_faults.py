@@ -196,8 +196,8 @@ print(queue.slots, queue.wait(queue.submit(["true"]))[0].state, flush=True)
 
 
 def _waits(pid: int) -> bool:
-    """In recvfrom, connect or epoll_wait, not in the read of its input."""
-    calls = {"45", "42", "232"} if os.uname().machine == "x86_64" else {"207", "203", "22"}
+    """In recvfrom, connect, poll or epoll_wait, not in the read of its input."""
+    calls = {"45", "42", "7", "232"} if os.uname().machine == "x86_64" else {"207", "203", "73", "22"}
     return Path(f"/proc/{pid}/syscall").read_text().split()[0] in calls
 
 
