@@ -12,6 +12,7 @@ import pytest
 import tsfast
 from fault.fault_harness import SOURCES, TS, alive
 from fault.test_kills import connected
+from integration.spool_harness import open_files
 
 EARLIER, LATER = "0.0.9", "97.1.0"
 
@@ -72,7 +73,7 @@ def test_later_release_takes_over(ours):
     queue.until(lambda: all(connected(call.pid) for call in [*waiters, follower, caller]), "they wait")
     queue.until_started("foreground")
     queue.use(LATER)
-    assert queue.ts("-V") == f"tsfast {LATER}\n"
+    assert queue.ts("-R") == "3\n"
     new = queue.server()
     assert new != old
     queue.until_dead(old)
@@ -98,8 +99,9 @@ def test_earlier_release_is_served(ours):
     server = queue.start()
     queue.use(EARLIER)
     assert queue.wait(queue.job("one", "exit 7")) == 7
-    assert queue.ts("-V") == f"tsfast {tsfast.__version__}\n"
+    assert queue.ts("-V") == f"tsfast {EARLIER}\n", "the version of the program that is called"
     assert queue.server() == server
+    assert serving(queue) == [tsfast.__version__]
 
 
 def test_two_releases_do_not_fight(ours):
@@ -131,7 +133,7 @@ def test_successor_that_dies_leaves_the_server(ours):
         fcntl.flock(held, fcntl.LOCK_EX)
         queue.use(LATER)
         call = queue.begin("-l")
-        queue.until(lambda: "flock" in waits_for(call.pid), "the call waits for the lock")
+        queue.until(lambda: str(lock) in open_files(call.pid), "the call waits for the lock")
         assert queue.server() == old, "the server serves until its successor is ready"
         call.kill()
         call.wait()
@@ -141,11 +143,6 @@ def test_successor_that_dies_leaves_the_server(ours):
     queue.open_gate("one")
     queue.end(waiter, 0)
     assert queue.started() == ["one"]
-
-
-def waits_for(pid):
-    with open(f"/proc/{pid}/syscall") as file:
-        return {"73": "flock"}.get(file.read().split()[0], "")
 
 
 def test_launcher_that_is_later_than_its_package(ours, tmp_path):
