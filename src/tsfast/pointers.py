@@ -19,7 +19,8 @@ LOOKED_AT = 16  # other pointers, by each new one
 
 
 def read_text(path: str, dir_fd: int | None = None) -> str | None:
-    """Text of a private file of ours; None where there is none. Raises StateError for somebody else's."""
+    """Text of a private file of ours; None where there is none. Zeros, as a loss of power leaves them in a file, count as
+    no text. Raises StateError for somebody else's."""
     try:
         fd = trust.open_file(path, dir_fd=dir_fd)
     except FileNotFoundError:
@@ -29,7 +30,8 @@ def read_text(path: str, dir_fd: int | None = None) -> str | None:
     except OSError as error:
         raise StateError(f"{path}: {error.strerror}") from None
     try:
-        return os.fsdecode(os.read(fd, 65536)).removesuffix("\n")
+        data = os.read(fd, 65536)
+        return "" if b"\0" in data else os.fsdecode(data).removesuffix("\n")
     except OSError as error:
         raise StateError(f"{path}: {error.strerror}") from None
     finally:
@@ -60,10 +62,8 @@ def pin(socket: str, place: str) -> bool:
                 fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             except FileExistsError:
                 return read_text(path) == place
-            try:
-                os.write(
-                    fd, os.fsencode(place) + b"\n"
-                )  # who dies before it leaves an empty file, which counts as none
+            try:  # whoever dies before the write leaves an empty file, which counts as none
+                os.write(fd, os.fsencode(place) + b"\n")
             finally:
                 os.close(fd)
         elif known != place:
@@ -79,8 +79,9 @@ def pin(socket: str, place: str) -> bool:
 class Second:
     """What the second pointer says."""
 
-    def __init__(self, text: str) -> None:
-        self.file_system, _, self.place = text.partition(" ")
+    def __init__(self, file_system: str, place: str) -> None:
+        self.file_system = file_system
+        self.place = place
 
     def is_deleted(self) -> bool:
         """The state directory was deleted. False: it is there, or on a file system that is not mounted now, or nobody
@@ -88,18 +89,27 @@ class Second:
         path = self.place
         while not os.path.lexists(path):
             path = os.path.dirname(path)
-        if path == self.place or not os.path.isabs(path):
+        if path == self.place:
             return False
-        return self.file_system == "volatile" or self.file_system == _file_system(path)
+        try:
+            return self.file_system == "volatile" or self.file_system == _file_system(path)
+        except OSError:
+            return False
+
+
+def _parsed(text: str | None) -> Second | None:
+    """None: there is no pointer, or it is damaged."""
+    file_system, _, place = (text or "").partition(" ")
+    return Second(file_system, place) if os.path.isabs(place) else None
 
 
 def _file_system(path: str) -> str:
-    """What tells the file system of a path from others, also after the next start of the machine."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    """What tells the file system of a path from others, also after the next start of the machine. Raises OSError."""
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
         if _core.filesystem_type(fd) in VOLATILE:
             return "volatile"
-        return f"{os.statvfs(fd).f_fsid:x}"
+        return f"{os.fstatvfs(fd).f_fsid:x}"
     finally:
         os.close(fd)
 
@@ -125,7 +135,7 @@ def second(socket: str) -> Second | None:
         return None
     finally:
         os.close(directory)
-    return Second(text) if text else None
+    return _parsed(text)
 
 
 def trouble() -> str | None:
@@ -173,8 +183,8 @@ def _tidy(directory: int, own: str) -> None:
     first = int(own.removesuffix(ENDING), 16) % max(1, len(others))
     for name in (others[first:] + others[:first])[:LOOKED_AT]:
         try:
-            text = read_text(name, directory)
-            if text is not None and Second(text).is_deleted():
+            other = _parsed(read_text(name, directory))
+            if other is not None and other.is_deleted():
                 os.unlink(name, dir_fd=directory)
         except (StateError, OSError):
             continue  # not one of ours
@@ -187,6 +197,12 @@ def forget(socket: str) -> None:
     except OSError:
         pass  # the next call tells what it sees there
     try:
-        os.unlink(os.path.join(home(), machine_id(), _name(socket)))
+        directory = trust.open_directory(os.path.join(home(), machine_id()))
+    except OSError:
+        return  # nobody has looked at what is there, either
+    try:
+        os.unlink(_name(socket), dir_fd=directory)
     except OSError:
         pass
+    finally:
+        os.close(directory)

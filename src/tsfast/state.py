@@ -150,14 +150,15 @@ def find(socket: str, environ: "os._Environ[str]") -> str | None:
 
 
 def _of_pointer(place: str, socket: str, beside: bool) -> str | None:
-    """The place if it is the socket's; None if it is gone, or if the second pointer leads to what is another's now."""
+    """The place if it is the socket's; None if it is gone, or if the second pointer leads to what is another's now. Where
+    a loss of power has taken the note, the pointer alone counts."""
     try:
         note = _note(place)
     except StateError as error:
         raise StateError(f"the state of {socket} is in {place}, which cannot be used: {error}") from None
-    if note is not None and note != socket and beside:
+    if note and note != socket and beside:
         raise StateError(f"the state directory {place} belongs to {note}, not to {socket}")
-    return place if note == socket else None
+    return place if note in (socket, "") else None
 
 
 def _is_marked(place: str, socket: str) -> bool:

@@ -36,9 +36,9 @@ def open_directory(path: str, make: bool = False) -> int:
                 raise Untrusted(f"{path}: too many symbolic links")
             names += _names(target)
             if target.startswith("/"):
-                walk.close()
-                walk = _Walk()
-        return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=walk.fd)
+                before, walk = walk, _Walk()
+                before.close()
+        return walk.open()
     finally:
         walk.close()
 
@@ -59,6 +59,13 @@ class _Walk:
 
     def close(self) -> None:
         os.close(self.fd)
+
+    def open(self) -> int:
+        """A descriptor of it to read it by. Raises OSError."""
+        try:
+            return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.fd)
+        except OSError as error:
+            raise type(error)(error.errno, error.strerror, self.path or "/") from None
 
     def enter(self, name: str, on_the_way: bool, make: bool) -> str | None:
         """Go to an entry; the target instead if it is a symbolic link. on_the_way: it is not what is looked for."""

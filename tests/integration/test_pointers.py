@@ -186,6 +186,35 @@ def test_pointers_of_deleted_queues_are_removed(queue: Queue) -> None:
     assert len(left) == 10 and mine in left and unmounted in left
 
 
+@pytest.mark.parametrize("text", ["", "\0" * 40, "no-path\n", "1234567 relative/path\n"])
+def test_damaged_pointers(used: Queue, text: str) -> None:
+    """As a loss of power leaves them: they count as none, hold up nobody, and are written anew."""
+    pointer, beside = second(used), Path(f"{used.socket}.state")
+    wanted = pointer.read_text()
+    for path in (pointer, machine(used) / f"{'0' * 16}.state"):
+        path.write_text(text)
+        path.chmod(0o600)
+    if " " not in text and "-" not in text:
+        beside.write_text(text)
+        beside.chmod(0o600)
+    assert sorted(used.ids()) == [0, 1]
+    assert used.submit("true") == 2
+    assert pointer.read_text() == wanted
+    assert beside.read_text().strip() == wanted.split(" ", 1)[1].strip()
+    env = {"TS_SOCKET": str(used.directory / "another"), "TS_STATE": str(used.directory / "state of another")}
+    assert used.submit("true", env=env) == 0
+
+
+@pytest.mark.parametrize("text", ["", "\0" * 40])
+def test_damaged_note_in_the_state_directory(queue: Queue, text: str) -> None:
+    """The pointer says whose it is."""
+    queue.finish("true")
+    queue.kill_server()
+    (queue.state_dir / "queue").write_text(text)
+    assert queue.submit("true", env={"TS_STATE": None}) == 1
+    assert (queue.state_dir / "queue").read_text() == f"{queue.socket}\n"
+
+
 def test_drop_keeps_the_pointer_to_the_ids(queue: Queue) -> None:
     """The ids of a dropped queue are not given out again."""
     assert queue.finish("true") == 0
