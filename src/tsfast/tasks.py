@@ -410,7 +410,8 @@ class Tasks:
                 for id in (*self._pending, *self._left):
                     self._look.setdefault(id)
             elif over and (event.id in self._pending or event.id in self._left):
-                self._look[event.id] = event
+                if self._look.get(event.id) is None:  # else it told how it ended, and this tells that it is forgotten
+                    self._look[event.id] = event
             elif event.state == "running" and event.id in self._pending:
                 self._begins(self._pending[event.id].future)
             elif over and self._submitting:

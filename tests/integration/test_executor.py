@@ -9,38 +9,21 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy
 import pytest
 
 import tsfast
+from integration.executor_harness import blocked
 from integration.gpu_queue import GpuQueue
-from integration.spool_harness import Gate, Queue, alive, kill, wait_until
+from integration.spool_harness import Queue, alive, kill, wait_until
 from patience import patient
 from tsfast.executor import JobFuture
 
 
-@pytest.fixture
-def executor(queue: Queue, api: tsfast.Queue) -> Iterator[tsfast.Executor]:
-    with tsfast.Executor(api) as opened:
-        yield opened
-
-
 def running(api: tsfast.Queue, future: JobFuture[object]) -> None:
     wait_until(lambda: api.state(future.id) == "running", f"job {future.id} runs")
-
-
-def blocked(gate: Gate) -> object:
-    """A callable that waits for a gate."""
-    path = str(gate.path)
-
-    def wait() -> str:
-        with open(path) as fifo:
-            return fifo.read()
-
-    return wait
 
 
 # ---- what comes back
@@ -277,6 +260,20 @@ def test_results_of_jobs_that_are_forgotten_at_once(queue: Queue, api: tsfast.Qu
         gate.open()
         assert list(results) == list(range(10, 0, -1))
         assert [future.result(30).exit_code for future in commands] == list(range(5))
+
+
+def test_an_end_is_forgotten_before_it_is_heard(queue: Queue, executor: tsfast.Executor) -> None:
+    """Both are told at once to the thread that listens, which is held up meanwhile."""
+    queue.environment["TS_MAXFINISHED"] = "0"
+    queue.get("-l")
+    gate = queue.gate()
+    future = executor.submit_argv(gate.command)
+    running(executor.queue, future)
+    wait_until(future.running, "its start was heard")
+    with executor._tasks._changed:
+        gate.open(3)
+        wait_until(lambda: executor.queue.result(future.id).state == "forgotten", "it is forgotten")
+    assert future.result(30).exit_code == 3
 
 
 # ---- cancelling, shutting down
