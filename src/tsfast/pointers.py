@@ -19,8 +19,8 @@ LOOKED_AT = 16  # other pointers, by each new one
 
 
 def read_text(path: str, dir_fd: int | None = None) -> str | None:
-    """Text of a private file of ours; None where there is none. Zeros, as a loss of power leaves them in a file, count as
-    no text. Raises StateError for somebody else's."""
+    """Text of a private file of ours; None where there is none. Zeros, which a loss of power can leave in a file, count
+    as no text. Raises StateError for somebody else's."""
     try:
         fd = trust.open_file(path, dir_fd=dir_fd)
     except FileNotFoundError:

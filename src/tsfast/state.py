@@ -150,8 +150,8 @@ def find(socket: str, environ: "os._Environ[str]") -> str | None:
 
 
 def _of_pointer(place: str, socket: str, beside: bool) -> str | None:
-    """The place if it is the socket's; None if it is gone, or if the second pointer leads to what is another's now. Where
-    a loss of power has taken the note, the pointer alone counts."""
+    """The place if it is the socket's; None if it is gone, or if the second pointer leads to what is another's now.
+    Where a loss of power has taken the note, the pointer alone counts."""
     try:
         note = _note(place)
     except StateError as error:

@@ -176,6 +176,19 @@ def test_what_others_put_into_a_state_directory(queue: Queue, name: str, kind: s
     assert queue.submit("true") == 0
 
 
+def test_socket_in_the_state_directory(queue: Queue) -> None:
+    """One directory for all of a queue: what a killed server leaves there is none of others."""
+    queue.state_dir.mkdir()
+    queue.environment["TS_SOCKET"] = str(queue.state_dir / "socket")
+    queue.finish("true")
+    tab = queue.get("-M", "tab")
+    queue.kill_server()
+    assert (queue.state_dir / "socket").is_socket()
+    listed = queue.run("-M", "tab", executable=BIN / "tsfast")
+    assert (listed.stdout, listed.stderr) == (f"{tab}\n", "")
+    assert queue.submit("true") == 1
+
+
 @pytest.mark.parametrize("name", DIRECTORIES)
 @pytest.mark.parametrize("kind", ["file", "symlink", "directory"])
 def test_what_others_put_in_place_of_its_directories(queue: Queue, name: str, kind: str) -> None:

@@ -235,7 +235,7 @@ def others() -> Iterator[Finding]:
     for candidate in state.candidates(path, os.environ)[1 if os.environ.get("TS_STATE") else 0 :]:
         for place in below(os.path.dirname(candidate)):
             note = state.note(place)
-            if note is None or note == path:
+            if not note or note == path:
                 continue
             found += 1
             if not os.path.isdir(os.path.dirname(note)) and processes.server_of(place) is None:
