@@ -1,6 +1,7 @@
 """Options and markers of the whole suite, and what holds for all of it: installation.py says which build is tested."""
 
 import os
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,6 +83,8 @@ def pytest_sessionstart() -> None:
     if told := installation.wrong():
         pytest.exit(f"the wrong build: {told}", pytest.ExitCode.USAGE_ERROR)
     os.environ.pop("PYTHONPATH", None)  # what the tests start finds the package as pytest did
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in the background of a shell, and so for all children
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     reports.clear()
 
 

@@ -92,3 +92,9 @@ def api(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> Iterator[tsfast.Queue]
     monkeypatch.chdir(queue.work)
     with tsfast.Queue() as opened:
         yield opened
+
+
+@pytest.fixture
+def executor(api: tsfast.Queue) -> Iterator[tsfast.Executor]:
+    with tsfast.Executor(api) as opened:
+        yield opened

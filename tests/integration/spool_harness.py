@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -132,6 +133,18 @@ class Queue:
         )
         text = (done.stdout.decode("utf-8", "surrogateescape"), done.stderr.decode("utf-8", "surrogateescape"))
         return subprocess.CompletedProcess(done.args, done.returncode, *text)
+
+    def python(self, text: str, *flags: str, **options: object) -> "subprocess.CompletedProcess[str]":
+        """A program of Python with the environment of the queue's calls, to its end."""
+        return subprocess.run(
+            [sys.executable, *flags, "-c", text],
+            env=self.env(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=patient(60),
+            **{"cwd": self.work, **options},
+        )
 
     def start(self, *words: object, env: dict[str, str | None] | None = None, **options: object):
         """A call of ts that goes on while the test does; ended with the queue."""

@@ -1,62 +1,15 @@
 """An executor where it is too late for tasks, and in surroundings that lack something."""
 
-import subprocess
-import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator
 
 import pytest
 
 import tsfast
-from integration.spool_harness import Gate, Queue, wait_until
-from patience import patient
-from tsfast.executor import JobFuture
-
-RESULT_S = patient(30)
-
-
-@pytest.fixture
-def executor(queue: Queue, api: tsfast.Queue) -> Iterator[tsfast.Executor]:
-    with tsfast.Executor(api) as opened:
-        yield opened
-
-
-def blocked(gate: Gate) -> Callable[[], str]:
-    """A callable that waits for a gate."""
-    path = str(gate.path)
-
-    def wait() -> str:
-        with open(path) as fifo:
-            return fifo.read()
-
-    return wait
-
-
-def begun(api: tsfast.Queue, future: JobFuture[str]) -> None:
-    """Its job runs, and the future says so."""
-    wait_until(lambda: api.state(future.id) == "running" and future.running(), f"job {future.id} runs")
-
-
-def still_works(executor: tsfast.Executor) -> None:
-    assert executor.submit(abs, -3).result(RESULT_S) == 3
-    assert executor.submit_argv(["true"]).result(RESULT_S).ok
-
+from integration.executor_harness import RESULT_S, begun, blocked, still_works
+from integration.spool_harness import Queue, wait_until
 
 # ---- too late
-
-
-def python(queue: Queue, text: str, *flags: str, **options: object) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, *flags, "-c", text],
-        env=queue.env(),
-        cwd=queue.work,
-        capture_output=True,
-        text=True,
-        timeout=patient(60),
-        check=False,
-        **options,
-    )
 
 
 AT_EXIT = """
@@ -79,22 +32,25 @@ executor.submit(abs, -1){result}
 
 @pytest.mark.parametrize("result", ["", ".result()"])
 def test_submitting_at_the_end_of_the_interpreter(queue: Queue, result: str) -> None:
-    done = python(queue, AT_EXIT.format(result=result))
+    done = queue.python(AT_EXIT.format(result=result))
     late = "cannot schedule new futures after interpreter shutdown\n"
     assert (done.stdout, done.stderr, done.returncode) == (2 * late + "finished\n", "", 0)
 
 
 def test_submitting_in_a_callback_at_the_end(queue: Queue) -> None:
-    text = """
+    """The task ends when the interpreter has begun to: what was registered first is called last."""
+    gate = queue.gate()
+    text = f"""
+import threading
+threading._register_atexit(lambda: open({str(gate.path)!r}, "w").write("0"))
 import tsfast
 executor = tsfast.Executor()
 def again(_):
     try: executor.submit(abs, -1)
     except RuntimeError as error: print(error)
-import time
-executor.submit(time.sleep, 0.5).add_done_callback(again)
+executor.submit_argv({gate.command!r}).add_done_callback(again)
 """
-    done = python(queue, text)
+    done = queue.python(text)
     assert (done.stdout, done.stderr) == ("cannot schedule new futures after interpreter shutdown\n", "")
 
 
@@ -107,7 +63,7 @@ def late():
     try: tsfast.Executor().submit(abs, -1)
     except RuntimeError as error: print(error)
 """
-    done = python(queue, text)
+    done = queue.python(text)
     assert (done.stdout, done.stderr) == ("cannot schedule new futures after interpreter shutdown\n", "")
 
 
@@ -126,7 +82,7 @@ class Last:
 last = Last()
 last.executor.submit(abs, -1).result()
 """
-    done = python(queue, text)
+    done = queue.python(text)
     assert done.stdout == "cannot schedule new futures after interpreter shutdown\nQueueError\n", done
 
 
@@ -139,7 +95,7 @@ thread = threading.Thread(target=lambda: executor.submit(pathlib.Path("made").to
 thread.start()
 thread.join()
 """
-    assert (python(queue, text, "-W", "error").stderr, (queue.work / "made").exists()) == ("", True)
+    assert (queue.python(text, "-W", "error").stderr, (queue.work / "made").exists()) == ("", True)
 
 
 def test_shutdown_without_waiting_at_the_end(queue: Queue) -> None:
@@ -149,7 +105,7 @@ executor = tsfast.Executor()
 executor.submit(pathlib.Path("made").touch)
 executor.shutdown(wait=False)
 """
-    assert (python(queue, text, "-W", "error").stderr, (queue.work / "made").exists()) == ("", True)
+    assert (queue.python(text, "-W", "error").stderr, (queue.work / "made").exists()) == ("", True)
     assert list((queue.state_dir / "executors").iterdir()) == []
 
 
@@ -185,7 +141,7 @@ with tsfast.Executor() as executor:
 os.open("result", os.O_WRONLY | os.O_CREAT)
 os.write(os.open("answer", os.O_WRONLY | os.O_CREAT), repr(results).encode())
 """
-    python(queue, text)
+    queue.python(text)
     assert (queue.work / "answer").read_text() == "[3, 2, 1]"
 
 
@@ -205,9 +161,7 @@ before = os.listdir("/proc/self/fd")
 use()
 assert os.listdir("/proc/self/fd") == before
 """
-    done = python(
-        queue, text.replace('open("/dev/null")', "__import__('threading').Lock()"), "-W", "error", "-X", "dev"
-    )
+    done = queue.python(text.replace('open("/dev/null")', "__import__('threading').Lock()"), "-W", "error", "-X", "dev")
     assert (done.returncode, done.stderr) == (0, "")
     assert len(api.jobs()) == 12
 

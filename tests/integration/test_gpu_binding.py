@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
+from math import ceil
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from fake_nvml.fake_nvml import FakeNvml
 from integration.gpu_binding import REAL, Installation
 from integration.gpu_harness import Poller
 from integration.gpu_queue import GpuQueue
+from patience import patient
 from tsfast.gpus.records import ANSWERS, VISIBLE
 
 ERROR = "class NVMLError(Exception):\n    pass\n"
@@ -51,7 +53,7 @@ def poller(installation: Installation, nvml: FakeNvml) -> Iterator[type[Poller]]
 def queue(gpu_queue: GpuQueue, installation: Installation) -> GpuQueue:
     gpu_queue.program = installation.ts
     gpu_queue.environment["PATH"] = f"{installation.programs}:/usr/bin:/bin"
-    gpu_queue.environment["TS_GPU_TIMEOUT"] = "1"
+    gpu_queue.environment["TS_GPU_TIMEOUT"] = str(ceil(patient(1)))
     return gpu_queue
 
 
@@ -93,7 +95,11 @@ def test_an_older_binding_will_do(installation: Installation, poller: type[Polle
 
 def tsfast(queue: GpuQueue, installation: Installation, *words: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [installation.programs / "tsfast", *words], env=queue.env(), capture_output=True, text=True, timeout=120
+        [installation.programs / "tsfast", *words],
+        env=queue.env(),
+        capture_output=True,
+        text=True,
+        timeout=patient(120),
     )
 
 
@@ -114,9 +120,9 @@ def test_reason_is_told_everywhere(queue: GpuQueue, installation: Installation, 
     queue.wait_until(lambda: why in queue.why(job), why)
     assert queue.wait(queue.submit("true")) == 0
     alone = why.replace("the process that asks NVML", "").replace("NVML does not answer", "")
-    told = tsfast(queue, installation, "gpus", "--timeout", "2")
+    told = tsfast(queue, installation, "gpus", "--timeout", str(patient(2)))
     assert alone in told.stdout + told.stderr
-    findings = tsfast(queue, installation, "doctor", "--timeout", "5").stdout.splitlines()
+    findings = tsfast(queue, installation, "doctor", "--timeout", str(patient(5))).stdout.splitlines()
     assert any(alone in line for line in findings if line.split()[1] == "gpus"), findings
     assert why in queue.run("-G", 1, "true").stderr
     before = queue.pollers()

@@ -31,7 +31,7 @@ class Waiter:
         try:
             while data := os.read(self.terminal, 65536):
                 self.written += data
-        except (BlockingIOError, OSError):
+        except OSError:  # nothing more is there, or nobody has it open any more
             pass
         return self.written
 

@@ -17,19 +17,6 @@ from patience import patient
 from tsfast.errors import SubmissionInterrupted
 from tsfast.events import EventStream
 
-
-def python(queue: Queue, text: str, *flags: str, **options: object) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, *flags, "-c", text],
-        env=queue.env(),
-        **{"cwd": queue.work, **options},
-        capture_output=True,
-        text=True,
-        timeout=patient(60),
-        check=False,
-    )
-
-
 # Each opens something, or starts something.
 CALLS = """
 import asyncio, errno, os, resource, sys, tsfast, tsfast._reader, tsfast.state, subprocess, select
@@ -81,7 +68,7 @@ for name, call in calls.items():
 
 def test_without_descriptors(queue: Queue) -> None:
     queue.finish("true")
-    lines = python(queue, CALLS + NO_DESCRIPTORS).stdout.splitlines()
+    lines = queue.python(CALLS + NO_DESCRIPTORS).stdout.splitlines()
     assert [line for line in lines if not line.endswith(" QueueError")] == []
     assert len(lines) == 13
     assert queue.state(0) == "finished"
@@ -136,7 +123,7 @@ with tsfast.Executor(queue, cwd="/") as executor:
     print(executor.submit(os.getcwd).result())
 print(queue.slots, len(queue.jobs()))
 """
-    done = python(queue, text)
+    done = queue.python(text)
     assert done.stderr == ""
     gone = "the working directory is gone or cannot be read"
     assert done.stdout.splitlines() == [
@@ -274,7 +261,7 @@ before = len(os.listdir("/proc/self/fd"))
 for _ in range(5): use()
 assert len(os.listdir("/proc/self/fd")) == before
 """
-    done = python(queue, text, "-X", "dev", "-W", "error")
+    done = queue.python(text, "-X", "dev", "-W", "error")
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -289,7 +276,7 @@ job = queue.submit([b"printf", b"\\xff"])
 queue.wait(job)
 print(open(queue.output_path(job), "rb").read())
 """
-    done = python(queue, text)
+    done = queue.python(text)
     assert (done.stdout, done.stderr) == ("b'\\xff\\xfe'\nb'\\xff'\n", "")
 
 

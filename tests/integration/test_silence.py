@@ -117,6 +117,7 @@ def test_python_gives_up(queue: Queue, api: tsfast.Queue, monkeypatch: pytest.Mo
             with pytest.raises(tsfast.ServerUnavailable, match=rf"^the server \(pid {server}\) does not answer$"):
                 call()
     assert queue.ids() == [] and queue.get("-S") == "1"
+    monkeypatch.delenv("TS_PATIENCE")
     assert api.submit(["true"]) == 0
     monkeypatch.setenv("TS_PATIENCE", "soon")
     with pytest.raises(tsfast.ServerUnavailable, match=r"^TS_PATIENCE is 'soon', allowed is a number from 0"):
