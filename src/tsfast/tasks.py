@@ -14,7 +14,6 @@ import sys
 import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -35,6 +34,7 @@ from tsfast.events import CHANGE, ENDED, Event, EventStream
 from tsfast.futures import JobFuture
 from tsfast.jobs import Job, Options
 from tsfast.queue import Queue, ending
+from tsfast.removals import Removals
 from tsfast.results import Result
 
 _GONE_S = 0.5  # an event follows what it tells by no more than a turn of the server
@@ -67,16 +67,6 @@ class _Task:
         self.calls = calls
 
 
-class _Removal:
-    """Jobs that are to be taken out of the queue."""
-
-    def __init__(self, ids: list[int]):
-        self.ids = ids
-        self.answered = False
-        self.refused: list[int] = []
-        self.error: QueueError | None = None
-
-
 class _Thread(threading.Thread):
     """Of an executor."""
 
@@ -100,12 +90,12 @@ class Tasks:
         self._look: dict[int, Event | None] = {}  # jobs to look at, and how they ended, if that was told
         self._early: dict[int, Event] = {}  # ends of jobs that are not known here, but may be those being submitted
         self._gone: dict[int, float] = {}  # no longer in the table; until when an event may still tell why (monotonic)
-        self._removals: deque[_Removal] = deque()
+        self._removals = Removals(self.queue, self._changed)
         self._submitting = 0
         self._closed = False
         self._threads: set[_Thread] = set()  # that have not been seen to end
         self._running = 0  # how many of them have work
-        self._listens = self._removes = False  # there is a thread that does
+        self._listens = False  # there is a thread that does
         self._passers = self._idle = 0  # threads that pass on, those that have nothing to pass on
         self._passing = self._passed = 0  # futures
         self._stuck: tuple[int, float] = (0, 0.0)  # what they had done at that time
@@ -167,7 +157,7 @@ class Tasks:
                     queued = None
                     raise
                 except (BatchInterrupted, SubmissionInterrupted, QueueWarning) as error:  # a warning that is an error
-                    self._ask_to_remove([id for first, last in error.runs for id in range(first, last + 1)])
+                    self._removals.ask([id for first, last in error.runs for id in range(first, last + 1)], self._run)
                     raise
             except BaseException:
                 if group is not None and queued is None:
@@ -258,7 +248,7 @@ class Tasks:
         removal = None
         with self._changed:
             if future.id in self._pending:
-                removal = self._ask_to_remove([future.id])
+                removal = self._removals.ask([future.id], self._run)
 
                 # It may have run to its end before it was removed: the events tell.
                 def told() -> bool:
@@ -290,56 +280,8 @@ class Tasks:
                 future._unwanted = True
                 ids.append(future.id)
         with self._changed:
-            removal = self._ask_to_remove(ids)
+            removal = self._removals.ask(ids, self._run)
             self._changed.wait_for(lambda: removal.answered, _patience())
-
-    def _ask_to_remove(self, ids: list[int]) -> _Removal:
-        removal = _Removal(ids)
-        with self._changed:
-            if not ids:
-                removal.answered = True
-                return removal
-            self._removals.append(removal)
-            if self._removes:
-                return removal
-            self._removes = True
-            try:
-                self._run(self._remove_all)
-                return removal
-            except RuntimeError:  # no thread can be started
-                pass
-        self._remove_all()
-        return removal
-
-    def _remove_all(self) -> None:
-        while True:
-            with self._changed:
-                if not self._removals:
-                    self._removes = False
-                    return
-                removal = self._removals.popleft()
-            try:
-                self._remove(removal.ids, removal.refused)
-            except QueueError as error:
-                removal.error = error
-            except BaseException as error:
-                removal.error = QueueError(f"jobs cannot be removed: {type(error).__name__}: {error}")
-                removal.error.__cause__ = error
-            finally:
-                with self._changed:
-                    removal.answered = True
-                    self._changed.notify_all()
-
-    def _remove(self, ids: list[int], refused: list[int]) -> None:
-        """A request removes all or none; those that run are left."""
-        try:
-            self.queue.remove(ids)
-        except RequestFailed as error:
-            if len(ids) > 1:
-                self._remove(ids[len(ids) // 2 :], refused)
-                self._remove(ids[: len(ids) // 2], refused)
-            elif not isinstance(error, UnknownJob):  # else it has ended, or another call has removed it
-                refused += ids
 
     def shutdown(self, wait: bool, cancel_futures: bool) -> None:
         if self._pid != os.getpid():
