@@ -4,6 +4,7 @@ import signal
 from pathlib import Path
 
 from fault.fault_harness import kill, stopped
+from patience import ts_patience
 
 
 def test_calls_wait_for_a_queue_that_is_taken_up(queue):
@@ -13,7 +14,7 @@ def test_calls_wait_for_a_queue_that_is_taken_up(queue):
     queue.kill_server()
     queue.open_gate("seven")
     queue.until(lambda: not queue.runners(), "the runner's end")
-    queue.env["TS_PATIENCE"] = "1"
+    queue.env["TS_PATIENCE"] = ts_patience(1)
     first = queue.begin("-w", job, fault="recover-recorded:stop")
     server = queue.until(lambda: stopped(queue.server()) and queue.server(), "the server stops at its point")
     lock = Path(queue.env["TS_SOCKET"] + ".lock")

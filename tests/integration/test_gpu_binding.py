@@ -2,7 +2,6 @@
 
 import subprocess
 from collections.abc import Iterator
-from math import ceil
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from fake_nvml.fake_nvml import FakeNvml
 from integration.gpu_binding import REAL, Installation
 from integration.gpu_harness import Poller
 from integration.gpu_queue import GpuQueue
-from patience import patient
+from patience import patient, ts_patience
 from tsfast.gpus.records import ANSWERS, VISIBLE
 
 ERROR = "class NVMLError(Exception):\n    pass\n"
@@ -53,7 +52,7 @@ def poller(installation: Installation, nvml: FakeNvml) -> Iterator[type[Poller]]
 def queue(gpu_queue: GpuQueue, installation: Installation) -> GpuQueue:
     gpu_queue.program = installation.ts
     gpu_queue.environment["PATH"] = f"{installation.programs}:/usr/bin:/bin"
-    gpu_queue.environment["TS_GPU_TIMEOUT"] = str(ceil(patient(1)))
+    gpu_queue.environment["TS_GPU_TIMEOUT"] = ts_patience(1)
     return gpu_queue
 
 

@@ -14,9 +14,10 @@ import pytest
 import tsfast
 from integration.spool_harness import Queue, alive, cmdline, kill, sleeping
 from integration.wire import REQUEST, connect, context, drained, frame, request
+from patience import patient, ts_patience
 from tsfast.events import EventStream
 
-SOON = {"TS_PATIENCE": "1"}
+SOON = {"TS_PATIENCE": ts_patience(1)}
 HEARS_ALIVE = 8
 ALIVE = frame(30)
 
@@ -86,26 +87,26 @@ def test_waiting_for_room_is_no_silence(queue: Queue) -> None:
     with connect(queue) as client:
         client.sendall(hearing("true"))
         assert client.recv(len(ALIVE), socket.MSG_WAITALL) == ALIVE
-    caller = queue.start("true", env={"TS_PATIENCE": "2"})
+    caller = queue.start("true", env={"TS_PATIENCE": ts_patience(2)})
     pass_time(queue)
     assert caller.poll() is None
     gate.open()
-    assert caller.wait(20) == 0
+    assert caller.wait(patient(20)) == 0
 
 
 def pass_time(queue: Queue) -> None:
-    """More than the patience of 2 s that others have, by a call to a place where nobody accepts."""
+    """More than the patience that others have, by a call to a place where nobody accepts."""
     path = queue.directory / "clock"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
-        queue.refused("-l", env={"TS_SOCKET": str(path), "TS_PATIENCE": "3"})
+        queue.refused("-l", env={"TS_SOCKET": str(path), "TS_PATIENCE": ts_patience(3)})
     path.unlink()
 
 
 def test_python_gives_up(queue: Queue, api: tsfast.Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     queue.get("-l")
-    monkeypatch.setenv("TS_PATIENCE", "1")
+    monkeypatch.setenv("TS_PATIENCE", ts_patience(1))
     huge = [["echo", "x" * 100_000]] * 40  # more than the socket takes
     with stopped(queue) as server, EventStream() as events:
         for call in (
@@ -127,7 +128,7 @@ def test_python_gives_up(queue: Queue, api: tsfast.Queue, monkeypatch: pytest.Mo
 def test_python_waits_for_room(queue: Queue, api: tsfast.Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """However long, also where more is sent than the server reads meanwhile."""
     monkeypatch.setenv("TS_MAXCONN", "10000")
-    monkeypatch.setenv("TS_PATIENCE", "2")
+    monkeypatch.setenv("TS_PATIENCE", ts_patience(2))
     queue.environment["TS_MAXCONN"] = "10000"
     gate = queue.gate()
     assert queue.submit(*gate.command) == 0
@@ -140,7 +141,7 @@ def test_python_waits_for_room(queue: Queue, api: tsfast.Queue, monkeypatch: pyt
     assert not found
     gate.open()
     api.cancel(range(1, 9001))
-    thread.join(60)
+    thread.join(patient(60))
     assert len(found) == 9900
     api.cancel(found)
 
@@ -177,6 +178,6 @@ def test_server_that_is_stopped_and_killed_later(queue: Queue) -> None:
         caller = queue.start("true")
         queue.wait_until(lambda: sleeping(caller.pid))
         kill(server)
-    assert caller.wait(20) == 0
+    assert caller.wait(patient(20)) == 0
     queue.wait_until(lambda: not alive(server))
     assert queue.ids() == [0]

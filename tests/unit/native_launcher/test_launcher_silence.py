@@ -8,6 +8,7 @@ import tty
 
 import pytest
 
+from patience import ts_patience
 from unit.native_launcher.launcher_harness import (
     ALIVE,
     DEADLINE,
@@ -22,7 +23,7 @@ from unit.native_launcher.launcher_harness import (
     frame,
 )
 
-SOON = {"TS_PATIENCE": "1"}
+SOON = {"TS_PATIENCE": ts_patience(1)}
 
 
 def silence():
@@ -66,7 +67,7 @@ def test_whoever_waits_for_a_job_hears_that_the_server_lives(queue, tmp_path, ki
 
 def queue_time_passes(queue):
     """Longer than the patience of a call that was started before."""
-    assert ended(queue.start("-l", env={"TS_PATIENCE": "2"}))[0] == 255
+    assert ended(queue.start("-l", env={"TS_PATIENCE": ts_patience(2)}))[0] == 255
 
 
 def test_text_is_a_sign_of_life_for_the_moment(queue):
@@ -134,12 +135,12 @@ def test_wrong_patience(queue, value):
 
 def test_interrupted_by_a_stop_of_its_own(queue):
     """Its time counts while it runs: a call that was stopped for long does not give up as it goes on."""
-    child = queue.start("-l", env={"TS_PATIENCE": "4"}, stderr=subprocess.PIPE)
+    child = queue.start("-l", env={"TS_PATIENCE": ts_patience(4)}, stderr=subprocess.PIPE)
     peer = queue.accept()
     peer.request()
     child.send_signal(19)
     os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOWAIT)
-    assert ended(queue.start("-l", env={"TS_PATIENCE": "5"}))[0] == 255
+    assert ended(queue.start("-l", env={"TS_PATIENCE": ts_patience(5)}))[0] == 255
     child.send_signal(18)
     peer.send(frame(EXIT, code(0)))
     assert ended(child) == (0, b"", b"")

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from patience import ts_patience
 from unit.native_launcher.launcher_harness import DEADLINE, EXIT, Queue, code, ended, frame, wait_until
 
 
@@ -71,7 +72,9 @@ def test_words_that_are_longer_than_a_pipe(fresh):
 def test_server_that_does_not_get_to_its_start(fresh):
     said = fresh.tmp_path / "said"
     with said.open("wb") as err:  # which the server that is about to start has open too
-        assert fresh.start("x", "held", env={"TS_PATIENCE": "1"}, stdout=err, stderr=err).wait(DEADLINE) == 255
+        assert (
+            fresh.start("x", "held", env={"TS_PATIENCE": ts_patience(1)}, stdout=err, stderr=err).wait(DEADLINE) == 255
+        )
     assert re.fullmatch(rb"ts: the server \(pid \d+\) has not started\n", said.read_bytes())
     (fresh.tmp_path / "socket.go").touch()
     wait_until(fresh.path.exists)  # nothing else has to be done
@@ -79,7 +82,7 @@ def test_server_that_does_not_get_to_its_start(fresh):
 
 def test_queue_that_is_taken_up_for_long(fresh, tmp_path):
     """It is no silence, for the call that starts the server and for those that wait for it."""
-    env = {"TS_PATIENCE": "1"}
+    env = {"TS_PATIENCE": ts_patience(1)}
     first = fresh.start("alive", "held", env=env)
     lock = tmp_path / "socket.lock"
     wait_until(lambda: lock.exists() and lock.read_text().endswith(" alive\n"))
@@ -87,7 +90,7 @@ def test_queue_that_is_taken_up_for_long(fresh, tmp_path):
     (tmp_path / "clock").mkdir()
     clock = Queue(fresh.program, tmp_path / "clock" / "socket", tmp_path)
     clock.listen()
-    assert ended(clock.start("true", env={"TS_PATIENCE": "2"}))[0] == 255
+    assert ended(clock.start("true", env={"TS_PATIENCE": ts_patience(2)}))[0] == 255
     clock.close()
     assert (first.poll(), second.poll()) == (None, None)
     (tmp_path / "socket.go").touch()
@@ -98,14 +101,14 @@ def test_call_that_holds_the_lock_and_does_not_go_on(fresh, tmp_path):
     with (tmp_path / "socket.lock").open("w") as lock:
         os.fchmod(lock.fileno(), 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX)
-        status, out, err = ended(fresh.start("true", env={"TS_PATIENCE": "1"}))
+        status, out, err = ended(fresh.start("true", env={"TS_PATIENCE": ts_patience(1)}))
         assert (status, out, err) == (
             255,
             b"",
             b"ts: the server at %a has not started\n".replace(b"%a", os.fsencode(fresh.path)),
         )
         fresh.listen()  # a server is there all the same
-        child = fresh.start("true", env={"TS_PATIENCE": "1"})
+        child = fresh.start("true", env={"TS_PATIENCE": ts_patience(1)})
         peer = fresh.accept()
         peer.request()
         peer.send(frame(EXIT, code(4)))
