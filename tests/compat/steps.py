@@ -69,6 +69,14 @@ def file(path: str) -> Step:
     return Step("file", (path,), {})
 
 
+def shell(text: str) -> tuple[str, ...]:
+    return ("sh", "-c", text)
+
+
+def each(*jobs: tuple[str, ...]) -> tuple[Step, ...]:
+    return tuple(call(*words) for words in jobs)
+
+
 def typed(text: str, **options: object) -> Step:
     """Lines of a shell in which `ts` is the spooler. Shows the exit code and stdout. Options: env."""
     return Step("typed", (text,), options)
