@@ -23,7 +23,7 @@ from tsfast._text cimport info
 cdef enum:
     FD_FLOOR = 10      # descriptors handed to children lie above those that they are born with
 
-cdef const char *MAIL_CODE = (b"import sys; sys.path.insert(0, sys.argv.pop(1)); from tsfast.mail import main; main()")
+cdef const char *MAIL_CODE = (b"import sys; sys.path.append(sys.argv.pop(1)); from tsfast.mail import main; main()")
 
 
 cdef void socket_ready(void *owner, Source *source, uint32_t events) noexcept nogil:

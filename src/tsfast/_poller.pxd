@@ -1,4 +1,4 @@
-"""The process that asks NVML (python -m tsfast.gpus): alive while somebody needs it, given up when it hangs.
+"""The process that asks NVML (tsfast.gpus): alive while somebody needs it, given up when it hangs.
 
 What it says comes as records through a pipe (native/gpus.h). The server itself never calls the driver's library.
 """
@@ -35,8 +35,9 @@ cdef class Poller:
     cdef int n_suspects
     cdef int timeout_ms              # how long a device may be silent, and how long it stays when nobody needs it
     cdef int silence_timer, linger_timer, retry_timer
-    cdef bytes python
+    cdef bytes python, packages
     cdef const char *python_text
+    cdef char *packages_text
     cdef void *owner
     cdef RecordHandler on_record
     cdef TroubleHandler on_trouble

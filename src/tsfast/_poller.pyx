@@ -57,8 +57,13 @@ cdef extern from * nogil:
     char **environ
 
 cdef enum:
-    WORDS_MAX = 4 + 2 * SUSPECTS_MAX
+    WORDS_MAX = 6 + 2 * SUSPECTS_MAX
     RECORDS_AT_ONCE = 64
+
+# As programs.isolated, with site: pynvml need not be beside us.
+cdef const char *POLLER_CODE = (
+    b"import sys; sys.path.append(sys.argv.pop(1)); import site; site.main(); "
+    b"from tsfast.gpus.__main__ import main; sys.exit(main())")
 
 
 # ---- handlers of the loop: owner is the Poller object -------------------------------------------------------------
@@ -88,7 +93,9 @@ cdef class Poller:
         self.pipe.handler = pipe_ready
         self.pipe.owner = <void *> self
         self.python = os.fsencode(sys.executable)
+        self.packages = os.fsencode(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         self.python_text = self.python
+        self.packages_text = self.packages
         self.silence_timer = loop.new_timer(silent_for_long, <void *> self)
         self.linger_timer = loop.new_timer(not_needed, <void *> self)
         self.retry_timer = loop.new_timer(retry_due, <void *> self)
@@ -115,12 +122,14 @@ cdef class Poller:
         cdef char *argv[WORDS_MAX + 1]
         cdef char numbers[SUSPECTS_MAX][12]
         cdef int ends[2]
-        cdef int i, n = 4, failed
+        cdef int i, n = 6, failed
         cdef pid_t pid = 0
         argv[0] = <char *> self.python_text
         argv[1] = <char *> b"-I"
-        argv[2] = <char *> b"-m"
-        argv[3] = <char *> b"tsfast.gpus"
+        argv[2] = <char *> b"-S"
+        argv[3] = <char *> b"-c"
+        argv[4] = <char *> POLLER_CODE
+        argv[5] = self.packages_text
         for i in range(self.n_suspects):
             snprintf(numbers[i], sizeof(numbers[i]), "%u", self.suspects[i].index)
             argv[n] = <char *> b"--without"

@@ -53,7 +53,7 @@ def pollers(server: int) -> list[int]:
     """The processes of a server that ask NVML."""
     try:
         children = psutil.Process(server).children() if server else []
-        return [child.pid for child in children if alive(child.pid) and "tsfast.gpus" in child.cmdline()]
+        return [child.pid for child in children if alive(child.pid) and "tsfast.gpus" in " ".join(child.cmdline())]
     except psutil.NoSuchProcess:
         return []
 

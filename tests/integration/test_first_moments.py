@@ -16,7 +16,7 @@ from patience import patient
 from tsfast.queue import Queue as Api
 
 PACKAGES = Path(tsfast.__file__).parents[1]
-BOOT = "import sys; sys.path.insert(0, sys.argv.pop(1)); from tsfast.boot import main; main()"
+BOOT = "import sys; sys.path.append(sys.argv.pop(1)); from tsfast.boot import main; main()"
 
 # What changes something that outlives the process, or that others can see.
 STEPS = (

@@ -185,6 +185,7 @@ def test_print_changes_nothing(queue: Queue) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(service.MARK)
     assert "OOMPolicy=continue\n" in done.stdout
+    assert f"UnsetEnvironment={service.UNSET}\n" in done.stdout
     assert "KillMode=process\n" in done.stdout
     assert "StartLimitIntervalSec=0\n" in done.stdout
     assert "TimeoutStopSec=20\n" in done.stdout  # the grace time and 10 s

@@ -3,12 +3,17 @@
 import os
 import subprocess
 
+from tsfast import programs
+
 MOST = 65536
 
 
 def text_of(command: str) -> str:
     """What the shell command prints, up to 64 KiB, as one word for the server."""
-    with subprocess.Popen(["/bin/sh", "-c", command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as child:
+    environment = programs.environment()
+    with subprocess.Popen(
+        ["/bin/sh", "-c", command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environment
+    ) as child:
         assert child.stdout is not None
         text = child.stdout.read(MOST)
     return os.fsdecode(text.replace(b"\0", b"").rstrip(b"\n"))

@@ -10,7 +10,7 @@ import select
 import subprocess
 import sys
 
-from tsfast import _grammar, _listing, _quote, paths, state
+from tsfast import _grammar, _listing, _quote, paths, programs, state
 from tsfast._gpus import why_not
 from tsfast.cli import parsing
 from tsfast.errors import QueueError
@@ -116,9 +116,12 @@ def needed(gpus: str | None, vram: str | None) -> tuple[int, int, int]:
 def ask(patience: float | None, environment: dict[str, str] | None = None) -> tuple[list[Record], str]:
     """One round of the poller: its devices, and why NVML as a whole did not answer. patience: for each answer.
     Raises GpusError."""
-    command = [sys.executable, "-I", "-m", "tsfast.gpus", "--once"]
     child = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
+        programs.isolated("gpus.__main__", "--once", site=True),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment,
     )
     assert child.stdout is not None
     poll = select.poll()

@@ -44,14 +44,6 @@ def must_be_new(parsed: "_grammar.Parsed") -> bool:
     return known and not parsed["flags"] & rewrites
 
 
-def environment() -> dict[bytes, bytes]:
-    """The caller's, with the mark that the check was made, which is the day here. Python and the shell that starts it
-    may have added variables of their own, so it is the one that this process was born with."""
-    env = dict(os.environb)
-    try:
-        with open("/proc/self/environ", "rb") as file:
-            born = [item.partition(b"=") for item in file.read().split(b"\0") if b"=" in item]
-        env = {name: value for name, _, value in born}
-    except OSError:
-        pass  # a system that hides it: the environment of now
-    return {**env, b"TSFAST_LOG_CHECKED": time.strftime("%Y-%m-%d").encode()}
+def mark() -> dict[bytes, bytes]:
+    """The variable that says that the check was made, which is the day here."""
+    return {b"TSFAST_LOG_CHECKED": time.strftime("%Y-%m-%d").encode()}

@@ -13,7 +13,6 @@ def check(path: bytes | None) -> int:
     elif not os.access(path, os.W_OK | os.X_OK):
         why = "is not writable"
     else:
-        os.environ["TSFAST_LOGDIR_CHECKED"] = "1"
         return 0
     os.write(2, _quote.line(f"ts: --set_logdir: '{os.fsdecode(path[:200])}' {why}"))
     return 255

@@ -7,16 +7,28 @@ not find the package itself.
 
 import os
 import sys
-from types import TracebackType
 
 from tsfast import _quote, programs
 from tsfast.cli.commands import COMMANDS
 
+TYPE_CHECKING = False  # as in tsfast/__init__.py
+if TYPE_CHECKING:
+    from types import TracebackType
 
-def end_quietly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+
+def end_quietly(kind: type[BaseException], error: BaseException, trace: "TracebackType | None") -> None:
     """Ctrl-C ends the program, as it does others, without a traceback; Python sends itself the signal after this."""
     if not issubclass(kind, KeyboardInterrupt):
         sys.__excepthook__(kind, error, trace)
+
+
+def command() -> int:
+    """The script `tsfast`. What its installer writes cannot tell the interpreter to pass over the caller's Python
+    surroundings, so where there are any, this is executed anew without them."""
+    if sys.executable and not sys.flags.ignore_environment and any(name.startswith(b"PYTHON") for name in os.environb):
+        words = programs.isolated("cli.main", *sys.argv[1:], program=sys.argv[0], site=True)
+        os.execve(words[0], words, programs.environment())
+    return main()
 
 
 def main() -> int:
@@ -55,8 +67,7 @@ def main() -> int:
     if parsed["action"] == _grammar.ACTIONS["set_logdir"]:
         from tsfast.cli import logdir
 
-        if (code := logdir.check(parsed["text"])) != 0:
-            return code
+        return logdir.check(parsed["text"]) or launch(words, {b"TSFAST_LOGDIR_CHECKED": b"1"})
     follows = {_grammar.ACTIONS["cat"]: None, _grammar.ACTIONS["tail"]: 10}
     if parsed["action"] in follows and (answer := os.environb.get(b"TSFAST_ANSWER")):
         from tsfast.cli import compressed
@@ -72,15 +83,15 @@ def main() -> int:
         from tsfast.cli import log
 
         if log.wants_check(parsed):
-            return log.check(parsed) or launch(words, log.environment())
+            return log.check(parsed) or launch(words, log.mark())
     return launch(words)
 
 
-def launch(words: list[str], environment: dict[bytes, bytes] | None = None) -> int:
-    """Have the launcher ask the server."""
+def launch(words: list[str], marks: dict[bytes, bytes] | None = None) -> int:
+    """Have the launcher ask the server. marks: variables for it."""
     launcher = programs.launcher()
     try:
-        os.execve(launcher, ["ts", *words], os.environb if environment is None else environment)
+        os.execve(launcher, ["ts", *words], {**programs.environment(), **(marks or {})})
     except OSError as error:
         what = f"the launcher {launcher} cannot be run: {error.strerror}" if launcher else "the launcher is not there"
         os.write(2, _quote.line(f"ts: {what}: install tsfast-spooler again"))

@@ -15,16 +15,21 @@ import subprocess
 import sys
 import sysconfig
 
-from tsfast import _quote, boot, paths, state, trust
+from tsfast import _quote, boot, paths, programs, state, trust
 from tsfast.cli import parsing, processes, shutdown
 
 MARK = "# Written by `tsfast install-service`, which writes it anew and removes it (--uninstall).\n"
-BOOT_CODE = "import sys; sys.path.insert(0, sys.argv.pop(1)); from tsfast.boot import main; main()"
 # What a starting server reads, and its children; a user manager has none of it.
 KEPT = (
     "TS_STATE TS_SLOTS TS_MAXFINISHED TS_MAXCONN TS_CANCEL_GRACE TS_DURABLE TS_ENGINE TS_VISIBLE_DEVICES "
     "TS_GPU_MEMORY_ONLY TS_GPU_TIMEOUT TS_LEASE_DIR TS_SAVELIST TMPDIR XDG_STATE_HOME TSFAST_VAR_TMP "
     "LD_LIBRARY_PATH".split()
+)
+# What changes or stops the interpreter before our first line; a user manager may have it (import-environment).
+UNSET = (
+    "PYTHONHOME PYTHONPATH PYTHONPLATLIBDIR PYTHONUSERBASE PYTHONHASHSEED PYTHONMALLOC PYTHONUTF8 PYTHONIOENCODING "
+    "PYTHONWARNINGS PYTHONOPTIMIZE PYTHONINSPECT PYTHONVERBOSE PYTHONDEBUG PYTHONDEVMODE PYTHONPROFILEIMPORTTIME "
+    "PYTHONTRACEMALLOC PYTHONINTMAXSTRDIGITS"
 )
 BOOTED_WITH_SYSTEMD = "/run/systemd/system"
 WANTS = "default.target.wants"
@@ -119,7 +124,8 @@ StartLimitIntervalSec=0
 Type=notify
 TimeoutStartSec=infinity
 ExecStart={quoted(program(), command=True)} serve
-{variables}# There is always a server: also after SIGTERM, ts -K and an upgrade, which end the one there was.
+{variables}UnsetEnvironment={UNSET}
+# There is always a server: also after SIGTERM, ts -K and an upgrade, which end the one there was.
 Restart=always
 RestartSec=1
 RestartPreventExitStatus={REFUSED}
@@ -280,9 +286,8 @@ def serve(words: list[str]) -> int:
     os.set_inheritable(manager, True)
     os.environ["TSFAST_BOOT_FD"] = str(manager)
     os.environ["TSFAST_BOOT_WORDS"] = ""
-    packages = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     # Executed anew: the package may have been replaced while we waited.
-    os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", BOOT_CODE, packages, socket])
+    os.execv(sys.executable, programs.isolated("boot", socket))
 
 
 def service_manager() -> int:

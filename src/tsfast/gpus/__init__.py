@@ -1,1 +1,1 @@
-"""What NVML tells of the machine's GPUs, asked in a process of its own: `python -m tsfast.gpus`."""
+"""What NVML tells of the machine's GPUs, asked in a process of its own."""

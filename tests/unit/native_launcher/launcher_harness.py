@@ -199,6 +199,9 @@ def print_help():
 """
 
 
+PROGRAM = "print('the program', sys.argv[1:], sys.flags.isolated, 'TSFAST_BOOT_FD' in os.environ)"
+
+
 class Installation:
     def __init__(self, launcher, root):
         self.root = root
@@ -212,6 +215,8 @@ class Installation:
         self.package.mkdir(parents=True)
         (self.package / "__init__.py").write_text("")
         (self.package / "boot.py").write_text(BOOT + HELP)
+        (self.package / "cli").mkdir()
+        (self.package / "cli" / "main.py").write_text(f"def main():\n    import os, sys\n    {PROGRAM}\n    return 7\n")
         (root / "lib64").symlink_to("lib")
 
     def write_script(self, head):
@@ -221,7 +226,7 @@ class Installation:
             f"    sys.path.insert(0, {str(self.root / 'lib' / 'slow')!r})\n"
             f"    exec({BOOT!r})\n"
             "    main('slow')\n"
-            "print('the program', sys.argv[1:], 'TSFAST_BOOT_FD' in os.environ)\n"
+            f"{PROGRAM}\n"
             "sys.exit(7)\n"
         )
         self.script.chmod(0o755)

@@ -248,4 +248,4 @@ def test_exec_of_the_program(queue, launcher, installation):
     peer = queue.accept()
     peer.request()
     peer.send(frame(EXEC))
-    assert ended(child) == (7, b"the program ['-l', 'a b', ''] False\n", b"")
+    assert ended(child) == (7, b"the program ['-l', 'a b', ''] 1 False\n", b"")

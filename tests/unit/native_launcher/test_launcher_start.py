@@ -21,7 +21,7 @@ def test_server_is_started_the_short_way(fresh):
     assert ended(fresh.start("true")) == (0, b"", b"")
     assert boots(fresh) == ["short true"]
     assert stat.S_IMODE((fresh.tmp_path / "socket.lock").stat().st_mode) == 0o600
-    assert ended(fresh.start("x", "exec", "a b")) == (7, b"the program ['--', 'x', 'exec', 'a b'] False\n", b"")
+    assert ended(fresh.start("x", "exec", "a b")) == (7, b"the program ['--', 'x', 'exec', 'a b'] 1 False\n", b"")
     assert boots(fresh) == ["short true"]
 
 
@@ -59,7 +59,7 @@ def test_help_and_version_need_no_queue(fresh, broken):
     for words in (("-h",), ("--help", "-z")):
         assert ended(fresh.start(*words, env={**env, "PYTHONHOME": "/nonexistent"})) == (0, b"help 1 1\n", b"")
     shutil.rmtree(fresh.installation.package)  # the slow way
-    assert ended(fresh.start("-h", env=env)) == (7, b"the program ['-h'] False\n", b"")
+    assert ended(fresh.start("-h", env=env)) == (7, b"the program ['-h'] 0 False\n", b"")
     assert not (fresh.tmp_path / "socket.lock").exists()
 
 
@@ -138,7 +138,8 @@ def test_server_is_started_the_slow_way(fresh, what):
         shutil.rmtree(place.package)
     else:
         place.write_script(f"#!/usr/bin/env -S {sys.executable}\n")
-    assert ended(fresh.start("true")) == (0, b"", b"")
+    surroundings = {"PYTHONHOME": "/nonexistent", "PYTHONHASHSEED": "bad"}  # would stop any interpreter
+    assert ended(fresh.start("true", env=surroundings)) == (0, b"", b"")
     assert boots(fresh) == ["slow true"]
 
 

@@ -28,9 +28,12 @@ extern char **environ;
 enum { LONGEST_PAUSE_MS = 32 };
 
 static const char report_variable[] = "TSFAST_BOOT_FD=", words_variable[] = "TSFAST_BOOT_WORDS=";
-static const char boot_code[] = "import sys; sys.path.insert(0, sys.argv.pop(1)); from tsfast.boot import main; main()";
-static const char help_code[] =
-    "import sys; sys.path.insert(0, sys.argv.pop(1)); from tsfast.boot import print_help; print_help()";
+/* Behind the standard library: a package beside ours may have the name of one of its modules. */
+#define FROM_TSFAST "import sys; sys.path.append(sys.argv.pop(1)); from tsfast."
+static const char boot_code[] = FROM_TSFAST "boot import main; main()";
+static const char help_code[] = FROM_TSFAST "boot import print_help; print_help()";
+static const char program_code[] = FROM_TSFAST "cli.main import main; sys.exit(main())";
+static const char surroundings[] = "PYTHON";
 
 static void make_directory(struct place *place)
 {
@@ -171,13 +174,19 @@ static void *allocate(size_t count)
     return memory;
 }
 
-static char **environment_with(char *report, char *words)
+static bool begins_with(const char *text, const char *beginning)
+{
+    return strncmp(text, beginning, strlen(beginning)) == 0;
+}
+
+/* A script whose interpreter is not known cannot be told to pass over what is in them. */
+static char **environment_with(char *report, char *words, const struct program *program)
 {
     char **list = allocate(count_of(environ) + 3), **to = list;
 
     for (char **from = environ; *from; from++)
-        if (strncmp(*from, report_variable, strlen(report_variable)) != 0 &&
-            strncmp(*from, words_variable, strlen(words_variable)) != 0)
+        if (!begins_with(*from, report_variable) && !begins_with(*from, words_variable) &&
+            (program->interpreter[0] || !begins_with(*from, surroundings)))
             *to++ = *from;
     *to++ = report;
     *to = words;
@@ -186,22 +195,29 @@ static char **environment_with(char *report, char *words)
 
 enum { COMMAND_WORDS = 8 };
 
-static void put_command(char *command[COMMAND_WORDS], struct program *program, const char *code, const char *option,
-                        char *socket_path)
+/* Nothing of the caller's Python surroundings counts: PYTHON* variables, its directory, packages of its own (-I, -S).
+ * The slow way leaves the packages to the script, which may be installed among those of its user (-E, -P). Returns
+ * where more words go. */
+static char **put_command(char **command, struct program *program, const char *code, const char *option)
 {
-    if (program->interpreter[0]) {
+    if (program->interpreter[0])
         *command++ = program->interpreter;
+    if (program->packages[0]) {
         *command++ = (char *)"-I";
         *command++ = (char *)"-S";
         *command++ = (char *)"-c";
         *command++ = (char *)code;
         *command++ = program->packages;
     } else {
+        if (program->interpreter[0]) {
+            *command++ = (char *)"-E";
+            *command++ = (char *)"-P";
+        }
         *command++ = program->path;
-        *command++ = (char *)option;
+        if (option)
+            *command++ = (char *)option;
     }
-    *command++ = socket_path;
-    *command = NULL;
+    return command;
 }
 
 /* -1 if they cannot be handed on like this. */
@@ -291,7 +307,8 @@ static void await_report(const struct place *place, int lock, int pipe_end, pid_
 static void run_boot(const struct place *place, int lock, char **words, const struct forwarding *forwarding)
 {
     static struct program program;
-    char number[24], report[64], texts[64], absolute[PATH_MAX], cwd[PATH_MAX], *command[COMMAND_WORDS], **environment;
+    char number[24], report[64], texts[64], absolute[PATH_MAX], cwd[PATH_MAX];
+    char *command[COMMAND_WORDS], **end, **environment;
     int ends[2], file = file_of(words);
     pid_t child;
 
@@ -303,8 +320,10 @@ static void run_boot(const struct place *place, int lock, char **words, const st
     if (place->path[0] == '/' || !getcwd(cwd, sizeof(cwd)) ||
         !join(absolute, sizeof(absolute), cwd, "/", place->path, (char *)NULL))
         join(absolute, sizeof(absolute), place->path, (char *)NULL);
-    put_command(command, &program, boot_code, "--boot", absolute);
-    environment = environment_with(report, texts);
+    end = put_command(command, &program, boot_code, "--boot");
+    *end++ = absolute;
+    *end = NULL;
+    environment = environment_with(report, texts, &program);
     child = spawn(command, environment, forwarding);
     free(environment);
     close(ends[1]);
@@ -366,7 +385,7 @@ _Noreturn void exec_help(void)
     char *command[COMMAND_WORDS];
 
     find_program(&program);
-    put_command(command, &program, help_code, "-h", NULL);
+    *put_command(command, &program, help_code, "-h") = NULL;
     execv(command[0], command);
     refuse(command[0], ": ", strerror(errno));
 }
@@ -374,16 +393,15 @@ _Noreturn void exec_help(void)
 _Noreturn void exec_program(char **words, const struct forwarding *forwarding)
 {
     static struct program program;
-    char **command = allocate(count_of(words) + 3);
-    int own = 1;
+    char **command = allocate(COMMAND_WORDS + count_of(words)), **end;
 
     find_program(&program);
-    command[0] = program.path;
+    end = put_command(command, &program, program_code, NULL);
     if (words[0] && words[0][0] != '-')
-        command[own++] = "--"; /* `tsfast gpus` is another thing than a job called gpus */
-    memcpy(command + own, words, count_of(words) * sizeof(*words));
+        *end++ = "--"; /* `tsfast gpus` is another thing than a job called gpus */
+    memcpy(end, words, count_of(words) * sizeof(*words));
     if (forwarding->source)
         sigprocmask(SIG_UNBLOCK, &forwarding->caught, NULL);
-    execv(program.path, command);
-    refuse(program.path, ": ", strerror(errno));
+    execv(command[0], command);
+    refuse(command[0], ": ", strerror(errno));
 }

@@ -1,6 +1,7 @@
 /* Where the Python command line `tsfast` is: beside this program, else on PATH, else where TSFAST_PROGRAM says; of what
  * the environment names root executes only what nobody else can change. Its first lines name the interpreter, and the
- * packages are in ../lib; what is not understood leads to the slow way, which is to run the script itself. */
+ * packages are in ../lib; what is not understood leads to the slow way, which is to run the script itself, by its
+ * interpreter if that is known. */
 #include "launcher.h"
 
 #include "../trust.h"
@@ -184,6 +185,8 @@ void find_program(struct program *program)
     if (!find_beside_us(program->path) && !find_on_path(program->path) && !find_by_variable(program->path))
         refuse("the program tsfast is neither beside this one nor on PATH nor named by TSFAST_PROGRAM",
                passed_over ? " (root takes none that others can change)" : "");
-    if (!find_interpreter(program->path, program->interpreter) || !find_packages(program->path, program->packages))
-        program->interpreter[0] = program->packages[0] = '\0';
+    if (!find_interpreter(program->path, program->interpreter))
+        program->interpreter[0] = '\0';
+    if (!program->interpreter[0] || !find_packages(program->path, program->packages))
+        program->packages[0] = '\0';
 }
