@@ -131,6 +131,6 @@ cdef int list_jobs(Replies reply, Spool spool, Conn *conn, const Request *reques
     if not done:
         return reply.elsewhere(conn)       # too long for the server, or it has no memory
     list_tail(&reply.text, command.format)
-    if command.format == FORMAT_DEFAULT and (spool.pauses.stage or spool.pauses.n_places):
+    if command.format == FORMAT_DEFAULT and spool.pauses.jobs_wait():
         tell_pause(reply, spool, conn)
     return reply.answer(conn)

@@ -46,6 +46,8 @@ cdef class Pauses:
     # "no process can be created (Resource temporarily unavailable)"; False, if this job waits for no such thing.
     cdef bint reason(self, Text *text, const Job *job) noexcept nogil
 
+    # There are jobs whose start waits for what the system is short of.
+    cdef bint jobs_wait(self) noexcept nogil
     # The newest shortage, as the log has it.
     cdef void summary(self, Text *text) noexcept nogil
 
@@ -63,4 +65,5 @@ cdef class Pauses:
     cdef Place *_place(self, uint64_t name) noexcept nogil
     cdef void _open(self, Place *place) noexcept nogil
     cdef bint _probe(self, Place *place) noexcept nogil
+    cdef bint _is_next(self, const Job *job) noexcept nogil
     cdef void _look_for_room(self) noexcept nogil

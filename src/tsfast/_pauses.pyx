@@ -203,12 +203,13 @@ cdef class Pauses:
             self.loop.set_timer(self.room_timer, self.room_wait_ms)
 
     cdef bint _probe(self, Place *place) noexcept nogil:
-        """The first of its jobs is tried."""
+        """The first of its jobs is tried; if that one waits for something else now, as for GPUs, the next one too."""
         cdef Job *job = self.queue.get(place.probe) if place.probed else NULL
         cdef Job *first = NULL
         cdef size_t i, kept = 0, chosen = 0
-        if job != NULL and (job.state == JOB_READY or job.state == JOB_STARTING):
-            return True                # it is to be tried already
+        cdef bint tried = job != NULL and (job.state == JOB_READY or job.state == JOB_STARTING)
+        if tried and (job.state == JOB_STARTING or self._is_next(job)):
+            return True
         for i in range(self.n_held):
             job = self.queue.get(self.held[i].id)
             if job == NULL or job.state != JOB_BLOCKED:
@@ -220,13 +221,17 @@ cdef class Pauses:
             kept += 1
         self.n_held = kept
         if first == NULL:
-            return False
+            return tried
         self.n_held -= 1
         self.held[chosen] = self.held[self.n_held]
         place.probed = True
         place.probe = first.id
         self.queue.release(first.id)
         return True
+
+    cdef bint _is_next(self, const Job *job) noexcept nogil:
+        """A READY job that waits for nothing but slots, like all behind it."""
+        return not self.queue.gpu_class(job) and job.slots <= self.queue.max_slots and not self.queue.held_back(job)
 
     cdef void _open(self, Place *place) noexcept nogil:
         cdef size_t i, kept = 0
@@ -257,6 +262,9 @@ cdef class Pauses:
             if self.held[i].id == id:
                 return True
         return False
+
+    cdef bint jobs_wait(self) noexcept nogil:
+        return (self.stage and self.queue.ready) or self.n_places
 
     cdef void summary(self, Text *text) noexcept nogil:
         if self.stage:

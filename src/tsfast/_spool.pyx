@@ -276,7 +276,9 @@ cdef class Spool:
                 or self.table.read_row(id, &row, &hot, &whole) < 0 or not self.pauses.has_no_room(id, &row, &cause)):
             return True
         self.queue.requeue(id)
-        return self.pauses.no_room(id, &row, cause) < 0
+        if self.pauses.no_room(id, &row, cause) < 0:
+            self.pauses.all_starts(STAGE_MEMORY, errno)    # or it would be the next one to start, for ever
+        return False
 
     cdef bint _hand_over(self, Job *job, const tsf_cold *cold, Handover *handover) noexcept nogil:
         """Have ready what the runner gets beside the record. False: it does not start now."""

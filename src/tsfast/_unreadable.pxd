@@ -23,3 +23,4 @@ cdef class Unreadable:
     cdef uint64_t *ids            # owned, in their order
     cdef size_t room
     cdef IdMap culprits           # of the jobs that cannot run
+    cdef bint _is_held(self, uint64_t id) noexcept nogil

@@ -3,7 +3,6 @@
 """See _unreadable.pxd."""
 cimport cython
 from libc.stddef cimport size_t
-from libc.stdint cimport uint32_t
 from libc.stdlib cimport free, realloc
 
 from tsfast._idmap cimport idmap_free, idmap_get, idmap_put, not_there
@@ -39,19 +38,19 @@ cdef class Unreadable:
         self.queue.hold(id)
         return 0
 
+    cdef bint _is_held(self, uint64_t id) noexcept nogil:
+        cdef Job *job = self.queue.get(id)
+        return job != NULL and job.state == JOB_BLOCKED
+
     cdef bint has(self, uint64_t id) noexcept nogil:
         cdef size_t low = 0, high = self.n, middle
-        cdef Job *job
         while low < high:
             middle = (low + high) // 2
             if self.ids[middle] < id:
                 low = middle + 1
             else:
                 high = middle
-        if low == self.n or self.ids[low] != id:
-            return False
-        job = self.queue.get(id)
-        return job != NULL and job.state == JOB_BLOCKED
+        return low < self.n and self.ids[low] == id and self._is_held(id)
 
     cdef bint blocks(self, const Job *job, uint64_t *culprit) noexcept nogil:
         if self.n == 0 or job.state != JOB_BLOCKED:
@@ -62,12 +61,17 @@ cdef class Unreadable:
     cdef void look(self, uint64_t last) noexcept nogil:
         """A job waits for older ones alone, so one way through them is enough."""
         cdef uint64_t id, found
-        cdef uint32_t i
+        cdef size_t i, kept = 0
         cdef Job *job
         cdef Row row
         cdef tsf_hot hot
         cdef tsf_cold cold
         idmap_free(&self.culprits)
+        for i in range(self.n):
+            if self._is_held(self.ids[i]):
+                self.ids[kept] = self.ids[i]
+                kept += 1
+        self.n = kept                  # without those that -r has removed
         if self.n == 0:
             return
         id = self.ids[0] - 1

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from integration.conftest import ended
+from integration.gpu_queue import GpuQueue
 from integration.spool_harness import Queue, alive
 
 pytestmark = pytest.mark.root
@@ -125,6 +126,19 @@ def test_signal_to_a_job_whose_start_is_short_of_processes(user_queue: UserQueue
     assert jobs[-1] not in user_queue.ids()
 
 
+def test_shortage_that_concerns_no_job_any_more_is_not_told(user_queue: UserQueue) -> None:
+    user_queue.begin(7, 20)
+    jobs = [user_queue.submit(*user_queue.gate().command) for _ in range(8)]
+    user_queue.wait_until(lambda: waits(user_queue, jobs[-1], NO_PROCESS))
+
+    def none_waits() -> bool:
+        for job in user_queue.ids():
+            user_queue.run("-r", job)  # refused while its start is tried
+        return {job["State"] for job in user_queue.jobs()} == {"running"} and user_queue.run("-l").stderr == ""
+
+    user_queue.wait_until(none_waits, "the jobs that waited are gone, and so is the reason")
+
+
 def test_no_descriptor_for_a_runner(queue: Queue) -> None:
     """The next runner has some."""
     queue.get("-S", 2)
@@ -171,6 +185,22 @@ def test_no_room_for_the_output_file(queue: Queue, small_disk: Path, options: tu
     assert [queue.wait(other) for other in (job, *later)] == [0, 0, 0]
     outputs = [name for name in os.listdir(small_disk) if not name.startswith("taken") and not name.endswith(".e")]
     assert len(outputs) == 3
+
+
+def test_job_that_waits_for_gpus_does_not_keep_the_room_from_others(gpu_queue: GpuQueue, small_disk: Path) -> None:
+    """It was the first one without room, and would be tried first; but meanwhile somebody else has its GPUs."""
+    gpu_queue.learn()
+    with no_inodes(small_disk):
+        gpu_queue.get("--set_logdir", small_disk)
+        first = gpu_queue.submit("-G", 8, "true")
+        gpu_queue.wait_until(lambda: waits(gpu_queue, first, NO_ROOM))
+        holder, gate = gpu_queue.hold("--log", gpu_queue.directory / "log", "-G", 8)
+        gpu_queue.wait_until(lambda: "0 of 8 can be had" in gpu_queue.why(first), "it is let go, to be tried")
+        later = [gpu_queue.submit("true") for _ in range(3)]
+        gpu_queue.wait_until(lambda: all(waits(gpu_queue, job, NO_ROOM) for job in later))
+    assert [gpu_queue.wait(job) for job in later] == [0, 0, 0]
+    gate.open()
+    assert [gpu_queue.wait(job) for job in (holder, first)] == [0, 0]
 
 
 def test_room_comes_back_under_another_server(queue: Queue, small_disk: Path) -> None:

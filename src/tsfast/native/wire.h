@@ -16,8 +16,7 @@
  *                      <-  EXIT              exit with code
  *                      <-  EXIT_AT_CLOSE     exit with code once the connection is closed (-K)
  *                      <-  EXEC              exec the Python command line with the same words
- *                      <-  ALIVE             to a client that says TSF_HEARS_ALIVE and has to wait, once: the server
- * lives
+ *                      <-  ALIVE             (to a client with TSF_HEARS_ALIVE that has to wait) the server lives
  *                      <-  GIVE_WAY          to a client of a later release, see below
  *   WATCH              ->                    instead of REQUEST
  *                      <-  EVENTS            at once, and after each change of a job, until the connection ends

@@ -5,9 +5,12 @@
  * The child gets the words of the call: some of them (-K, a wrong option) need no server, and it knows which. They are
  * in a file without a name, whose descriptor is in TSFAST_BOOT_WORDS: as arguments everybody could read them as long as
  * the server lives. Where the kernel makes no such file the variable is empty, and the server gets them in the request
- * alone. The child reports on the pipe whose number is in TSFAST_BOOT_FD: 'A'        it takes the queue up, however
- * long that takes 'L'        its server listens: connect (what follows it is not for us) 'X', code  it did what was
- * asked, or said why it cannot: exit with code nothing    it died */
+ * alone. The child reports on the pipe whose number is in TSFAST_BOOT_FD:
+ *
+ *   'A'        it takes the queue up, however long that takes
+ *   'L'        its server listens: connect (what follows it is not for us)
+ *   'X', code  it did what was asked, or said why it cannot: exit with code
+ *   nothing    it died */
 #include "launcher.h"
 
 #include <errno.h>
