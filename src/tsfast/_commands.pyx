@@ -269,6 +269,8 @@ cdef class Commands:
                 return self.reply.fail_errno(conn, b"the job's record cannot be read")
             self.spool.answered(id)
             return self.reply.exit(conn, error_level(&hot))
+        if self.spool.unreadable.has(id):
+            return self._fail_stuck(conn, id, id)
         if self._wait_for(conn, id, ROLE_FOREGROUND) < 0:
             return self.reply.no_memory(conn)
         self.conns.send(conn, TSF_FRAME_SEND_DESCRIPTORS, NULL, 0)
@@ -412,6 +414,10 @@ cdef class Commands:
         cdef int done
         if self._find(conn, command.id) == NULL or self._find(conn, command.id2) == NULL:
             return 0
+        if self.spool.unreadable.has(command.id):
+            return self._fail_stuck(conn, command.id, command.id)
+        if self.spool.unreadable.has(command.id2):
+            return self._fail_stuck(conn, command.id2, command.id2)
         done = self.spool.swap(command.id, command.id2, request.head.token)
         if done == -2:
             return self.reply.fail(conn, b"-U: only queued jobs can change places")
@@ -549,7 +555,10 @@ cdef class Commands:
 
     cdef int _urgent(self, Conn *conn, Job *job) noexcept nogil:
         cdef uint64_t id = job.id
-        cdef int done = self.spool.urgent(id)
+        cdef int done
+        if self.spool.unreadable.has(id):
+            return self._fail_stuck(conn, id, id)
+        done = self.spool.urgent(id)
         if done == -2:
             return self.reply.fail_job(conn, id, b"is not queued")
         if done < 0:

@@ -329,6 +329,10 @@ cdef class Many:
                 self.reply.fail_job(conn, ids[n], b"is not queued; nothing was moved")
                 free(ids)
                 return 0
+            if self.spool.unreadable.has(ids[n]):
+                self.reply.fail_job(conn, ids[n], b"has a record that cannot be read; nothing was moved")
+                free(ids)
+                return 0
             n += 1
         while n > 0:
             n -= 1

@@ -7,7 +7,7 @@ from tsfast._layout cimport (
     TSF_STAGE_EXEC, TSF_STAGE_SPAWN, tsf_hot, tsf_is_shortage, tsf_run, tsf_run_check, tsf_run_gen, tsf_run_load,
     tsf_run_state,
 )
-from tsfast._sys cimport CLOCK_REALTIME, SIGHUP, SIGINT, SIGKILL, SIGTERM, rusage, tsf_now_ns
+from tsfast._sys cimport CLOCK_REALTIME, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, rusage, tsf_now_ns
 
 cdef struct Outcome:
     bint lost             # nobody could reap it: status is not known
@@ -35,7 +35,7 @@ cdef inline int unobeyed(const tsf_run *run) noexcept nogil:
     cdef int signal = <int> (run.command & 0xff)
     if <uint32_t> (run.command >> 32) != <uint32_t> tsf_run_gen(tsf_run_load(run)) or run.command & TSF_COMMAND_CANCEL:
         return 0
-    return signal if signal == SIGTERM or signal == SIGKILL or signal == SIGINT or signal == SIGHUP else 0
+    return signal if signal in (SIGTERM, SIGKILL, SIGINT, SIGHUP, SIGQUIT) else 0
 
 
 cdef inline void from_entry(Outcome *outcome, const tsf_run *run) noexcept nogil:

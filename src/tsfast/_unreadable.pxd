@@ -1,4 +1,5 @@
-"""Queued jobs whose records were damaged when the server started: nobody can tell what they are, so they are held."""
+"""Jobs whose records were damaged when the server started: nobody can tell what they are, or whether they have run, so
+they are held. Nothing may write their records anew but what ends them: the next server would take them for queued."""
 from libc.stdint cimport uint64_t
 
 from tsfast._idmap cimport IdMap

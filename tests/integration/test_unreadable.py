@@ -1,6 +1,9 @@
 """Queued jobs whose records are damaged: nobody waits for them for ever, and every list has them."""
 
 import json
+import os
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -93,6 +96,35 @@ def test_removing_it_lets_the_others_go_on(damaged: Queue) -> None:
     queue.get("-r", 1)
     assert [queue.wait(job) for job in (2, 3)] == [0, 0]
     assert queue.get("--wait-all") == ""
+
+
+def test_it_cannot_be_moved(damaged: Queue) -> None:
+    """That would write its record anew, and the next server would take it for queued: it may have run long ago."""
+    queue = damaged
+    own = "ts: job 1 has a record that cannot be read and does not run (`ts -r 1` removes it)\n"
+    assert [queue.refused(*words) for words in (("-u", 1), ("-U", "1-4"), ("-U", "4-1"))] == [own] * 3
+    assert queue.refused("-u", "2,1") == "ts: job 1 has a record that cannot be read; nothing was moved\n"
+    queue.kill_server()
+    assert queue.get("-s", 1) == "unreadable"
+
+
+def test_ended_job_with_a_damaged_record_does_not_run_again(queue: Queue) -> None:
+    marks = queue.directory / "marks"
+    queue.finish("sh", "-c", f"echo ran >> {marks}")
+    caller = queue.start("-f", "sh", "-c", f"echo ran >> {marks}; read line", stdin=subprocess.PIPE)
+    queue.wait_until(lambda: marks.exists() and marks.read_text() == "ran\n" * 2)
+    os.kill(caller.pid, signal.SIGSTOP)
+    queue.kill_server()
+    for job in (0, 1):
+        flip(queue.state_dir / "seg.00000000", job * HOT + 20)
+    assert queue.refused("-u", 0) == queue.refused("-U", "0-1").replace("job 1", "job 0")
+    caller.stdin.close()
+    os.kill(caller.pid, signal.SIGCONT)
+    assert caller.wait(30) == 255 and b"record that cannot be read" in caller.stderr.read()
+    queue.kill_server()
+    queue.finish("true")
+    assert [queue.state(job) for job in (0, 1)] == ["unreadable"] * 2
+    assert marks.read_text() == "ran\n" * 2
 
 
 @pytest.mark.parametrize("damaged", ["hot"], indirect=True)
