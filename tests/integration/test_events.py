@@ -97,7 +97,7 @@ def test_a_job_s_life(queue: Queue, stream: EventStream) -> None:
 def test_how_a_job_ends(
     queue: Queue, stream: EventStream, words: tuple[str, ...], state: str, status: int | None
 ) -> None:
-    job = queue.submit(*words)
+    job = int(queue.run(*words).stdout)  # --log warns
     told = up_to(stream, job, state)
     assert states(told, job, running=False) == ["queued", state]
     assert told[-1].status == status

@@ -110,7 +110,7 @@ def call_of(program: str, directory: str, seconds: float) -> tuple[int, int]:
         listener.bind(os.path.join(directory, "socket"))
         listener.listen()
         child = subprocess.Popen(
-            [program, "-V"],
+            [program, "-R"],  # changes nothing, should it reach a server after all
             env={**os.environ, "TS_SOCKET": listener.getsockname()},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
