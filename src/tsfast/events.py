@@ -123,8 +123,7 @@ class EventStream:
     def read(self, timeout: float | None = None) -> list[Event]:
         """What has happened, at least one event; none when so many seconds are over. Raises ServerUnavailable if the
         server is not ours, cannot be understood or does not answer for TS_PATIENCE (the next call tries again),
-        QueueError in a process that was forked from that of the stream,
-        ValueError if the stream is closed."""
+        QueueError in a process that was forked from that of the stream, ValueError if the stream is closed."""
         self._wait(timeout)
         return [self._next() for _ in range(len(self._told))]
 
