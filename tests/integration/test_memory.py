@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from integration.spool_harness import Queue, parent
+from integration.test_shortage import no_inodes
 
 pytestmark = pytest.mark.unsanitized("ASan gives up where it gets no memory itself")
 
 SOURCE = Path(__file__).with_name("starve.c")
+HELD_AT_FIRST = 16  # jobs for which _pauses.pyx gets memory at once
 NO_MEMORY = ("out of memory", "Cannot allocate memory", "no memory", "than there is memory for")
 
 
@@ -128,3 +130,24 @@ def test_each_allocation_of_the_server_fails_once(queue: Queue, starve: Path, tm
     queue.wait_until(lambda: all(job["State"] in ("finished", "skipped") for job in queue.jobs()), "the end of all")
     started = [int(line) for line in notes.read_text().split()]
     assert len(started) == len(set(started)) and set(started) <= set(given)
+
+
+@pytest.mark.root
+def test_no_memory_to_hold_a_job_aside(queue: Queue, starve: Path, small_disk: Path, tmp_path: Path) -> None:
+    """One that has no room for its output stays queued all the same, and runs once when there is some."""
+    counters, marks = tmp_path / "allocations", tmp_path / "marks"
+    counters.write_bytes(bytes(16))
+    queue.environment["TS_SLOTS"] = "2"
+    queue.get("-l", env={"LD_PRELOAD": str(starve), "TSFAST_STARVE": str(counters)})
+    _, gate = queue.blocker("--log", queue.directory / "log")
+    queue.get("--set_logdir", small_disk)
+    with no_inodes(small_disk), counters.open("r+b") as file, mmap.mmap(file.fileno(), 16) as shared:
+        held = [queue.submit("true") for _ in range(HELD_AT_FIRST)]
+        queue.wait_until(lambda: all("No space left" in queue.get("--why", job) for job in held), "none has room")
+        last = queue.submit("-N", 2, "sh", "-c", f"echo ran >> {marks}")
+        struct.pack_into("=QQ", shared, 0, 0, 1)
+        gate.open()
+        queue.wait_until(lambda: "starts wait: " in queue.log(), "there was no memory to hold one more aside")
+        struct.pack_into("=Q", shared, 8, 0)
+    assert [queue.wait(job) for job in (*held, last)] == [0] * (HELD_AT_FIRST + 1)
+    assert marks.read_text() == "ran\n"
