@@ -47,8 +47,8 @@ $(VENV)/.ready: pyproject.toml
 	@test -x "$(PYTHON)" || { echo "no python3 found: set PYTHON" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "$(PYTHON) is older than Python 3.11: set PYTHON" >&2; exit 1; }
-	@test -x $(BIN)/python || { echo 'making the environment $(VENV) with $(PYTHON)'; \
-		$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { echo 'making the environment $(VENV) with $(PYTHON)'; \
+		$(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }; }
 	@echo 'pip fetches what the build needs'
 	@$(BIN)/python -m pip install -q $(call requirements,["build-system"]["requires"])
 	@touch $@
@@ -72,6 +72,7 @@ demo: build
 	trap 'ts -K; rm -rf "$$dir"' EXIT && \
 	id=$$(ts sh -c 'echo "hello from job $$TS_JOBID"') && \
 	ts -w $$id && ts -l && ts -c $$id
+	@echo 'to use it in this shell: export PATH=$(BIN):$$PATH'
 
 # What tests run of the machine is fetched before the build, which takes some of it. It knows what can be had where.
 programs: $(VENV)/.ready

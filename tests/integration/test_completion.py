@@ -158,7 +158,7 @@ def test_bash_finds_them(switched_on: Queue) -> None:
 
 
 def test_zsh_finds_them(switched_on: Queue) -> None:
-    script = ". ~/.zshrc; autoload -U compinit; compinit -u -D; echo $_comps[ts] $_comps[tsp] $_comps[tsfast]"
+    script = ". ~/.zshenv; autoload -U compinit; compinit -u -D; echo $_comps[ts] $_comps[tsp] $_comps[tsfast]"
     done = subprocess.run(["zsh", "-fc", script], env=switched_on.env(), capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("_ts _ts _ts\n", "")
 
