@@ -5,6 +5,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from tsfast._conns cimport Conn, Conns
 from tsfast._envfilter cimport EnvPatterns
 from tsfast._grammar cimport Command
+from tsfast._inherited cimport Bounds
 from tsfast._layout cimport tsf_added, tsf_batch, tsf_request
 from tsfast._logpath cimport DATE_LENGTH
 from tsfast._quote cimport Text
@@ -33,6 +34,8 @@ cdef class Adding:
     cdef size_t words_room
     cdef Text element                 # of an array: the words and variables of the one that is being queued
     cdef char date[DATE_LENGTH + 1]   # of the caller at hand, for --log; empty: not told
+    cdef Bounds bounds                # of jobs of all calls
+    cdef bint by_unit                 # it is a service manager's
     cdef uint32_t release             # of this server, see tsf_release
     cdef char refusal[320]            # a text under construction
 
@@ -60,6 +63,7 @@ cdef class Adding:
     cdef void _fill(self, Submission *job, const Command *command, const char *end, uint32_t argc) noexcept nogil
     cdef void _have_looked_at(self, Conn *conn, const Request *request, const Command *command,
                               uint64_t id) noexcept nogil
+    cdef void _warn_of_bounds(self, Conn *conn, const tsf_request *head) noexcept nogil
     cdef bint _warn(self, Conn *conn, const Command *command, const Submission *job) noexcept nogil
     cdef void _refuse(self, Conn *conn, uint32_t place, int32_t reason, const char *text) noexcept nogil
     cdef void _refuse_errno(self, Conn *conn) noexcept nogil

@@ -14,6 +14,7 @@ from tsfast._envfilter cimport filter_environment, patterns_apply, patterns_free
 from tsfast._environ cimport default_logdir
 from tsfast._gpu_actions cimport gpu_warning
 from tsfast._grammar cimport ACTION_SUBMIT, PLACE_BIT, Command, add_id, command_free, parse
+from tsfast._inherited cimport bounds_warning
 from tsfast._idmap cimport IdMap, idmap_free, idmap_get, idmap_put, not_there
 from tsfast._jobs cimport Job
 from tsfast._layout cimport (
@@ -185,6 +186,13 @@ cdef class Adding:
         self.conns.send(conn, TSF_FRAME_ERR, self.reply.text.data, self.reply.text.size)
         return True
 
+    cdef void _warn_of_bounds(self, Conn *conn, const tsf_request *head) noexcept nogil:
+        """Tell a call, once, that its jobs cannot have all that it has."""
+        self.reply.text.size = 0
+        bounds_warning(&self.reply.text, &self.bounds, head, self.by_unit)
+        if self.reply.text.size:
+            self.conns.send(conn, TSF_FRAME_ERR, self.reply.text.data, self.reply.text.size)
+
     cdef void _have_looked_at(self, Conn *conn, const Request *request, const Command *command,
                               uint64_t id) noexcept nogil:
         """By its caller: what will surely fail, and lies where the server waits on nobody."""
@@ -240,6 +248,7 @@ cdef class Adding:
             self.reply.fail_errno(conn, b"the job could not be recorded")
             return False
         if result == SUBMIT_OK:
+            self._warn_of_bounds(conn, request.head)
             self._warn(conn, command, &job)
             self._have_looked_at(conn, request, command, id[0])
         if not command.flags & TSF_JOB_NO_OUTPUT:
@@ -402,6 +411,8 @@ cdef class Adding:
                     self.spool.drop_jobs()
                     return done if done < 0 else 0
             result = self.spool.queue_jobs()
+            if result == SUBMIT_OK and reading.batch.place == 0:
+                self._warn_of_bounds(conn, request.head)
         if result == SUBMIT_FAILED:
             self._refuse_errno(conn)
         elif result == SUBMIT_GONE:

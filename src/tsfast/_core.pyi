@@ -23,6 +23,7 @@ class Server:
         durable: bool | None,
         fault: bytes,
         hide_gpus: bool = False,
+        by_unit: bool = False,
     ) -> None: ...
     @property
     def damaged(self) -> int | None: ...

@@ -10,6 +10,7 @@ from libc.string cimport strerror
 from tsfast._commands cimport Commands
 from tsfast._conns cimport Conns
 from tsfast._contexts cimport Contexts
+from tsfast._inherited cimport bounds_find
 from tsfast._journal cimport Journal
 from tsfast._journal import discard, has_journal, replay
 from tsfast._limits cimport LISTEN_BACKLOG, REBIND_RETRY_MS
@@ -20,10 +21,10 @@ from tsfast._runners cimport Runners
 from tsfast._spool cimport Spool
 from tsfast._sys cimport (
     AT_SYMLINK_NOFOLLOW, EPOLLIN, IN_ATTRIB, IN_CLOEXEC, IN_DELETE_SELF, IN_MOVE_SELF, IN_NONBLOCK, O_CLOEXEC,
-    O_DIRECTORY, O_PATH, PR_SET_CHILD_SUBREAPER, SFD_CLOEXEC, SFD_NONBLOCK, SIG_BLOCK, SIGCHLD, SIGHUP, SIGINT,
-    SIGPIPE, SIGTERM, close, errno, fstatat, fstatfs, inotify_add_watch, inotify_init1, inotify_rm_watch, mkdirat,
-    open_, prctl, read, sigaddset, sigemptyset, signalfd, signalfd_siginfo, sigprocmask, sigset_t, ssize_t, stat_t,
-    statfs_t, tsf_answers, tsf_listen, unlinkat,
+    O_DIRECTORY, O_PATH, PR_SET_CHILD_SUBREAPER, SFD_CLOEXEC, SFD_NONBLOCK, SIG_BLOCK, SIGCHLD, SIGHUP, SIGINT, SIGPIPE,
+    SIGTERM, SIGXCPU, SIGXFSZ, close, errno, fstatat, fstatfs, inotify_add_watch, inotify_init1, inotify_rm_watch,
+    mkdirat, open_, prctl, read, sigaddset, sigemptyset, signalfd, signalfd_siginfo, sigprocmask, sigset_t, ssize_t,
+    stat_t, statfs_t, tsf_answers, tsf_listen, unlinkat,
 )
 from tsfast._layout cimport tsf_count_python_steps, tsf_header
 from tsfast._table cimport Table
@@ -84,12 +85,13 @@ cdef void rebind_due(void *owner) noexcept nogil:
 cdef class Server:
     def __init__(self, *, int state_dir, str socket_path not None, str runner not None, str boot_id not None,
                  bytes version not None, uint64_t max_unfinished, uint32_t gpus, uint32_t gpu_timeout,
-                 uint32_t cancel_grace, object durable, bytes fault not None, bint hide_gpus=False):
+                 uint32_t cancel_grace, object durable, bytes fault not None, bint hide_gpus=False,
+                 bint by_unit=False):
         """Open everything of a queue; the caller holds the lock of its state directory.
 
         state_dir: descriptor of the state directory, taken over. socket_path: absolute. runner: path of the runner
         program. max_unfinished: TS_MAXCONN, 0 for no limit. gpus: how many the machine seems to have, until NVML
-        tells. hide_gpus: jobs that ask for none are to see none.
+        tells. hide_gpus: jobs that ask for none are to see none. by_unit: a service manager has started the server.
         gpu_timeout, cancel_grace: TS_GPU_TIMEOUT and TS_CANCEL_GRACE, in seconds. durable: TS_DURABLE, None for what
         the queue had last.
         Raises OSError, ValueError, TableError."""
@@ -102,7 +104,8 @@ cdef class Server:
         self.path_text = self.path
         self.directory_text = self.directory
         self.name_text = self.name
-        for number in (SIGINT, SIGHUP, SIGPIPE):
+        # A limit of the call that started us is an error where it is met (EFBIG), and not our end.
+        for number in (SIGINT, SIGHUP, SIGPIPE, SIGXFSZ, SIGXCPU):
             signal(number, SIG_IGN)
         sigemptyset(&mask)
         sigaddset(&mask, SIGCHLD)
@@ -126,6 +129,7 @@ cdef class Server:
         self.spool = Spool(self.loop, table, contexts, runners, gpu_timeout)
         self.spool.grants.hides = hide_gpus
         self.commands = Commands(self.conns, self.spool, version, max_unfinished, cancel_grace)
+        self.commands.adding.by_unit = by_unit
         self.rebind_timer = self.loop.new_timer(rebind_due, <void *> self)
         self.signals.fd = signalfd(-1, &mask, SFD_NONBLOCK | SFD_CLOEXEC)
         self.signals.handler = signal_came
@@ -195,6 +199,7 @@ cdef class Server:
         kept). Raises OSError if what was to be answered could not be synced: then nothing was answered, and the calls
         are made again."""
         cdef bint dropped
+        bounds_find(&self.commands.adding.bounds)
         with nogil:
             while not self.terminated and self.commands.last_caller == NULL and not self.commands.giving_way:
                 self.commands.stirred = False

@@ -3,17 +3,18 @@
     python -I -S -c '... main()' SOCKET        or        tsfast --boot SOCKET
 
 TSFAST_BOOT_WORDS is the descriptor of a file with the caller's words, which have no place among our arguments:
-everybody can read those as long as the server lives. TSFAST_BOOT_FD is the descriptor on which the launcher hears: `A`,
-the server is alive and takes the queue up; `L`, a server listens now; or `X` and a byte, nothing more is to be done,
-exit with that code. Behind the `L` stands what systemd wants to hear if it listens instead (sd_notify(3); it ignores
-the first line). Words that need no server are answered here. The process becomes the server itself: one start of
-Python, no fork. Imports only what a start needs: the first call waits for it.
+everybody can read those as long as the server lives. TSFAST_BOOT_UNIT is set by `tsfast serve`: what the service's unit
+says of priority and memory is kept, what a call had is not. TSFAST_BOOT_FD is the descriptor on which the launcher
+hears: `A`, the server is alive and takes the queue up; `L`, a server listens now; or `X` and a byte, nothing more is to
+be done, exit with that code. Behind the `L` stands what systemd wants to hear if it listens instead (sd_notify(3); it
+ignores the first line). Words that need no server are answered here. The process becomes the server itself: one start
+of Python, no fork. Imports only what a start needs: the first call waits for it.
 """
 
 import os
 import sys
 
-from tsfast import __version__, _core, _environ, _grammar, _quote, paths, pointers, state, trust
+from tsfast import __version__, _core, _environ, _grammar, _inherited, _quote, paths, pointers, state, trust
 
 SLOTS_DEFAULT = 1
 MAX_FINISHED_DEFAULT = 1000
@@ -54,6 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Answer or serve; never returns."""
     words = sys.argv[1:] if arguments is None else arguments
     report = int(os.environ.pop("TSFAST_BOOT_FD"))
+    by_unit = os.environ.pop("TSFAST_BOOT_UNIT", "") != ""
     os.set_inheritable(report, False)
     socket = paths.canonical(words[0])
     code = 0
@@ -69,12 +71,15 @@ def main(arguments: list[str] | None = None) -> None:
         elif action == _grammar.ACTIONS["kill_server"]:
             drop(socket, report, b"" if given is None else ALIVE)
         else:
-            serve(socket, report, b"" if given is None else ALIVE)
+            serve(socket, report, b"" if given is None or by_unit else ALIVE, by_unit)
     except (BootError, paths.StateError, _grammar.GrammarError) as error:
         os.write(2, _quote.line(f"ts: {error}"))
         code = 255
     except OSError as error:
         os.write(2, _quote.line(f"ts: no server could be started: {error}"))
+        code = 255
+    except MemoryError:
+        os.write(2, b"ts: no server could be started: out of memory\n")
         code = 255
     tell(report, b"X" + bytes([code]))
     os._exit(code)
@@ -107,7 +112,8 @@ def print_help() -> None:
 def tell(report: int, what: bytes) -> None:
     """Whoever waits for the server; if nobody does any more, it serves all the same."""
     try:
-        os.write(report, what)
+        if what:  # systemd would hear of nothing, too
+            os.write(report, what)
     except OSError:
         pass
 
@@ -139,9 +145,9 @@ def drop(socket: str, report: int, alive: bytes) -> None:
         raise BootError(str(error)) from None
 
 
-def serve(socket: str, report: int, alive: bytes) -> None:
+def serve(socket: str, report: int, alive: bytes, by_unit: bool) -> None:
     """Become the server of a queue, unless there is one. Returns only when there is one, after saying so. alive: what
-    the launcher hears once it is known that this takes as long as it takes."""
+    the launcher hears once it is known that this takes as long as it takes. by_unit: no call has started us."""
     check_engine()
     close_all_but(report)
     check_name(socket)
@@ -175,6 +181,7 @@ def serve(socket: str, report: int, alive: bytes) -> None:
             max_unfinished=number("TS_MAXCONN"),
             gpus=gpu_count(),
             hide_gpus=may_have_gpus(),
+            by_unit=by_unit,
             gpu_timeout=min(number("TS_GPU_TIMEOUT"), 3600),
             cancel_grace=min(number("TS_CANCEL_GRACE"), 65535),
             durable=switch("TS_DURABLE"),
@@ -183,7 +190,7 @@ def serve(socket: str, report: int, alive: bytes) -> None:
         damaged = server.recover(number("TS_SLOTS"), number("TS_MAXFINISHED"))
         server.listen()
         write_lock(held, b"\n")
-        detach(log)
+        detach(log, by_unit)
     except (_core.TableError, trust.Untrusted, ValueError) as error:
         raise BootError(f"{error} ({place})") from None
     if server.damaged is not None:
@@ -443,8 +450,8 @@ def boot_id() -> str:
         os.close(fd)
 
 
-def detach(log: int) -> None:
-    """Take off what belongs to the first caller: session, directory, limits, nice value, processors, descriptors.
+def detach(log: int, by_unit: bool) -> None:
+    """Take off what belongs to the first caller: session, directory, limits, priorities, processors, descriptors.
 
     Soft limits rise to the hard ones: a job gets its own caller's limits, at most those of its server."""
     import resource
@@ -461,7 +468,25 @@ def detach(log: int) -> None:
                 resource.setrlimit(getattr(resource, name), (hard, hard))
             except (ValueError, OSError):
                 pass  # not known to this kernel
-    try:  # what is not allowed here: jobs get a note that it could not be applied
+    if not by_unit:
+        leave_priorities()
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    os.dup2(log, 2)
+    os.close(null)
+    os.close(log)
+
+
+def leave_priorities() -> None:
+    """Those of the first caller, and what else the kernel hands on to children: each as far as it is allowed, for jobs
+    get a note of what could not be applied."""
+    try:
+        if os.sched_getscheduler(0) != os.SCHED_OTHER:
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    except OSError:
+        pass
+    try:
         os.setpriority(os.PRIO_PROCESS, 0, 0)
     except OSError:
         pass
@@ -469,9 +494,15 @@ def detach(log: int) -> None:
         os.sched_setaffinity(0, range(1024))
     except (OSError, ValueError):
         pass
-    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    os.dup2(null, 0)
-    os.dup2(null, 1)
-    os.dup2(log, 2)
-    os.close(null)
-    os.close(log)
+    _inherited.leave_kernel_settings()
+    try:
+        fd = os.open("/proc/self/oom_score_adj", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return  # hidden
+    try:
+        if os.read(fd, 16) != b"0\n":
+            os.pwrite(fd, b"0", 0)
+    except OSError:
+        pass
+    finally:
+        os.close(fd)

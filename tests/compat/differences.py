@@ -413,6 +413,14 @@ DIFFERENCES = [
         "the next call must not meet the dying server",
     ),
     Difference(
+        "what jobs inherit",
+        "limits, priorities, cgroup, namespaces of a job",
+        "all are its caller's, whose child it is",
+        "limits and priorities are its caller's, as far as the server may set them (a warning tells where it may not); "
+        "cgroup and namespaces are those of the call that started the server",
+        "queued jobs are no processes; `tsfast doctor` compares",
+    ),
+    Difference(
         "a socket of several users",
         "a socket that its owner has opened to others by `chmod`",
         "takes their jobs too, and runs them as its owner",

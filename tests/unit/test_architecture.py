@@ -62,6 +62,7 @@ ALLOWED: dict[str, set[str]] = {
     "_recovery": LEAVES | {"_absent", "_arrays", "_jobs", "_table", "_contexts", "_runners", "_hooks", "_spool"},
     # what is answered to clients: to one, about one job, about several, and which answer to what
     "_request": LEAVES,
+    "_inherited": LEAVES,
     "_replies": LEAVES | {"_conns"},
     "_waiters": LEAVES | {"_conns"},
     "_watchers": LEAVES | {"_conns", "_events", "_waiters"},
@@ -72,7 +73,7 @@ ALLOWED: dict[str, set[str]] = {
     "_facts": LEAVES | {"_grammar", "_text", "_jobs", "_spool", "_why"},
     "_adding": LEAVES
     | {"_grammar", "_environ", "_envfilter", "_logpath", "_jobs", "_conns", "_spool", "_staging", "_request"}
-    | {"_replies", "_gpu_actions", "_arrays"},
+    | {"_replies", "_gpu_actions", "_arrays", "_inherited"},
     "_many": LEAVES | {"_grammar", "_jobs", "_loop", "_conns", "_spool", "_replies", "_waiters", "_facts"},
     "_cancel": LEAVES | {"_grammar", "_jobs", "_loop", "_conns", "_runners", "_spool", "_replies", "_many"},
     "_commands": LEAVES
@@ -80,7 +81,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"_adding", "_arrays", "_cancel", "_gpu_actions", "_request", "_watchers"},
     "_core": LEAVES
     | {"_journal", "_outbox"}
-    | {"_loop", "_table", "_contexts", "_conns", "_runners", "_spool", "_recovery", "_commands"},
+    | {"_loop", "_table", "_contexts", "_conns", "_runners", "_spool", "_recovery", "_commands", "_inherited"},
     # Python: on the way of the first call, then the command line
     "__init__": {"aio", "errors", "executor", "failures", "jobs", "queue", "results"},  # lazily
     "arrays": set(),
@@ -90,7 +91,8 @@ ALLOWED: dict[str, set[str]] = {
     "state": {"_core", "paths", "pointers", "trust"},
     "mail": {"_quote"},
     "savelist": {"_listing", "trust"},
-    "boot": {"_core", "_environ", "_grammar", "_quote", "paths", "pointers", "savelist", "state", "trust"},
+    "boot": {"_core", "_environ", "_grammar", "_inherited", "_quote"}
+    | {"paths", "pointers", "savelist", "state", "trust"},
     "gpus": {"_leases"},
     "errors": set(),
     "worker": set(),  # what it imports, each task waits for

@@ -286,6 +286,7 @@ def serve(words: list[str]) -> int:
     os.set_inheritable(manager, True)
     os.environ["TSFAST_BOOT_FD"] = str(manager)
     os.environ["TSFAST_BOOT_WORDS"] = ""
+    os.environ["TSFAST_BOOT_UNIT"] = "1"
     # Executed anew: the package may have been replaced while we waited.
     os.execv(sys.executable, programs.isolated("boot", socket))
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from tsfast import _quote
 from tsfast.cli import parsing
-from tsfast.cli.doctor import directories, installation, machine, server, variables
+from tsfast.cli.doctor import directories, inherited, installation, machine, server, variables
 from tsfast.cli.doctor.finding import ERROR, OK, WARNING, Check, Finding, together
 
 PATIENCE_S = 10.0
@@ -40,6 +40,7 @@ def checks(given: float | None) -> list[Check]:
     own = 0.8 * seconds
     of_queue = [
         Check("server", lambda: server.check(own), seconds),
+        Check(inherited.NAME, inherited.check, seconds),
         Check("state", directories.state_directory, seconds),
         Check("output", lambda: directories.log_directory(own), seconds),
         Check("queue", directories.queue, seconds),

@@ -133,6 +133,26 @@ static bool await_lock(struct place *place, int lock, int *connection)
     return false;
 }
 
+static void lock_path(const struct place *place, char path[PATH_MAX])
+{
+    if (!join(path, PATH_MAX, place->path, ".lock", (char *)NULL))
+        refuse(place->path, ": the path of the socket is too long");
+}
+
+/* Where nobody has ever started a server, a call that could not start one leaves nothing behind. Where somebody has,
+ * another call may be about to. */
+static void refuse_early(const struct place *place)
+{
+    struct limits limits;
+    char path[PATH_MAX];
+
+    lock_path(place, path);
+    if (access(path, F_OK) == 0)
+        return;
+    lift_limits(&limits);
+    restore_limits(&limits);
+}
+
 /* -1 where no file can be made: no server can come to listen there either, and the child says why; or where there is a
  * connection, once it was asked for. */
 static int take_lock(struct place *place, int *connection)
@@ -140,8 +160,7 @@ static int take_lock(struct place *place, int *connection)
     char path[PATH_MAX];
     int lock;
 
-    if (!join(path, sizeof(path), place->path, ".lock", (char *)NULL))
-        refuse(place->path, ": the path of the socket is too long");
+    lock_path(place, path);
     for (;;) {
         lock = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, 0600);
         if (lock < 0 && (errno == ELOOP || errno == EISDIR || errno == ENXIO))
@@ -312,10 +331,14 @@ static void run_boot(const struct place *place, int lock, char **words, const st
     static struct program program;
     char number[24], report[64], texts[64], absolute[PATH_MAX], cwd[PATH_MAX];
     char *command[COMMAND_WORDS], **end, **environment;
-    int ends[2], file = file_of(words);
+    struct limits limits;
+    int ends[2], file;
     pid_t child;
 
     find_program(&program);
+    lift_limits(&limits);
+    tell_of_its_end();
+    file = file_of(words);
     if (pipe2(ends, O_CLOEXEC) != 0 || fcntl(ends[1], F_SETFD, 0) != 0)
         refuse("no pipe can be made: ", strerror(errno));
     join(report, sizeof(report), report_variable, decimal((uint64_t)ends[1], number), (char *)NULL);
@@ -334,6 +357,7 @@ static void run_boot(const struct place *place, int lock, char **words, const st
         close(file);
     tell_others(lock, child, false);
     await_report(place, lock, ends[0], child);
+    restore_limits(&limits);
     close(ends[0]);
 }
 
@@ -342,6 +366,7 @@ int start_server(struct place *place, char **words, const struct forwarding *for
 {
     int lock, connection = -1;
 
+    refuse_early(place);
     make_directory(place);
     lock = take_lock(place, &connection);
     if (connection < 0)

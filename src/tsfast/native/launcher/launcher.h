@@ -79,6 +79,11 @@ struct answer {
     char in[1 << 16];
 };
 
+/* Those of limits.c, as they were. */
+struct limits {
+    uint64_t of[5][2]; /* soft, hard */
+};
+
 /* The Python command line beside the launcher. The last two are empty where only the slow way leads to it. */
 struct program {
     char path[PATH_MAX];
@@ -118,6 +123,11 @@ int start_server(struct place *place, char **words, const struct forwarding *for
 int succeed_server(struct place *place, int connection, const struct forwarding *forwarding);
 _Noreturn void exec_program(char **words, const struct forwarding *forwarding);
 _Noreturn void exec_help(void);
+
+/* limits.c */
+void lift_limits(struct limits *had);
+void restore_limits(const struct limits *had);
+void tell_of_its_end(void);
 
 /* program.c */
 void find_program(struct program *program);
