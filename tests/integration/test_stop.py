@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 
+import pytest
+
 from integration.spool_harness import BIN, Queue, alive, patient
 
 
@@ -38,6 +40,49 @@ def test_without_a_server(queue: Queue) -> None:
     done = stop(queue)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{queue.socket}: no server runs\n", "")
     assert not queue.socket.exists(), "none is started"
+
+
+NOTHING = ["no state", "no server", "an empty queue", "no directory of the default's socket"]
+
+
+@pytest.mark.parametrize("there", NOTHING)
+@pytest.mark.parametrize("terminal", [False, True])
+def test_there_is_nothing_to_end(queue: Queue, there: str, terminal: bool) -> None:
+    """-K has one answer: nothing is said, and all is well."""
+    if there == NOTHING[3]:
+        del queue.environment["TS_SOCKET"]
+    elif there != NOTHING[0]:
+        queue.get("-S")
+        if there == NOTHING[1]:
+            assert stop(queue).returncode == 0
+    for program in (BIN / "ts", BIN / "tsfast"):
+        main, side = os.openpty() if terminal else os.pipe()
+        done = subprocess.run([program, "-K"], env=queue.env(), stdout=side, stderr=side, timeout=patient(30))
+        os.close(side)
+        try:
+            said = os.read(main, 1000)
+        except OSError:  # the end of a terminal
+            said = b""
+        os.close(main)
+        assert (done.returncode, said) == (0, b"")
+        assert queue.servers() == []
+
+
+def test_a_socket_in_a_directory_that_is_not_there(queue: Queue) -> None:
+    """Mistyped: whatever is asked, there is no queue."""
+    queue.environment["TS_SOCKET"] = str(queue.directory / "missing" / "socket")
+    expected = "missing is not there, so no queue can be in it: make it, or correct TS_SOCKET"
+    for words in (["-K"], ["-l"], ["-R"], ["-q"], ["true"]):
+        assert expected in queue.refused(*words)
+    done = stop(queue)
+    assert (done.returncode, done.stdout) == (255, "") and expected in done.stderr
+    assert not (queue.directory / "missing").exists()
+
+
+def test_a_new_queue(queue: Queue) -> None:
+    assert queue.get("-l").count("\n") == 0
+    assert queue.get("-R") == "0"
+    assert "no job was added yet" in queue.refused("-q")
 
 
 def test_server_that_does_not_end(queue: Queue) -> None:

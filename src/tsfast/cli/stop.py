@@ -6,7 +6,7 @@ import signal
 import socket
 import struct
 
-from tsfast import _quote, connection, paths
+from tsfast import _quote, boot, connection, paths
 from tsfast.cli import parsing, processes
 from tsfast.errors import QueueError
 
@@ -19,7 +19,7 @@ def run(words: list[str]) -> int:
     try:
         path = paths.socket_path()
         text = stop(paths.canonical(path), options.timeout)
-    except (QueueError, paths.StateError, OSError) as error:
+    except (QueueError, paths.StateError, boot.BootError, OSError) as error:
         os.write(2, _quote.line(f"tsfast: {error}"))
         return 255
     os.write(1, _quote.line(f"{path}: {text}"))
@@ -27,9 +27,11 @@ def run(words: list[str]) -> int:
 
 
 def stop(path: str, patience: float) -> str:
-    """What was done. Raises OSError, QueueError."""
+    """What was done. Raises OSError, QueueError, boot.BootError."""
     found = connection.connect(path, patience)
     if found is None:
+        if not os.path.lexists(os.path.dirname(path)):
+            boot.check_name(path, make=False)  # a mistyped TS_SOCKET is told; the default's directory can be missing
         return "no server runs"
     with found:
         pid = int(struct.unpack("3i", found.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
