@@ -13,7 +13,7 @@ from tsfast._facts cimport tell
 from tsfast._gpu_actions cimport gpu_action, is_gpu_action
 from tsfast._grammar cimport (
     ACTION_BATCH, ACTION_CAT, ACTION_CLEAR, ACTION_COUNT_RUNNING, ACTION_GETENV, ACTION_GET_LOGDIR, ACTION_HELP,
-    ACTION_KILL, ACTION_KILL_ALL, ACTION_KILL_SERVER, ACTION_LAST_ID, ACTION_LIST, ACTION_OUTPUT,
+    ACTION_INFO, ACTION_KILL, ACTION_KILL_ALL, ACTION_KILL_SERVER, ACTION_LAST_ID, ACTION_LIST, ACTION_OUTPUT,
     ACTION_PID, ACTION_REMOVE, ACTION_SETENV, ACTION_SET_LOGDIR, ACTION_SLOTS, ACTION_SUBMIT, ACTION_SWAP, ACTION_TAIL,
     ACTION_UNSETENV, ACTION_URGENT, ACTION_VERSION, ACTION_WAIT, ACTION_WAIT_ALL, Command, command_free, help_text,
     parse, ACTION_CANCEL,
@@ -25,14 +25,14 @@ from tsfast._layout cimport (
     TSF_EXIT_ERROR, TSF_FRAME_BATCH, TSF_FRAME_DESCRIPTORS, TSF_FRAME_ENDED, TSF_FRAME_ERR, TSF_FRAME_EXIT_AT_CLOSE,
     TSF_FRAME_FOLLOW, TSF_FRAME_GIVE_WAY, TSF_FRAME_REQUEST, TSF_FRAME_SEND_DESCRIPTORS, TSF_FRAME_SIGNAL,
     TSF_FRAME_TAKE_OVER, TSF_FRAME_WATCH, TSF_JOB_FOREGROUND, TSF_JOB_NO_OUTPUT, TSF_REMOVED, TSF_SKIPPED, TSF_JOB_GZIP,
-    TSF_HEARS_ALIVE, TSF_TTY_STDERR, TSF_TTY_STDOUT, tsf_code, tsf_cold, tsf_follow, tsf_header, tsf_hot, tsf_release,
-    tsf_request,
+    TSF_HEARS_ALIVE, TSF_SHOWS_MOMENTS, TSF_TTY_STDERR, tsf_code, tsf_cold, tsf_follow, tsf_header, tsf_hot,
+    tsf_release, tsf_request,
 )
 from tsfast._lists cimport list_jobs
 from tsfast._many cimport Many
 from tsfast._quote cimport text_add, text_char, text_str, text_u64
 from tsfast._replies cimport Replies
-from tsfast._request cimport Request, request_read, variable
+from tsfast._request cimport Request, has_variable, request_read, variable
 from tsfast._row cimport Row, error_level, output_path
 from tsfast._spool cimport Spool
 from tsfast._sys cimport SIGTERM, close, tsf_is_gone
@@ -168,6 +168,8 @@ cdef class Commands:
     cdef void _perform(self, Conn *conn, const Request *request, Command *command) noexcept nogil:
         cdef int action = command.action
         cdef uint64_t id = 0
+        if action == ACTION_INFO and not has_variable(request, b"TZ="):
+            conn.tty &= ~<uint32_t> TSF_SHOWS_MOMENTS     # its time zone is the machine's, as ours
         if action != ACTION_SUBMIT and self.spool.arrays.resolve(command) < 0:
             self.reply.fail(conn, command.error)
         elif action == ACTION_SUBMIT:
@@ -507,9 +509,10 @@ cdef class Commands:
         if action == ACTION_TAIL or action == ACTION_CAT or action == ACTION_OUTPUT:
             return self._output(conn, job, action)
         self.reply.text.size = 0
-        wrong = tell(&self.reply.text, self.spool, job, action, self.waiters.n_parked,
-                     conn.tty & TSF_TTY_STDOUT)
-        return self.reply.answer(conn) if wrong == NULL else self.reply.fail_job(conn, job.id, wrong)
+        wrong = tell(&self.reply.text, self.spool, job, action, self.waiters.n_parked, conn.tty)
+        if wrong != NULL:
+            return self.reply.fail_job(conn, job.id, wrong)
+        return self.reply.answer_info(conn, 0) if action == ACTION_INFO else self.reply.answer(conn)
 
     cdef int _fail_stuck(self, Conn *conn, uint64_t id, uint64_t culprit) noexcept nogil:
         self.reply.text.size = 0

@@ -2,7 +2,7 @@
 # cython: auto_pickle=False
 """See _environ.pxd."""
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, strchr
+from libc.string cimport memcpy, strchr, strcmp
 
 from tsfast._grammar cimport ACTION_GETENV, ACTION_SETENV, Command
 from tsfast._quote cimport Text, text_str
@@ -11,6 +11,14 @@ from tsfast._sys cimport ENOMEM, getenv, set_errno
 cdef extern from "<stdlib.h>" nogil:
     int c_setenv "setenv"(const char *name, const char *value, int overwrite)
     int c_unsetenv "unsetenv"(const char *name)
+
+
+cdef const char *kept_as(const char *name) noexcept nogil:
+    """A time zone is kept for whoever asks for it, but out of the C library's sight, which would open the file that it
+    names, perhaps a FIFO, whenever the server writes a date."""
+    if strcmp(name, b"TZ") == 0:
+        return b"TZ of --setenv"
+    return name
 
 
 cdef int set_variable(const char *assignment) noexcept nogil:
@@ -23,7 +31,7 @@ cdef int set_variable(const char *assignment) noexcept nogil:
         return -1
     memcpy(name, assignment, size - 1)
     name[size - 1] = 0
-    done = c_setenv(name, value, 1)
+    done = c_setenv(kept_as(name), value, 1)
     free(name)
     return done
 
@@ -33,8 +41,8 @@ cdef int environ_action(Text *text, const Command *command) noexcept nogil:
     if command.action == ACTION_SETENV:
         return set_variable(command.text)
     if command.action != ACTION_GETENV:
-        return c_unsetenv(command.text)
-    value = getenv(command.text)
+        return c_unsetenv(kept_as(command.text))
+    value = getenv(kept_as(command.text))
     if value != NULL:
         text_str(text, value)
     return 0

@@ -1,11 +1,12 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: auto_pickle=False
 """See _facts.pxd."""
+from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport strlen
 
 from tsfast._grammar cimport ACTION_FULL_COMMAND, ACTION_INFO, ACTION_LABEL, ACTION_STATE, ACTION_WHY
 from tsfast._jobs cimport JOB_BLOCKED, JOB_READY, Job
-from tsfast._layout cimport TSF_ALLOCATING, tsf_cold, tsf_hot
+from tsfast._layout cimport TSF_ALLOCATING, TSF_SHOWS_MOMENTS, TSF_TTY_STDOUT, tsf_cold, tsf_hot
 from tsfast._quote cimport (
     TSF_CONTROL, TSF_HIDDEN, Text, text_add, text_char, text_cut, text_i64, text_oneline, text_str,
 )
@@ -17,12 +18,13 @@ from tsfast._why cimport why
 
 
 cdef const char *tell(Text *text, Spool spool, const Job *job, int action, uint64_t parked,
-                      bint terminal) noexcept nogil:
+                      uint32_t tty) noexcept nogil:
     cdef Row row
     cdef tsf_hot hot
     cdef tsf_cold cold
     cdef const char *cwd = NULL
     cdef size_t begin
+    cdef bint terminal = tty & TSF_TTY_STDOUT
     if action == ACTION_WHY:
         why(text, spool, job, parked)
         return NULL
@@ -34,7 +36,8 @@ cdef const char *tell(Text *text, Spool spool, const Job *job, int action, uint6
     if action == ACTION_INFO:
         if cold.cwd_len == 0:
             cwd = spool.contexts.directory(cold.ctx)
-        info(text, &row, cwd, strlen(cwd) if cwd != NULL else 0, tsf_now_ns(CLOCK_REALTIME))
+        info(text, &row, cwd, strlen(cwd) if cwd != NULL else 0, tsf_now_ns(CLOCK_REALTIME),
+             tty & TSF_SHOWS_MOMENTS)
         begin = text.size
         text_str(text, b"Waits: ")
         if spool.pauses.reason(text, job):

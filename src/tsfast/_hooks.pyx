@@ -199,7 +199,7 @@ cdef class Hooks:
             self.word.size = 0
             if row.cold.cwd_len == 0:
                 cwd = self.contexts.directory(row.cold.ctx)
-            info(&self.word, row, cwd, strlen(cwd) if cwd != NULL else 0, tsf_now_ns(CLOCK_REALTIME))
+            info(&self.word, row, cwd, strlen(cwd) if cwd != NULL else 0, tsf_now_ns(CLOCK_REALTIME), True)
             self._word(self.word.data, self.word.size)
 
     # ---- events ------------------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 """The C layouts of native/: one definition, there; here only the names that Cython code uses."""
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stddef cimport size_t
 
 cdef extern from "tsfast/native/check.h" nogil:
@@ -282,6 +282,7 @@ cdef extern from "tsfast/native/wire.h" nogil:
         TSF_FRAME_EVENTS
         TSF_FRAME_LOOK
         TSF_FRAME_ALIVE
+        TSF_FRAME_MOMENT
         TSF_FRAME_ADDED
         TSF_FRAME_REFUSED
 
@@ -310,6 +311,7 @@ cdef extern from "tsfast/native/wire.h" nogil:
         TSF_TTY_STDOUT
         TSF_TTY_STDERR
         TSF_HEARS_ALIVE
+        TSF_SHOWS_MOMENTS
 
     cdef struct tsf_request:
         uint64_t token[2]
@@ -357,6 +359,11 @@ cdef extern from "tsfast/native/wire.h" nogil:
 
     cdef struct tsf_code:
         int32_t code
+
+    const char *TSF_MOMENT_FORMAT
+
+    cdef struct tsf_moment:
+        int64_t seconds
 
     cdef struct tsf_follow:
         int32_t lines

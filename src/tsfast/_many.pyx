@@ -10,8 +10,7 @@ from tsfast._grammar cimport (
 )
 from tsfast._jobs cimport FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_STARTING, Job
 from tsfast._layout cimport (
-    TSF_EXIT_ERROR, TSF_FINISHED, TSF_FRAME_OUT, TSF_FRAME_PROGRESS, TSF_TTY_STDERR, TSF_TTY_STDOUT, tsf_hot,
-    tsf_request,
+    TSF_EXIT_ERROR, TSF_FINISHED, TSF_FRAME_OUT, TSF_FRAME_PROGRESS, TSF_TTY_STDERR, tsf_hot, tsf_request,
 )
 from tsfast._limits cimport ANSWER_MAX, PROGRESS_MS
 from tsfast._loop cimport Loop
@@ -261,7 +260,7 @@ cdef class Many:
                 text_u64(&self.reply.text, id)
                 text_char(&self.reply.text, c'\n' if command.action == ACTION_INFO else c' ')
             wrong = tell(&self.reply.text, self.spool, self.spool.queue.get(id), command.action,
-                         self.waiters.n_parked, conn.tty & TSF_TTY_STDOUT)
+                         self.waiters.n_parked, conn.tty)
             if wrong != NULL:
                 text_str(&self.reply.text, wrong)
                 text_char(&self.reply.text, c'\n')
@@ -280,6 +279,8 @@ cdef class Many:
         cdef uint64_t id, last = 0
         cdef Job *job
         begin(&cursor, command.ranges, command.n_ranges)
+        if command.action == ACTION_INFO:
+            return self.reply.answer_info(conn, level)
         while self.next_known(&cursor, &id):
             job = self.spool.queue.get(id)
             if job.state == JOB_STARTING or job.state == JOB_RUNNING:

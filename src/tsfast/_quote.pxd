@@ -24,6 +24,9 @@ cdef struct Text:
     size_t size, room
     bint failed
 
+cdef enum:
+    MOMENT_MARK = 1      # before a time of day that is left to who shows the text: foreign text has none, it is escaped
+
 cdef void text_free(Text *text) noexcept nogil
 cdef void text_add(Text *text, const char *data, size_t size) noexcept nogil
 cdef void text_str(Text *text, const char *string) noexcept nogil

@@ -13,6 +13,8 @@ cdef class Replies:
     cdef int exit(self, Conn *conn, int32_t code) noexcept nogil
     cdef void note(self, Conn *conn) noexcept nogil       # self.text is a line on stderr beside the answer
     cdef int answer(self, Conn *conn) noexcept nogil                              # self.text on stdout, exit code 0
+    # -i: what info() has written, where times of day may be marked.
+    cdef int answer_info(self, Conn *conn, int32_t code) noexcept nogil
     cdef int answer_value(self, Conn *conn) noexcept nogil        # one foreign value; a terminal gets it as it is shown
     cdef int fail(self, Conn *conn, const char *message) noexcept nogil           # `ts: message`
     cdef int fail_job(self, Conn *conn, uint64_t id, const char *what) noexcept nogil     # `ts: job 5 what`

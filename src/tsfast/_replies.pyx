@@ -2,13 +2,17 @@
 # cython: auto_pickle=False
 """See _replies.pxd."""
 cimport cython
-from libc.string cimport strerror, strlen
+from libc.stddef cimport size_t
+from libc.stdint cimport int64_t
+from libc.stdlib cimport strtoull
+from libc.string cimport memchr, strerror, strlen
 
 from tsfast._conns cimport Conn, Conns
 from tsfast._layout cimport (
-    TSF_EXIT_ERROR, TSF_FRAME_ERR, TSF_FRAME_EXEC, TSF_FRAME_EXIT, TSF_FRAME_OUT, TSF_TTY_STDOUT,
+    TSF_EXIT_ERROR, TSF_FRAME_ERR, TSF_FRAME_EXEC, TSF_FRAME_EXIT, TSF_FRAME_MOMENT, TSF_FRAME_OUT, TSF_TTY_STDOUT,
+    tsf_moment,
 )
-from tsfast._quote cimport TSF_HIDDEN, text_char, text_free, text_oneline, text_str, text_u64
+from tsfast._quote cimport MOMENT_MARK, TSF_HIDDEN, text_char, text_free, text_oneline, text_str, text_u64
 from tsfast._sys cimport errno
 
 
@@ -35,6 +39,27 @@ cdef class Replies:
         if self.text.size:
             self.conns.send(conn, TSF_FRAME_OUT, self.text.data, self.text.size)
         return self.exit(conn, 0)
+
+    cdef int answer_info(self, Conn *conn, int32_t code) noexcept nogil:
+        cdef const char *at = self.text.data
+        cdef const char *end = at + self.text.size
+        cdef const char *mark
+        cdef char *rest
+        cdef tsf_moment moment
+        if self.text.failed:
+            return self.no_memory(conn)
+        while at < end:
+            mark = <const char *> memchr(at, MOMENT_MARK, <size_t> (end - at))
+            if mark == NULL:
+                mark = end
+            if mark > at:
+                self.conns.send(conn, TSF_FRAME_OUT, at, <size_t> (mark - at))
+            if mark == end:
+                break
+            moment.seconds = <int64_t> strtoull(mark + 1, &rest, 10)     # to the newline, which is part of the moment
+            self.conns.send(conn, TSF_FRAME_MOMENT, &moment, sizeof(moment))
+            at = rest + 1
+        return self.exit(conn, code)
 
     cdef void note(self, Conn *conn) noexcept nogil:
         text_char(&self.text, c'\n')

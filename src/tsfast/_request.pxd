@@ -18,5 +18,7 @@ cdef int request_read(Request *request, const char *payload, uint32_t size, cons
 cdef bint strings_fit(const char *data, size_t size, size_t count) noexcept nogil
 # The value in the caller's environment, NULL if it is not there or empty. `name` ends in `=`.
 cdef const char *variable(const Request *request, const char *name) noexcept nogil
+# It is there, even if it is empty.
+cdef bint has_variable(const Request *request, const char *name) noexcept nogil
 # stdout is a terminal, and neither no-color.org's variable nor its kind speaks against it.
 cdef bint wants_colour(const Request *request) noexcept nogil

@@ -38,14 +38,23 @@ cdef int request_read(Request *request, const char *payload, uint32_t size, cons
     return 0
 
 
-cdef const char *variable(const Request *request, const char *name) noexcept nogil:
+cdef const char *value_of(const Request *request, const char *name) noexcept nogil:
     cdef const char *p = request.env
     cdef size_t size = strlen(name)
     while p < request.env + request.head.env_len:
         if strncmp(p, name, size) == 0:
-            return p + size if p[size] else NULL
+            return p + size
         p += strlen(p) + 1
     return NULL
+
+
+cdef const char *variable(const Request *request, const char *name) noexcept nogil:
+    cdef const char *value = value_of(request, name)
+    return value if value != NULL and value[0] else NULL
+
+
+cdef bint has_variable(const Request *request, const char *name) noexcept nogil:
+    return value_of(request, name) != NULL
 
 
 cdef bint wants_colour(const Request *request) noexcept nogil:

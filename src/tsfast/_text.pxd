@@ -2,7 +2,7 @@
 
 Pure formatting into a growing buffer. What callers need of _quote.pxd (the buffer) and _row.pxd (a job's record) can be
 cimported from here too. Formats are those of docs/cli.md (golden files in tests/unit/golden). Times of day are shown in
-the time zone of the process.
+the time zone of the process, or left to who shows them.
 """
 from libc.stdint cimport uint32_t, uint64_t
 
@@ -69,4 +69,5 @@ cdef void unreadable_json(Text *text, uint64_t id) noexcept nogil
 cdef void tab_row(Text *text, const Row *row, const Look *look) noexcept nogil
 # One object, without what separates it from the next. cwd: of the base context, counts where the job has none.
 cdef void json_row(Text *text, const Row *row, const char *cwd, size_t cwd_len, const Look *look) noexcept nogil
-cdef void info(Text *text, const Row *row, const char *cwd, size_t cwd_len, uint64_t now_ns) noexcept nogil
+# marked: times of day are a MOMENT_MARK, the seconds since 1970 and a newline, for a reader who has the time zone.
+cdef void info(Text *text, const Row *row, const char *cwd, size_t cwd_len, uint64_t now_ns, bint marked) noexcept nogil

@@ -14,6 +14,7 @@ from tsfast._layout cimport (
     TSF_STAGE_GZIP,
     TSF_JOB_NO_OUTPUT,
     TSF_LOSS_BOOT, TSF_LOSS_DAMAGE, TSF_LOST,
+    TSF_MOMENT_FORMAT,
     TSF_NOT_STARTABLE,
     TSF_NOTE_AFFINITY,
     TSF_NOTE_LIMIT,
@@ -31,7 +32,7 @@ from tsfast._layout cimport (
     tsf_hot,
 )
 from tsfast._quote cimport (
-    TSF_CONTROL, TSF_DIRECTION, TSF_HIDDEN, bytes_of_columns, display_columns, text_cut, text_pad,
+    MOMENT_MARK, TSF_CONTROL, TSF_DIRECTION, TSF_HIDDEN, bytes_of_columns, display_columns, text_cut, text_pad,
 )
 from tsfast._row cimport (
     beyond,
@@ -485,12 +486,16 @@ cdef void info_status(Text *text, const Row *row) noexcept nogil:
         text_char(text, c"\n")
 
 
-cdef void info_time(Text *text, const char *name, uint64_t time_ns) noexcept nogil:
+cdef void info_time(Text *text, const char *name, uint64_t time_ns, bint marked) noexcept nogil:
     cdef time_t seconds = <time_t>(time_ns // BILLION)
     cdef tm parts
     cdef char[64] line
-    if time_ns and localtime_r(&seconds, &parts) != NULL \
-            and strftime(line, sizeof(line), b"%a %b %e %H:%M:%S %Y\n", &parts):
+    if time_ns and marked:
+        text_str(text, name)
+        text_char(text, MOMENT_MARK)
+        text_u64(text, time_ns // BILLION)
+        text_char(text, c"\n")
+    elif time_ns and localtime_r(&seconds, &parts) != NULL and strftime(line, sizeof(line), TSF_MOMENT_FORMAT, &parts):
         text_str(text, name)
         text_str(text, line)
 
@@ -564,7 +569,8 @@ cdef void info_gpus(Text *text, const Row *row) noexcept nogil:
         text_char(text, c"\n")
 
 
-cdef void info(Text *text, const Row *row, const char *cwd, size_t cwd_len, uint64_t now_ns) noexcept nogil:
+cdef void info(Text *text, const Row *row, const char *cwd, size_t cwd_len, uint64_t now_ns,
+               bint marked) noexcept nogil:
     cdef const tsf_hot *hot = row.hot
     cdef Text path
     cdef uint64_t taken = 0
@@ -580,9 +586,9 @@ cdef void info(Text *text, const Row *row, const char *cwd, size_t cwd_len, uint
     text_u64(text, row.cold.slots)
     text_char(text, c"\n")
     info_gpus(text, row)
-    info_time(text, b"Enqueue time: ", row.cold.enqueue_ns)
-    info_time(text, b"Start time: ", hot.start_ns)
-    info_time(text, b"End time: ", end_time(hot))
+    info_time(text, b"Enqueue time: ", row.cold.enqueue_ns, marked)
+    info_time(text, b"Start time: ", hot.start_ns, marked)
+    info_time(text, b"End time: ", end_time(hot), marked)
     if time_taken(hot, now_ns, &taken):
         info_seconds(text, b"Time run: " if has_level(hot) else b"Time running: ", taken)
     if row.cold.cwd_len:

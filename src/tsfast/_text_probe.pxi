@@ -117,7 +117,7 @@ def render(str kind not None, dict fields not None, *, int columns=0, bint colou
         elif kind == "json":
             json_row(&text, &row, base, <size_t>len(base_cwd), &look)
         elif kind == "info":
-            info(&text, &row, base, <size_t>len(base_cwd), now_ns)
+            info(&text, &row, base, <size_t>len(base_cwd), now_ns, False)
         else:
             raise ValueError(kind)
         if text.failed:

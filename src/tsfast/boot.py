@@ -149,6 +149,7 @@ def serve(socket: str, report: int, alive: bytes, by_unit: bool) -> None:
     """Become the server of a queue, unless there is one. Returns only when there is one, after saying so. alive: what
     the launcher hears once it is known that this takes as long as it takes. by_unit: no call has started us."""
     check_engine()
+    take_own_zone()
     close_all_but(report)
     check_name(socket)
     place = state.find(socket, os.environ)
@@ -276,6 +277,15 @@ def check_engine() -> None:
     engine = os.environ.get("TS_ENGINE", "")
     if engine not in ("", "local"):
         raise BootError(f"TS_ENGINE is '{engine[:60]}', allowed is local")
+
+
+def take_own_zone() -> None:
+    """The time zone is the machine's, not that of whoever starts the server. The launcher sees to that too, before
+    Python looks; who calls otherwise, as a service manager, may still have one."""
+    if os.environ.pop("TZ", None) is not None:
+        import time
+
+        time.tzset()
 
 
 def switch(variable: str) -> bool | None:

@@ -9,6 +9,7 @@
  *   REQUEST            ->
  *                      <-  OUT, ERR          text for stdout and stderr, any number
  *                      <-  SEND_DESCRIPTORS  (-f) then the client sends DESCRIPTORS; later SIGNAL as often as it likes
+ *                      <-  MOMENT            (-i) stdout too: a time of day, any number, between texts
  *                      <-  PROGRESS          (-w on a terminal) how far it is, any number
  *                      <-  LOOK              (after a submission) warn if one of these things will fail
  *                      <-  FOLLOW            (-c, -t) show this file as it grows
@@ -63,7 +64,8 @@ enum tsf_frame_type {
     TSF_FRAME_REFUSED = 27, /* struct tsf_refused, then a text */
     TSF_FRAME_EVENTS = 28, /* any number of struct tsf_event */
     TSF_FRAME_LOOK = 29, /* uint32_t, enum tsf_look; then a path, no NUL */
-    TSF_FRAME_ALIVE = 30 /* no payload */
+    TSF_FRAME_ALIVE = 30, /* no payload */
+    TSF_FRAME_MOMENT = 31 /* struct tsf_moment: a text as OUT, of that moment in the client's time zone */
 };
 
 /* What a client is to look at when its job has been queued, since it would surely fail later. */
@@ -101,7 +103,8 @@ enum tsf_tty {
     TSF_TTY_STDIN = 1,
     TSF_TTY_STDOUT = 2,
     TSF_TTY_STDERR = 4,
-    TSF_HEARS_ALIVE = 8 /* the caller understands ALIVE, and takes long silence for a server that hangs */
+    TSF_HEARS_ALIVE = 8, /* the caller understands ALIVE, and takes long silence for a server that hangs */
+    TSF_SHOWS_MOMENTS = 16 /* it understands MOMENT */
 };
 
 /* After the struct: argv_len bytes (argc NUL-terminated words, the program's name not among them), cwd_len bytes (the
@@ -172,6 +175,12 @@ struct tsf_refused {
 struct tsf_code {
     int32_t code;
 };
+
+struct tsf_moment {
+    int64_t seconds; /* since 1970; shown by strftime as TSF_MOMENT_FORMAT */
+};
+
+#define TSF_MOMENT_FORMAT "%a %b %e %H:%M:%S %Y\n"
 
 struct tsf_follow {
     int32_t lines; /* begin this many lines before the end, -1: at the start */

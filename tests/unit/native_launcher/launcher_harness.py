@@ -15,11 +15,11 @@ from patience import patient
 VERSION = 0x74730001
 DEADLINE = patient(20)  # seconds; reached only by a failing test
 REQUEST, DESCRIPTORS, SIGNAL = 1, 2, 3
-PROGRESS, ALIVE = 24, 30
+PROGRESS, ALIVE, MOMENT = 24, 30, 31
 OUT, ERR, EXIT, EXIT_AT_CLOSE, SEND_DESCRIPTORS, FOLLOW, ENDED, EXEC = range(16, 24)
 HEAD = struct.Struct("=IIII")
 FIXED = struct.Struct("=16s6IIiII")
-HEARS_ALIVE = 8  # in the field of the terminals
+HEARS_ALIVE, SHOWS_MOMENTS = 8, 16  # in the field of the terminals
 ANOTHER_USER = 65534
 
 

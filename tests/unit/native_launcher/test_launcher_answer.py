@@ -22,8 +22,10 @@ from unit.native_launcher.launcher_harness import (
     FOLLOW,
     HEAD,
     HEARS_ALIVE,
+    MOMENT,
     OUT,
     SEND_DESCRIPTORS,
+    SHOWS_MOMENTS,
     VERSION,
     code,
     ended,
@@ -43,7 +45,7 @@ def test_request_says_everything_about_the_caller(queue, tmp_path):
     assert request["cwd"] == os.fsencode(tmp_path) + b"\0"
     assert b"X=1" in request["environment"]
     assert (request["umask"], request["nice"]) == (0o27, os.nice(0) + 3)
-    assert (request["columns"], request["tty"]) == (0, HEARS_ALIVE)
+    assert (request["columns"], request["tty"]) == (0, HEARS_ALIVE | SHOWS_MOMENTS)
     assert request["token"] != bytes(16)
     mask = int.from_bytes(request["affinity"], "little")
     assert {i for i in range(mask.bit_length()) if mask >> i & 1} == os.sched_getaffinity(0)
@@ -58,7 +60,7 @@ def test_terminal_and_its_width(queue):
     request = peer.request()
     peer.send(frame(EXIT, code(0)))
     assert ended(child)[0] == 0
-    assert (request["columns"], request["tty"]) == (77, 2 | HEARS_ALIVE)
+    assert (request["columns"], request["tty"]) == (77, 2 | HEARS_ALIVE | SHOWS_MOMENTS)
     os.close(master)
     os.close(slave)
 
@@ -82,6 +84,19 @@ def test_answer_byte_by_byte(queue):
     ):
         peer.send(bytes([byte]))
     assert ended(child) == (3, b"one\nthree\n", b"two\n")
+
+
+@pytest.mark.parametrize(
+    ("zone", "shown"),
+    [("UTC0", "Sat Jan 31 20:00:01 2026"), ("JST-9", "Sun Feb  1 05:00:01 2026"), ("", "Sat Jan 31 20:00:01 2026")],
+)
+def test_moment_in_the_time_zone_of_the_caller(queue, zone, shown):
+    child = queue.start("-i", env={"TZ": zone})
+    peer = queue.accept()
+    peer.request()
+    moment = frame(MOMENT, struct.pack("=q", 1769889601))
+    peer.send(frame(OUT, b"at "), moment, moment, frame(OUT, b".\n"), frame(EXIT, code(0)))
+    assert ended(child) == (0, f"at {shown}\n{shown}\n.\n".encode(), b"")
 
 
 @pytest.mark.parametrize("blocking", [True, False])

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { LOOK_AGAIN_MS = 50 };
@@ -86,6 +87,37 @@ static void pass_text(const char *text, size_t size)
         refuse("no memory");
 }
 
+static void show_text(struct answer *answer, const char *text, size_t size)
+{
+    size_t repeated = 0;
+
+    end_progress();
+    if (answer->text_fd == STDOUT_FILENO) {
+        repeated = size < answer->to_skip ? size : (size_t)answer->to_skip;
+        answer->to_skip -= repeated;
+        answer->shown += size - repeated;
+    }
+    show(answer->text_fd, text + repeated, size - repeated);
+    answer->printed = answer->printed || size > repeated;
+}
+
+/* Here and not by the server: only this process has the time zone of its caller. */
+static void show_moment(struct answer *answer, const struct place *place, const char *payload, size_t size)
+{
+    struct tsf_moment moment;
+    struct tm parts = {.tm_mday = 1};
+    char line[64];
+    time_t seconds;
+
+    if (size != sizeof(moment))
+        bad_frame(place);
+    memcpy(&moment, payload, sizeof(moment));
+    seconds = (time_t)moment.seconds;
+    localtime_r(&seconds, &parts);
+    answer->text_fd = STDOUT_FILENO;
+    show_text(answer, line, strftime(line, sizeof(line), TSF_MOMENT_FORMAT, &parts));
+}
+
 static void obey(struct answer *answer, const struct place *place, int connection, char **words,
                  const struct tsf_frame *frame, const char *payload)
 {
@@ -110,6 +142,9 @@ static void obey(struct answer *answer, const struct place *place, int connectio
         answer->waits = true;
         show_progress(payload, frame->length);
         return;
+    case TSF_FRAME_MOMENT:
+        show_moment(answer, place, payload, frame->length);
+        return;
     case TSF_FRAME_LOOK:
         begin_look(place, payload, frame->length);
         return;
@@ -131,20 +166,6 @@ static void obey(struct answer *answer, const struct place *place, int connectio
     default:
         bad_frame(place);
     }
-}
-
-static void show_text(struct answer *answer, const char *text, size_t size)
-{
-    size_t repeated = 0;
-
-    end_progress();
-    if (answer->text_fd == STDOUT_FILENO) {
-        repeated = size < answer->to_skip ? size : (size_t)answer->to_skip;
-        answer->to_skip -= repeated;
-        answer->shown += size - repeated;
-    }
-    show(answer->text_fd, text + repeated, size - repeated);
-    answer->printed = answer->printed || size > repeated;
 }
 
 /* False when the buffer holds no more that could be shown or obeyed. */

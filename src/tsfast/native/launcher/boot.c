@@ -30,7 +30,8 @@ extern char **environ;
 
 enum { LONGEST_PAUSE_MS = 32 };
 
-static const char report_variable[] = "TSFAST_BOOT_FD=", words_variable[] = "TSFAST_BOOT_WORDS=";
+static const char report_variable[] = "TSFAST_BOOT_FD=", words_variable[] = "TSFAST_BOOT_WORDS=",
+                  zone_variable[] = "TZ=";
 /* Behind the standard library: a package beside ours may have the name of one of its modules. */
 #define FROM_TSFAST "import sys; sys.path.append(sys.argv.pop(1)); from tsfast."
 static const char boot_code[] = FROM_TSFAST "boot import main; main()";
@@ -201,14 +202,15 @@ static bool begins_with(const char *text, const char *beginning)
     return strncmp(text, beginning, strlen(beginning)) == 0;
 }
 
-/* A script whose interpreter is not known cannot be told to pass over what is in them. */
+/* Without the time zone of this call: the server has the machine's, and must not even open what this one names. A
+ * script whose interpreter is not known cannot be told to pass over what is in Python's surroundings. */
 static char **environment_with(char *report, char *words, const struct program *program)
 {
     char **list = allocate(count_of(environ) + 3), **to = list;
 
     for (char **from = environ; *from; from++)
         if (!begins_with(*from, report_variable) && !begins_with(*from, words_variable) &&
-            (program->interpreter[0] || !begins_with(*from, surroundings)))
+            !begins_with(*from, zone_variable) && (program->interpreter[0] || !begins_with(*from, surroundings)))
             *to++ = *from;
     *to++ = report;
     *to = words;

@@ -21,7 +21,7 @@ extern char **environ;
  * closed is filled, lest the socket land there and be printed into. */
 void open_standard_descriptors(struct tsf_request *request)
 {
-    request->tty = TSF_HEARS_ALIVE;
+    request->tty = TSF_HEARS_ALIVE | TSF_SHOWS_MOMENTS;
     for (int fd = 0; fd <= 2; fd++) {
         struct winsize window;
 
