@@ -25,7 +25,7 @@ cdef class Arrays:
     # more. Valid until the next add().
     cdef const Span *of(self, uint64_t id) noexcept nogil
     # The jobs that are meant: where an array is named it is all of its elements, where nobody is named and the job
-    # added last is meant, all of its array (--why tells of one element only). 0, or -1 with command.error.
+    # added last is meant, all of its array (-a, -o and -p tell of one element only). 0, or -1 with command.error.
     cdef int resolve(self, Command *command) noexcept nogil
     # Ids of -D or -W, malloc'ed: all elements in the place of an array. 0, or -1 without memory.
     cdef int expand(self, uint64_t **ids, size_t *n) noexcept nogil
@@ -33,7 +33,8 @@ cdef class Arrays:
     # private
     cdef void _drop_unknown(self) noexcept nogil
     cdef int _last_added(self, Command *command) noexcept nogil
-    cdef void _take_whole(self, const Command *command, const Span *span, IdRange *named) noexcept nogil
+    cdef int _one_named(self, Command *command) noexcept nogil
+    cdef int _name_whole(self, Command *command, const Span *span) noexcept nogil
     cdef int _element(self, Command *command, size_t i) noexcept nogil
 
 # Behind the text: the words with the index in the place of {}, then as they are (see struct tsf_cold), and the

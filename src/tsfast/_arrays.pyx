@@ -7,9 +7,10 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memset
 
 from tsfast._grammar cimport (
-    ACTION_CANCEL, ACTION_REMOVE, ACTION_STATE, ACTION_URGENT, ACTION_WAIT, ACTION_WHY, IdRange,
+    ACTION_CANCEL, ACTION_CAT, ACTION_FULL_COMMAND, ACTION_LABEL, ACTION_REMOVE, ACTION_STATE, ACTION_TAIL,
+    ACTION_URGENT, ACTION_WAIT, ACTION_WHY, IdRange,
 )
-from tsfast._jobs cimport JOB_BLOCKED, JOB_READY, Job
+from tsfast._jobs cimport Job
 from tsfast._quote cimport text_add, text_char, text_str, text_u64
 
 
@@ -69,7 +70,9 @@ cdef class Arrays:
         cdef IdRange *named
         cdef size_t i
         if command.n_ranges == 0:
-            return 0 if self.n == 0 or command.has_id else self._last_added(command)
+            if self.n == 0:
+                return 0
+            return self._one_named(command) if command.has_id else self._last_added(command)
         for i in range(command.n_ranges):
             named = &command.ranges[i]
             if named.element:
@@ -78,26 +81,38 @@ cdef class Arrays:
             elif named.first == named.last:
                 span = self.of(named.first)
                 if span != NULL and span.first == named.first:
-                    self._take_whole(command, span, named)
+                    named.last = span.first + span.count - 1
         command.id = command.ranges[0].first
         command.has_id = command.n_ranges == 1 and command.ranges[0].last == command.id
         return 0
 
-    cdef void _take_whole(self, const Command *command, const Span *span, IdRange *named) noexcept nogil:
-        cdef uint64_t id = span.first - 1
-        cdef const Job *job
-        named.first = span.first
-        named.last = span.first + span.count - 1
-        if command.action != ACTION_WHY:
-            return
-        # What is told of one job takes a look at all jobs: of an array it is told of the first that waits.
-        while self.queue.next_id(id, &id) and id <= named.last:
-            job = self.queue.get(id)
-            if job.state == JOB_BLOCKED or job.state == JOB_READY:
-                named.first = named.last = id
-                return
-        if self.queue.next_id(span.first - 1, &id) and id <= named.last:
-            named.first = named.last = id
+    cdef int _one_named(self, Command *command) noexcept nogil:
+        """Where one job is asked for, and the id is that of an array."""
+        cdef const Span *span = self.of(command.id)
+        cdef int action = command.action
+        cdef uint64_t id = command.id - 1
+        if span == NULL or span.first != command.id or span.count == 1:
+            return 0
+        if action == ACTION_LABEL and self.queue.next_id(id, &id) and id - span.first < span.count:
+            command.id = id                    # all of them have it
+        if action == ACTION_FULL_COMMAND or action == ACTION_CAT or action == ACTION_TAIL:
+            return self._name_whole(command, span)
+        return 0
+
+    cdef int _name_whole(self, Command *command, const Span *span) noexcept nogil:
+        free(command.ranges)
+        command.ranges = <IdRange *> malloc(sizeof(IdRange))
+        if command.ranges == NULL:
+            command.n_ranges = 0
+            snprintf(command.error, sizeof(command.error), b"out of memory")
+            return -1
+        memset(command.ranges, 0, sizeof(IdRange))
+        command.n_ranges = 1
+        command.ranges.first = span.first
+        command.ranges.last = span.first + span.count - 1
+        command.id = span.first
+        command.has_id = False
+        return 0
 
     cdef int _element(self, Command *command, size_t i) noexcept nogil:
         cdef IdRange *named = &command.ranges[i]
@@ -123,17 +138,7 @@ cdef class Arrays:
                 action == ACTION_WAIT or action == ACTION_REMOVE or action == ACTION_CANCEL
                 or action == ACTION_URGENT or action == ACTION_STATE or action == ACTION_WHY):
             return 0
-        free(command.ranges)
-        command.ranges = <IdRange *> malloc(sizeof(IdRange))
-        if command.ranges == NULL:
-            snprintf(command.error, sizeof(command.error), b"out of memory")
-            return -1
-        memset(command.ranges, 0, sizeof(IdRange))
-        command.n_ranges = 1
-        self._take_whole(command, span, command.ranges)
-        command.id = command.ranges.first
-        command.has_id = command.ranges.first == command.ranges.last
-        return 0
+        return self._name_whole(command, span)
 
     cdef int expand(self, uint64_t **ids, size_t *n) noexcept nogil:
         cdef uint64_t *all_ids

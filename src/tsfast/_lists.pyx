@@ -7,7 +7,7 @@ from libc.stdlib cimport calloc, free, malloc
 
 from tsfast._arrays cimport Span
 from tsfast._grammar cimport FORMAT_DEFAULT
-from tsfast._jobs cimport FLAG_BAD, FLAG_SKIPPED, JOB_ENDED, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING, Job
+from tsfast._jobs cimport JOB_RUNNING, JOB_STARTING, Job
 from tsfast._layout cimport TSF_FRAME_ERR, TSF_TTY_STDOUT
 from tsfast._limits cimport ANSWER_MAX, LIST_JOBS_MAX, LIST_ROWS_MAX
 from tsfast._listing cimport Line, list_head, list_rows, list_tail
@@ -15,6 +15,7 @@ from tsfast._quote cimport Text, text_char, text_free, text_str
 from tsfast._request cimport wants_colour
 from tsfast._sys cimport CLOCK_REALTIME, tsf_now_ns
 from tsfast._text cimport ArrayCounts, Look, list_kind
+from tsfast._whole cimport count_array
 
 cdef struct Lines:
     Line *lines                   # owned, likewise the following
@@ -25,28 +26,6 @@ cdef struct Lines:
 
 cdef inline bint runs(const Job *job) noexcept nogil:
     return job.state == JOB_STARTING or job.state == JOB_RUNNING
-
-
-cdef void count_array(Spool spool, const Span *span, ArrayCounts *counts) noexcept nogil:
-    cdef uint64_t id = span.first - 1
-    cdef const Job *job
-    counts.first = span.first
-    counts.count = span.count
-    counts.index = span.index
-    while spool.queue.next_id(id, &id) and id - span.first < span.count:
-        job = spool.queue.get(id)
-        if runs(job):
-            counts.running += 1
-        elif spool.unreadable.n and spool.unreadable.has(id):
-            counts.unreadable += 1
-        elif job.state != JOB_ENDED and job.state != JOB_SKIPPING:
-            counts.queued += 1
-        elif job.flags & FLAG_SKIPPED or job.state == JOB_SKIPPING:
-            counts.skipped += 1
-        elif job.flags & FLAG_BAD:
-            counts.failed += 1
-        else:
-            counts.ok += 1
 
 
 cdef bint add_line(Lines *lines, Spool spool, const Job *job) noexcept nogil:

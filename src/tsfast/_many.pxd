@@ -1,4 +1,5 @@
-"""Actions on several jobs in one call: `-w -r -k -s -i -u` with lists and ranges of ids, --wait-all.
+"""Actions on several jobs in one call: `-w -r -k -s -i -u` with lists and ranges of ids, --wait-all; `-F -c
+-t` of an array.
 
 A single id that is unknown is an error and nothing is done; of a range those count that are known, at least one.
 """
@@ -46,6 +47,7 @@ cdef class Many:
     cdef void _show_progress(self) noexcept nogil
     cdef void _progress_line(self, const Group *group, uint64_t now) noexcept nogil
     cdef int _tell(self, Conn *conn, const Command *command) noexcept nogil
+    cdef int _tell_array(self, Conn *conn, const Command *command) noexcept nogil
     cdef int _remove(self, Conn *conn, const Command *command, uint64_t total, const uint64_t *token) noexcept nogil
     cdef int _kill(self, Conn *conn, const Command *command) noexcept nogil
     cdef int _urgent(self, Conn *conn, const Command *command, uint64_t total) noexcept nogil

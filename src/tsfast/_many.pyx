@@ -4,9 +4,11 @@
 cimport cython
 from libc.stdlib cimport free, malloc
 
+from tsfast._arrays cimport Span
 from tsfast._facts cimport tell
 from tsfast._grammar cimport (
-    ACTION_INFO, ACTION_KILL, ACTION_REMOVE, ACTION_URGENT, ACTION_WAIT, ACTION_WHY, Command, IdRange,
+    ACTION_CAT, ACTION_INFO, ACTION_KILL, ACTION_REMOVE, ACTION_STATE, ACTION_TAIL, ACTION_URGENT, ACTION_WAIT,
+    ACTION_WHY, Command, IdRange,
 )
 from tsfast._jobs cimport FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_STARTING, Job
 from tsfast._layout cimport (
@@ -20,6 +22,7 @@ from tsfast._row cimport error_level
 from tsfast._spool cimport Spool
 from tsfast._sys cimport CLOCK_MONOTONIC, SIGTERM, tsf_now_ns
 from tsfast._waiters cimport Group, Member, Waiters
+from tsfast._whole cimport tell_whole, whole_array
 
 
 cdef void progress_due(void *owner) noexcept nogil:
@@ -55,6 +58,8 @@ cdef class Many:
             return self._kill(conn, command)
         if command.action == ACTION_URGENT:
             return self._urgent(conn, command, total)
+        if command.action != ACTION_STATE and command.action != ACTION_INFO and command.action != ACTION_WHY:
+            return self._tell_array(conn, command)
         return self._tell(conn, command)
 
     # ---- sets of ids -------------------------------------------------------------------------------------------
@@ -247,11 +252,17 @@ cdef class Many:
         cdef int32_t level = 0
         cdef Cursor cursor
         cdef uint64_t id
+        cdef const Span *array
         cdef const char *wrong
         cdef bint first = True
         self.reply.text.size = 0
         begin(&cursor, command.ranges, command.n_ranges)
         while self.next_known(&cursor, &id):
+            array = whole_array(self.spool, &command.ranges[cursor.at]) if command.action == ACTION_WHY else NULL
+            if array != NULL:
+                tell_whole(&self.reply.text, self.spool, array, ACTION_WHY, self.waiters.n_parked, conn.tty)
+                cursor.next = array.first + array.count
+                continue
             if command.action == ACTION_INFO:
                 if not first:
                     text_char(&self.reply.text, c'\n')
@@ -268,10 +279,26 @@ cdef class Many:
             if self.reply.text.size > <size_t> ANSWER_MAX:
                 return self.reply.fail(conn, b"that is too long for one answer: ask for fewer jobs")
             first = False
+        if command.action == ACTION_INFO:
+            return self.reply.answer_info(conn, level)
         if level == 0 or self.reply.text.failed:
             return self.reply.answer(conn)
         self.reply.conns.send(conn, TSF_FRAME_OUT, self.reply.text.data, self.reply.text.size)
         return self.reply.exit(conn, level)
+
+    cdef int _tell_array(self, Conn *conn, const Command *command) noexcept nogil:
+        """What one job is asked for, of all elements of an array. Their outputs are shown by the caller's side."""
+        cdef const Span *array = self.spool.arrays.of(command.id)
+        cdef const char *wrong
+        self.reply.text.size = 0
+        if command.action == ACTION_CAT or command.action == ACTION_TAIL:
+            text_str(&self.reply.text, b"array ")
+            text_u64(&self.reply.text, array.first)
+            text_char(&self.reply.text, c' ')
+            text_u64(&self.reply.text, array.count)
+            return self.reply.elsewhere_with_text(conn)
+        wrong = tell_whole(&self.reply.text, self.spool, array, command.action, self.waiters.n_parked, conn.tty)
+        return self.reply.answer(conn) if wrong == NULL else self.reply.fail_job(conn, array.first, wrong)
 
     cdef int _remove(self, Conn *conn, const Command *command, uint64_t total, const uint64_t *token) noexcept nogil:
         """The last one removed carries the token: with it the whole call is done (see Spool.remove)."""
@@ -279,8 +306,6 @@ cdef class Many:
         cdef uint64_t id, last = 0
         cdef Job *job
         begin(&cursor, command.ranges, command.n_ranges)
-        if command.action == ACTION_INFO:
-            return self.reply.answer_info(conn, level)
         while self.next_known(&cursor, &id):
             job = self.spool.queue.get(id)
             if job.state == JOB_STARTING or job.state == JOB_RUNNING:

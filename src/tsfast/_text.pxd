@@ -60,6 +60,8 @@ cdef struct ArrayCounts:
 # used: slots in use.
 cdef void list_header(Text *text, const Look *look, uint64_t used, uint32_t slots) noexcept nogil
 cdef void list_row(Text *text, const Row *row, const Look *look) noexcept nogil
+# `(3 queued, 1 running)`, of those that are not 0.
+cdef void array_counts(Text *text, const ArrayCounts *counts) noexcept nogil
 # One row for all of an array; `row`: one of its elements.
 cdef void array_row(Text *text, const Row *row, const ArrayCounts *counts, const Look *look) noexcept nogil
 # Of a job whose record cannot be read: the columns and keys of every other one, and nothing in them.

@@ -1,6 +1,6 @@
 # The part of _text.pyx that writes of arrays.
 
-cdef void add_counts(Text *text, const ArrayCounts *counts) noexcept nogil:
+cdef void array_counts(Text *text, const ArrayCounts *counts) noexcept nogil:
     cdef const char *between = b"("
     cdef const char *names[7]
     cdef uint32_t numbers[7]
@@ -16,7 +16,7 @@ cdef void add_counts(Text *text, const ArrayCounts *counts) noexcept nogil:
             text_u64(text, numbers[i])
             text_str(text, names[i])
             between = b", "
-    text_str(text, b") ")
+    text_char(text, c")")
 
 
 cdef void array_row(Text *text, const Row *row, const ArrayCounts *counts, const Look *look) noexcept nogil:
@@ -58,7 +58,8 @@ cdef void array_row(Text *text, const Row *row, const ArrayCounts *counts, const
 
     if look.columns:
         limit = text.size + <size_t> look.columns * BYTES_PER_COLUMN
-    add_counts(text, counts)
+    array_counts(text, counts)
+    text_char(text, c" ")
     row_dependencies(text, row, limit)
     if row.cold.label_len:
         text_char(text, c"[")

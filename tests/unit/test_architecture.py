@@ -67,14 +67,16 @@ ALLOWED: dict[str, set[str]] = {
     "_waiters": LEAVES | {"_conns"},
     "_watchers": LEAVES | {"_conns", "_events", "_waiters"},
     "_lists": LEAVES
-    | {"_arrays", "_grammar", "_jobs", "_conns", "_listing", "_request", "_spool", "_replies", "_text"},
+    | {"_arrays", "_grammar", "_jobs", "_conns", "_listing", "_request", "_spool", "_replies", "_text", "_whole"},
     "_gpu_actions": LEAVES | {"_gpus", "_grammar", "_jobs", "_conns", "_spool", "_replies"},
     "_why": LEAVES | {"_text", "_jobs", "_gpus", "_spool"},
+    "_whole": LEAVES | {"_arrays", "_grammar", "_jobs", "_spool", "_text", "_why"},
     "_facts": LEAVES | {"_grammar", "_text", "_jobs", "_spool", "_why"},
     "_adding": LEAVES
     | {"_grammar", "_environ", "_envfilter", "_logpath", "_jobs", "_conns", "_spool", "_staging", "_request"}
     | {"_replies", "_gpu_actions", "_arrays", "_inherited"},
-    "_many": LEAVES | {"_grammar", "_jobs", "_loop", "_conns", "_spool", "_replies", "_waiters", "_facts"},
+    "_many": LEAVES
+    | {"_arrays", "_grammar", "_jobs", "_loop", "_conns", "_spool", "_replies", "_waiters", "_facts", "_whole"},
     "_cancel": LEAVES | {"_grammar", "_jobs", "_loop", "_conns", "_runners", "_spool", "_replies", "_many"},
     "_commands": LEAVES
     | {"_grammar", "_environ", "_jobs", "_conns", "_lists", "_spool", "_replies", "_waiters", "_facts", "_many"}

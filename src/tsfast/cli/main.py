@@ -70,6 +70,10 @@ def main() -> int:
         return logdir.check(parsed["text"]) or launch(words, {b"TSFAST_LOGDIR_CHECKED": b"1"})
     follows = {_grammar.ACTIONS["cat"]: None, _grammar.ACTIONS["tail"]: 10}
     if parsed["action"] in follows and (answer := os.environb.get(b"TSFAST_ANSWER")):
+        if answer.startswith(b"array "):
+            from tsfast.cli import elements
+
+            return elements.show(programs.launcher(), answer, follows[parsed["action"]])
         from tsfast.cli import compressed
 
         return compressed.show(programs.launcher(), answer, follows[parsed["action"]])
