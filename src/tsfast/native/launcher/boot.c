@@ -95,6 +95,13 @@ static void tell_others(int lock, pid_t child, bool alive)
         return; /* they do not hear of it: no harm is done */
 }
 
+/* What it says of an earlier start would let the others wait without end for this one, should it not go on. */
+static void forget_earlier(int lock)
+{
+    if (ftruncate(lock, 0) != 0)
+        return; /* as in tell_others */
+}
+
 /* A server that is alive takes as long as it takes, but whoever sits there is told once. */
 static void say_that_it_starts(pid_t server)
 {
@@ -173,8 +180,10 @@ static int take_lock(struct place *place, int *connection)
             close(lock);
             return -1;
         }
-        if (still_there(path, lock))
+        if (still_there(path, lock)) {
+            forget_earlier(lock);
             return lock;
+        }
         close(lock);
     }
 }
