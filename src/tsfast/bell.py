@@ -14,8 +14,13 @@ class Bell:
 
     def ring(self) -> None:
         with self._lock:
-            if self.fd >= 0:
+            if self.fd < 0:
+                return
+            try:
                 os.eventfd_write(self.fd, 1)
+            except OSError:  # the program has closed all of its descriptors, as a daemon does: another bell
+                with contextlib.suppress(OSError):
+                    self.fd = os.eventfd(1, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
     def hush(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -24,5 +29,6 @@ class Bell:
     def close(self) -> None:
         with self._lock:
             if self.fd >= 0:
-                os.close(self.fd)
+                with contextlib.suppress(OSError):
+                    os.close(self.fd)
             self.fd = -1

@@ -1,5 +1,6 @@
 """Every change of a queue's jobs, as its server tells them: `EventStream`. What is said is in docs/protocol.md."""
 
+import contextlib
 import os
 import select
 import socket
@@ -129,11 +130,14 @@ class EventStream:
 
     def close(self) -> None:
         if hasattr(self, "_epoll") and not self._epoll.closed:
-            self._epoll.close()
+            with contextlib.suppress(OSError):  # the program may have closed all descriptors
+                self._epoll.close()
             if self._timer >= 0:
-                os.close(self._timer)
+                with contextlib.suppress(OSError):
+                    os.close(self._timer)
         if self._socket is not None:
-            self._socket.close()
+            with contextlib.suppress(OSError):
+                self._socket.close()
             self._socket = None
 
     def __del__(self) -> None:

@@ -332,6 +332,7 @@ class Tasks:
                 what = QueueError(f"the executor has failed: {type(error).__name__}: {error}")
                 what.__cause__ = error
                 self._give_up(what)
+                self._bell.ring()
             self._help()
 
     def _hear(self) -> bool:

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from integration.spool_harness import Queue, alive, sleeping, wait_until
+from patience import patient
 
 
 def test_stdin_reaches_the_job_and_output_its_file(queue: Queue) -> None:
@@ -156,7 +157,9 @@ def test_stopped_caller_keeps_its_job(queue: Queue) -> None:
     queue.kill_server()
     queue.get("-S")
     told = f"job {blocker + 2}: removed: its caller (-f) has not come back since the server was started again"
-    queue.wait_until(lambda: told in queue.log(), "the job of the dead caller is removed")
+    wait_until(
+        lambda: told in queue.log(), "the job of the dead caller is removed", patient(30)
+    )  # it may come for 10 s
     assert queue.ids() == [blocker, blocker + 1]
     gate.open()
     assert queue.wait(blocker) == 0
