@@ -83,8 +83,9 @@ def pytest_sessionstart() -> None:
     if told := installation.wrong():
         pytest.exit(f"the wrong build: {told}", pytest.ExitCode.USAGE_ERROR)
     os.environ.pop("PYTHONPATH", None)  # what the tests start finds the package as pytest did
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in the background of a shell, and so for all children
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_IGN:  # in the background of a shell or of nohup, and so for children
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     reports.clear()
 
 

@@ -1,12 +1,16 @@
 """The protocol between `ts` and the server, spoken by the tests themselves."""
 
 import contextlib
+import resource
 import socket
 import struct
 
 from integration.spool_harness import Queue
 
 VERSION, REQUEST, BATCH, FRAME_MAX = 0x74730001, 1, 5, 8 << 20
+LIMITS = [
+    value % (1 << 64) for kind in range(16) for value in resource.getrlimit(kind)
+]  # as the queue's server has them
 
 
 def frame(kind: int, payload: bytes = b"", version: int = VERSION, length: int | None = None) -> bytes:
@@ -19,7 +23,7 @@ def context(cwd: str = "/", token: int = 0, env: tuple[str, ...] = (), words: tu
     place = cwd.encode() + b"\0"
     head = struct.pack(
         "=2Q7IiII32Q", token, token << 8, len(words), len(argv), len(place), len(env), len(variables), 0, 0o22, 0, 0, 0,
-        *[(1 << 64) - 1] * 32,
+        *LIMITS,
     )  # fmt: skip
     return head + argv + place + variables
 
