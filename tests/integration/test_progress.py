@@ -24,7 +24,8 @@ class Waiter:
         os.set_blocking(self.terminal, False)
         self.queue = queue
         self.written = b""
-        self.child = queue.start(*words, env={"TERM": "xterm", **env}, stderr=theirs)
+        # A group of its own, as a shell makes one: in a group without a shell above it SIGTSTP stops nobody.
+        self.child = queue.start(*words, env={"TERM": "xterm", **env}, stderr=theirs, process_group=0)
         self.theirs = theirs
 
     def read(self) -> bytes:

@@ -1,5 +1,6 @@
 """What of the caller's environment reaches the disk, who can read it there, and how long it stays."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,12 @@ def found(queue: Queue, text: str = SECRET) -> list[str]:
     """Names of the files of the state directory that hold the text."""
     files = [path for path in queue.state_dir.rglob("*") if path.is_file()]
     assert files
-    return [str(path.relative_to(queue.state_dir)) for path in files if text.encode() in path.read_bytes()]
+    names = []
+    for path in files:
+        with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+            if text.encode() in path.read_bytes():
+                names.append(str(path.relative_to(queue.state_dir)))
+    return names
 
 
 def environment(queue: Queue, **variables: str) -> dict[str, str]:
