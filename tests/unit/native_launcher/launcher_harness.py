@@ -7,7 +7,6 @@ import socket
 import struct
 import subprocess
 import sys
-import time
 
 import native
 from patience import patient
@@ -126,13 +125,6 @@ class Queue:
 def ended(child):
     out, err = child.communicate(timeout=DEADLINE)
     return child.returncode, out, err
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def read_exactly(stream, size):

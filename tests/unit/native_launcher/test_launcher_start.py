@@ -9,8 +9,9 @@ import sys
 
 import pytest
 
+from integration.spool_harness import wait_until
 from patience import ts_patience
-from unit.native_launcher.launcher_harness import DEADLINE, EXIT, Queue, code, ended, frame, wait_until
+from unit.native_launcher.launcher_harness import DEADLINE, EXIT, Queue, code, ended, frame
 
 
 def boots(queue):
