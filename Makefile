@@ -6,8 +6,8 @@ SHELL := /bin/bash
 PYTHON ?= $(shell pyenv which python3 2>/dev/null || command -v python3)
 VENV := .venv
 BIN := $(abspath $(VENV))/bin
-CC_FILES = $(wildcard src/tsfast/native/*.[ch] src/tsfast/native/*/*.[ch] tests/fake_nvml/*.c tests/integration/*.c \
-	tests/sanitized/*.c examples/*/*.c)
+CC_FILES = $(wildcard src/tsfast/native/*.[ch] src/tsfast/native/*/*.[ch] tests/support/*.c tests/support/*/*.c \
+	examples/*/*.c)
 STUBBED = $(patsubst src/tsfast/%.pyi,tsfast.%,$(wildcard src/tsfast/_*.pyi))
 CYTHON_OWN = tsfast\._\w+\.__pyx_capi__
 TESTS ?=
@@ -76,14 +76,14 @@ demo: build
 
 # What tests run of the machine is fetched before the build, which takes some of it. It knows what can be had where.
 programs: $(VENV)/.ready
-	@$(BIN)/python tests/programs.py
+	@$(BIN)/python tests/support/programs.py
 
 # The fault tests need the debug build, the others are for the normal one. TESTS: only these, on the normal one.
 test: programs
 	@mkdir -p build && rm -f $(NOT_TESTED)
-	$(if $(TESTS),,TSFAST_NOT_TESTED=$(NOT_TESTED) $(MAKE) test-debug TESTS=tests/fault)
+	$(if $(TESTS),,TSFAST_NOT_TESTED=$(NOT_TESTED) $(MAKE) test-debug TESTS=tests/system/fault)
 	$(call install,-e '.[test]')
-	TSFAST_NOT_TESTED=$(NOT_TESTED) $(BIN)/python -m pytest $(or $(TESTS),--ignore=tests/fault)
+	TSFAST_NOT_TESTED=$(NOT_TESTED) $(BIN)/python -m pytest $(or $(TESTS),--ignore=tests/system/fault)
 
 test-debug: programs debug
 	$(VENV)-debug/bin/python -m pytest $(TESTS)
@@ -93,15 +93,15 @@ test-debug: programs debug
 soak: debug
 	TSFAST_POWER_CUTS=all TSFAST_STORM_KILLS=5000 TSFAST_CRASH_POINTS=all TSFAST_FLIPS=400 \
 		TSFAST_FUZZ_FRAMES=1000000 \
-		$(VENV)-debug/bin/python -m pytest --timeout 3600 $(or $(TESTS),tests/fault tests/fuzz)
+		$(VENV)-debug/bin/python -m pytest --timeout 3600 $(or $(TESTS),tests/system/fault tests/system/fuzz)
 
 # Changed frames against a server with the sanitizers, for FUZZ_SECONDS; new forms of answer enlarge the corpus.
 fuzz: sanitizers
-	$(VENV)-asan/bin/python tests/fuzz/driver.py --keep --seconds $(FUZZ_SECONDS)
+	$(VENV)-asan/bin/python tests/system/fuzz/driver.py --keep --seconds $(FUZZ_SECONDS)
 
 sanitizers:
 	TSFAST_DEBUG=1 TSFAST_SANITIZE=1 $(MAKE) VENV=$(VENV)-asan installed
-	$(VENV)-asan/bin/python tests/sanitized/interpreter.py
+	$(VENV)-asan/bin/python tests/support/sanitized/interpreter.py
 
 # The whole suite with ASan and UBSan in the server, the native programs and the interpreter of the tests. Whatever they
 # report fails the test.
@@ -110,14 +110,14 @@ sanitized: sanitizers
 
 # The tests of the native programs, which run under valgrind. It keeps some descriptors below the hard limit for itself.
 valgrind: $(VENV)/.ready
-	@$(BIN)/python tests/programs.py valgrind
+	@$(BIN)/python tests/support/programs.py valgrind
 	$(call install,-e '.[test]')
 	ulimit -Sn 1024 && TSFAST_VALGRIND=1 TSFAST_TEST_PATIENCE=4 $(BIN)/python -m pytest -m 'not no_valgrind' \
-		$(or $(TESTS),tests/unit/native_launcher tests/unit/native_runner)
+		$(or $(TESTS),tests/native/launcher tests/native/runner)
 
 # The table that later versions must be able to take up: once for each version, before its release.
 fixture: debug
-	$(VENV)-debug/bin/python tests/fault/make_table.py
+	$(VENV)-debug/bin/python tests/system/fault/make_table.py
 
 lint: $(VENV)/.linters
 	$(BIN)/ruff check .
@@ -138,7 +138,7 @@ typecheck: $(VENV)/.ready
 share: build # manual page, completions, pages that are written from tables, and the picture of a queue
 	$(BIN)/python share/build.py
 	$(BIN)/python share/picture.py
-	PYTHONPATH=tests $(BIN)/python tests/compat/differences.py >docs/differences.md
+	PYTHONPATH=tests $(BIN)/python tests/system/compat/differences.py >docs/differences.md
 
 # The pages of docs as a site in build/docs; warnings are errors. linkcheck asks for the pages that they lead to.
 docs linkcheck: $(VENV)/.ready
@@ -160,10 +160,10 @@ wheel: $(VENV)/.ready
 
 # Each target in a clean clone of its own, as if it were the first that somebody types. By hand: it takes an hour or
 # two. Of the long ones a short form; what is not committed is not tried.
-SHORT_test-debug = TESTS=tests/fault/test_tables.py
-SHORT_soak = TESTS=tests/fault/test_tables.py
-SHORT_sanitized = TESTS=tests/unit/test_packaging.py
-SHORT_valgrind = TESTS=tests/unit/native_runner/test_runner_output.py
+SHORT_test-debug = TESTS=tests/system/fault/test_tables.py
+SHORT_soak = TESTS=tests/system/fault/test_tables.py
+SHORT_sanitized = TESTS=tests/project/test_packaging.py
+SHORT_valgrind = TESTS=tests/native/runner/test_runner_output.py
 SHORT_fuzz = FUZZ_SECONDS=5
 SHORT_bench = BENCH=submit
 SHORT_bench-quick = BENCH=submit

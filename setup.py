@@ -160,7 +160,7 @@ def native_compiler():
         return shlex.split(chosen)
     cc = shlex.split(os.environ.get("CC") or "cc")
     if SANITIZE:
-        return [*cc, "@tests/sanitized/native.flags"]
+        return [*cc, "@tests/support/sanitized/native.flags"]
     for compiler in (["musl-gcc", "-static"], [*cc, "-static"]):
         if shutil.which(compiler[0]) and links(compiler):
             return compiler
@@ -175,7 +175,7 @@ def compile_native(directory, output):
     command = [*compiler, "-std=gnu11", *WARNINGS, *OPTIMISE, *([] if DEBUG else ["-s"])]
     command += [DEFINE_VERSION, f"-I{NATIVE}", f"-I{PACKAGE}", "-Isrc", "-o", str(output), *sources]
     if SANITIZE:
-        command += [f'-DREPORTS="{sys.prefix}/reports"', "tests/sanitized/defaults.c"]
+        command += [f'-DREPORTS="{sys.prefix}/reports"', "tests/support/sanitized/defaults.c"]
     say(f"{Path(output).name} is compiled with: {shlex.join(compiler)}")
     Path(output).parent.mkdir(parents=True, exist_ok=True)
     Path(output).unlink(missing_ok=True)  # a running program's file cannot be written

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "tests"))  # for installation.py and fake_nvml
+sys.path.insert(0, str(HERE.parent / "tests"))  # for support.installation and support.fake_nvml
 BUILD = HERE.parent / "build" / "bench"
 PATIENCE_S = 60.0
 CLEAN = ("TS_", "TMPDIR", "XDG_STATE_HOME")  # of the caller's environment nothing that steers a spooler is left

@@ -6,7 +6,7 @@ from pathlib import Path
 from common import Figure, Options, Queue, Stats, helper, ts_program
 from gaps import run
 
-from fake_nvml.fake_nvml import FakeNvml
+from support.fake_nvml import FakeNvml
 
 ROUNDS = 5
 

@@ -18,7 +18,7 @@ import peers
 from common import BUILD, Figure, Options
 from report import HEAD, about, rows_of
 
-import installation
+from support import installation
 
 QUESTIONS = (
     *("submit", "loop", "batch", "memory", "million", "idle", "first_call", "commands", "gaps", "end_to_end", "no_op"),

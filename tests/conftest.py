@@ -1,4 +1,5 @@
-"""Options and markers of the whole suite, and what holds for all of it: installation.py says which build is tested."""
+"""Options and markers of the whole suite, and what holds for all of it. support/installation.py says which build is
+tested, support/fixtures.py has the queues of tests."""
 
 import os
 import signal
@@ -9,9 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-import installation
-import programs
-import reports
+from support import installation, programs, reports
+
+pytest_plugins = ["support.fixtures"]
 
 # No example may fail because the machine is slow.
 settings.register_profile("tsfast", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -1,7 +1,7 @@
 """Texts that people and scripts read, made from a job's records: list rows, JSON, tab, -i.
 
 Pure formatting into a growing buffer. What callers need of _quote.pxd (the buffer) and _row.pxd (a job's record) can be
-cimported from here too. Formats are those of docs/cli.md (golden files in tests/unit/golden). Times of day are shown in
+cimported from here too. Formats are those of docs/cli.md (golden files in tests/render). Times of day are shown in
 the time zone of the process, or left to who shows them.
 """
 from libc.stdint cimport uint32_t, uint64_t

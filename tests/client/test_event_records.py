@@ -1,0 +1,119 @@
+"""What the server tells of changes, as Python reads it and as `tsfast events` shows it."""
+
+import json
+import struct
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from support.installation import NATIVE
+from tsfast import connection, events
+from tsfast.cli.events import as_json, as_line
+from tsfast.errors import ServerUnavailable
+from tsfast.events import Event, unpacked
+
+PROGRAM = """
+#include "wire.h"
+#include <stdio.h>
+
+int main(void)
+{
+    struct tsf_event told[] = {
+        {.seq = 1ull << 50, .id = (1ull << 63) - 1, .time_ns = 1500000000, .status = 3 << 8, .state = TSF_FAILED,
+         .kind = TSF_EVENT_CHANGE, .waited = 1},
+        {.seq = 7, .kind = TSF_EVENT_HEAD},
+        {.seq = 8, .kind = TSF_EVENT_GAP}};
+
+    fwrite(told, sizeof(told), 1, stdout);
+    return 0;
+}
+"""
+
+STATES = {
+    "TSF_QUEUED": "queued",
+    "TSF_STARTING": "starting",
+    "TSF_RUNNING": "running",
+    "TSF_FINISHED": "finished",
+    "TSF_FAILED": "failed",
+    "TSF_KILLED": "killed",
+    "TSF_NOT_STARTABLE": "not-startable",
+    "TSF_LOST": "lost",
+    "TSF_SKIPPED": "skipped",
+    "TSF_REMOVED": "removed",
+    "TSF_FORGOTTEN": "forgotten",
+    "TSF_CANCELLED": "cancelled",
+}
+
+
+def compiled(tmp_path: Path, text: str) -> bytes:
+    (tmp_path / "probe.c").write_text(text)
+    subprocess.run(["gcc", f"-I{NATIVE}", "-o", tmp_path / "probe", tmp_path / "probe.c"], check=True)
+    return subprocess.run([tmp_path / "probe"], capture_output=True, check=True).stdout
+
+
+def test_layout_is_that_of_c(tmp_path: Path) -> None:
+    assert unpacked(compiled(tmp_path, PROGRAM)) == [
+        Event(1 << 50, (1 << 63) - 1, "failed", 3 << 8, 1.5, "change"),
+        Event(7, 0, "", None, 0.0, "head"),
+        Event(8, 0, "", None, 0.0, "gap"),
+    ]
+
+
+def test_constants_are_those_of_c(tmp_path: Path) -> None:
+    names = {
+        "sizeof(struct tsf_frame)": connection.FRAME.size,
+        "sizeof(struct tsf_watch)": 8,
+        **{name: events.STATES.index(state) for name, state in STATES.items()},
+    }
+    asserts = "\n".join(f'_Static_assert({name} == {value}u, "{name}");' for name, value in names.items())
+    compiled(tmp_path, f'#include "wire.h"\n{asserts}\nint main(void) {{ return 0; }}\n')
+
+
+def test_every_state_has_a_name() -> None:
+    """Of its own: programs look for it with index()."""
+    assert list(STATES.values()) == list(events.STATES[1:])
+    assert len(set(STATES.values())) == len(STATES)
+    assert set(STATES.values()) - {*events.UNFINISHED, "forgotten"} == events.ENDED
+
+
+def packed(kind: int, state: int) -> bytes:
+    return struct.pack("=QQQiBBBB", 1, 2, 3, 4, state, kind, 0, 0)
+
+
+def test_what_a_later_release_tells_is_left_out() -> None:
+    assert unpacked(packed(3, 1) + packed(0, 13) + packed(0, 1)) == [Event(1, 2, "queued", None, 3e-9)]
+
+
+def test_half_an_event_is_an_error() -> None:
+    with pytest.raises(ServerUnavailable):
+        unpacked(packed(0, 1)[:-1])
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "code", "signal", "shown"),
+    [
+        ("queued", None, None, None, "queued"),
+        ("finished", 0, 0, None, "finished       0"),
+        ("failed", 3 << 8, 3, None, "failed         3"),
+        ("killed", 9, None, 9, "killed         signal 9"),
+        ("killed", 9 | 0x80, None, 9, "killed         signal 9"),
+        ("cancelled", 0, 0, None, "cancelled      0"),
+        ("not-startable", None, None, None, "not-startable"),
+    ],
+)
+def test_a_change_as_text(state: str, status: int | None, code: int | None, signal: int | None, shown: str) -> None:
+    event = Event(5, 12, state, status, 1769857200.25)
+    moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(1769857200))
+    assert as_line(event) == f"{moment}.250  12      {shown}\n"
+    assert json.loads(as_json(event)) == {
+        "kind": "change", "seq": 5, "id": 12, "state": state, "time": 1769857200.25, "exit_code": code,
+        "signal": signal,
+    }  # fmt: skip
+
+
+def test_head_and_gap_as_text() -> None:
+    assert as_line(Event(5, 0, "", None, 0.0, "head")) == ""
+    assert "missing" in as_line(Event(5, 0, "", None, 0.0, "gap"))
+    assert json.loads(as_json(Event(5, 0, "", None, 1.5, "gap"))) == {"kind": "gap", "seq": 5, "time": 1.5}

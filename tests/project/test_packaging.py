@@ -1,0 +1,113 @@
+"""What an installation consists of, and the shape of the sources."""
+
+import importlib.metadata
+import os
+import re
+import stat
+import subprocess
+import sysconfig
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import tsfast
+from support.places import ROOT
+
+SOURCES = ROOT / "src" / "tsfast"
+PACKAGE = Path(tsfast.__file__).parent
+BIN = Path(sysconfig.get_path("scripts"))
+LONGEST_FILE = 700
+# Generic headers of the C library and the like have no module behind them; a .pyx always has its contract.
+MODULES = sorted(path.stem for path in SOURCES.glob("_*.pyx"))
+
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PINNED = (ROOT / "wheels" / "requirements.txt").read_text()
+
+
+def is_elf(path: Path) -> bool:
+    return path.read_bytes()[:4] == b"\x7fELF"
+
+
+@pytest.mark.parametrize("path", [BIN / "ts", BIN / "tsp", PACKAGE / "native" / "ts-run"], ids=lambda path: path.name)
+def test_native_programs_are_real_programs(path: Path) -> None:
+    assert is_elf(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o755
+
+
+def test_ts_and_tsp_are_the_same_program() -> None:
+    assert (BIN / "ts").read_bytes() == (BIN / "tsp").read_bytes()
+
+
+def test_console_script_is_beside_ts() -> None:
+    assert os.access(BIN / "tsfast", os.X_OK)
+    assert not is_elf(BIN / "tsfast")
+
+
+def test_version_has_one_source() -> None:
+    assert importlib.metadata.version("tsfast-spooler") == tsfast.__version__
+    printed = subprocess.run([BIN / "ts", "-V"], capture_output=True, text=True, check=True).stdout
+    assert tsfast.__version__ in printed
+
+
+def test_only_nvml_is_required_at_run_time() -> None:
+    required = importlib.metadata.requires("tsfast-spooler") or []
+    assert [line for line in required if "extra ==" not in line] == ["nvidia-ml-py>=12"]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_compiled_module_has_contract_and_stub(module: str) -> None:
+    assert (SOURCES / f"{module}.pxd").is_file()
+    assert (SOURCES / f"{module}.pyi").is_file()
+
+
+@pytest.mark.parametrize("name", [*(f"{module}.pxd" for module in MODULES), "_layout.pxd", "native/table.h"])
+def test_what_other_programs_are_compiled_with_is_installed(name: str) -> None:
+    assert (PACKAGE / name).is_file()
+
+
+def test_sources_are_not_installed() -> None:
+    """Unless it is installed in place, where they are at home."""
+    sources = [path for path in PACKAGE.rglob("*") if path.suffix in (".pyx", ".pxi", ".c", ".o")]
+    assert bool(sources) == PACKAGE.samefile(SOURCES)
+
+
+def test_headers_are_where_other_builds_look() -> None:
+    assert Path(tsfast.get_include(), "tsfast", "native", "table.h").is_file()
+
+
+@pytest.mark.parametrize("name", PROJECT["project"]["optional-dependencies"])
+def test_extras_can_be_asked_for(name: str) -> None:
+    assert name in (importlib.metadata.metadata("tsfast-spooler").get_all("Provides-Extra") or [])
+
+
+# ---- what wheels are built with ----
+
+
+def test_wheels_for_each_supported_python() -> None:
+    built = {f"3.{number}" for number in re.findall(r"cp3(\d+)-", " ".join(PROJECT["tool"]["cibuildwheel"]["build"]))}
+    named = {match[1] for line in PROJECT["project"]["classifiers"] if (match := re.search(r":: (3\.\d+)$", line))}
+    assert named <= built
+    assert PROJECT["project"]["requires-python"] == f">={min(built)}"
+
+
+def test_builds_of_wheels_are_pinned() -> None:
+    pinned = dict(re.findall(r"^([\w-]+)==([\d.]+)$", PINNED, re.MULTILINE))
+    assert len(pinned) == len([line for line in PINNED.splitlines() if line and line[0] != "#"])
+    for required in PROJECT["build-system"]["requires"]:
+        name, version = required.split(">=")
+        assert tuple(map(int, pinned[name].split("."))) >= tuple(map(int, version.split(".")))
+
+
+def test_tests_of_wheels_are_there() -> None:
+    arguments = (ROOT / "wheels" / "tests.txt").read_text().split()
+    assert [name for name in arguments if not (ROOT / name.removeprefix("--ignore=")).exists()] == []
+
+
+def test_files_are_short() -> None:
+    suffixes = {".py", ".pyx", ".pxd", ".pxi", ".pyi", ".c", ".h"}
+    folders = ("src", "tests", "wheels")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in suffixes]
+    lengths = {str(path.relative_to(ROOT)): path.read_bytes().count(b"\n") for path in files}
+    assert {name: lines for name, lines in lengths.items() if lines > LONGEST_FILE} == {}
