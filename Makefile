@@ -8,8 +8,8 @@ VENV := .venv
 BIN := $(abspath $(VENV))/bin
 CC_FILES = $(wildcard src/tsfast/native/*.[ch] src/tsfast/native/*/*.[ch] tests/support/*.c tests/support/*/*.c \
 	examples/*/*.c)
-STUBBED = $(patsubst src/tsfast/%.pyi,tsfast.%,$(wildcard src/tsfast/_*.pyi))
-CYTHON_OWN = tsfast\._\w+\.__pyx_capi__
+STUBBED = $(subst /,.,$(patsubst src/%.pyi,%,$(shell find src/tsfast -name "*.pyi")))
+CYTHON_OWN = tsfast\.[\w.]+\.__pyx_capi__
 TESTS ?=
 BENCH ?=
 WHEEL ?=
@@ -180,7 +180,8 @@ check-clean-%:
 
 clean:
 	rm -rf build dist wheels/dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
-	rm -f src/tsfast/*.so src/tsfast/native/ts-run
+	rm -f src/tsfast/native/ts-run
+	find src -name '*.so' -delete
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean

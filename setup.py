@@ -1,6 +1,6 @@
 """Builds the compiled modules and the two native programs; everything else stands in pyproject.toml.
 
-- every src/tsfast/_*.pyx is an extension module of its own;
+- every .pyx below src/tsfast is an extension module of its own;
 - native/launcher/*.c is the program installed as `ts` and `tsp`, in place of setuptools' scripts;
 - native/runner/*.c is `ts-run`, which the server opens from the package's directory.
 
@@ -69,17 +69,17 @@ def files(directory, *patterns):
 
 
 def extensions():
-    headers = files(NATIVE, "*.h") + files(PACKAGE, "*.pxd", "*.pxi")
+    headers = files(NATIVE, "*.h") + files(PACKAGE, "**/*.pxd", "**/*.pxi")
     return [
         Extension(
-            f"tsfast.{Path(source).stem}",
+            ".".join(Path(source).relative_to("src").with_suffix("").parts),
             [source],
             depends=headers,
             include_dirs=["src", PACKAGE.as_posix()],
             extra_compile_args=COMPILE_ARGS,
             extra_link_args=LINK_ARGS,
         )
-        for source in files(PACKAGE, "_*.pyx")
+        for source in files(PACKAGE, "**/*.pyx")
     ]
 
 

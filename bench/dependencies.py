@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from common import Figure, Options, Queue, Stats, compare_calls, queues, ts_program
 
-from tsfast._jobs import QueueProbe
+from tsfast.scheduler.scheduler import QueueProbe
 
 EDGES_GOAL = 200_000
 

@@ -4,7 +4,7 @@ import time
 
 from common import Figure, Options, Stats
 
-from tsfast._gpus import GpusProbe
+from tsfast.resources.gpus import GpusProbe
 
 NEEDS = {
     "one GPU": {},

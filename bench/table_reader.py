@@ -10,8 +10,8 @@ from collections.abc import Callable
 import numpy
 from common import Figure, Options, Stats
 
-from tsfast._reader import FINISHED, Reader
-from tsfast._table import TableProbe
+from tsfast.client.reader import FINISHED, Reader
+from tsfast.store.table import TableProbe
 
 SEGMENT = 65536
 MEMORY = "/dev/shm"

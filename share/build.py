@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tsfast._grammar import options
 from tsfast.cli.commands import COMMANDS, Command, Option
+from tsfast.grammar.options import options
 
 HERE = Path(__file__).parent
 NAMES = ("ts", "tsp", "tsfast")

@@ -8,10 +8,10 @@ import os
 
 from libc.stdint cimport uint64_t
 
-from tsfast._layout cimport tsf_hot
-from tsfast._reader cimport Reader
+from tsfast.layout.structs cimport tsf_hot
+from tsfast.client.reader cimport Reader
 
-from tsfast._reader import STATE_NAMES
+from tsfast.client.reader import STATE_NAMES
 
 
 cdef void count_all(Reader reader, uint64_t *counts) noexcept nogil:

@@ -7,7 +7,7 @@ from libc.stdint cimport uint32_t
 from libc.stdio cimport snprintf
 from libc.string cimport strlen
 
-from tsfast._encode cimport Encoder
+from tsfast.client.encoder cimport Encoder
 
 import tsfast
 

@@ -9,8 +9,8 @@ __version__ = "0.1.0"
 TYPE_CHECKING = False  # as checkers know it; the import of `typing` would double the time of the first call
 
 if TYPE_CHECKING:
-    from tsfast.aio import AsyncQueue
-    from tsfast.errors import (
+    from tsfast.client.aio import AsyncQueue
+    from tsfast.client.errors import (
         BatchInterrupted,
         JobRefused,
         QueueError,
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
         ServerUnavailable,
         UnknownJob,
     )
-    from tsfast.executor import Executor, JobFuture
-    from tsfast.failures import (
+    from tsfast.client.failures import (
         JobCancelled,
         JobError,
         JobFailed,
@@ -32,9 +31,10 @@ if TYPE_CHECKING:
         RemoteTraceback,
         TaskError,
     )
-    from tsfast.jobs import Job
-    from tsfast.queue import Queue
-    from tsfast.results import Result
+    from tsfast.client.job import Job
+    from tsfast.client.queue import Queue
+    from tsfast.client.result import Result
+    from tsfast.executor.executor import Executor, JobFuture
 
 __all__ = [
     "AsyncQueue",
@@ -63,15 +63,16 @@ __all__ = [
     "get_include",
 ]
 _HOMES = {  # the others are errors
-    **dict.fromkeys(["Executor", "JobFuture"], "executor"),
+    **dict.fromkeys(["Executor", "JobFuture"], "executor.executor"),
     **dict.fromkeys(
-        ["JobCancelled", "JobError", "JobFailed", "JobKilled", "JobLost", "JobNotStarted", "JobSkipped"], "failures"
+        ["JobCancelled", "JobError", "JobFailed", "JobKilled", "JobLost", "JobNotStarted", "JobSkipped"],
+        "client.failures",
     ),
-    **dict.fromkeys(["RemoteTraceback", "TaskError"], "failures"),
-    "AsyncQueue": "aio",
-    "Job": "jobs",
-    "Queue": "queue",
-    "Result": "results",
+    **dict.fromkeys(["RemoteTraceback", "TaskError"], "client.failures"),
+    "AsyncQueue": "client.aio",
+    "Job": "client.job",
+    "Queue": "client.queue",
+    "Result": "client.result",
 }
 
 
@@ -80,7 +81,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'client.errors')}"), name)
     globals()[name] = value
     return value
 

@@ -2,11 +2,11 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uint64_t
 
-from tsfast._commands cimport Commands
-from tsfast._conns cimport Conns
-from tsfast._journal cimport Journal
-from tsfast._loop cimport Loop, Source
-from tsfast._spool cimport Spool
+from tsfast.server.dispatcher cimport Commands
+from tsfast.server.connections cimport Conns
+from tsfast.store.journal cimport Journal
+from tsfast.base.loop cimport Loop, Source
+from tsfast.lifecycle.spool cimport Spool
 
 cdef class Server:
     cdef Loop loop

@@ -1,6 +1,6 @@
 from typing import final
 
-from tsfast._table import TableError as TableError
+from tsfast.store.table import TableError as TableError
 
 def answers(directory: int, name: bytes) -> bool: ...
 def drop_queue(state_dir: int, boot_id: str) -> None: ...

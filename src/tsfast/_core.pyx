@@ -1,34 +1,34 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: auto_pickle=False
-"""The compiled server: `Server(...)`, `recover()`, `listen()`, `run()`. tsfast.boot makes the process for it."""
+"""The compiled server: `Server(...)`, `recover()`, `listen()`, `run()`. tsfast.daemon.boot makes the process for it."""
 import os
 
 cimport cython
 from libc.signal cimport SIG_IGN, signal
 from libc.string cimport strerror
 
-from tsfast._commands cimport Commands
-from tsfast._conns cimport Conns
-from tsfast._contexts cimport Contexts
-from tsfast._inherited cimport bounds_find
-from tsfast._journal cimport Journal
-from tsfast._journal import discard, has_journal, replay
-from tsfast._limits cimport LISTEN_BACKLOG, REBIND_RETRY_MS
-from tsfast._loop cimport Loop, Source
-from tsfast._outbox cimport Outbox
-from tsfast._recovery cimport Recovery
-from tsfast._runners cimport Runners
-from tsfast._spool cimport Spool
-from tsfast._sys cimport (
+from tsfast.server.dispatcher cimport Commands
+from tsfast.server.connections cimport Conns
+from tsfast.store.contexts cimport Contexts
+from tsfast.server.inherited cimport bounds_find
+from tsfast.store.journal cimport Journal
+from tsfast.store.journal import discard, has_journal, replay
+from tsfast.base.limits cimport LISTEN_BACKLOG, REBIND_RETRY_MS
+from tsfast.base.loop cimport Loop, Source
+from tsfast.engine.outbox cimport Outbox
+from tsfast.lifecycle.recovery cimport Recovery
+from tsfast.engine.local cimport Runners
+from tsfast.lifecycle.spool cimport Spool
+from tsfast.base.system cimport (
     AT_SYMLINK_NOFOLLOW, EPOLLIN, IN_ATTRIB, IN_CLOEXEC, IN_DELETE_SELF, IN_MOVE_SELF, IN_NONBLOCK, O_CLOEXEC,
     O_DIRECTORY, O_PATH, PR_SET_CHILD_SUBREAPER, SFD_CLOEXEC, SFD_NONBLOCK, SIG_BLOCK, SIGCHLD, SIGHUP, SIGINT, SIGPIPE,
     SIGTERM, SIGXCPU, SIGXFSZ, close, errno, fstatat, fstatfs, inotify_add_watch, inotify_init1, inotify_rm_watch,
     mkdirat, open_, prctl, read, sigaddset, sigemptyset, signalfd, signalfd_siginfo, sigprocmask, sigset_t, ssize_t,
     stat_t, statfs_t, tsf_answers, tsf_listen, unlinkat,
 )
-from tsfast._layout cimport tsf_count_python_steps, tsf_header
-from tsfast._table cimport Table
-from tsfast._table import TableError as TableError  # no-cython-lint
+from tsfast.layout.structs cimport tsf_count_python_steps, tsf_header
+from tsfast.store.table cimport Table
+from tsfast.store.table import TableError as TableError  # no-cython-lint
 
 tsf_count_python_steps()                       # nothing in a normal build
 

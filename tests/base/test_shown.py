@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tsfast import _quote
+from tsfast.base.text import KINDS, as_line, json_string, oneline, quote, shortened, shown
 
-HIDDEN, DIRECTION, CONTROL = (_quote.KINDS[name] for name in ("hidden", "direction", "control"))
+HIDDEN, DIRECTION, CONTROL = (KINDS[name] for name in ("hidden", "direction", "control"))
 EVERYTHING = [chr(code) for code in range(1, 0x110000) if not 0xD800 <= code < 0xE000]
 DIRECTIONS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 
 def escaped(character: str, least: int) -> bool:
-    shown = _quote.oneline(character.encode(), least)
+    shown = oneline(character.encode(), least)
     if shown == character.encode():
         return False
     assert re.fullmatch(rb"\\[ntr]|(\\x[0-9a-f]{2})+", shown), (hex(ord(character)), shown)
@@ -59,16 +59,16 @@ def test_what_goes_to_files_and_programs_keeps_what_does_no_harm() -> None:
     ],
 )  # fmt: skip
 def test_one_line(data: bytes, people: bytes, files: bytes) -> None:
-    assert _quote.oneline(data) == _quote.oneline(data, HIDDEN) == people
-    assert _quote.oneline(data, DIRECTION) == files
+    assert oneline(data) == oneline(data, HIDDEN) == people
+    assert oneline(data, DIRECTION) == files
 
 
 def test_for_python() -> None:
     text = os.fsdecode("\u00e9 \x1b[2J\u202e".encode() + b"\xff")
-    assert _quote.shown(text) == "\u00e9 \\x1b[2J\\xe2\\x80\\xae\\xff"
-    assert _quote.line(text) == _quote.shown(text).encode() + b"\n"
-    assert _quote.shown("") == "" and _quote.line("") == b"\n"
-    assert _quote.shown("lone \ud800 half") == "lone \\xed\\xa0\\x80 half", "of a JSON file, perhaps"
+    assert shown(text) == "\u00e9 \\x1b[2J\\xe2\\x80\\xae\\xff"
+    assert as_line(text) == shown(text).encode() + b"\n"
+    assert shown("") == "" and as_line("") == b"\n"
+    assert shown("lone \ud800 half") == "lone \\xed\\xa0\\x80 half", "of a JSON file, perhaps"
 
 
 foreign = st.one_of(
@@ -80,7 +80,7 @@ foreign = st.one_of(
 
 @given(foreign)
 def test_what_is_shown_is_text_of_one_line(data: bytes) -> None:
-    shown = _quote.oneline(data).decode()
+    shown = oneline(data).decode()
     assert len(shown.splitlines()) <= 1
     assert not any(unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") for c in shown)
 
@@ -88,7 +88,7 @@ def test_what_is_shown_is_text_of_one_line(data: bytes) -> None:
 @given(foreign, st.integers(0, 80))
 def test_so_many_bytes_at_most(data: bytes, most: int) -> None:
     """Cut between characters and between escapes, with dots only where something is missing."""
-    whole, cut = _quote.oneline(data), _quote.shortened(data, most)
+    whole, cut = oneline(data), shortened(data, most)
     if len(whole) <= most:
         assert cut == whole
         return
@@ -96,13 +96,13 @@ def test_so_many_bytes_at_most(data: bytes, most: int) -> None:
     kept = cut[:-3]
     assert whole.startswith(kept) and most - len(kept) < 16
     kept.decode()
-    assert whole in {kept + _quote.oneline(data[at:]) for at in range(len(data))}
+    assert whole in {kept + oneline(data[at:]) for at in range(len(data))}
 
 
 @given(foreign, st.sampled_from([HIDDEN, DIRECTION, CONTROL]))
 def test_json_keeps_its_value(data: bytes, least: int) -> None:
-    written = _quote.json_string(data, least)
-    assert json.loads(written) == json.loads(_quote.json_string(data, CONTROL))
+    written = json_string(data, least)
+    assert json.loads(written) == json.loads(json_string(data, CONTROL))
     text = written.decode()
     assert not any(unicodedata.category(c) in ("Cc", "Zl", "Zp") for c in text)
     if least == HIDDEN:
@@ -114,7 +114,7 @@ words = st.lists(foreign.map(lambda data: data.replace(b"\0", b"")), min_size=1,
 
 @given(words, st.sampled_from([HIDDEN, DIRECTION]))
 def test_bash_reads_words_back(words: list[bytes], least: int) -> None:
-    line = b" ".join(_quote.quote(word, least) for word in words)
+    line = b" ".join(quote(word, least) for word in words)
     done = subprocess.run(["bash", "-c", b"printf '%s\\0' " + line], stdout=subprocess.PIPE, check=True)
     assert done.stdout == b"".join(word + b"\0" for word in words)
     assert not set(DIRECTIONS) & set(line.decode())

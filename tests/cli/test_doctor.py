@@ -21,10 +21,10 @@ import tsfast
 from support.fake_nvml import FakeNvml
 from support.places import ROOT
 from support.queues import BIN, Queue, patient, wait_until
-from tsfast._table import TableProbe
 from tsfast.cli.doctor import installation
 from tsfast.cli.doctor.finding import Check, Finding, ok, together
 from tsfast.cli.doctor.variables import KNOWN
+from tsfast.store.table import TableProbe
 
 DOCS = ROOT / "docs"
 PACKAGE = Path(tsfast.__file__).parent

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from support.queues import BIN, Queue, alive, cmdline, open_files, patient, wait_until
-from tsfast import paths
 from tsfast.cli import service
+from tsfast.location import paths
 
 
 class Machine:

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tsfast import _encode, jobs
-from tsfast._encode import EncodeError, Encoder
+from tsfast.client.encoder import EncodeError, Encoder
+from tsfast.client.encoder import caller as encoded_caller
+from tsfast.client.job import _PUT, Job, Options, encoded, from_json
 
 JOB = struct.Struct("=5I")
 BATCH = struct.Struct("=QIIII")
-CALLER = _encode.caller(b"/", [b"A=1"], 0o22, 0, [(1, 2)] * 16, b"\1" * 8)
+CALLER = encoded_caller(b"/", [b"A=1"], 0o22, 0, [(1, 2)] * 16, b"\1" * 8)
 TOKEN = bytes(range(16))
 
 
@@ -45,13 +46,13 @@ def decoded(encoder: Encoder, number: int = 0) -> list[tuple[list[bytes], bytes,
 
 def lines(text: bytes) -> list[list[bytes]]:
     encoder = Encoder()
-    encoder.lines(text, jobs.from_json)
+    encoder.lines(text, from_json)
     return [words for words, _, _ in decoded(encoder)] if len(encoder) else []
 
 
 def refusal(text: bytes) -> EncodeError:
     with pytest.raises(EncodeError) as caught:
-        Encoder().lines(text, jobs.from_json)
+        Encoder().lines(text, from_json)
     return caught.value
 
 
@@ -172,7 +173,7 @@ def test_a_wrong_first_line_is_named() -> None:
 
 def test_options_before_those_of_each_line() -> None:
     encoder = Encoder()
-    encoder.lines(b'a\n-N 2 b\n{"argv":["c"]}', jobs.from_json, [b"-L", b"x y"])
+    encoder.lines(b'a\n-N 2 b\n{"argv":["c"]}', from_json, [b"-L", b"x y"])
     assert [words for words, _, _ in decoded(encoder)] == [
         [b"-L", b"x y", b"a"],
         [b"-L", b"x y", b"-N", b"2", b"b"],
@@ -185,7 +186,7 @@ def test_options_before_those_of_each_line() -> None:
 
 def one(job: Any) -> tuple[list[bytes], bytes, list[bytes]]:
     encoder = Encoder()
-    encoder.extend([["first"], job], jobs.encoded)
+    encoder.extend([["first"], job], encoded)
     return decoded(encoder)[1]
 
 
@@ -214,11 +215,11 @@ def one(job: Any) -> tuple[list[bytes], bytes, list[bytes]]:
 def test_fields_are_options(fields: dict[str, Any], words: list[str]) -> None:
     expected = [*(word.encode() for word in words), b"--", b"cmd", b"-x"]
     assert one({"argv": ["cmd", "-x"], **fields}) == (expected, b"", [])
-    assert one(jobs.Job(["cmd", "-x"], **fields)) == (expected, b"", [])
+    assert one(Job(["cmd", "-x"], **fields)) == (expected, b"", [])
 
 
 def test_every_field_of_the_type_is_one_of_a_job() -> None:
-    assert set(jobs.Options.__annotations__) == {*jobs._PUT, "cwd", "env"}
+    assert set(Options.__annotations__) == {*_PUT, "cwd", "env"}
 
 
 def test_directory_and_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,7 +276,7 @@ def test_arrays_of_ids() -> None:
 def test_what_is_no_job(job: Any, kind: type[Exception], part: str) -> None:
     encoder = Encoder()
     with pytest.raises(EncodeError) as caught:
-        encoder.extend([["first"], job], jobs.encoded)
+        encoder.extend([["first"], job], encoded)
     assert caught.value.place == 1
     assert part in caught.value.reason
     assert isinstance(caught.value.__cause__, kind)
@@ -287,18 +288,18 @@ def test_what_is_no_job(job: Any, kind: type[Exception], part: str) -> None:
 
 def test_frames_are_bounded_and_in_order() -> None:
     encoder = Encoder()
-    encoder.extend((["a", str(i)] for i in range(10000)), jobs.encoded)
+    encoder.extend((["a", str(i)] for i in range(10000)), encoded)
     assert [encoder.places(i) for i in range(encoder.frames)] == [(0, 4096), (4096, 4096), (8192, 1808)]
     words = [words[1] for i in range(encoder.frames) for words, _, _ in decoded(encoder, i)]
     assert words == [str(i).encode() for i in range(10000)]
     encoder = Encoder()
-    encoder.extend([["x" * (1 << 20)] for _ in range(5)], jobs.encoded)
+    encoder.extend([["x" * (1 << 20)] for _ in range(5)], encoded)
     assert encoder.frames == 5
 
 
 def test_frames_that_wait_for_earlier_ones() -> None:
     encoder = Encoder()
-    encoder.extend(({"argv": ["a"], "after": [f"@{i - 1}"]} if i else ["a"] for i in range(5000)), jobs.encoded)
+    encoder.extend(({"argv": ["a"], "after": [f"@{i - 1}"]} if i else ["a"] for i in range(5000)), encoded)
     assert [encoder.looks_back(i) for i in range(encoder.frames)] == [False, True]
     assert encoder.refers_to is None
     frame = encoder.frame(1, CALLER, TOKEN, [(0, 77)], True, b"tsfast 1.2.3")
@@ -309,9 +310,9 @@ def test_frames_that_wait_for_earlier_ones() -> None:
 
 def test_the_greatest_id_is_known() -> None:
     encoder = Encoder()
-    encoder.extend([["a"], {"argv": ["a"], "after": [9, 4]}, {"argv": ["a"], "after": 5}], jobs.encoded)
+    encoder.extend([["a"], {"argv": ["a"], "after": [9, 4]}, {"argv": ["a"], "after": 5}], encoded)
     assert encoder.refers_to == (9, 1)
-    encoder.extend([{"argv": ["a"], "after": 2**63 - 1}], jobs.encoded)
+    encoder.extend([{"argv": ["a"], "after": 2**63 - 1}], encoded)
     assert encoder.refers_to == (2**63 - 1, 3)
 
 
@@ -326,7 +327,7 @@ def test_an_empty_batch() -> None:
 
 def test_an_environment_that_is_too_long() -> None:
     encoder = Encoder()
-    encoder.extend([["a"]], jobs.encoded)
-    caller = _encode.caller(b"/", [b"A=" + b"x" * (9 << 20)], 0, 0, [(1, 2)] * 16, b"")
+    encoder.extend([["a"]], encoded)
+    caller = encoded_caller(b"/", [b"A=" + b"x" * (9 << 20)], 0, 0, [(1, 2)] * 16, b"")
     with pytest.raises(ValueError, match="too long"):
         encoder.frame(0, caller, TOKEN, [], False, b"1")

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from support.installation import NATIVE
-from tsfast import connection, events
-from tsfast.cli.events import as_json, as_line
-from tsfast.errors import ServerUnavailable
-from tsfast.events import Event, unpacked
+from tsfast.cli.events import as_json, as_text
+from tsfast.client import connection, events
+from tsfast.client.errors import ServerUnavailable
+from tsfast.client.events import Event, unpacked
 
 PROGRAM = """
 #include "wire.h"
@@ -106,7 +106,7 @@ def test_half_an_event_is_an_error() -> None:
 def test_a_change_as_text(state: str, status: int | None, code: int | None, signal: int | None, shown: str) -> None:
     event = Event(5, 12, state, status, 1769857200.25)
     moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(1769857200))
-    assert as_line(event) == f"{moment}.250  12      {shown}\n"
+    assert as_text(event) == f"{moment}.250  12      {shown}\n"
     assert json.loads(as_json(event)) == {
         "kind": "change", "seq": 5, "id": 12, "state": state, "time": 1769857200.25, "exit_code": code,
         "signal": signal,
@@ -114,6 +114,6 @@ def test_a_change_as_text(state: str, status: int | None, code: int | None, sign
 
 
 def test_head_and_gap_as_text() -> None:
-    assert as_line(Event(5, 0, "", None, 0.0, "head")) == ""
-    assert "missing" in as_line(Event(5, 0, "", None, 0.0, "gap"))
+    assert as_text(Event(5, 0, "", None, 0.0, "head")) == ""
+    assert "missing" in as_text(Event(5, 0, "", None, 0.0, "gap"))
     assert json.loads(as_json(Event(5, 0, "", None, 1.5, "gap"))) == {"kind": "gap", "seq": 5, "time": 1.5}

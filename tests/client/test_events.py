@@ -18,9 +18,9 @@ import pytest
 
 from support.queues import BIN, DEADLINE_S, Queue, open_files, parent, sleeping
 from support.wire import connect, drained, frame, request, send
-from tsfast.errors import ServerUnavailable
-from tsfast.events import EVENTS, WATCH, Event, EventStream, unpacked
-from tsfast.queue import Queue as Caller
+from tsfast.client.errors import ServerUnavailable
+from tsfast.client.events import EVENTS, WATCH, Event, EventStream, unpacked
+from tsfast.client.queue import Queue as Caller
 
 TAKE_OVER, GIVE_WAY = 4, 25
 KEPT = 65536

@@ -14,12 +14,12 @@ import pytest
 import tsfast
 from support.patience import patient
 from support.queues import Queue, wait_until
-from tsfast.errors import SubmissionInterrupted
-from tsfast.events import EventStream
+from tsfast.client.errors import SubmissionInterrupted
+from tsfast.client.events import EventStream
 
 # Each opens something, or starts something.
 CALLS = """
-import asyncio, errno, os, resource, sys, tsfast, tsfast._reader, tsfast.state, subprocess, select
+import asyncio, errno, os, resource, sys, tsfast, tsfast.client.reader, tsfast.location.state, subprocess, select
 queue = tsfast.Queue()
 async def first(results):
     return [result async for result in results]

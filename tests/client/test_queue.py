@@ -14,7 +14,7 @@ import pytest
 
 import tsfast
 from support.queues import Queue, kill, wait_until
-from tsfast.events import STATES
+from tsfast.client.events import STATES
 
 # ---- looking
 
@@ -281,7 +281,10 @@ def imported(program: str, *names: str) -> str:
 
 
 def test_what_the_first_call_waits_for_is_cheap_to_import() -> None:
-    assert imported("import tsfast.boot", "numpy", "asyncio", "tsfast.queue", "json", "typing", "re") == "[]\n"
+    assert (
+        imported("import tsfast.daemon.boot", "numpy", "asyncio", "tsfast.client.queue", "json", "typing", "re")
+        == "[]\n"
+    )
 
 
 def test_the_package_is_cheap_to_import() -> None:

@@ -16,11 +16,27 @@ import numpy
 import pytest
 
 from support.places import TABLES
-from tsfast import _reader, get_include
-from tsfast._reader import Reader, TableError
-from tsfast._table import TableProbe
-from tsfast.arrays import JOB_DTYPE
-from tsfast.errors import QueueError
+from tsfast import get_include
+from tsfast.client.dtypes import JOB_DTYPE
+from tsfast.client.errors import QueueError
+from tsfast.client.reader import (
+    CANCELLED,
+    DAMAGED,
+    FAILED,
+    FINISHED,
+    KILLED,
+    LOST,
+    NONE,
+    NOT_STARTABLE,
+    QUEUED,
+    RUNNING,
+    SKIPPED,
+    STARTING,
+    STATE_NAMES,
+    Reader,
+    TableError,
+)
+from tsfast.store.table import TableProbe
 
 SEGMENT = 65536
 HOT, COLD = 64, 128
@@ -71,7 +87,7 @@ def mapped(directory: Path) -> list[str]:
 def test_every_state(table: TableProbe, reader: Reader) -> None:
     for state in range(14):
         table.put({"state": state})
-    there = [_reader.QUEUED, _reader.STARTING, _reader.RUNNING, *FINAL]
+    there = [QUEUED, STARTING, RUNNING, *FINAL]
     assert [id for id in range(14) if reader.state(id)] == there
     assert [reader.state(id) for id in there] == there
     assert [reader.result(id).state for id in there] == there
@@ -81,26 +97,26 @@ def test_every_state(table: TableProbe, reader: Reader) -> None:
 
 
 def test_names_of_states() -> None:
-    names = _reader.STATE_NAMES
-    assert names[_reader.QUEUED] == "queued"
-    assert names[_reader.STARTING] == names[_reader.RUNNING] == "running"
+    names = STATE_NAMES
+    assert names[QUEUED] == "queued"
+    assert names[STARTING] == names[RUNNING] == "running"
     assert {names[state] for state in FINAL} == {"finished", "skipped", "cancelled"}
-    assert names[_reader.DAMAGED] == "unreadable"
+    assert names[DAMAGED] == "unreadable"
 
 
 @pytest.mark.parametrize(
     ("fields", "exit_code", "signal"),
     [
-        ({"state": _reader.QUEUED}, None, None),
-        ({"state": _reader.RUNNING, "pid": 5}, None, None),
-        ({"state": _reader.FINISHED, "pid": 5}, 0, None),
-        ({"state": _reader.FAILED, "pid": 5, "status": 3 << 8}, 3, None),
-        ({"state": _reader.KILLED, "pid": 5, "status": 15}, None, 15),
-        ({"state": _reader.NOT_STARTABLE, "stage": 2, "cause": errno.EACCES}, None, None),
-        ({"state": _reader.LOST, "pid": 5, "cause": 1}, None, None),
-        ({"state": _reader.SKIPPED}, None, None),
-        ({"state": _reader.CANCELLED, "pid": 5, "status": 9}, None, 9),
-        ({"state": _reader.CANCELLED}, None, None),
+        ({"state": QUEUED}, None, None),
+        ({"state": RUNNING, "pid": 5}, None, None),
+        ({"state": FINISHED, "pid": 5}, 0, None),
+        ({"state": FAILED, "pid": 5, "status": 3 << 8}, 3, None),
+        ({"state": KILLED, "pid": 5, "status": 15}, None, 15),
+        ({"state": NOT_STARTABLE, "stage": 2, "cause": errno.EACCES}, None, None),
+        ({"state": LOST, "pid": 5, "cause": 1}, None, None),
+        ({"state": SKIPPED}, None, None),
+        ({"state": CANCELLED, "pid": 5, "status": 9}, None, 9),
+        ({"state": CANCELLED}, None, None),
     ],
 )
 def test_result(
@@ -130,7 +146,7 @@ def test_result(
 
 def test_every_field_of_a_row(table: TableProbe, reader: Reader) -> None:
     fields = {name: 100 + i for i, name in enumerate(JOB_DTYPE.names) if name not in ("id", "exit_code", "signal")}
-    fields |= {"state": _reader.FAILED, "status": 7 << 8, "enqueue_ns": 2**63 + 1, "order": 2**63 + 2, "vram": 2**40}
+    fields |= {"state": FAILED, "status": 7 << 8, "enqueue_ns": 2**63 + 1, "order": 2**63 + 2, "vram": 2**40}
     table.put({}, n=3)
     id = table.put(fields, argv=(b"echo", b"x y"))
     rows = reader.snapshot()
@@ -155,11 +171,11 @@ def test_names_and_types_of_fields_stay() -> None:
 
 def test_ids_of_other_forms(table: TableProbe, reader: Reader) -> None:
     table.put({}, n=4)
-    table.write(2, {"state": _reader.RUNNING})
+    table.write(2, {"state": RUNNING})
     assert reader.states(numpy.array([[2, 9], [3, 0]], dtype=numpy.uint64)).tolist() == [[3, 0], [1, 1]]
     assert reader.states(numpy.arange(4, dtype=numpy.uint64)[::2]).tolist() == [1, 3]
     assert reader.states([]).tolist() == []
-    assert reader.state(2**64 - 1) == _reader.NONE
+    assert reader.state(2**64 - 1) == NONE
     with pytest.raises(OverflowError):
         reader.state(2**64)
     with pytest.raises(OverflowError):
@@ -171,10 +187,10 @@ def test_jobs_that_are_not_there(table: TableProbe, reader: Reader) -> None:
     assert reader.snapshot().tolist() == []
     id = table.put({})
     assert reader.committed == 1
-    assert reader.state(id) == _reader.QUEUED
+    assert reader.state(id) == QUEUED
     table.forget(id)
     for id in (0, 1, SEGMENT):
-        assert reader.state(id) == _reader.NONE
+        assert reader.state(id) == NONE
         assert reader.result(id) is None
         assert reader.job(id) is None
 
@@ -187,9 +203,9 @@ def test_damaged_records(directory: Path, table: TableProbe, reader: Reader) -> 
     for id in range(50, 150):  # of so many not each one is waited for
         change(segment(directory), id * HOT + 16, b"damage")
     change(segment(directory), SEGMENT * HOT + 20 * COLD, b"damage")
-    assert reader.state(50) == _reader.DAMAGED
-    assert reader.states([49, 50, 150]).tolist() == [_reader.QUEUED, _reader.DAMAGED, _reader.QUEUED]
-    assert reader.state(20) == _reader.QUEUED
+    assert reader.state(50) == DAMAGED
+    assert reader.states([49, 50, 150]).tolist() == [QUEUED, DAMAGED, QUEUED]
+    assert reader.state(20) == QUEUED
     for call, id in ((reader.result, 50), (reader.job, 50), (reader.job, 20)):
         with pytest.raises(OSError, match=f"job {id} is damaged"):
             call(id)
@@ -197,21 +213,21 @@ def test_damaged_records(directory: Path, table: TableProbe, reader: Reader) -> 
     assert reader.damaged == 101
     for id in range(50, 150):
         table.write(id, {"pid": 7})
-    assert reader.state(50) == _reader.QUEUED
+    assert reader.state(50) == QUEUED
     assert len(reader.snapshot()) == 199
     assert reader.damaged == 1
 
 
 def test_a_record_in_a_wrong_place_is_damaged(directory: Path, table: TableProbe, reader: Reader) -> None:
-    table.put({"state": _reader.FINISHED, "pid": 4}, n=2)
+    table.put({"state": FINISHED, "pid": 4}, n=2)
     change(segment(directory), HOT, segment(directory).read_bytes()[:HOT])
-    assert reader.states([0, 1]).tolist() == [_reader.FINISHED, _reader.DAMAGED]
+    assert reader.states([0, 1]).tolist() == [FINISHED, DAMAGED]
 
 
 def test_blob_that_is_not_there(directory: Path, table: TableProbe, reader: Reader) -> None:
     id = table.put({})
     (directory / "blob.00000000").unlink()
-    assert reader.state(id) == _reader.QUEUED
+    assert reader.state(id) == QUEUED
     with pytest.raises(OSError, match="damaged"):
         reader.job(id)
 
@@ -224,19 +240,19 @@ def test_segments_that_are_not_there_or_cut(directory: Path, table: TableProbe, 
     assert reader.states([0, 999]).tolist() == [0, 0]
     assert reader.snapshot().tolist() == []
     path.write_bytes(whole[: 500 * HOT + 63])
-    assert reader.states([499, 500, 999]).tolist() == [_reader.QUEUED, 0, 0]
+    assert reader.states([499, 500, 999]).tolist() == [QUEUED, 0, 0]
     assert reader.snapshot().tolist() == []
     assert reader.damaged == 500  # what was submitted is gone
     for size in (0, 1, HOT - 1):
         path.unlink()  # a file that is cut while it is mapped is another matter
         path.write_bytes(whole[:size])
         other = Reader(opened(directory))
-        assert other.state(0) == _reader.NONE
+        assert other.state(0) == NONE
         assert other.snapshot().tolist() == []
     path.write_bytes(whole)
-    assert other.state(0) == _reader.QUEUED
+    assert other.state(0) == QUEUED
     reader.snapshot()
-    assert reader.states([499, 500, 999]).tolist() == [_reader.QUEUED] * 3
+    assert reader.states([499, 500, 999]).tolist() == [QUEUED] * 3
     assert len(reader.snapshot()) == 1000
 
 
@@ -256,7 +272,7 @@ def test_a_header_that_is_damaged_meanwhile(directory: Path, table: TableProbe) 
     table.put({}, n=3)
     reader = Reader(opened(directory))
     change(directory / "header", 16, b"\xff" * 16)
-    assert reader.states([2, 3]).tolist() == [_reader.QUEUED, _reader.NONE]
+    assert reader.states([2, 3]).tolist() == [QUEUED, NONE]
     assert len(reader.snapshot()) == 3
     with pytest.raises(TableError, match="damaged"):
         reader.job(2)
@@ -270,7 +286,7 @@ def test_a_table_of_an_earlier_version(directory: Path) -> None:
         for _ in range(2):
             reader = Reader(opened(place))
             rows = reader.snapshot()
-            names = dict(zip(rows["id"].tolist(), map(_reader.STATE_NAMES.get, rows["state"].tolist()), strict=True))
+            names = dict(zip(rows["id"].tolist(), map(STATE_NAMES.get, rows["state"].tolist()), strict=True))
             known = json.loads(path.read_text())
             assert set(names) == {job["ID"] for job in known}
             for job in known:
@@ -284,9 +300,9 @@ def test_a_table_of_an_earlier_version(directory: Path) -> None:
 
 def test_segments_come_and_go(directory: Path, table: TableProbe, reader: Reader) -> None:
     table.put({}, n=SEGMENT)
-    assert reader.state(SEGMENT - 1) == _reader.QUEUED
-    assert reader.state(SEGMENT) == _reader.NONE
-    table.put({"state": _reader.RUNNING}, n=2)
+    assert reader.state(SEGMENT - 1) == QUEUED
+    assert reader.state(SEGMENT) == NONE
+    table.put({"state": RUNNING}, n=2)
     assert reader.states([SEGMENT - 1, SEGMENT, SEGMENT + 1, SEGMENT + 2]).tolist() == [1, 3, 3, 0]
     assert reader.snapshot()["id"].tolist() == list(range(SEGMENT + 2))
     for id in range(SEGMENT):
@@ -299,7 +315,7 @@ def test_segments_come_and_go(directory: Path, table: TableProbe, reader: Reader
 
 def test_groups_that_are_forgotten(table: TableProbe, reader: Reader) -> None:
     table.put({}, n=300)
-    assert reader.state(64) == _reader.QUEUED
+    assert reader.state(64) == QUEUED
     for id in [*range(64, 192), 0, 299]:
         table.forget(id)
     there = [*range(1, 64), *range(192, 299)]
@@ -326,7 +342,7 @@ def test_dropped_queue(table: TableProbe, reader: Reader) -> None:
     assert reader.states([0, SEGMENT, SEGMENT + 9]).tolist() == [0, 0, 0]
     assert reader.snapshot().tolist() == []
     assert table.put({}) == SEGMENT + 10
-    assert reader.state(SEGMENT + 10) == _reader.QUEUED
+    assert reader.state(SEGMENT + 10) == QUEUED
     assert reader.snapshot()["id"].tolist() == [SEGMENT + 10]
 
 
@@ -344,7 +360,7 @@ def test_more_segments_than_are_mapped(directory: Path, table: TableProbe, reade
 
 WRITER = """
 import os, sys
-from tsfast._table import TableProbe
+from tsfast.store.table import TableProbe
 table = TableProbe(os.open(sys.argv[1], os.O_RDONLY))
 table.put({"state": 3}, n=64)
 print(flush=True)
@@ -392,7 +408,7 @@ def test_snapshots_of_other_threads(directory: Path, table: TableProbe, reader: 
     with ThreadPoolExecutor(2) as threads:
         looks = [threads.submit(look) for _ in range(2)]
         while not all(look.done() for look in looks):
-            assert reader.state(SEGMENT + 4999) == reader.state(1) == _reader.QUEUED
+            assert reader.state(SEGMENT + 4999) == reader.state(1) == QUEUED
         assert [look.result() for look in looks] == [None, None]
 
 
@@ -400,7 +416,7 @@ def test_snapshots_of_other_threads(directory: Path, table: TableProbe, reader: 
 
 
 def test_numpy_is_imported_when_it_is_used() -> None:
-    script = "import sys, tsfast, tsfast._reader; sys.exit('numpy' in sys.modules)"
+    script = "import sys, tsfast, tsfast.client.reader; sys.exit('numpy' in sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)
 
 

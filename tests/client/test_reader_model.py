@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from support.hypothesis_profile import SETTINGS
-from tsfast import _reader
-from tsfast._reader import Reader
-from tsfast._table import TableProbe
+from tsfast.client.reader import DAMAGED, NONE, Reader
+from tsfast.store.table import TableProbe
 
 SEGMENT = 65536
 HOT, COLD = 64, 128
@@ -114,15 +113,15 @@ class ReaderMachine(RuleBasedStateMachine):
         for id, state in zip(ids, states, strict=True):
             hot, cold = self.table.read(id) if self.first <= id < self.reader.committed else (None, None)
             if id < self.first or id in self.forgotten or id == self.reader.committed:
-                assert state == _reader.NONE
+                assert state == NONE
             elif hot is None:
-                assert state == _reader.DAMAGED
+                assert state == DAMAGED
                 damaged += 1
             else:
-                assert state == (hot["state"] if hot["state"] in THERE else _reader.NONE)
-                damaged += state != _reader.NONE and cold is None
+                assert state == (hot["state"] if hot["state"] in THERE else NONE)
+                damaged += state != NONE and cold is None
             assert self.reader.state(id) == state
-            assert (id in rows) == (state not in (_reader.NONE, _reader.DAMAGED) and cold is not None)
+            assert (id in rows) == (state not in (NONE, DAMAGED) and cold is not None)
             if id in rows:
                 self.same_job(id, rows[id], hot, cold)
         assert self.reader.damaged == damaged

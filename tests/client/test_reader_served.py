@@ -11,8 +11,7 @@ import numpy
 import tsfast
 from support.places import ROOT
 from support.queues import Queue
-from tsfast import _reader
-from tsfast._reader import Reader
+from tsfast.client.reader import DAMAGED, FAILED, FINISHED, RUNNING, SKIPPED, STATE_NAMES, Reader
 
 EXAMPLE = ROOT / "examples" / "cython_reader"
 LOOP = 'i=0; while [ $i -lt 150 ]; do ts -L "label $i" sh -c "exit $((i % 3))" >/dev/null; i=$((i+1)); done'
@@ -29,10 +28,10 @@ def test_jobs_as_the_server_tells_them(queue: Queue) -> None:
     running, gate = queue.blocker("-N", 2)
     waiting = queue.submit("-D", good, "-W", running, "-L", "name", "-z", "echo", "a b", cwd="/")
     reader = reader_of(queue)
-    assert reader.state(good) == _reader.FINISHED
+    assert reader.state(good) == FINISHED
     assert reader.result(bad).exit_code == 3
-    assert reader.state(running) == _reader.RUNNING
-    assert {id: _reader.STATE_NAMES[reader.state(id)] for id in queue.ids()} == {
+    assert reader.state(running) == RUNNING
+    assert {id: STATE_NAMES[reader.state(id)] for id in queue.ids()} == {
         id: queue.state(id) for id in (good, bad, running, waiting)
     }
     job = reader.job(waiting)
@@ -42,7 +41,7 @@ def test_jobs_as_the_server_tells_them(queue: Queue) -> None:
     assert reader.job(good)["output"].decode() == queue.get("-o", good)
     gate.open(5)
     queue.wait(waiting)
-    assert reader.state(waiting) == _reader.SKIPPED
+    assert reader.state(waiting) == SKIPPED
     rows = reader.snapshot()
     assert rows["id"].tolist() == [good, bad, running, waiting]
     assert rows["exit_code"].tolist() == [0, 3, 5, -1]
@@ -56,12 +55,12 @@ def test_reader_outlives_servers(queue: Queue) -> None:
     reader = reader_of(queue)
     queue.kill_server()
     second = queue.finish("false")
-    assert reader.states([first, second]).tolist() == [_reader.FINISHED, _reader.FAILED]
+    assert reader.states([first, second]).tolist() == [FINISHED, FAILED]
     pid = queue.server_pid()
     queue.get("-K")
     queue.wait_until(lambda: pid not in queue.servers(), "the server's end")
     third = queue.finish("true")
-    assert reader.states([first, second, third]).tolist() == [0, 0, _reader.FINISHED]
+    assert reader.states([first, second, third]).tolist() == [0, 0, FINISHED]
 
 
 def test_reading_while_a_server_writes(queue: Queue) -> None:
@@ -78,18 +77,18 @@ def test_reading_while_a_server_writes(queue: Queue) -> None:
     def all_ended() -> bool:
         nonlocal last, looks
         states = reader.states(ids)
-        assert (states != _reader.DAMAGED).all()
-        assert (states[last >= _reader.FINISHED] == last[last >= _reader.FINISHED]).all()
+        assert (states != DAMAGED).all()
+        assert (states[last >= FINISHED] == last[last >= FINISHED]).all()
         assert (states[last != 0] != 0).all()
         rows = reader.snapshot()
         assert reader.damaged == 0
         assert (numpy.diff(rows["id"].astype("i8")) > 0).all()
-        ended = rows[rows["state"] >= _reader.FINISHED]
+        ended = rows[rows["state"] >= FINISHED]
         assert ((ended["exit_code"] >= 0) & (ended["duration_ns"] > 0) & (ended["pid"] > 0)).all()
-        assert ((ended["exit_code"] == 0) == (ended["state"] == _reader.FINISHED)).all()
+        assert ((ended["exit_code"] == 0) == (ended["state"] == FINISHED)).all()
         last = states
         looks += 1
-        return bool((states >= _reader.FINISHED).all())
+        return bool((states >= FINISHED).all())
 
     queue.wait_until(all_ended, "the end of all jobs")
     assert [submitter.wait() for submitter in submitters] == [0, 0]

@@ -13,10 +13,10 @@ import pytest
 import tsfast
 from support.patience import patient
 from support.queues import BIN, Queue, cmdline, kill
-from tsfast.queue import Queue as Api
+from tsfast.client.queue import Queue as Api
 
 PACKAGES = Path(tsfast.__file__).parents[1]
-BOOT = "import sys; sys.path.append(sys.argv.pop(1)); from tsfast.boot import main; main()"
+BOOT = "import sys; sys.path.append(sys.argv.pop(1)); from tsfast.daemon.boot import main; main()"
 
 # What changes something that outlives the process, or that others can see.
 STEPS = (
@@ -63,7 +63,7 @@ def test_no_header_yet_is_an_empty_queue(queue: Queue, api: Api) -> None:
 
 
 def test_reader_that_was_opened_before_the_table_was_made(queue: Queue) -> None:
-    from tsfast._reader import NONE, Reader
+    from tsfast.client.reader import NONE, Reader
 
     headless(queue)
     reader = Reader(os.open(queue.state_dir, os.O_RDONLY))

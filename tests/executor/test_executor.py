@@ -19,7 +19,7 @@ from support.executor_harness import blocked
 from support.gpu_queue import GpuQueue
 from support.patience import patient
 from support.queues import Queue, alive, kill, wait_until
-from tsfast.executor import JobFuture
+from tsfast.executor.executor import JobFuture
 
 
 def running(api: tsfast.Queue, future: JobFuture[object]) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tsfast._envfilter import matches
+from tsfast.grammar.envfilter import matches
 
 PIECES = st.sampled_from(["*", "?", "[", "]", "!", "-", "a", "b", "B", "_", "[a-b]", "[!a]", "[]a]", "[!]]", "[b-a]"])
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tsfast import _grammar
-from tsfast._grammar import ACTIONS, FORMATS, GrammarError, parse_words
+from tsfast.grammar import options
+from tsfast.grammar.options import ACTIONS, FORMATS, GrammarError, parse_words
 
 NO_OUTPUT, FOREGROUND, VOLATILE, SPLIT_STDERR, MAIL = 1, 2, 4, 8, 128
 
@@ -116,7 +116,7 @@ def test_nothing_is_the_list():
 
 
 def test_the_table_is_complete():
-    rows = _grammar.options()
+    rows = options.options()
     assert {row["letter"] for row in rows} - {""} == {
         *WITH_OPTIONAL_ID,
         *WITH_OPTIONAL_IDS,
@@ -466,7 +466,7 @@ def test_labels_and_names():
 
 
 def test_a_file_of_one_s_own():
-    flags = _grammar.FLAGS
+    flags = options.FLAGS
     expect(["--log", "a/b", "ls"], action=ACTIONS["submit"], flags=flags["log"], log=b"a/b", words=2)
     for name in ("append", "truncate"):
         fields = {"flags": flags["log"] | flags[name], "log": b"x"}
@@ -495,7 +495,7 @@ def test_errors_are_short_and_harmless():
 
 # ---- arrays ---------------------------------------------------------------------------------------------------------
 
-ARRAY = _grammar.FLAGS["array"]
+ARRAY = options.FLAGS["array"]
 
 
 @pytest.mark.parametrize(
@@ -553,12 +553,12 @@ def test_one_job_only():
 
 
 def test_help():
-    text = _grammar.help_bytes().decode()
+    text = options.help_bytes().decode()
     lines = text.splitlines()
     assert text.isascii() and text.endswith("\n")
     assert len(lines) <= 50
     assert max(map(len, lines)) <= 80
-    for row in _grammar.options():
+    for row in options.options():
         if row["name"].startswith("get_gpu"):
             assert f"--s{row['name'][1:]}" in text, "its twin is"
         elif row["help"] not in text:
@@ -577,8 +577,8 @@ mostly_options = st.one_of(
     no_nul,
     no_nul.map(lambda data: b"-" + data),
     no_nul.map(lambda data: b"--" + data),
-    st.sampled_from([f"--{row['name']}".encode() for row in _grammar.options() if row["name"]]),
-    st.sampled_from([f"-{row['letter']}".encode() for row in _grammar.options() if row["letter"]]),
+    st.sampled_from([f"--{row['name']}".encode() for row in options.options() if row["name"]]),
+    st.sampled_from([f"-{row['letter']}".encode() for row in options.options() if row["letter"]]),
     st.integers(0, 2**64).map(lambda number: str(number).encode()),
 )
 

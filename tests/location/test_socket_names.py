@@ -9,7 +9,7 @@ import pytest
 
 import tsfast
 from support.queues import BIN, Queue
-from tsfast.queue import Queue as Api
+from tsfast.client.queue import Queue as Api
 
 BYTES_MOST = 88
 

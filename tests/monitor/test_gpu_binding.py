@@ -11,7 +11,7 @@ from support.gpu_binding import REAL, Installation
 from support.gpu_poller import Poller
 from support.gpu_queue import GpuQueue
 from support.patience import patient, ts_patience
-from tsfast.gpus.records import ANSWERS, VISIBLE
+from tsfast.monitor.records import ANSWERS, VISIBLE
 
 ERROR = "class NVMLError(Exception):\n    pass\n"
 RAISES = "raise RuntimeError('not for\\nthis Python')"

@@ -12,8 +12,8 @@ import pytest
 from support.fake_nvml import GIB, FakeNvml, bus_of, library
 from support.gpu_poller import NO_PROCESS, Poller
 from support.queues import alive, wait_until
-from tsfast.gpus import records
-from tsfast.gpus.records import ANSWERS, BUSY, DIVIDED, EXCLUSIVE, FOREIGN, MIG, PROHIBITED, VISIBLE, Record
+from tsfast.monitor import records
+from tsfast.monitor.records import ANSWERS, BUSY, DIVIDED, EXCLUSIVE, FOREIGN, MIG, PROHIBITED, VISIBLE, Record
 
 FUNCTION_NOT_FOUND = 13
 VERSION_MISMATCH = 18

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from support.installation import NATIVE
-from tsfast.gpus import records
-from tsfast.gpus.records import Record, pack, unpack
+from tsfast.monitor import records
+from tsfast.monitor.records import Record, pack, unpack
 
 PROGRAM = """
 #include "gpus.h"

@@ -8,7 +8,7 @@ import pytest
 
 import tsfast
 from support.places import ROOT
-from tsfast._grammar import options
+from tsfast.grammar.options import options
 
 DOCS = ROOT / "docs"
 SOURCE = ROOT / "src" / "tsfast"

@@ -62,7 +62,7 @@ def test_compiled_module_has_contract_and_stub(module: str) -> None:
     assert (SOURCES / f"{module}.pyi").is_file()
 
 
-@pytest.mark.parametrize("name", [*(f"{module}.pxd" for module in MODULES), "_layout.pxd", "native/table.h"])
+@pytest.mark.parametrize("name", [*(f"{module}.pxd" for module in MODULES), "layout/structs.pxd", "native/table.h"])
 def test_what_other_programs_are_compiled_with_is_installed(name: str) -> None:
     assert (PACKAGE / name).is_file()
 

@@ -14,9 +14,9 @@ from types import ModuleType
 import pytest
 
 from support.places import ROOT
-from tsfast._grammar import help_bytes, options
 from tsfast.cli import parsing
 from tsfast.cli.commands import COMMANDS
+from tsfast.grammar.options import help_bytes, options
 
 SHARE = ROOT / "share"
 

@@ -11,7 +11,7 @@ import pytest
 
 from support.queues import BIN, Queue
 from support.terminal import bytes_on_terminal
-from tsfast import _quote
+from tsfast.base.text import as_line
 
 KINDS = {
     "escape": b"\x1b[2J",
@@ -44,7 +44,7 @@ def harmless(data: bytes, what: object, but: str = "\n") -> None:
 
 
 def escaped(text: str) -> bytes:
-    return _quote.line(text)[:-1]
+    return as_line(text)[:-1]
 
 
 def both(queue: Queue, *words: object, program: str = "ts", env: dict[str, str | None] | None = None) -> list[bytes]:

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tsfast import _quote
-from tsfast._text import render
+from tsfast.base.text import columns_of, json_string, quote
+from tsfast.render.rows import render
 
 GOLDEN = Path(__file__).parent / "golden"
 SECOND = 10**9
@@ -258,7 +258,7 @@ def test_a_long_path_is_cut():
 
 def test_wide_characters_keep_the_columns():
     plain, wide = (render("list", ran(FINISHED, prefix=prefix, suffix=b"x")) for prefix in (b"/ab", "/\u6f22".encode()))
-    assert _quote.columns_of(plain) == _quote.columns_of(wide)
+    assert columns_of(plain) == columns_of(wide)
 
 
 @pytest.mark.parametrize(
@@ -278,25 +278,25 @@ def test_wide_characters_keep_the_columns():
     ],
 )
 def test_columns(text, columns):
-    assert _quote.columns_of(text.encode()) == columns
+    assert columns_of(text.encode()) == columns
 
 
 def test_columns_of_invalid_bytes():
-    assert _quote.columns_of(b"\xff\xc3") == 2
-    assert _quote.columns_of(b"\xed\xa0\x80") == 3
-    assert _quote.columns_of(b"\xc0\x80") == 2
-    assert _quote.columns_of(b"\xf4\x90\x80\x80") == 4
-    assert _quote.columns_of(b"\xe6\xbc") == 2
+    assert columns_of(b"\xff\xc3") == 2
+    assert columns_of(b"\xed\xa0\x80") == 3
+    assert columns_of(b"\xc0\x80") == 2
+    assert columns_of(b"\xf4\x90\x80\x80") == 4
+    assert columns_of(b"\xe6\xbc") == 2
 
 
 def test_columns_are_those_of_the_unicode_tables():
     for code in range(0x20, 0x3000):
         kind = unicodedata.category(chr(code))
         if kind in ("Mn", "Me"):
-            assert _quote.columns_of(chr(code).encode()) == 0, hex(code)
+            assert columns_of(chr(code).encode()) == 0, hex(code)
         elif kind[0] in "LNP" and not 0x1160 <= code <= 0x11FF:
             wide = unicodedata.east_asian_width(chr(code)) in "WF"
-            assert _quote.columns_of(chr(code).encode()) == 1 + wide, hex(code)
+            assert columns_of(chr(code).encode()) == 1 + wide, hex(code)
 
 
 def test_lines_are_cut_between_characters():
@@ -304,7 +304,7 @@ def test_lines_are_cut_between_characters():
     for columns in range(1, 150):
         line = render("list", fields, columns=columns)[:-1]
         line.decode()
-        assert columns - 1 <= _quote.columns_of(line) <= columns or columns > 134
+        assert columns - 1 <= columns_of(line) <= columns or columns > 134
     assert render("list", fields, columns=64)[53:] == ("'" + "\u6f22" * 3 + "...\n").encode()
     assert render("list", fields, columns=200) == render("list", fields)
 
@@ -316,7 +316,7 @@ def test_what_is_cut_is_not_written():
     assert len(render("list", huge)) > 1_300_000
     for fields in (huge, {**huge, "after": []}, {**huge, "after": [], "label": b""}):
         line = render("list", fields, columns=80)
-        assert _quote.columns_of(line[:-1]) in (79, 80)
+        assert columns_of(line[:-1]) in (79, 80)
         assert line.endswith(b"...\n")
 
 
@@ -342,7 +342,7 @@ def test_what_is_cut_is_not_written():
     ],
 )
 def test_quoting(word, quoted):
-    assert _quote.quote(word) == quoted
+    assert quote(word) == quoted
 
 
 no_nul = st.one_of(
@@ -355,7 +355,7 @@ no_nul = st.one_of(
 @settings(max_examples=60)
 @given(st.lists(no_nul, min_size=1, max_size=30), st.sampled_from(["C", "C.UTF-8"]))
 def test_bash_reads_back_what_was_quoted(words, locale):
-    line = b" ".join(map(_quote.quote, words))
+    line = b" ".join(map(quote, words))
     assert not any(byte < 0x20 or byte == 0x7F for byte in line)
     done = subprocess.run(
         ["bash", "-c", b"printf '%s\\0' " + line],
@@ -369,7 +369,7 @@ def test_bash_reads_back_what_was_quoted(words, locale):
 @given(no_nul)
 @example(b'"\\/\x00\x1f\x7f')
 def test_json_strings(data):
-    loaded = json.loads(_quote.json_string(data).decode())
+    loaded = json.loads(json_string(data).decode())
     try:
         assert loaded == data.decode()
     except UnicodeDecodeError:
@@ -415,7 +415,7 @@ def test_any_job_is_one_row(fields, columns, now_ns):
     line = render("list", fields, columns=columns, now_ns=now_ns)
     assert is_one_line(line)
     if columns:
-        assert _quote.columns_of(line[:-1]) <= columns
+        assert columns_of(line[:-1]) <= columns
     line = render("tab", fields, now_ns=now_ns)
     assert is_one_line(line)
     assert line.count(b"\t") == 8

@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from support.gpu_model import WHOLE, GpuModel, Need
 from support.hypothesis_profile import SETTINGS
-from tsfast._gpus import GpusProbe
+from tsfast.resources.gpus import GpusProbe
 
 UUIDS = [f"GPU-{letter}" for letter in "abcdefgh"]
 TOTAL = 1000

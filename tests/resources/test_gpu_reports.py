@@ -1,7 +1,7 @@
 """What reports of the poller, the end of a job and a restart do to the choice of GPUs: docs/gpus.md."""
 
 from support.gpu_machine import MOST, machine, start, uuid, waits
-from tsfast._gpus import GpusProbe
+from tsfast.resources.gpus import GpusProbe
 
 # ---- reports --------------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ import pytest
 
 from support.fake_nvml import GIB, FakeNvml
 from support.gpu_queue import GpuQueue
-from tsfast.gpus import records
+from tsfast.monitor import records
 
 NOBODY = 65534
 EXCLUSIVE_PROCESS = 3

@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 
 from support.gpu_machine import MOST, WHOLE, machine, start, uuid, waits
-from tsfast._gpus import GpusProbe, why_not
-from tsfast.gpus.records import ANSWERS, DEVICE, VISIBLE, Record, pack
+from tsfast.monitor.records import ANSWERS, DEVICE, VISIBLE, Record, pack
+from tsfast.resources.gpus import GpusProbe, why_not
 
 # ---- whole GPUs -----------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from support.scheduling import run_all, start_all
-from tsfast._jobs import QueueProbe
+from tsfast.scheduler.scheduler import QueueProbe
 
 PAGE = 4096  # ids in a page of the directory
 
@@ -137,7 +137,7 @@ def test_transitions_need_no_memory():
 
 
 MEASURE = """
-from tsfast._jobs import QueueProbe
+from tsfast.scheduler.scheduler import QueueProbe
 
 def resident():
     with open("/proc/self/statm") as file:

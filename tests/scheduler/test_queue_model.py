@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from support.hypothesis_profile import SETTINGS
 from support.queue_model import LIVE, QueueModel
-from tsfast._jobs import QueueProbe
+from tsfast.scheduler.scheduler import QueueProbe
 
 # Numbers that choose among the jobs of the moment.
 choices = st.integers(0, 1 << 12)

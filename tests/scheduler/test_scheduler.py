@@ -3,7 +3,7 @@
 import pytest
 
 from support.scheduling import run_all, skip_all, start_all
-from tsfast._jobs import Queue, QueueProbe
+from tsfast.scheduler.scheduler import Queue, QueueProbe
 
 # ---- order and slots ------------------------------------------------------------------------------------------------
 

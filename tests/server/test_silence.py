@@ -15,7 +15,7 @@ import tsfast
 from support.patience import patient, ts_patience
 from support.queues import Queue, alive, cmdline, kill, sleeping
 from support.wire import REQUEST, connect, context, drained, frame, request
-from tsfast.events import EventStream
+from tsfast.client.events import EventStream
 
 SOON = {"TS_PATIENCE": ts_patience(1)}
 HEARS_ALIVE = 8

@@ -6,7 +6,7 @@ import pytest
 
 from support.places import ROOT
 from support.queues import Queue, sleeping
-from tsfast._grammar import help_bytes, options
+from tsfast.grammar.options import help_bytes, options
 
 PAGES = ROOT / "docs"
 ROWS = {f"-{row['letter']}" if row["letter"] else f"--{row['name']}": row for row in options() if row["without"]}

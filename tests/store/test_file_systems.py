@@ -12,8 +12,8 @@ import pytest
 from support.places import PRELOAD
 from support.queues import Queue, sleeping
 from support.slow_disk import CREATE, WRITE, SlowDisk
-from tsfast.errors import QueueError
-from tsfast.queue import Queue as ProgramQueue
+from tsfast.client.errors import QueueError
+from tsfast.client.queue import Queue as ProgramQueue
 
 
 @pytest.mark.root

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import tsfast
 from support.patience import patient
 from support.queues import Gate, wait_until
-from tsfast.executor import JobFuture
+from tsfast.executor.executor import JobFuture
 
 RESULT_S = patient(30)
 

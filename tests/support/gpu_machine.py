@@ -1,6 +1,6 @@
 """Machines with GPUs for the tests of the choice, and jobs on them."""
 
-from tsfast._gpus import GpusProbe
+from tsfast.resources.gpus import GpusProbe
 
 WHOLE = 1000
 MOST = 1024

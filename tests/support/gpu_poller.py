@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from support.fake_nvml import FakeNvml
 from support.queues import DEADLINE_S
-from tsfast.gpus import records
-from tsfast.gpus.records import Record
+from tsfast.monitor import records
+from tsfast.monitor.records import Record
 
 PERIOD_MS = 20
 NO_PROCESS = 4194305  # above every pid that Linux gives

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import tsfast
-import tsfast._spool
+import tsfast.lifecycle.spool
 
 DISTRIBUTION = "tsfast-spooler"
 BIN = Path(sys.executable).parent
@@ -19,7 +19,7 @@ PACKAGES = PACKAGE.parent
 NATIVE = PACKAGE / "native"  # the headers as they are installed, and ts-run
 RUNNER = NATIVE / "ts-run"
 TS = BIN / "ts"
-MODULE = re.compile(r"/\S+/tsfast/_\w+\.\S+\.so$", re.MULTILINE)
+MODULE = re.compile(r"/\S+/tsfast/[\w/]+\.\S+\.so$", re.MULTILINE)
 
 
 def installed() -> Path | None:
@@ -36,7 +36,7 @@ def installed() -> Path | None:
 def debug_parts() -> dict[str, bool]:
     """What a debug build can be told by, for modules, runner and launcher."""
     return {
-        "_spool": b"TSFAST_FAULT\0" in Path(tsfast._spool.__file__).read_bytes(),
+        "spool": b"TSFAST_FAULT\0" in Path(tsfast.lifecycle.spool.__file__).read_bytes(),
         "ts-run": b"TSFAST_FAULT\0" in RUNNER.read_bytes(),
         "ts": b".debug_info\0" in TS.read_bytes(),
     }

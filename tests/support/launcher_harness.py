@@ -206,7 +206,8 @@ class Installation:
         self.package = root / "lib" / version / "site-packages" / "tsfast"
         self.package.mkdir(parents=True)
         (self.package / "__init__.py").write_text("")
-        (self.package / "boot.py").write_text(BOOT + HELP)
+        (self.package / "daemon").mkdir()
+        (self.package / "daemon" / "boot.py").write_text(BOOT + HELP)
         (self.package / "cli").mkdir()
         (self.package / "cli" / "main.py").write_text(f"def main():\n    import os, sys\n    {PROGRAM}\n    return 7\n")
         (root / "lib64").symlink_to("lib")

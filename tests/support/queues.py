@@ -248,7 +248,9 @@ class Queue:
     def servers(self) -> list[int]:
         """Pids of the servers of this queue, and of those that are about to become one; not of the child that is about
         to become a runner and has its server's name until then."""
-        found = [pid for pid in self.processes() if any(mark in cmdline(pid) for mark in (b"tsfast.boot", b"--boot"))]
+        found = [
+            pid for pid in self.processes() if any(mark in cmdline(pid) for mark in (b"tsfast.daemon.boot", b"--boot"))
+        ]
         return [pid for pid in found if parent(pid) not in found]
 
     def server_pid(self) -> int:

@@ -6,7 +6,9 @@ import os
 import sys
 import traceback
 
-from tsfast import _core, _listing, _table
+from tsfast import _core
+from tsfast.render import listing
+from tsfast.store import table
 
 
 def recover(path: str, out: int) -> None:
@@ -27,10 +29,10 @@ def recover(path: str, out: int) -> None:
     damaged = server.recover(1, 1000)
     with os.fdopen(out, "wb") as stream:
         told = {"held": damaged, "damaged": server.damaged, "truncated": server.truncated}
-        told["slots"] = _table.Table(os.dup(directory), False).slots
+        told["slots"] = table.Table(os.dup(directory), False).slots
         stream.write(json.dumps(told).encode())
         stream.write(b"\n")
-        _listing.write_list(directory, 1, 0, False, stream.write)
+        listing.write_list(directory, 1, 0, False, stream.write)
 
 
 def main() -> None:

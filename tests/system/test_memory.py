@@ -17,7 +17,7 @@ from support.queues import Queue, alive, parent
 pytestmark = pytest.mark.unsanitized("ASan gives up where it gets no memory itself")
 
 SOURCE = PRELOAD / "starve.c"
-HELD_AT_FIRST = 16  # jobs for which _pauses.pyx gets memory at once
+HELD_AT_FIRST = 16  # jobs for which lifecycle/pauses.pyx gets memory at once
 NO_MEMORY = ("out of memory", "Cannot allocate memory", "no memory", "than there is memory for")
 
 

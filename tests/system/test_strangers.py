@@ -12,8 +12,8 @@ import pytest
 
 from support.queues import Queue, parent
 from support.wire import connect, drained, frame, send
-from tsfast.errors import ServerUnavailable
-from tsfast.events import WATCH, EventStream
+from tsfast.client.errors import ServerUnavailable
+from tsfast.client.events import WATCH, EventStream
 
 pytestmark = pytest.mark.root
 STRANGER = 65534

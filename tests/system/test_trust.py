@@ -17,7 +17,7 @@ import pytest
 
 from support.queues import BIN, Queue, wait_until
 from system.test_strangers import STRANGER, as_stranger
-from tsfast import trust
+from tsfast.base import trust
 
 pytestmark = pytest.mark.root
 

@@ -4,8 +4,9 @@ import os
 import sys
 import warnings
 
-from tsfast import _quote, errors
-from tsfast.queue import Queue
+from tsfast.base.text import as_line
+from tsfast.client import errors
+from tsfast.client.queue import Queue
 
 
 def run(path: str, no_block: bool) -> int:
@@ -55,5 +56,5 @@ def show(runs: list[tuple[int, int]]) -> None:
 
 
 def complain(text: str) -> int:
-    os.write(2, _quote.line(f"ts: {text}"))
+    os.write(2, as_line(f"ts: {text}"))
     return 255

@@ -5,7 +5,7 @@ import select
 import sys
 import zlib
 
-from tsfast import _quote
+from tsfast.base.text import as_line
 
 LOOK_AGAIN_S = 0.1
 CHUNK = 1 << 16
@@ -72,7 +72,7 @@ def show(launcher: str, answer: bytes, lines: int | None) -> int:
         os.dup2(os.open("/dev/null", os.O_WRONLY), 1)
         return 141  # as a shell shows a death by SIGPIPE
     except (OSError, zlib.error) as error:
-        os.write(2, _quote.line(f"ts: {os.fsdecode(path)}: {error}"))
+        os.write(2, as_line(f"ts: {os.fsdecode(path)}: {error}"))
         return 255
     finally:
         if status is None:

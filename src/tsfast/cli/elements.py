@@ -7,12 +7,13 @@ import sys
 import zlib
 from typing import TYPE_CHECKING
 
-from tsfast import _quote, paths, state
+from tsfast.base.text import as_line, oneline
 from tsfast.cli.compressed import CHUNK, LOOK_AGAIN_S, TAIL_KEPT, Reader, last_lines
-from tsfast.errors import QueueError
+from tsfast.client.errors import QueueError
+from tsfast.location import paths, state
 
 if TYPE_CHECKING:
-    from tsfast._listing import WholeJob
+    from tsfast.render.listing import WholeJob
 
 ENDS_SHOWN = 10
 
@@ -73,15 +74,16 @@ class Waiter:
 class Elements:
     def __init__(self, first: int, count: int) -> None:
         """Raises paths.StateError, QueueError, OSError."""
-        from tsfast import _reader
+        from tsfast.client.reader import NONE, QUEUED, RUNNING, STARTING
+        from tsfast.client.reader import Reader as TableReader
 
         place = state.find(paths.canonical(paths.socket_path()), os.environ)
         if place is None:
             raise QueueError("there is no queue any more")
-        self.table = _reader.Reader(state.open_place(place))
-        self.known = _reader.NONE
-        self.waiting = (_reader.QUEUED,)
-        self.live = (_reader.QUEUED, _reader.STARTING, _reader.RUNNING)
+        self.table = TableReader(state.open_place(place))
+        self.known = NONE
+        self.waiting = (QUEUED,)
+        self.live = (QUEUED, STARTING, RUNNING)
         self.ids = [id for id in range(first, first + count) if self.table.state(id) != self.known]
         self.shown = 0
         self.lost = 0
@@ -122,7 +124,7 @@ class Elements:
         return Reader(job["output"]) if job["gzip"] else Plain(job["output"])
 
     def _head(self, path: bytes) -> None:
-        sys.stdout.buffer.write((b"\n" if self.shown else b"") + b"==> " + _quote.oneline(path) + b" <==\n")
+        sys.stdout.buffer.write((b"\n" if self.shown else b"") + b"==> " + oneline(path) + b" <==\n")
         self.shown += 1
 
     # ---- -t
@@ -156,7 +158,7 @@ class Elements:
 
 
 def complain(text: str) -> int:
-    os.write(2, _quote.line(f"ts: {text}"))
+    os.write(2, as_line(f"ts: {text}"))
     return 255
 
 
@@ -174,7 +176,7 @@ def show(launcher: str, answer: bytes, lines: int | None) -> int:
             if elements.shown == 0:
                 return complain(f"no element of array {first} has output yet")
             if more:
-                os.write(2, _quote.line(f"ts: {more} more like these; name an element to see it, as {first}[7]"))
+                os.write(2, as_line(f"ts: {more} more like these; name an element to see it, as {first}[7]"))
             return 0
         waiter = Waiter()
         waiter.start(launcher, first)

@@ -3,7 +3,7 @@
 import os
 import subprocess
 
-from tsfast import programs
+from tsfast.location import programs
 
 MOST = 65536
 

@@ -8,10 +8,11 @@ import sys
 import time
 from collections.abc import Callable
 
-from tsfast import _quote, events
+from tsfast.base.text import as_line
 from tsfast.cli import parsing
-from tsfast.errors import QueueError
-from tsfast.events import Event, EventStream
+from tsfast.client import events
+from tsfast.client.errors import QueueError
+from tsfast.client.events import Event, EventStream
 
 
 def run(words: list[str]) -> int:
@@ -20,12 +21,12 @@ def run(words: list[str]) -> int:
     if isinstance(options, int):
         return options
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    form = as_json if options.json else as_line
+    form = as_json if options.json else as_text
     try:
         with EventStream(since=options.since) as stream:
             return show(stream, form)
     except (QueueError, OSError) as error:
-        os.write(2, _quote.line(f"tsfast: {error}"))
+        os.write(2, as_line(f"tsfast: {error}"))
         return 255
 
 
@@ -61,7 +62,7 @@ def as_json(event: Event) -> str:
     return json.dumps(told) + "\n"
 
 
-def as_line(event: Event) -> str:
+def as_text(event: Event) -> str:
     if event.kind == events.HEAD:
         return ""
     moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time)) + f".{int(event.time * 1000) % 1000:03}"

@@ -10,12 +10,15 @@ import select
 import subprocess
 import sys
 
-from tsfast import _grammar, _listing, _quote, paths, programs, state
-from tsfast._gpus import why_not
-from tsfast.cli import parsing
-from tsfast.errors import QueueError
-from tsfast.gpus import leases, records
-from tsfast.gpus.records import Record
+from tsfast.base.text import as_line, shown
+from tsfast.cli import gpu_holders, parsing
+from tsfast.client.errors import QueueError
+from tsfast.grammar.options import FORMATS, GrammarError, parse_words
+from tsfast.location import paths, programs, state
+from tsfast.monitor import records
+from tsfast.monitor.records import Record
+from tsfast.render import listing
+from tsfast.resources.gpus import why_not
 
 MIB = 1 << 20
 # As the server's TS_GPU_TIMEOUT: for each device, and while NVML as a whole is asked, which wakes all GPUs.
@@ -46,7 +49,7 @@ class Settings:
         if place is None:
             return
         directory = state.open_place(place)  # closed by gpu_free_percent
-        self.percent = _listing.gpu_free_percent(directory) or self.percent
+        self.percent = listing.gpu_free_percent(directory) or self.percent
         found = {}
         try:
             for name in VARIABLES:
@@ -67,7 +70,7 @@ class Settings:
         """Which variables leave GPUs out or let them in, and whose they are."""
         whose = "of the queue's server" if self.of_server else "of this call"
         told = {name: self.variables[name] for name in ("TS_VISIBLE_DEVICES", "TS_GPU_MEMORY_ONLY")}
-        return "".join(f"{name}={_quote.shown(value)} ({whose})\n" for name, value in told.items() if value)
+        return "".join(f"{name}={shown(value)} ({whose})\n" for name, value in told.items() if value)
 
 
 def run(words: list[str]) -> int:
@@ -81,7 +84,7 @@ def run(words: list[str]) -> int:
         settings.read()
         found, failure = ask(options.timeout, settings.environment())
         jobs = holders() if found else {}
-    except (GpusError, _grammar.GrammarError, paths.StateError, _listing.TableError, OSError) as error:
+    except (GpusError, GrammarError, paths.StateError, listing.TableError, OSError) as error:
         complain(str(error))
         return 255
     if settings.trouble:
@@ -89,7 +92,7 @@ def run(words: list[str]) -> int:
     rows = describe(found, jobs, settings, need)
     text = json.dumps([row.told for row in rows], indent=2) + "\n" if options.json else table(rows, settings)
     if not found:
-        os.write(2 if options.json else 1, _quote.line(f"no GPU: {failure or 'NVML knows none'}"))
+        os.write(2 if options.json else 1, as_line(f"no GPU: {failure or 'NVML knows none'}"))
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -100,7 +103,7 @@ def run(words: list[str]) -> int:
 
 
 def complain(text: str) -> None:
-    os.write(2, _quote.line(f"tsfast: {text}"))
+    os.write(2, as_line(f"tsfast: {text}"))
 
 
 def needed(gpus: str | None, vram: str | None) -> tuple[int, int, int]:
@@ -109,7 +112,7 @@ def needed(gpus: str | None, vram: str | None) -> tuple[int, int, int]:
         *(("-G", gpus) if gpus is not None or vram is None else ()),
         *(("--vram", vram) if vram is not None else ()),
     ]
-    parsed = _grammar.parse_words([os.fsencode("1" if word is None else word) for word in (*words, "true")])
+    parsed = parse_words([os.fsencode("1" if word is None else word) for word in (*words, "true")])
     return parsed["gpus"], parsed["gpu_share"], parsed["vram"]
 
 
@@ -117,7 +120,7 @@ def ask(patience: float | None, environment: dict[str, str] | None = None) -> tu
     """One round of the poller: its devices, and why NVML as a whole did not answer. patience: for each answer.
     Raises GpusError."""
     child = subprocess.Popen(
-        programs.isolated("gpus.__main__", "--once", site=True),
+        programs.isolated("monitor.__main__", "--once", site=True),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -178,7 +181,7 @@ def holders() -> dict[str, list[int]]:
         return {}
     directory = state.open_place(place)  # closed by write_list
     parts: list[bytes] = []
-    _listing.write_list(directory, _grammar.FORMATS["json"], 0, False, parts.append)
+    listing.write_list(directory, FORMATS["json"], 0, False, parts.append)
     held: dict[str, list[int]] = {}
     for job in json.loads(b"".join(parts).decode("utf-8", "replace")):
         if job["State"] == "running":
@@ -198,10 +201,10 @@ class Row:
 def describe(
     found: list[Record], jobs: dict[str, list[int]], settings: Settings, need: tuple[int, int, int]
 ) -> list[Row]:
-    locks = leases.held()
+    locks = gpu_holders.held()
     lease_dir = settings.variables["TS_LEASE_DIR"]
-    files = [leases.find(gpu.uuid, gpu.bus, bool(gpu.flags & records.MIG), lease_dir) for gpu in found]
-    pids = [leases.holder(file, locks) if file else None for file in files]
+    files = [gpu_holders.find(gpu.uuid, gpu.bus, bool(gpu.flags & records.MIG), lease_dir) for gpu in found]
+    pids = [gpu_holders.holder(file, locks) if file else None for file in files]
     taken = [pid is not None or bool(lease_dir and not file) for pid, file in zip(pids, files, strict=True)]
     verdicts = why_not([records.pack(gpu) for gpu in found], settings.percent, taken, *need)
     rows = []
@@ -269,7 +272,7 @@ def table(rows: list[Row], settings: Settings) -> str:
         used, total = (int(str(gpu[name])) // MIB for name in ("memory_used", "memory_total"))
         held = str(gpu["why"] or f"free{row.note}")
         texts = (gpu["index"], gpu["uuid"], gpu["name"], used, total, held)
-        lines.append(tuple(_quote.shown(str(text)) for text in texts))
+        lines.append(tuple(shown(str(text)) for text in texts))
     widths = [max(len(line[column]) for line in lines) for column in range(5)]
     text = ""
     for line in lines:

@@ -3,7 +3,9 @@
 import os
 import sys
 
-from tsfast import _listing, _quote, paths, state
+from tsfast.base.text import as_line
+from tsfast.location import paths, state
+from tsfast.render import listing
 
 
 def run(format: int) -> int | None:
@@ -16,12 +18,12 @@ def run(format: int) -> int | None:
         if place is None:
             return None
         directory = state.open_place(place)
-        _listing.write_list(directory, format, columns, colour, sys.stdout.buffer.write, terminal)
+        listing.write_list(directory, format, columns, colour, sys.stdout.buffer.write, terminal)
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         os.dup2(os.open("/dev/null", os.O_WRONLY), 1)
         return 141  # as a shell shows a death by SIGPIPE
-    except (paths.StateError, OSError, _listing.TableError) as error:
-        os.write(2, _quote.line(f"ts: {error}"))
+    except (paths.StateError, OSError, listing.TableError) as error:
+        os.write(2, as_line(f"ts: {error}"))
         return 255
     return 0

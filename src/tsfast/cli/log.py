@@ -5,19 +5,20 @@ import os
 import stat
 import time
 
-from tsfast import _grammar, _logpath, _quote
+from tsfast.base.text import as_line
+from tsfast.grammar import logpath, options
 
 
-def check(parsed: "_grammar.Parsed") -> int:
+def check(parsed: "options.Parsed") -> int:
     """0 if the launcher may go on with this submission; else 255, with one line on stderr."""
     if not must_be_new(parsed):
         return 0
     flags = parsed["flags"]
-    path = _logpath.fill(parsed["log"] or b"", os.getcwdb(), 0, parsed["label"], time.time_ns())
-    for name in (path, path + b".e") if flags & _grammar.FLAGS["split_stderr"] else (path,):
+    path = logpath.fill(parsed["log"] or b"", os.getcwdb(), 0, parsed["label"], time.time_ns())
+    for name in (path, path + b".e") if flags & options.FLAGS["split_stderr"] else (path,):
         if os.path.lexists(name) and not is_device(path):
             shown = os.fsdecode(name[:200])
-            os.write(2, _quote.line(f"ts: --log: '{shown}' is there already; --append or --truncate would write to it"))
+            os.write(2, as_line(f"ts: --log: '{shown}' is there already; --append or --truncate would write to it"))
             return 255
     return 0
 
@@ -31,15 +32,15 @@ def is_device(path: bytes) -> bool:
         return False
 
 
-def wants_check(parsed: "_grammar.Parsed") -> bool:
+def wants_check(parsed: "options.Parsed") -> bool:
     """Whether the server leaves something to this side: which day it is here, or what must not be there yet."""
     return b"{date}" in (parsed["log"] or b"") or must_be_new(parsed)
 
 
-def must_be_new(parsed: "_grammar.Parsed") -> bool:
+def must_be_new(parsed: "options.Parsed") -> bool:
     """Whether the file must not be there. With {id} in it the path is not known yet; the start of the job finds out."""
     path = parsed["log"]
-    rewrites = _grammar.FLAGS["append"] | _grammar.FLAGS["truncate"]
+    rewrites = options.FLAGS["append"] | options.FLAGS["truncate"]
     known = b"{id}" not in path if path is not None and not parsed["array"] else False
     return known and not parsed["flags"] & rewrites
 

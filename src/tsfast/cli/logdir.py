@@ -2,7 +2,7 @@
 
 import os
 
-from tsfast import _quote
+from tsfast.base.text import as_line
 
 
 def check(path: bytes | None) -> int:
@@ -14,5 +14,5 @@ def check(path: bytes | None) -> int:
         why = "is not writable"
     else:
         return 0
-    os.write(2, _quote.line(f"ts: --set_logdir: '{os.fsdecode(path[:200])}' {why}"))
+    os.write(2, as_line(f"ts: --set_logdir: '{os.fsdecode(path[:200])}' {why}"))
     return 255

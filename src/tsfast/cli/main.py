@@ -8,8 +8,9 @@ not find the package itself.
 import os
 import sys
 
-from tsfast import _quote, programs
+from tsfast.base.text import as_line
 from tsfast.cli.commands import COMMANDS
+from tsfast.location import programs
 
 TYPE_CHECKING = False  # as in tsfast/__init__.py
 if TYPE_CHECKING:
@@ -36,11 +37,11 @@ def main() -> int:
     sys.excepthook = end_quietly
     words = sys.argv[1:]
     if words[:1] == ["--boot"]:
-        from tsfast import boot
+        from tsfast.daemon import boot
 
         boot.main(words[1:])
     if words[:1] in (["-h"], ["--help"]):  # as `ts` does: it needs no queue
-        from tsfast import boot
+        from tsfast.daemon import boot
 
         boot.print_help()
     if words and words[0] in COMMANDS:  # a job of that name comes from `ts` behind a --
@@ -48,27 +49,27 @@ def main() -> int:
 
         module, function = COMMANDS[words[0]].place.split(":")
         return int(getattr(import_module(module), function)(words[1:]))
-    from tsfast import _grammar
+    from tsfast.grammar import options
 
     try:
-        parsed = _grammar.parse_words([os.fsencode(word) for word in words])
-    except _grammar.GrammarError as error:
-        os.write(2, _quote.line(f"ts: {error}"))
+        parsed = options.parse_words([os.fsencode(word) for word in words])
+    except options.GrammarError as error:
+        os.write(2, as_line(f"ts: {error}"))
         return 255
-    if parsed["action"] == _grammar.ACTIONS["list"]:
+    if parsed["action"] == options.ACTIONS["list"]:
         from tsfast.cli import listing
 
         if (code := listing.run(parsed["format"])) is not None:
             return code
-    if parsed["action"] == _grammar.ACTIONS["batch"]:
+    if parsed["action"] == options.ACTIONS["batch"]:
         from tsfast.cli import batch
 
         return batch.run(os.fsdecode(parsed["text"] or b""), parsed["no_block"])
-    if parsed["action"] == _grammar.ACTIONS["set_logdir"]:
+    if parsed["action"] == options.ACTIONS["set_logdir"]:
         from tsfast.cli import logdir
 
         return logdir.check(parsed["text"]) or launch(words, {b"TSFAST_LOGDIR_CHECKED": b"1"})
-    follows = {_grammar.ACTIONS["cat"]: None, _grammar.ACTIONS["tail"]: 10}
+    follows = {options.ACTIONS["cat"]: None, options.ACTIONS["tail"]: 10}
     if parsed["action"] in follows and (answer := os.environb.get(b"TSFAST_ANSWER")):
         if answer.startswith(b"array "):
             from tsfast.cli import elements
@@ -77,13 +78,13 @@ def main() -> int:
         from tsfast.cli import compressed
 
         return compressed.show(programs.launcher(), answer, follows[parsed["action"]])
-    if parsed["action"] == _grammar.ACTIONS["submit"] and parsed["env_text"] is None and os.environ.get("TS_ENV"):
+    if parsed["action"] == options.ACTIONS["submit"] and parsed["env_text"] is None and os.environ.get("TS_ENV"):
         from tsfast.cli import env
 
         if (completed := env.completed(words, os.environ["TS_ENV"])) is None:
             return 130
         words = completed
-    if parsed["action"] == _grammar.ACTIONS["submit"]:
+    if parsed["action"] == options.ACTIONS["submit"]:
         from tsfast.cli import log
 
         if log.wants_check(parsed):
@@ -98,5 +99,5 @@ def launch(words: list[str], marks: dict[bytes, bytes] | None = None) -> int:
         os.execve(launcher, ["ts", *words], {**programs.environment(), **(marks or {})})
     except OSError as error:
         what = f"the launcher {launcher} cannot be run: {error.strerror}" if launcher else "the launcher is not there"
-        os.write(2, _quote.line(f"ts: {what}: install tsfast-spooler again"))
+        os.write(2, as_line(f"ts: {what}: install tsfast-spooler again"))
         return 255

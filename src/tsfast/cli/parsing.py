@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from typing import NoReturn
 
-from tsfast import _quote
+from tsfast.base.text import as_line
 from tsfast.cli.commands import COMMANDS
 
 WRONG_WORDS = 255
@@ -39,7 +39,7 @@ class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:
-        os.write(2, _quote.line(f"tsfast: {message} (`{self.prog} -h` lists the options)"))
+        os.write(2, as_line(f"tsfast: {message} (`{self.prog} -h` lists the options)"))
         self.exit(WRONG_WORDS)
 
 

@@ -40,7 +40,7 @@ def wait_for(pids: Iterable[int], seconds: float) -> set[int]:
 def server_of(place: str) -> int | None:
     """The pid of the server that holds a state directory; None if there is none, or it is not to be seen. Servers of
     earlier releases hold `lock` alone."""
-    from tsfast.gpus import leases
+    from tsfast.cli import gpu_holders
 
-    locks = leases.held()
-    return leases.holder(place, locks) or leases.holder(os.path.join(place, "lock"), locks)
+    locks = gpu_holders.held()
+    return gpu_holders.holder(place, locks) or gpu_holders.holder(os.path.join(place, "lock"), locks)

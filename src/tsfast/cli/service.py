@@ -15,8 +15,11 @@ import subprocess
 import sys
 import sysconfig
 
-from tsfast import _quote, boot, paths, programs, state, trust
+from tsfast.base import trust
+from tsfast.base.text import as_line
 from tsfast.cli import parsing, processes, shutdown
+from tsfast.daemon import boot
+from tsfast.location import paths, programs, state
 
 MARK = "# Written by `tsfast install-service`, which writes it anew and removes it (--uninstall).\n"
 # What a starting server reads, and its children; a user manager has none of it.
@@ -66,7 +69,7 @@ def run(words: list[str]) -> int:
 
 def say(text: str, fd: int = 1) -> None:
     """Lines for people."""
-    os.write(fd, b"".join(map(_quote.line, text.removesuffix("\n").split("\n"))))
+    os.write(fd, b"".join(map(as_line, text.removesuffix("\n").split("\n"))))
 
 
 # ---- the unit ----
@@ -281,14 +284,14 @@ def serve(words: list[str]) -> int:
         if place is not None:
             wait_for_the_end_of_another(place, manager)
     except (paths.StateError, boot.BootError, OSError) as error:
-        os.write(2, _quote.line(f"tsfast: {error}"))
+        os.write(2, as_line(f"tsfast: {error}"))
         return REFUSED
     os.set_inheritable(manager, True)
     os.environ["TSFAST_BOOT_FD"] = str(manager)
     os.environ["TSFAST_BOOT_WORDS"] = ""
     os.environ["TSFAST_BOOT_UNIT"] = "1"
     # Executed anew: the package may have been replaced while we waited.
-    os.execv(sys.executable, programs.isolated("boot", socket))
+    os.execv(sys.executable, programs.isolated("daemon.boot", socket))
 
 
 def service_manager() -> int:

@@ -7,8 +7,9 @@ import shutil
 import signal
 import subprocess
 
-from tsfast import boot, state
 from tsfast.cli import processes
+from tsfast.daemon import boot
+from tsfast.location import state
 
 RUNNER = "ts-run"
 STATE_DIR_FD = 4  # of a runner: TSF_RUNNER_STATE_DIR of native/runs.h

@@ -6,9 +6,12 @@ import signal
 import socket
 import struct
 
-from tsfast import _quote, boot, connection, paths
+from tsfast.base.text import as_line
 from tsfast.cli import parsing, processes
-from tsfast.errors import QueueError
+from tsfast.client import connection
+from tsfast.client.errors import QueueError
+from tsfast.daemon import boot
+from tsfast.location import paths
 
 
 def run(words: list[str]) -> int:
@@ -20,9 +23,9 @@ def run(words: list[str]) -> int:
         path = paths.socket_path()
         text = stop(paths.canonical(path), options.timeout)
     except (QueueError, paths.StateError, boot.BootError, OSError) as error:
-        os.write(2, _quote.line(f"tsfast: {error}"))
+        os.write(2, as_line(f"tsfast: {error}"))
         return 255
-    os.write(1, _quote.line(f"{path}: {text}"))
+    os.write(1, as_line(f"{path}: {text}"))
     return 0
 
 

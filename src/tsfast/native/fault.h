@@ -89,7 +89,7 @@ static inline void tsf_crash_point(void) {}
 #define tsf_sure_step(call) call
 #endif
 
-/* The steps. The server calls them by these names, which _sys.pxd gives to its modules. */
+/* The steps. The server calls them by these names, which system.pxd gives to its modules. */
 #define tsf_write(...) tsf_step(write(__VA_ARGS__))
 #define tsf_pwrite(...) tsf_step(pwrite(__VA_ARGS__))
 #define tsf_ftruncate(...) tsf_step(ftruncate(__VA_ARGS__))

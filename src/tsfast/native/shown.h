@@ -1,7 +1,7 @@
 /* Foreign text: labels, paths, variables, words of a command line, names that others gave to their processes. It may
  * hold bytes that a terminal obeys, characters that turn the order of a line round or that nobody sees, and newlines
  * that look like a line of ours. Here is what is done about that, for launcher, runner and server alike; Python has it
- * from _quote.pyx. No allocation, no locale: UTF-8 is decoded here, and safe between fork and exec.
+ * from text.pyx. No allocation, no locale: UTF-8 is decoded here, and safe between fork and exec.
  *
  * A character that is not shown as it is becomes \n, \t, \r, or \xNN for each of its bytes. */
 #ifndef TSFAST_SHOWN_H

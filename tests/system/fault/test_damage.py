@@ -197,7 +197,7 @@ def boot(queue, *words):
     """What the launcher does, without its own lock: the process and the pipe on which it reports."""
     read, write = os.pipe()
     os.set_inheritable(write, True)
-    program = "import sys; sys.path.append(sys.argv.pop(1)); from tsfast.boot import main; main()"
+    program = "import sys; sys.path.append(sys.argv.pop(1)); from tsfast.daemon.boot import main; main()"
     command = [sys.executable, "-I", "-S", "-c", program, str(installation.PACKAGES), queue.env["TS_SOCKET"], *words]
     process = subprocess.Popen(
         command, env={**queue.env, "TSFAST_BOOT_FD": str(write)}, pass_fds=[write], stderr=subprocess.PIPE, text=True

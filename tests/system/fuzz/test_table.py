@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.queues import Queue
-from tsfast._grammar import FORMATS
-from tsfast._listing import TableError, live_jobs, write_list
-from tsfast._reader import NONE, Reader
+from tsfast.client.reader import NONE, Reader
+from tsfast.grammar.options import FORMATS
+from tsfast.render.listing import TableError, live_jobs, write_list
 
 NUMBERS = [0, 1, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF]
 

@@ -6,7 +6,7 @@ import signal
 import sys
 from dataclasses import asdict
 
-from tsfast import _quote
+from tsfast.base.text import shown
 from tsfast.cli import parsing
 from tsfast.cli.doctor import directories, inherited, installation, machine, server, variables
 from tsfast.cli.doctor.finding import ERROR, OK, WARNING, Check, Finding, together
@@ -67,5 +67,5 @@ def lines(findings: list[Finding]) -> str:
     text = ""
     for one in findings:
         found = f"{one.text}; {one.advice}" if one.advice and one.level != OK else one.text
-        text += _quote.shown(f"{one.level:<7}  {one.check:<{width}}  {found}") + "\n"
+        text += shown(f"{one.level:<7}  {one.check:<{width}}  {found}") + "\n"
     return text

@@ -12,7 +12,7 @@ from tsfast.cli.doctor import server
 from tsfast.cli.doctor.finding import Finding, error, ok, warning
 
 if TYPE_CHECKING:
-    from tsfast._reader import Reader
+    from tsfast.client.reader import Reader
 
 MIB = 1 << 20
 LITTLE_ROOM = 256 * MIB
@@ -61,7 +61,8 @@ def room(check: str, path: str) -> Iterator[Finding]:
 
 
 def state_directory() -> Iterator[Finding]:
-    from tsfast import _core, paths, pointers, state
+    from tsfast import _core
+    from tsfast.location import paths, pointers, state
 
     if (trouble := pointers.trouble()) is not None:
         what = "it is found only by the pointer beside the socket and by the environment"
@@ -129,16 +130,17 @@ def files(place: str) -> Iterator[Finding]:
 
 def queue() -> Iterator[Finding]:
     """What the table and the journal tell: is it readable, is somebody there to run it, is it of the past?"""
-    from tsfast import _reader, state
+    from tsfast.client.reader import Reader, TableError
+    from tsfast.location import state
 
     place = server.place()
     if place is None:
         return
     try:
-        reader = _reader.Reader(state.open_place(place))
+        reader = Reader(state.open_place(place))
     except state.StateError:
         return  # state_directory() tells it
-    except (_reader.TableError, OSError) as failure:
+    except (TableError, OSError) as failure:
         yield error("queue", f"the job table: {failure}", "ts -K drops the queue; see Damage in docs/reliability.md")
         return
     if reader.committed == 0:
@@ -155,12 +157,12 @@ def queue() -> Iterator[Finding]:
 
 def live(reader: "Reader") -> str:
     """How many jobs have not ended. A long table is not counted to its end."""
-    from tsfast import _reader
+    from tsfast.client.reader import QUEUED, RUNNING, STARTING
 
     end = time.monotonic() + LONG_COUNT_S
     count = 0
     for id in range(reader.floor, reader.committed):
-        count += reader.state(id) in (_reader.QUEUED, _reader.STARTING, _reader.RUNNING)
+        count += reader.state(id) in (QUEUED, STARTING, RUNNING)
         if id % 4096 == 0 and time.monotonic() > end:
             return f"{count} or more jobs have not ended"
     return f"{count} jobs have not ended"
@@ -168,13 +170,13 @@ def live(reader: "Reader") -> str:
 
 def times(reader: "Reader") -> Iterator[Finding]:
     """The clock against the newest jobs."""
-    from tsfast import _reader
+    from tsfast.client.reader import TableError
 
     newest = 0
     for id in range(max(reader.floor, reader.committed - NEWEST_LOOKED_AT), reader.committed):
         try:
             job = reader.job(id)
-        except (OSError, _reader.TableError):
+        except (OSError, TableError):
             yield warning("queue", f"the record of job {id} is damaged", f"ts -r {id} forgets it")
             continue
         if job is not None:
@@ -205,7 +207,7 @@ def durability(place: str) -> Iterator[Finding]:
 
 
 def log_directory(patience: float) -> Iterator[Finding]:
-    from tsfast.errors import QueueError
+    from tsfast.client.errors import QueueError
 
     try:
         answer = server.ask([b"--get_logdir"], patience)
@@ -227,7 +229,7 @@ def log_directory(patience: float) -> Iterator[Finding]:
 
 def others() -> Iterator[Finding]:
     """State directories in the usual places whose socket nobody can reach any more."""
-    from tsfast import state
+    from tsfast.location import state
 
     path = server.queue_socket()
     found = 0
@@ -258,11 +260,12 @@ def below(directory: str) -> list[str]:
 
 def waiting(place: str) -> str:
     """What is left in such a queue."""
-    from tsfast import _reader, state
+    from tsfast.client.reader import Reader, TableError
+    from tsfast.location import state
 
     try:
-        reader = _reader.Reader(state.open_place(place))
-    except (state.StateError, _reader.TableError, OSError):
+        reader = Reader(state.open_place(place))
+    except (state.StateError, TableError, OSError):
         return "; its job table cannot be read"
     if reader.committed == 0:
         return "; it was never used"

@@ -33,7 +33,12 @@ def package() -> Iterator[Finding]:
             yield warning("package", f"installed as {told}, but its files are of {tsfast.__version__}", AGAIN)
     except importlib.metadata.PackageNotFoundError:
         yield warning("package", f"its files are there, but {DISTRIBUTION} is not installed", AGAIN)
-    names = sorted(name[:-4] for name in os.listdir(PACKAGE) if name.startswith("_") and name.endswith(".pyi"))
+    names = sorted(
+        os.path.relpath(os.path.join(directory, name), PACKAGE)[:-4].replace(os.sep, ".")
+        for directory, _, names in os.walk(PACKAGE)
+        for name in names
+        if name.endswith(".pyi")
+    )
     broken = []
     for name in names:
         try:
@@ -68,14 +73,14 @@ def runner() -> Iterator[Finding]:
 
 
 def launcher_path() -> str:
-    from tsfast import programs
+    from tsfast.location import programs
 
     # Where it is not, the place is named where it would be.
     return programs.launcher() or os.path.join(os.path.dirname(os.path.abspath(sys.executable)), "ts")
 
 
 def launcher(seconds: float) -> Iterator[Finding]:
-    from tsfast import _encode
+    from tsfast.client import encoder
 
     path = launcher_path()
     why = unusable(path)
@@ -94,9 +99,9 @@ def launcher(seconds: float) -> Iterator[Finding]:
     except (OSError, ValueError) as failure:
         yield error("launcher", f"{path} makes no call: {failure}", AGAIN)
         return
-    from tsfast import connection
+    from tsfast.client import connection
 
-    if wire != _encode.WIRE_VERSION or release != _encode.release(connection.VERSION):
+    if wire != encoder.WIRE_VERSION or release != encoder.release(connection.VERSION):
         yield error("launcher", f"{path} is of another release than the package, {tsfast.__version__}", AGAIN)
     else:
         yield ok("launcher", f"{path}, of the same release")
@@ -104,7 +109,7 @@ def launcher(seconds: float) -> Iterator[Finding]:
 
 def call_of(program: str, directory: str, seconds: float) -> tuple[int, int]:
     """Release and wire version of a call that the launcher makes to a socket of ours. Raises OSError, ValueError."""
-    from tsfast import _encode, connection
+    from tsfast.client import connection, encoder
 
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(os.path.join(directory, "socket"))
@@ -126,7 +131,7 @@ def call_of(program: str, directory: str, seconds: float) -> tuple[int, int]:
             with call:
                 call.settimeout(seconds)
                 head = call.recv(connection.FRAME.size, socket.MSG_WAITALL)
-                call.sendall(connection.FRAME.pack(_encode.WIRE_VERSION, _encode.EXIT, 4, 0) + bytes(4))
+                call.sendall(connection.FRAME.pack(encoder.WIRE_VERSION, encoder.EXIT, 4, 0) + bytes(4))
                 wire, _, _, release = connection.FRAME.unpack(head.ljust(connection.FRAME.size, b"\0"))
                 return release, wire
         finally:

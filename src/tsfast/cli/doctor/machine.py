@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tsfast.cli.doctor.finding import Finding, error, ok, warning
 
 if TYPE_CHECKING:
-    from tsfast.gpus.records import Record
+    from tsfast.monitor.records import Record
 
 # The server: one for each connection, runner and context it has open. Below this a few hundred callers that wait are
 # the end of it.
@@ -63,7 +63,7 @@ def inotify_refused() -> str:
 
 
 def clock() -> Iterator[Finding]:
-    from tsfast import boot
+    from tsfast.daemon import boot
 
     if not boot.boot_id():
         what = "/proc/sys/kernel/random/boot_id cannot be read: a new start of the machine is not noticed"
@@ -80,11 +80,11 @@ def clock() -> Iterator[Finding]:
 
 def devices(patience: float | None) -> Iterator[Finding]:
     """As the server's poller asks for them, in a process of its own."""
-    from tsfast import boot
-    from tsfast._listing import TableError
     from tsfast.cli import gpus
-    from tsfast.gpus import records
-    from tsfast.paths import StateError
+    from tsfast.daemon import boot
+    from tsfast.location.paths import StateError
+    from tsfast.monitor import records
+    from tsfast.render.listing import TableError
 
     settings = gpus.Settings()
     with contextlib.suppress(OSError, StateError, TableError):  # which other checks tell
@@ -133,10 +133,13 @@ def lease_directory(directory: str) -> Iterator[Finding]:
 
 def without_lease(found: "list[Record]", directory: str) -> Iterator[Finding]:
     """GPUs that cannot be leased."""
-    from tsfast.gpus import leases, records
+    from tsfast.cli import gpu_holders
+    from tsfast.monitor import records
 
     known = [gpu for gpu in found if gpu.uuid]
-    without = [gpu for gpu in known if not leases.find(gpu.uuid, gpu.bus, bool(gpu.flags & records.MIG), directory)]
+    without = [
+        gpu for gpu in known if not gpu_holders.find(gpu.uuid, gpu.bus, bool(gpu.flags & records.MIG), directory)
+    ]
     if not without:
         yield ok("leases", f"a lease file for each of {len(found)} devices")
         return

@@ -16,14 +16,14 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 def queue_socket() -> str:
     """Raises paths.StateError."""
-    from tsfast import paths
+    from tsfast.location import paths
 
     return paths.canonical(paths.socket_path())
 
 
 def is_named() -> bool:
     """False: TS_SOCKET cannot be a queue's, which the check of it tells."""
-    from tsfast import paths
+    from tsfast.location import paths
 
     try:
         queue_socket()
@@ -34,7 +34,7 @@ def is_named() -> bool:
 
 def place() -> str | None:
     """The queue's state directory; None if there is none or it cannot be used, which the check of it tells."""
-    from tsfast import paths, state
+    from tsfast.location import paths, state
 
     try:
         return state.find(queue_socket(), os.environ)
@@ -44,7 +44,7 @@ def place() -> str | None:
 
 def name() -> Iterator[Finding]:
     """The socket's name and directory."""
-    from tsfast import paths
+    from tsfast.location import paths
 
     try:
         path = queue_socket()
@@ -94,7 +94,7 @@ def name() -> Iterator[Finding]:
 
 def ask(words: list[bytes], patience: float) -> tuple[int, str] | None:
     """The server's pid, and what it prints for these words; None if none is there. Raises OSError, QueueError."""
-    from tsfast import _encode, connection
+    from tsfast.client import connection, encoder
 
     found = connection.connect(queue_socket(), patience)
     if found is None:
@@ -111,17 +111,17 @@ def ask(words: list[bytes], patience: float) -> tuple[int, str] | None:
             if len(head) < connection.FRAME.size:
                 raise OSError("it closes the connection")
             version, kind, length, _ = connection.FRAME.unpack(head)
-            if version != _encode.WIRE_VERSION or length > _encode.FRAME_MAX:
+            if version != encoder.WIRE_VERSION or length > encoder.FRAME_MAX:
                 raise OSError("it speaks another protocol")
             payload = found.recv(length, socket.MSG_WAITALL) if length else b""
-            if kind in (_encode.OUT, _encode.ERR):
+            if kind in (encoder.OUT, encoder.ERR):
                 text += payload
-            if kind == _encode.EXIT:
+            if kind == encoder.EXIT:
                 return pid, text.decode("utf-8", "replace").strip()
 
 
 def check(patience: float) -> Iterator[Finding]:
-    from tsfast.errors import QueueError
+    from tsfast.client.errors import QueueError
 
     where = place()
     log = f"look at {where or '(its state directory)'}/log"
@@ -159,9 +159,9 @@ def absent(log: str, where: str | None) -> Finding:
 
 
 def releases(told: str) -> Iterator[Finding]:
-    from tsfast import _encode, connection
+    from tsfast.client import connection, encoder
 
-    its, ours = _encode.release(told.encode()), _encode.release(connection.VERSION)
+    its, ours = encoder.release(told.encode()), encoder.release(connection.VERSION)
     if its < ours:
         yield warning("server", f"it is of an earlier release, {told}", "the next call of `ts` replaces it")
     if its > ours:

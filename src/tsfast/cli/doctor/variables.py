@@ -37,8 +37,8 @@ def nearest(name: str) -> list[str]:
 
 def wrong_values() -> Iterator[Finding]:
     """Told as a starting server would tell it."""
-    from tsfast import boot
-    from tsfast.gpus import visible
+    from tsfast.daemon import boot
+    from tsfast.monitor import visible
 
     reads: list[Callable[[], object]] = [partial(boot.number, name) for name in boot.NUMBERS]
     reads += [boot.check_engine, partial(boot.switch, "TS_DURABLE")]

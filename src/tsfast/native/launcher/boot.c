@@ -34,8 +34,8 @@ static const char report_variable[] = "TSFAST_BOOT_FD=", words_variable[] = "TSF
                   zone_variable[] = "TZ=";
 /* Behind the standard library: a package beside ours may have the name of one of its modules. */
 #define FROM_TSFAST "import sys; sys.path.append(sys.argv.pop(1)); from tsfast."
-static const char boot_code[] = FROM_TSFAST "boot import main; main()";
-static const char help_code[] = FROM_TSFAST "boot import print_help; print_help()";
+static const char boot_code[] = FROM_TSFAST "daemon.boot import main; main()";
+static const char help_code[] = FROM_TSFAST "daemon.boot import print_help; print_help()";
 static const char program_code[] = FROM_TSFAST "cli.main import main; sys.exit(main())";
 static const char surroundings[] = "PYTHON";
 

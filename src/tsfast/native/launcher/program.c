@@ -148,7 +148,7 @@ static int count_packages(const char *lib, char *found, struct stat *first, int 
             continue;
         for (int i = 0; i < 2; i++) {
             if (!join(packages, sizeof(packages), lib, "/", entry->d_name, kinds[i], (char *)NULL) ||
-                !join(boot, sizeof(boot), packages, "/tsfast/boot.py", (char *)NULL) || stat(boot, &about) != 0)
+                !join(boot, sizeof(boot), packages, "/tsfast/daemon/boot.py", (char *)NULL) || stat(boot, &about) != 0)
                 continue;
             if (count && about.st_dev == first->st_dev && about.st_ino == first->st_ino)
                 continue;

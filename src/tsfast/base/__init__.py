@@ -1,0 +1,1 @@
+"""Knows nothing about jobs: system calls, limits, event loop, text, containers, paths that others could have made."""

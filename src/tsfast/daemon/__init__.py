@@ -1,0 +1,1 @@
+"""The Python around the server process: boot, and what runs at the end of a job."""

@@ -1,0 +1,1 @@
+"""Starts, signals and watches the processes of jobs."""

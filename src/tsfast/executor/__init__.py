@@ -1,0 +1,1 @@
+"""Python calls as jobs of a queue: concurrent.futures."""

@@ -1,0 +1,356 @@
+# The part of options.pyx that reads the arguments of options.
+
+cdef bint read_number(const char *value, size_t size, uint64_t most, uint64_t *number) noexcept nogil:
+    """Decimal digits and nothing else."""
+    cdef uint64_t n = 0, digit
+    cdef size_t i
+    if size == 0:
+        return False
+    for i in range(size):
+        if value[i] < c"0" or value[i] > c"9":
+            return False
+        digit = <uint64_t>(value[i] - c"0")
+        if n > (most - digit) // 10:
+            return False
+        n = n * 10 + digit
+    number[0] = n
+    return n <= most
+
+
+cdef bint read_range(const char *value, size_t size, uint64_t most, uint64_t *first, uint64_t *last) noexcept nogil:
+    """`7` or `7-12`."""
+    cdef size_t head = 0
+    while head < size and value[head] != c"-":
+        head += 1
+    if not read_number(value, head, most, first):
+        return False
+    last[0] = first[0]
+    return head == size or (read_number(value + head + 1, size - head - 1, most, last) and first[0] <= last[0])
+
+
+cdef int read_ids(Command *command, const Option *option, const char *value, uint64_t **ids,
+                  size_t *count) noexcept nogil:
+    """Appends the ids of `1,4-6` to the list, one by one; `@` stands before a place in a batch, or a range of them."""
+    cdef size_t words = 1, size, needed, room = 0
+    cdef uint64_t first = 0, last = 0, id
+    cdef bint place
+    cdef const char *end
+    cdef const char *word = strchr(value, c",")
+    cdef uint64_t *grown
+    while word != NULL:
+        words += 1
+        word = strchr(word + 1, c",")
+    word = value
+    while True:
+        end = strchr(word, c",")
+        size = strlen(word) if end == NULL else <size_t>(end - word)
+        place = size > 0 and word[0] == c"@"
+        if not read_range(word + place, size - place, MAX_ID, &first, &last):
+            return wrong_value(command, option, word, size, "is no job id (a list like 3 or 3,5-8 is needed)")
+        if last - first >= MAX_DEPENDENCIES:
+            return wrong_value(command, option, word, size, "names too many jobs (at most 1000000)")
+        words -= 1
+        needed = count[0] + words + <size_t>(last - first) + 1          # if all others are single ones
+        if needed > room:
+            room = needed
+            grown = <uint64_t *>realloc(ids[0], room * sizeof(uint64_t))
+            if grown == NULL:
+                return option_error(command, option, "has more ids than there is memory for", b"")
+            ids[0] = grown
+        for id in range(first, last + 1):
+            ids[0][count[0]] = id | <uint64_t>1 << PLACE_BIT if place else id
+            count[0] += 1
+        if end == NULL:
+            return 0
+        word = end + 1
+
+
+cdef bint read_element(const char *value, size_t size, IdRange *element) noexcept nogil:
+    """`5[7]` or `5[7-9]`."""
+    cdef size_t head = 0
+    cdef uint64_t index = 0, last = 0
+    while head < size and value[head] != c"[":
+        head += 1
+    if (size < head + 3 or value[size - 1] != c"]" or not read_number(value, head, MAX_ID, &element.first)
+            or not read_range(value + head + 1, size - head - 2, MAX_INDEX, &index, &last)):
+        return False
+    element.last = element.first
+    element.element = True
+    element.index = <uint32_t>index
+    element.last_index = <uint32_t>last
+    return True
+
+
+cdef int read_id_set(Command *command, const Option *option, const char *value) noexcept nogil:
+    """`3,7-12,5[7]`: ranges of ids, a single one being a range too. More than one id: has_id stays False."""
+    cdef size_t more = 1, size
+    cdef const char *end
+    cdef const char *bracket
+    cdef const char *word = strchr(value, c",")
+    cdef IdRange *ranges
+    while word != NULL:
+        more += 1
+        word = strchr(word + 1, c",")
+    if more > MAX_RANGES:
+        return option_error(command, option, "names too many jobs (at most 65536 ids or ranges)", b"")
+    free(command.ranges)
+    command.n_ranges = 0
+    command.ranges = ranges = <IdRange *>malloc(more * sizeof(IdRange))
+    if ranges == NULL:
+        return option_error(command, option, "has more ids than there is memory for", b"")
+    word = value
+    while True:
+        end = strchr(word, c",")
+        size = strlen(word) if end == NULL else <size_t>(end - word)
+        bracket = strchr(word, c"[")
+        memset(ranges, 0, sizeof(IdRange))
+        if bracket != NULL and <size_t>(bracket - word) < size:
+            if not read_element(word, size, ranges):
+                return wrong_value(command, option, word, size, "is no element of an array (like 5[7] or 5[7-9])")
+        elif not read_range(word, size, MAX_ID, &ranges.first, &ranges.last):
+            if size and strchr(word, c"-") != NULL and c"0" <= word[0] <= c"9":
+                return wrong_value(command, option, word, size, "is no range of job ids (like 7-12)")
+            return wrong_value(command, option, word, size, "is no job id (whole numbers like 3 or 3,7-12 are needed)")
+        ranges += 1
+        command.n_ranges += 1
+        if end == NULL:
+            break
+        word = end + 1
+    command.id = command.ranges[0].first
+    command.has_id = (command.n_ranges == 1 and command.ranges[0].last == command.id
+                      and command.ranges[0].index == command.ranges[0].last_index)
+    return 0
+
+
+cdef int read_array(Command *command, const Option *option, const char *value) noexcept nogil:
+    """`1-1000` or `1-1000%50`."""
+    cdef const char *limit = strchr(value, c"%")
+    cdef uint64_t first = 0, last = 0, at_once = 0
+    cdef size_t size = strlen(value) if limit == NULL else <size_t>(limit - value)
+    if (not read_range(value, size, MAX_INDEX, &first, &last)
+            or (limit != NULL and (not read_number(limit + 1, strlen(limit + 1), MAX_INDEX, &at_once)
+                                   or at_once == 0))):
+        return wrong_value(command, option, value, strlen(value),
+                           "is no range of numbers (like 1-1000, or 1-1000%50: at most 50 at once)")
+    if last - first >= <uint64_t> ARRAY_MAX:
+        return wrong_value(command, option, value, strlen(value), "has more than 65536 numbers")
+    command.array_first = <uint32_t>first
+    command.array_count = <uint32_t>(last - first + 1)
+    command.array_limit = <uint32_t>at_once
+    return 0
+
+
+cdef int read_pair(Command *command, const Option *option, const char *value) noexcept nogil:
+    cdef const char *dash = strchr(value, c"-")
+    if dash == NULL or not read_number(value, <size_t>(dash - value), MAX_ID, &command.id) \
+            or not read_number(dash + 1, strlen(dash + 1), MAX_ID, &command.id2):
+        return wrong_value(command, option, value, strlen(value), "is no pair of job ids (like 3-5)")
+    if command.id == command.id2:
+        return wrong_value(command, option, value, strlen(value), "names one job twice (two different ones are needed)")
+    command.has_id = True
+    return 0
+
+
+cdef bint same(const char *a, const char *b) noexcept nogil:
+    cdef size_t size = strlen(b)
+    return strlen(a) == size and strncmp(a, b, size) == 0
+
+
+cdef bint read_decimal(const char *value, size_t size, uint32_t places, uint64_t most,
+                       uint64_t *number) noexcept nogil:
+    """`2`, `0.5`, `.5`, `1.0`: in units of 10 ** -places. Zeros at the end say nothing, other digits must fit."""
+    cdef uint64_t whole = 0, part = 0, unit = 1
+    cdef size_t dot = 0, end = size
+    cdef uint32_t _place
+    for _place in range(places):
+        unit *= 10
+    while dot < size and value[dot] != c".":
+        dot += 1
+    if dot == size:
+        if not read_number(value, size, most // unit, &whole):
+            return False
+        number[0] = whole * unit
+        return True
+    if dot + 1 == size or (dot and not read_number(value, dot, most // unit, &whole)):
+        return False
+    while end > dot + 2 and value[end - 1] == c"0":
+        end -= 1
+    if end - dot - 1 > places or not read_number(value + dot + 1, end - dot - 1, unit - 1, &part):
+        return False
+    for _place in range(<uint32_t> (end - dot - 1), places):
+        part *= 10
+    number[0] = whole * unit + part
+    return number[0] <= most
+
+
+cdef int read_gpu_count(Command *command, const Option *option, const char *value) noexcept nogil:
+    """Whole GPUs, or thousandths of one."""
+    cdef uint64_t thousandths = 0
+    cdef size_t size = strlen(value)
+    if (not read_decimal(value, size, 3, <uint64_t> TSF_GPUS * TSF_GPU_WHOLE, &thousandths)
+            or (thousandths > TSF_GPU_WHOLE and thousandths % TSF_GPU_WHOLE)):
+        return wrong_value(command, option, value, size,
+                           "is no number of GPUs (0 to 1024, or a part of one, like 0.5 or 0.125)")
+    if thousandths % TSF_GPU_WHOLE:
+        command.gpus = 1
+        command.gpu_share = <uint32_t> thousandths
+    else:
+        command.gpus = <uint32_t> (thousandths // TSF_GPU_WHOLE)
+        command.gpu_share = TSF_GPU_WHOLE
+    return 0
+
+
+cdef bint is_uuid(const char *word, size_t size) noexcept nogil:
+    cdef size_t i
+    if size < 5 or size > 63 or (strncmp(word, b"GPU-", 4) and strncmp(word, b"MIG-", 4)):
+        return False
+    for i in range(4, size):
+        if not (c"0" <= word[i] <= c"9" or c"a" <= word[i] <= c"z" or c"A" <= word[i] <= c"Z"
+                or word[i] == c"-" or word[i] == c"/"):
+            return False
+    return True
+
+
+cdef int read_gpu_list(Command *command, const Option *option, const char *value) noexcept nogil:
+    """How many it names; whether they are there is for the server to see."""
+    cdef const char *word = value
+    cdef const char *end
+    cdef size_t size
+    cdef uint64_t number = 0
+    command.gpus = 0
+    command.gpu_exact = value
+    if strlen(value) > MAX_GPU_LIST:
+        return option_error(command, option, "names too many GPUs (at most 1024)", b"")
+    while True:
+        end = strchr(word, c",")
+        size = strlen(word) if end == NULL else <size_t>(end - word)
+        if not read_number(word, size, TSF_GPUS - 1, &number) and not is_uuid(word, size):
+            return wrong_value(command, option, word, size,
+                               "is no GPU (indices from 0 to 1023 or UUIDs are needed, like 0,3)")
+        command.gpus += 1
+        if command.gpus > TSF_GPUS:
+            return option_error(command, option, "names too many GPUs (at most 1024)", b"")
+        if end == NULL:
+            return 0
+        word = end + 1
+
+
+cdef int memory_shift(const char *unit) noexcept nogil:
+    """Of K, KB, Ki, KiB, and of M, G and T likewise, in either case; 0: no such unit."""
+    cdef int shift = 0
+    cdef size_t i
+    for i in range(4):
+        if unit[0] == b"KMGT"[i] or unit[0] == b"kmgt"[i]:
+            shift = 10 * <int> (i + 1)
+    if shift == 0:
+        return 0
+    unit += 1
+    unit += unit[0] == c"i" or unit[0] == c"I"
+    unit += unit[0] == c"B" or unit[0] == c"b"
+    return 0 if unit[0] else shift
+
+
+cdef int read_memory(Command *command, const Option *option, const char *value) noexcept nogil:
+    """20G, 0.5GB, 512MiB: powers of 1024, the unit is always given. In whole KiB, rounded up."""
+    cdef size_t size = strlen(value), digits = 0
+    cdef uint64_t millionths = 0, size_k
+    cdef int shift
+    while c"0" <= value[digits] <= c"9" or value[digits] == c".":
+        digits += 1
+    shift = memory_shift(value + digits)
+    if (shift == 0 or not read_decimal(value, digits, 6, (MAX_MEMORY >> shift) * MILLION + MILLION - 1, &millionths)
+            or millionths == 0):
+        return wrong_value(command, option, value, size, "is no size of memory (like 20G, 0.5G or 512M)")
+    size_k = millionths // MILLION << (shift - 10)
+    size_k += ((millionths % MILLION << (shift - 10)) + MILLION - 1) // MILLION
+    if size_k > MAX_MEMORY >> 10:
+        return wrong_value(command, option, value, size, "is more memory than a GPU can have (less than 1024T)")
+    command.vram = size_k << 10
+    return 0
+
+
+cdef int read_value(Command *command, const Option *option, const char *value) noexcept nogil:
+    cdef uint64_t number = 0
+    cdef size_t size = strlen(value)
+    if option.kind == ID and strchr(value, c"[") != NULL:
+        if read_id_set(command, option, value) < 0:
+            return -1
+        if not command.has_id:
+            return wrong_value(command, option, value, size, "is not one job")
+    elif option.kind == ID:
+        if not read_number(value, size, MAX_ID, &command.id):
+            return wrong_value(command, option, value, size, "is no job id (a whole number, 0 or more)")
+        command.has_id = True
+    elif option.kind == ARRAY:
+        return read_array(command, option, value)
+    elif option.kind == ID_SET:
+        return read_id_set(command, option, value)
+    elif option.kind == IDS:
+        if option.does == SET_AFTER:
+            return read_ids(command, option, value, &command.after, &command.n_after)
+        return read_ids(command, option, value, &command.after_ok, &command.n_after_ok)
+    elif option.kind == ID_PAIR:
+        return read_pair(command, option, value)
+    elif option.kind == COUNT:
+        if not read_number(value, size, MAX_SLOTS, &number) or number == 0:
+            return wrong_value(command, option, value, size, "is no number of slots (1 to 1000000)")
+        command.number = <uint32_t>number
+        command.has_number = True
+    elif option.kind == COUNT_OR_0:
+        if not read_number(value, size, MAX_SLOTS, &number):
+            return wrong_value(command, option, value, size, "is no number of slots (0 to 1000000)")
+        command.slots = <uint32_t>number
+    elif option.kind == FORMAT:
+        if same(value, b"default"):
+            command.format = FORMAT_DEFAULT
+        elif same(value, b"json"):
+            command.format = FORMAT_JSON
+        elif same(value, b"tab"):
+            command.format = FORMAT_TAB
+        else:
+            return wrong_value(command, option, value, size, "is no format (default, json or tab)")
+    elif option.kind == LABEL:
+        if size > MAX_LABEL:
+            return wrong_value(command, option, value, size, "is too long (at most 65536 bytes)")
+        command.label = value if size else NULL
+    elif option.kind == NAME:
+        if size == 0 or size > MAX_NAME or strchr(value, c"/") != NULL:
+            return wrong_value(command, option, value, size, "is no file name (1 to 200 bytes without a /)")
+        command.name = value
+    elif option.kind == LOG:
+        if size == 0 or size > MAX_LOG or value[size - 1] == c"/":
+            return wrong_value(command, option, value, size, "is no path of a file (1 to 4095 bytes, no / at the end)")
+        command.log = value
+    elif option.kind == PATH:
+        if size == 0:
+            return wrong_value(command, option, value, size, "is no directory")
+        command.text = value
+    elif option.kind == VARIABLE:
+        if size == 0 or strchr(value, c"=") != NULL:
+            return wrong_value(command, option, value, size, "is no name of a variable")
+        command.text = value
+    elif option.kind == ASSIGNMENT:
+        if value[0] == c"=" or strchr(value, c"=") == NULL:
+            return wrong_value(command, option, value, size, "is no assignment (like NAME=VALUE)")
+        command.text = value
+    elif option.kind == GPU_COUNT:
+        return read_gpu_count(command, option, value)
+    elif option.kind == GPU_LIST:
+        return read_gpu_list(command, option, value)
+    elif option.kind == MEMORY:
+        return read_memory(command, option, value)
+    elif option.kind == PERCENT:
+        if not read_number(value, size, 100, &number) or number == 0:
+            return wrong_value(command, option, value, size, "is no percentage (1 to 100)")
+        command.number = <uint32_t>number
+        command.has_number = True
+    elif option.kind == SECONDS:
+        if not read_number(value, size, MAX_SECONDS, &number):
+            return wrong_value(command, option, value, size, "is no number of seconds (0 to 1000000)")
+        command.number = <uint32_t>number
+        command.has_number = True
+    elif option.kind == ENV_TEXT:
+        if size > ENV_TEXT_MAX:
+            return wrong_value(command, option, value, size, "is too long (at most 65536 bytes)")
+        command.env_text = value
+    return 0

@@ -1,0 +1,7 @@
+from typing import final
+
+from tsfast.lifecycle.spool import Spool
+
+@final
+class AbsentCallers:
+    def __init__(self, spool: Spool) -> None: ...

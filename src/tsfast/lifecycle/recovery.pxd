@@ -1,0 +1,33 @@
+"""RECOVER: a queue is taken up as its table and `runs` have it (docs/reliability.md), once, before anybody listens."""
+from libc.stdint cimport int32_t, uint32_t, uint64_t
+
+from tsfast.lifecycle.absent_callers cimport AbsentCallers
+from tsfast.store.contexts cimport Contexts
+from tsfast.scheduler.scheduler cimport Queue
+from tsfast.layout.structs cimport tsf_cold, tsf_hot
+from tsfast.engine.local cimport Runners
+from tsfast.lifecycle.spool cimport Spool
+from tsfast.store.table cimport Table
+
+cdef class Recovery:
+    cdef Spool spool
+    cdef Table table
+    cdef Contexts contexts
+    cdef Queue queue
+    cdef Runners runners
+    cdef AbsentCallers absent
+    cdef list running_since           # (start time, id) of the running jobs
+    cdef dict groups                  # of arrays that allow only so many at once: (first id, class of GPUs) -> group
+    cdef readonly list lost           # ids of jobs of which nobody can tell how they ended
+    cdef list removal_tokens          # (token, token, id) of removals whose callers may ask again
+
+    # private
+    cdef list _jobs(self, list damaged, list removed)
+    cdef _hold_damaged(self, uint64_t id, uint32_t slots)
+    cdef _hold(self, uint64_t id)
+    cdef int _job(self, uint64_t id, tsf_hot *hot, const tsf_cold *cold) except -1
+    cdef int32_t _gpu_class(self, uint64_t id, const tsf_cold *cold, bint runs) except -1
+    cdef uint32_t _group(self, uint64_t id, const tsf_cold *cold, int32_t gpu_class) except? 0
+    cdef void _apply_intent(self, uint64_t id, tsf_hot *hot) noexcept nogil
+    cdef _dependencies(self, list queued, list damaged)
+    cdef _tokens(self)

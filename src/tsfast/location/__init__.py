@@ -1,0 +1,1 @@
+"""Where a queue is: its socket, its state directory, its programs."""

@@ -1,0 +1,1 @@
+"""Decides which job starts next. Pure: no I/O, no clock."""

@@ -1,0 +1,1 @@
+"""Clients: bytes in, one handler per group of actions, answers out."""

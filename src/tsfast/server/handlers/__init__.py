@@ -1,0 +1,1 @@
+"""What a request does: one handler per group of actions."""

@@ -1,0 +1,190 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# cython: auto_pickle=False
+"""See gpu_settings.pxd."""
+from libc.stdint cimport uint32_t
+from libc.string cimport memset, strlen
+
+from tsfast.resources.gpus cimport (
+    GpuCounts, Need, VERDICT_ALONE, VERDICT_DIVIDED, VERDICT_FITS, VERDICT_HIDDEN, VERDICT_PROHIBITED, VERDICT_SILENT,
+    VERDICT_SMALL, VERDICT_UNSHARED,
+)
+from tsfast.grammar.options cimport (
+    ACTION_GET_GPU_FREE, ACTION_GET_GPU_WAIT, ACTION_GPUS, ACTION_SET_GPU_FREE, ACTION_SET_GPU_WAIT, Command,
+)
+from tsfast.scheduler.scheduler cimport Job
+from tsfast.layout.structs cimport tsf_cold, tsf_hot
+from tsfast.base.text cimport TSF_HIDDEN, Text, text_char, text_oneline, text_pad, text_str, text_u64
+from tsfast.store.record cimport Row, row_gpu_ids
+
+cdef enum:
+    SILENT_TOLD = 4          # GPUs that do not answer, in a warning; --why names more
+
+
+cdef bint is_gpu_action(int action) noexcept nogil:
+    return (action == ACTION_GPUS or action == ACTION_GET_GPU_FREE or action == ACTION_SET_GPU_FREE
+            or action == ACTION_GET_GPU_WAIT or action == ACTION_SET_GPU_WAIT)
+
+
+cdef void running_gpu_jobs(Text *text, Spool spool) noexcept nogil:
+    cdef Job *job = spool.queue.first_running()
+    cdef Row row
+    cdef tsf_hot hot
+    cdef tsf_cold cold
+    cdef size_t start
+    text_str(text, b"ID   GPU-IDs\n")
+    while job != NULL:
+        if spool.queue.gpu_class(job) and spool.table.read_row(job.id, &row, &hot, &cold) == 0:
+            start = text.size
+            text_u64(text, job.id)
+            if text.size - start < 4:
+                text_pad(text, 4 - (text.size - start))
+            text_char(text, c" ")
+            row_gpu_ids(text, &row, c" ")
+            text_char(text, c"\n")
+        job = spool.queue.following(job)
+
+
+cdef int set_and_save(Spool spool, uint32_t *setting, uint32_t value) noexcept nogil:
+    cdef uint32_t before = setting[0]
+    setting[0] = value
+    if spool.table.save_settings() < 0:
+        setting[0] = before
+        return -1
+    return 0
+
+
+cdef int gpu_action(Replies reply, Spool spool, Conn *conn, const Command *command) noexcept nogil:
+    cdef int done = 0
+    reply.text.size = 0
+    if command.action == ACTION_GPUS:
+        running_gpu_jobs(&reply.text, spool)
+    elif command.action == ACTION_GET_GPU_FREE:
+        text_u64(&reply.text, spool.grants.gpus.free_percent)
+        text_char(&reply.text, c"\n")
+    elif command.action == ACTION_GET_GPU_WAIT:
+        text_u64(&reply.text, spool.table.header.gpu_wait_s)
+        text_char(&reply.text, c"\n")
+    elif command.action == ACTION_SET_GPU_FREE:
+        done = set_and_save(spool, &spool.table.header.gpu_free_percent, command.number)
+        if done == 0:
+            spool.grants.gpus.set_free_percent(command.number)
+    else:
+        done = set_and_save(spool, &spool.table.header.gpu_wait_s, command.number)
+        if done == 0:
+            spool.grants.resume()            # a pause that was set before counts no longer
+    return reply.answer(conn) if done == 0 else reply.fail_errno(conn, b"the setting could not be recorded")
+
+
+cdef bint all_below(const char *exact, uint32_t there) noexcept nogil:
+    """The indices of the list are those of devices; UUIDs are left to NVML."""
+    cdef uint32_t number = 0
+    while True:
+        if c"0" <= exact[0] <= c"9":
+            number = 10 * number + <uint32_t> (exact[0] - c"0")
+        elif exact[0] == c"," or exact[0] == 0:
+            if number >= there:
+                return False
+            number = 0
+        else:
+            while exact[0] != 0 and exact[0] != c",":
+                exact += 1
+            number = 0
+            continue
+        if exact[0] == 0:
+            return True
+        exact += 1
+
+
+cdef void needed_gpus(Text *text, Spool spool, const Need *need) noexcept nogil:
+    text_u64(text, need.count)
+    text_str(text, b" GPU" if need.count == 1 else b" GPUs")
+    if need.vram:
+        text_str(text, b" with ")
+        spool.grants.gpus.say_amount(text, need.vram)
+
+
+cdef void counted(Text *text, uint32_t count, const char *what) noexcept nogil:
+    if count:
+        text_str(text, b", ")
+        text_u64(text, count)
+        text_str(text, what)
+
+
+cdef void never_enough(Text *text, Spool spool, const Need *need) noexcept nogil:
+    """Nothing, unless the job could not even start if nobody else had any GPU."""
+    cdef uint32_t on_machine = spool.table.header.gpu_devices, able = on_machine
+    cdef GpuCounts counts
+    memset(&counts, 0, sizeof(counts))
+    if spool.grants.known:
+        spool.grants.gpus.counts(need, &counts)
+        if not spool.grants.complete:         # what was seen of these two is old
+            counts.of[<int> VERDICT_HIDDEN] = counts.of[<int> VERDICT_SILENT] = 0
+        able = counts.present - (
+            counts.of[<int> VERDICT_HIDDEN] + counts.of[<int> VERDICT_DIVIDED] + counts.of[<int> VERDICT_PROHIBITED]
+            + counts.of[<int> VERDICT_ALONE] + counts.of[<int> VERDICT_UNSHARED] + counts.of[<int> VERDICT_SMALL]
+            + counts.of[<int> VERDICT_SILENT])
+    if need.count <= able:
+        return
+    text_str(text, b"ts: warning: the job needs ")
+    needed_gpus(text, spool, need)
+    text_str(text, b" and the machine has ")
+    text_u64(text, on_machine)
+    if counts.of[<int> VERDICT_HIDDEN]:
+        text_str(text, b", of which TS_VISIBLE_DEVICES leaves ")
+        text_u64(text, max(on_machine, counts.of[<int> VERDICT_HIDDEN]) - counts.of[<int> VERDICT_HIDDEN])
+    counted(text, counts.of[<int> VERDICT_DIVIDED], b" divided into MIG instances")
+    counted(text, counts.of[<int> VERDICT_ALONE], b" MIG instances, of which a job gets one alone")
+    counted(text, counts.of[<int> VERDICT_PROHIBITED], b" whose compute mode prohibits jobs")
+    counted(text, counts.of[<int> VERDICT_UNSHARED], b" whose compute mode excludes sharing")
+    if counts.of[<int> VERDICT_SMALL]:
+        text_str(text, b", the largest with ")
+        spool.grants.gpus.say_amount(text, counts.largest)
+    spool.grants.tell_silent(text, SILENT_TOLD, b"; ", b"")
+    text_str(text, b"; it waits until there are more\n")
+
+
+cdef void not_all_listed(Text *text, Spool spool, const Need *need) noexcept nogil:
+    """Nothing, unless a GPU of the list is not there, or can never be used."""
+    cdef GpuCounts counts
+    if spool.grants.known:
+        spool.grants.gpus.counts(need, &counts)
+        if counts.absent == 0 and counts.of[<int> VERDICT_FITS] == counts.present:
+            return
+        if counts.absent == 0:
+            text_str(text, b"ts: warning: not all of the GPUs ")
+            text_oneline(text, need.exact, strlen(need.exact), TSF_HIDDEN)
+            text_str(text, b" can be used")
+            counted(text, counts.of[<int> VERDICT_DIVIDED], b" divided into MIG instances")
+            counted(text, counts.of[<int> VERDICT_PROHIBITED], b" whose compute mode prohibits jobs")
+            text_str(text, b"; the job waits until they can\n")
+            return
+    elif all_below(need.exact, spool.table.header.gpu_devices):
+        return
+    text_str(text, b"ts: warning: not all of the GPUs ")
+    text_oneline(text, need.exact, strlen(need.exact), TSF_HIDDEN)
+    text_str(text, b" are known on this machine")
+    spool.grants.tell_silent(text, SILENT_TOLD, b"; ", b"")
+    text_str(text, b"; the job waits until they are there\n")
+
+
+cdef void gpu_warning(Text *text, Spool spool, const Command *command) noexcept nogil:
+    cdef Need need
+    if command.gpus == 0:
+        return
+    need.count = command.gpus
+    need.share = command.gpu_share
+    need.vram = command.vram
+    need.exact = command.gpu_exact
+    if spool.table.header.gpu_devices == 0:
+        text_str(text, b"ts: warning: no GPU is known here")
+        if spool.grants.trouble[0]:
+            text_str(text, b" (")
+            text_oneline(text, spool.grants.trouble, strlen(spool.grants.trouble), TSF_HIDDEN)
+            text_char(text, c')')
+        elif not spool.grants.complete:
+            text_str(text, b" yet")          # nobody has asked before this job
+        text_str(text, b"; the job waits until one is found\n")
+    elif need.exact != NULL:
+        not_all_listed(text, spool, &need)
+    else:
+        never_enough(text, spool, &need)

@@ -1,0 +1,14 @@
+"""What a server has from the call that started it, and cannot take off: it bounds what jobs of other calls can get."""
+from libc.stdint cimport int32_t, uint64_t
+
+from tsfast.layout.structs cimport tsf_request
+from tsfast.base.text cimport Text
+
+# The most that a job of this server can get.
+cdef struct Bounds:
+    uint64_t limits[16]               # hard ones; UINT64_MAX: any
+    int32_t nice                      # the lowest value
+
+cdef void bounds_find(Bounds *bounds) noexcept nogil
+# Append a line for stderr if the caller has more. by_unit: a service manager has started the server.
+cdef void bounds_warning(Text *text, const Bounds *bounds, const tsf_request *head, bint by_unit) noexcept nogil
