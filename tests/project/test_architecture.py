@@ -1,4 +1,4 @@
-"""Imports go one way, from package to package: a row may take from the rows that it names, and from nothing else.
+"""Imports go one way, from package to package: a package imports only those that its row names.
 
 docs/architecture.md has the same table, with the rule of each package."""
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 SOURCES = Path(__file__).parents[2] / "src" / "tsfast"
+PAGE = Path(__file__).parents[2] / "docs" / "architecture.md"
 
 # What the modules of each package may take from tsfast, by cimport or import. `_core`: the module of that name.
 ALLOWED: dict[str, set[str]] = {
@@ -89,6 +90,25 @@ def assert_no_cycle(graph: dict[str, set[str]]) -> None:
         free = {name for name, below in left.items() if not below & left.keys()}
         assert free, f"a cycle among {sorted(left)}"
         left = {name: below for name, below in left.items() if name not in free}
+
+
+def table_of_the_page() -> dict[str, tuple[str, set[str]]]:
+    """The rule of each package and what it may import."""
+    section = PAGE.read_text().partition("\n## Packages\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (\S.*?) \| (.*?) ?\|$", section, re.MULTILINE)
+    return {package: (rule, set(re.findall(r"`(\w+)`", allowed))) for package, rule, allowed in rows}
+
+
+def test_page_has_the_same_table() -> None:
+    assert {package: allowed for package, (_, allowed) in table_of_the_page().items()} == ALLOWED
+
+
+@pytest.mark.parametrize(
+    "package", sorted(path.parent for path in SOURCES.glob("*/__init__.py")), ids=lambda path: path.name
+)
+def test_page_has_the_rule_of_each_package(package: Path) -> None:
+    first_line = (package / "__init__.py").read_text().partition("\n")[0]
+    assert first_line.strip('"') == table_of_the_page()[package.name][0]
 
 
 def test_packages_have_no_cycle() -> None:

@@ -1,1 +1,1 @@
-"""The Python side of the command line: one module per concern, each imported only when it is needed."""
+"""The commands of `tsfast` and the client's half of an action: one module per concern, imported only when needed."""

@@ -1,1 +1,1 @@
-"""Python calls as jobs of a queue: concurrent.futures."""
+"""Runs Python calls as jobs of a queue: concurrent.futures."""

@@ -1,1 +1,1 @@
-"""The structs of native/*.h by name, for Cython; declarations only."""
+"""The C structs of native/*.h by name, for Cython; declarations only."""

@@ -1,1 +1,1 @@
-"""What NVML tells of the machine's GPUs, asked in a process of its own."""
+"""Asks NVML about the machine's GPUs, in a process of its own."""

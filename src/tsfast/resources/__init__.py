@@ -1,1 +1,1 @@
-"""What a job needs of the machine, who has it, and how the server knows."""
+"""What a job needs of the machine, which job has it, and how the server knows."""

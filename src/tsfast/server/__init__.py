@@ -1,1 +1,1 @@
-"""Clients: bytes in, one handler per group of actions, answers out."""
+"""Serves clients: bytes in, one handler per group of actions, replies out."""
