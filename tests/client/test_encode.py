@@ -1,7 +1,7 @@
 """The caller's side of batches: what a line and what a description of a job become."""
 
 import shlex
-import struct
+from ctypes import sizeof
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.layouts import TSF_BATCH_NO_BLOCK, tsf_batch, tsf_batch_job, tsf_batch_part
+from support.wire import HEAD
 from tsfast.client.encoder import EncodeError, Encoder
 from tsfast.client.encoder import caller as encoded_caller
 from tsfast.client.job import _PUT, Job, Options, encoded, from_json
 
-JOB = struct.Struct("=5I")
-BATCH = struct.Struct("=QIIII")
 CALLER = encoded_caller(b"/", [b"A=1"], 0o22, 0, [(1, 2)] * 16, b"\1" * 8)
 TOKEN = bytes(range(16))
 
@@ -24,21 +24,18 @@ def decoded(encoder: Encoder, number: int = 0) -> list[tuple[list[bytes], bytes,
     """Words, directory, changes of the environment of each job of a frame."""
     frame = encoder.frame(number, CALLER, TOKEN, [], False, b"tsfast 1.2.3")
     assert len(frame) % 8 == 0
-    assert frame[16:32] == TOKEN
-    place, count, parts, _, _ = BATCH.unpack_from(frame, 16 + len(CALLER))
-    assert (place, count) == encoder.places(number)
-    assert parts == 0
-    at = 16 + len(CALLER) + BATCH.size
+    assert frame[HEAD : HEAD + len(TOKEN)] == TOKEN
+    batch = tsf_batch.from_buffer_copy(frame, HEAD + len(CALLER))
+    assert (batch.place, batch.count) == encoder.places(number)
+    assert batch.parts == 0
+    at = HEAD + len(CALLER) + sizeof(tsf_batch)
     found = []
-    for _ in range(count):
-        argc, argv_len, cwd_len, env_count, env_len = JOB.unpack_from(frame, at)
-        at += JOB.size
-        words = frame[at : at + argv_len].split(b"\0")[:-1]
-        cwd = frame[at + argv_len : at + argv_len + cwd_len].rstrip(b"\0")
-        env = frame[at + argv_len + cwd_len : at + argv_len + cwd_len + env_len].split(b"\0")[:-1]
-        assert (len(words), len(env)) == (argc, env_count)
-        at += argv_len + cwd_len + env_len
-        found.append((words, cwd, env))
+    for _ in range(batch.count):
+        job = tsf_batch_job.from_buffer_copy(frame, at)
+        at += sizeof(tsf_batch_job)
+        words, cwd, env = (frame[at : (at := at + size)] for size in (job.argv_len, job.cwd_len, job.env_len))
+        found.append((words.split(b"\0")[:-1], cwd.rstrip(b"\0"), env.split(b"\0")[:-1]))
+        assert (len(found[-1][0]), len(found[-1][2])) == (job.argc, job.env_count)
     assert not frame[at:].strip(b"\0")
     assert len(frame) - at < 8
     return found
@@ -303,9 +300,10 @@ def test_frames_that_wait_for_earlier_ones() -> None:
     assert [encoder.looks_back(i) for i in range(encoder.frames)] == [False, True]
     assert encoder.refers_to is None
     frame = encoder.frame(1, CALLER, TOKEN, [(0, 77)], True, b"tsfast 1.2.3")
-    place, count, parts, flags, _ = BATCH.unpack_from(frame, 16 + len(CALLER))
-    assert (place, count, parts, flags) == (4096, 904, 1, 1)
-    assert struct.unpack_from("=QQ", frame, 16 + len(CALLER) + BATCH.size) == (0, 77)
+    batch = tsf_batch.from_buffer_copy(frame, HEAD + len(CALLER))
+    assert (batch.place, batch.count, batch.parts, batch.flags) == (4096, 904, 1, TSF_BATCH_NO_BLOCK)
+    part = tsf_batch_part.from_buffer_copy(frame, HEAD + len(CALLER) + sizeof(tsf_batch))
+    assert (part.place, part.first) == (0, 77)
 
 
 def test_the_greatest_id_is_known() -> None:

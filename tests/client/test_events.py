@@ -1,12 +1,12 @@
 """What is told of the jobs' changes: to EventStream, and by `tsfast events`."""
 
+import ctypes
 import itertools
 import json
 import os
 import select
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -16,13 +16,30 @@ from pathlib import Path
 import psutil
 import pytest
 
+from support import layouts
 from support.queues import BIN, DEADLINE_S, Queue, open_files, parent, sleeping
-from support.wire import connect, drained, frame, request, send
+from support.wire import (
+    DESCRIPTORS,
+    EVENTS,
+    EXIT,
+    GIVE_WAY,
+    HEAD,
+    TAKE_OVER,
+    VERSION,
+    WATCH,
+    code,
+    connect,
+    drained,
+    frame,
+    frames,
+    request,
+    send,
+    watch,
+)
 from tsfast.client.errors import ServerUnavailable
-from tsfast.client.events import EVENTS, WATCH, Event, EventStream, unpacked
+from tsfast.client.events import Event, EventStream, unpacked
 from tsfast.client.queue import Queue as Caller
 
-TAKE_OVER, GIVE_WAY = 4, 25
 KEPT = 65536
 
 
@@ -266,10 +283,8 @@ def test_another_server(queue: Queue, stream: EventStream, end: str) -> None:
         queue.get("-K")
     elif end == "later release":
         with connect(queue) as client:
-            later = bytearray(request("-l"))
-            struct.pack_into("=I", later, 12, 97_000_000)
-            client.sendall(later)
-            assert struct.unpack("=IIII", client.recv(16))[1] == GIVE_WAY
+            client.sendall(request("-l", release=97_000_000))
+            assert frames(client.recv(HEAD)) == [(GIVE_WAY, b"")]
             client.sendall(frame(TAKE_OVER))
             drained(client)
     else:
@@ -345,7 +360,7 @@ def test_a_long_path(tmp_path: Path, queue: Queue) -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [frame(18, b"\0\0\0\0", version=0x74730002), frame(EVENTS, b"x" * 33), frame(EVENTS, length=1 << 30)],
+    [frame(EXIT, code(0), version=VERSION + 1), frame(EVENTS, b"x" * 33), frame(EVENTS, length=1 << 30)],
     ids=["another version", "half an event", "too long"],
 )
 def test_a_server_that_cannot_be_understood(tmp_path: Path, answer: bytes) -> None:
@@ -366,16 +381,17 @@ def test_a_server_that_cannot_be_understood(tmp_path: Path, answer: bytes) -> No
 
 
 LIKE_A_SERVER = """
-import socket, struct, sys
+import socket, sys
 
-path, answers = sys.argv[1], [bytes.fromhex(word) for word in sys.argv[2:]]
+path, answers = sys.argv[1], [bytes.fromhex(word) for word in sys.argv[3:]]
 with socket.socket(socket.AF_UNIX) as listening:
     listening.bind(path)
     listening.listen()
     print(flush=True)
     for answer in answers:
         with listening.accept()[0] as client:
-            print(struct.unpack("=Q", client.recv(24, socket.MSG_WAITALL)[16:])[0], flush=True)
+            asked = client.recv(int(sys.argv[2]), socket.MSG_WAITALL)
+            print(int.from_bytes(asked[-8:], sys.byteorder), flush=True)
             client.sendall(answer)
 """
 
@@ -383,7 +399,7 @@ with socket.socket(socket.AF_UNIX) as listening:
 def like_a_server(path: Path, *answers: bytes) -> "subprocess.Popen[str]":
     """Answers a caller with each of these and hangs up; tells `since` of each, and ends."""
     child = subprocess.Popen(
-        [sys.executable, "-c", LIKE_A_SERVER, path, *(answer.hex() for answer in answers)],
+        [sys.executable, "-c", LIKE_A_SERVER, path, str(len(watch())), *(answer.hex() for answer in answers)],
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert child.stdout.readline() == "\n"
@@ -392,8 +408,8 @@ def like_a_server(path: Path, *answers: bytes) -> "subprocess.Popen[str]":
 
 def told_by(*events: tuple[int, int]) -> bytes:
     """A frame of events: numbers and kinds."""
-    packed = [struct.pack("=QQQiBBBB", seq, 5, 0, 0, int(kind == 0), kind, 0, 0) for seq, kind in events]
-    return frame(EVENTS, b"".join(packed))
+    packed = [layouts.tsf_event(seq=seq, id=5, state=int(kind == 0), kind=kind) for seq, kind in events]
+    return frame(EVENTS, b"".join(map(bytes, packed)))
 
 
 def test_a_server_that_hangs_up_and_one_behind_a_clock_set_back(tmp_path: Path) -> None:
@@ -416,10 +432,6 @@ def test_a_server_that_hangs_up_and_one_behind_a_clock_set_back(tmp_path: Path) 
 # ---- the server's side -----------------------------------------------------------------------------------------------
 
 
-def watch(since: int = 0) -> bytes:
-    return frame(WATCH, struct.pack("=Q", since))
-
-
 @pytest.mark.parametrize(
     "data",
     [
@@ -429,7 +441,7 @@ def watch(since: int = 0) -> bytes:
         frame(WATCH, b"\0" * 1000),
         watch() + watch(),
         watch() + request("-l"),
-        watch() + frame(2),
+        watch() + frame(DESCRIPTORS),
         request("-w", "0") + watch(),
         frame(EVENTS, b"\0" * 32),
     ],
@@ -449,9 +461,10 @@ def test_watch_byte_by_byte(queue: Queue, stream: EventStream) -> None:
     with connect(queue) as client:
         for byte in watch((1 << 64) - 1):
             client.sendall(bytes([byte]))
-        head = client.recv(16, socket.MSG_WAITALL)
-        assert struct.unpack("=IIII", head)[1:3] == (EVENTS, 64)
-        assert [event.kind for event in unpacked(client.recv(64, socket.MSG_WAITALL))] == ["head", "gap"]
+        size = HEAD + 2 * ctypes.sizeof(layouts.tsf_event)
+        ((kind, told),) = frames(client.recv(size, socket.MSG_WAITALL))
+        assert kind == EVENTS
+        assert [event.kind for event in unpacked(told)] == ["head", "gap"]
 
 
 def fill(queue: Queue, jobs: int) -> None:

@@ -1,14 +1,12 @@
 """kill -9 of the server, and of what works for it: nothing is lost, nothing runs twice."""
 
-import ctypes
 import os
 import signal
-import struct
-import subprocess
 from pathlib import Path
 
-from support.installation import NATIVE
+from support.layouts import lib, tsf_header
 from support.queues import Queue, alive, parent, sleeping
+from support.state_files import changed
 
 
 def test_running_job_is_adopted(queue: Queue) -> None:
@@ -171,25 +169,14 @@ def test_settings_survive(queue: Queue) -> None:
     assert queue.get("-S") == "3"
 
 
-def checksum(data: bytes, folder: Path) -> int:
-    """tsf_check32 of native/check.h, seed 0."""
-    code = '#include "check.h"\nuint32_t check(const void *data, size_t size) { return tsf_check32(data, size, 0); }\n'
-    flags = ["-shared", "-fPIC", "-I", NATIVE, "-include", "stddef.h"]
-    command = ["gcc", *flags, "-x", "c", "-", "-o", folder / "check.so"]
-    subprocess.run(command, input=code, text=True, check=True)
-    check = ctypes.CDLL(str(folder / "check.so")).check
-    check.restype, check.argtypes = ctypes.c_uint32, (ctypes.c_char_p, ctypes.c_size_t)
-    return int(check(data, len(data)))
-
-
-def test_dash_k_without_a_server_gives_back_the_storage(queue: Queue, tmp_path: Path) -> None:
+def test_dash_k_without_a_server_gives_back_the_storage(queue: Queue) -> None:
     """Of segments that lie wholly below the next id nothing is left."""
     queue.finish("true")
     queue.kill_server()
-    ids = struct.pack("=QQ", 70_000, 0)  # committed and floor of the header, and their check before them
-    with (queue.state_dir / "header").open("r+b", buffering=0) as header:
-        header.seek(12)
-        header.write(struct.pack("=I", checksum(ids, tmp_path)) + ids)
+    with changed(queue.state_dir / "header", tsf_header) as header:
+        header.committed, header.floor = 70_000, 0
+        ids = bytes(header)[tsf_header.committed.offset : tsf_header.slots.offset]
+        header.ids_check = lib.check32(ids, len(ids), 0)
     queue.get("-K")
     assert not [path.name for path in queue.state_dir.iterdir() if path.name.endswith(".00000000")]
     assert queue.submit("true") == 70_000

@@ -4,22 +4,12 @@ import json
 import os
 import signal
 import subprocess
-from pathlib import Path
 
 import pytest
 
 import tsfast
 from support.queues import Queue
-
-HOT_BYTES, HOT, COLD = 65536 * 64, 64, 128
-
-
-def flip(path: Path, offset: int) -> None:
-    with path.open("r+b") as file:
-        file.seek(offset)
-        (byte,) = file.read(1)
-        file.seek(offset)
-        file.write(bytes([byte ^ 0x55]))
+from support.state_files import cold_at, flip, hot_at
 
 
 @pytest.fixture(params=["hot", "cold", "blob"])
@@ -33,9 +23,9 @@ def damaged(queue: Queue, request: pytest.FixtureRequest) -> Queue:
     queue.kill_server()
     segment, blob = queue.state_dir / "seg.00000000", queue.state_dir / "blob.00000000"
     if request.param == "hot":
-        flip(segment, 1 * HOT + 20)
+        flip(segment, hot_at(1) + 20)
     elif request.param == "cold":
-        flip(segment, HOT_BYTES + 1 * COLD + 60)
+        flip(segment, cold_at(1) + 60)
     else:
         flip(blob, blob.read_bytes().index(b"damaged"))
     queue.get("-S")
@@ -116,7 +106,7 @@ def test_ended_job_with_a_damaged_record_does_not_run_again(queue: Queue) -> Non
     os.kill(caller.pid, signal.SIGSTOP)
     queue.kill_server()
     for job in (0, 1):
-        flip(queue.state_dir / "seg.00000000", job * HOT + 20)
+        flip(queue.state_dir / "seg.00000000", hot_at(job) + 20)
     assert queue.refused("-u", 0) == queue.refused("-U", "0-1").replace("job 1", "job 0")
     caller.stdin.close()
     os.kill(caller.pid, signal.SIGCONT)

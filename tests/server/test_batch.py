@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import warnings
@@ -13,8 +12,9 @@ import numpy
 import pytest
 
 import tsfast
+from support.layouts import TSF_REFUSED_ID, TSF_REFUSED_JOB
 from support.queues import Queue, kill, wait_until
-from support.wire import batch, connect, context, drained, frame
+from support.wire import ADDED, BATCH, REFUSED, added, batch, connect, context, drained, frame, frames, refusal
 
 # ---- ts --batch
 
@@ -374,7 +374,7 @@ def test_frames_without_an_answer_are_not_queued_twice(queue: Queue, api: tsfast
         queue.wait_until(lambda: queue.get("-q") == str(6 * 4096), "all are queued")
         kill(queue.server_pid())
     queue.get("-S")
-    assert added(queue, *frames) == [(26, struct.pack("=QII", 1 + 4096 * number, 4096, 0)) for number in range(6)]
+    assert answers(queue, *frames) == [added(1 + 4096 * number, 4096) for number in range(6)]
     assert queue.get("-q") == str(6 * 4096)
     api.cancel(range(1, 6 * 4096 + 1))
     gate.open()
@@ -423,40 +423,32 @@ def test_half_a_frame_and_a_stopped_client(queue: Queue, api: tsfast.Queue) -> N
 def test_frames_that_are_no_batch(queue: Queue, length: int) -> None:
     queue.get("-S")
     with connect(queue) as client:
-        client.sendall(b"\x01\x00\x73\x74\x05\0\0\0" + length.to_bytes(4, "little") + bytes(4) + bytes(length))
+        client.sendall(frame(BATCH, bytes(length)))
         drained(client)
     assert "no job was added yet" in queue.refused("-q")
 
 
-def added(queue: Queue, *frames: bytes) -> list[tuple[int, bytes]]:
+def answers(queue: Queue, *sent: bytes) -> list[tuple[int, bytes]]:
     """Type and payload of the answers to frames that are sent together."""
     with connect(queue) as client:
-        client.sendall(b"".join(frames))
+        client.sendall(b"".join(sent))
         client.shutdown(socket.SHUT_WR)
-        data = drained(client)
-    answers = []
-    while data:
-        _, kind, length, _ = struct.unpack_from("=IIII", data)
-        answers.append((kind, data[16 : 16 + length]))
-        data = data[16 + length :]
-    return answers
+        return frames(drained(client))
 
 
 def test_the_same_frame_again_queues_nothing(queue: Queue) -> None:
     _, gate = queue.blocker()
     jobs = [(("true", str(i)), "", ()) for i in range(3)]
     first = batch(*jobs, token=7)
-    assert added(queue, first) == added(queue, first) == [(26, struct.pack("=QII", 1, 3, 0))]
-    assert added(queue, first, batch(*jobs, token=8), first) == [
-        (26, struct.pack("=QII", id, 3, 0)) for id in (1, 4, 1)
-    ]
+    assert answers(queue, first) == answers(queue, first) == [added(1, 3)]
+    assert answers(queue, first, batch(*jobs, token=8), first) == [added(id, 3) for id in (1, 4, 1)]
     kill(queue.server_pid())
     queue.get("-S")
-    assert added(queue, batch(*jobs, token=8), first) == [(26, struct.pack("=QII", id, 3, 0)) for id in (4, 1)]
+    assert answers(queue, batch(*jobs, token=8), first) == [added(id, 3) for id in (4, 1)]
     queue.get("-r", 1)
     kill(queue.server_pid())
     queue.get("-S")
-    assert added(queue, first) == [(26, struct.pack("=QII", 1, 3, 0))]
+    assert answers(queue, first) == [added(1, 3)]
     assert queue.get("-q") == "6"
     gate.open()
 
@@ -464,9 +456,9 @@ def test_the_same_frame_again_queues_nothing(queue: Queue) -> None:
 def test_after_a_refused_frame_nothing_is_read(queue: Queue) -> None:
     queue.get("-S")
     good, bad = (("true",), "", ()), (("-N", "x", "true"), "", ())
-    answers = added(queue, batch(good, token=1), batch(good, bad, token=2), batch(good, token=3))
-    assert [kind for kind, _ in answers] == [26, 27]
-    assert answers[1][1][:8] == struct.pack("=Ii", 1, 1)
+    told = answers(queue, batch(good, token=1), batch(good, bad, token=2), batch(good, token=3))
+    assert [kind for kind, _ in told] == [ADDED, REFUSED]
+    assert refusal(told[1][1]) == (1, TSF_REFUSED_JOB)
     assert queue.get("-q") == "0"
 
 
@@ -475,17 +467,17 @@ def test_places_of_earlier_frames(queue: Queue) -> None:
     plain = (("true",), "", ())
 
     def one(text: str, *parts: tuple[int, int], place: int = 10) -> list[tuple[int, bytes]]:
-        return added(queue, batch((("-D", text, "true"), "", ()), place=place, parts=parts))
+        return answers(queue, batch((("-D", text, "true"), "", ()), place=place, parts=parts))
 
-    assert added(queue, batch(plain, plain, plain))[0][0] == 26
-    assert one("@0", (0, 1))[0][0] == 26
+    assert answers(queue, batch(plain, plain, plain))[0][0] == ADDED
+    assert one("@0", (0, 1))[0][0] == ADDED
     assert "[1]&&" in queue.get("-i", 4)
-    assert one("@9,@4", (0, 1), (4, 2), (9, 3))[0][0] == 26
+    assert one("@9,@4", (0, 1), (4, 2), (9, 3))[0][0] == ADDED
     assert "[3,2]&&" in queue.get("-i", 5)
     for text, parts in (("@10", ((0, 1),)), ("@11", ((0, 1),)), ("@3", ((4, 1),)), ("@3", ()), ("@5", ((0, 1),))):
         (answer,) = one(text, *parts)
-        assert answer[0] == 27
-        assert answer[1][:8] == struct.pack("=Ii", 0, 2)
+        assert answer[0] == REFUSED
+        assert refusal(answer[1]) == (0, TSF_REFUSED_ID)
     gate.open()
 
 
@@ -496,15 +488,15 @@ def test_places_of_earlier_frames(queue: Queue) -> None:
         batch((("true",), "", ()), count=0),
         batch((("true",), "", ()), count=1 << 31),
         batch((("true",), "", ()))[:-8],
-        frame(5, context(words=("true",)) + bytes(24)),
+        frame(BATCH, context(words=("true",)) + bytes(24)),
     ],
 )
 def test_batches_that_are_not_well_formed(queue: Queue, data: bytes) -> None:
     queue.get("-S")
-    assert added(queue, data) == []
+    assert answers(queue, data) == []
     assert "no job was added yet" in queue.refused("-q")
 
 
 def test_relative_directories_are_refused(queue: Queue) -> None:
     queue.get("-S")
-    assert added(queue, batch((("true",), "there", ())))[0][0] == 27
+    assert answers(queue, batch((("true",), "there", ())))[0][0] == REFUSED

@@ -12,7 +12,20 @@ import psutil
 import pytest
 
 from support.queues import Queue, sleeping
-from support.wire import FRAME_MAX, REQUEST, connect, drained, frame, request, send
+from support.wire import (
+    DESCRIPTORS,
+    EXIT,
+    FRAME_MAX,
+    REQUEST,
+    SIGNAL,
+    UNKNOWN,
+    code,
+    connect,
+    drained,
+    frame,
+    request,
+    send,
+)
 
 
 @pytest.fixture
@@ -58,7 +71,7 @@ def test_removal_whose_answer_was_lost(queue: Queue) -> None:
     for _ in range(2):
         with connect(queue) as client:
             client.sendall(request("-r", str(job), token=78))
-            assert drained(client) == frame(18, bytes(4))
+            assert drained(client) == frame(EXIT, code(0))
     assert queue.ids() == [0, other]
 
 
@@ -83,9 +96,9 @@ def test_half_a_frame_blocks_nobody(queue: Queue, client: socket.socket) -> None
         frame(REQUEST),
         frame(REQUEST, b"x" * 56),
         frame(REQUEST, b"\xff" * 1000),
-        frame(2),
-        frame(3, b"\0\0\0\0"),
-        frame(99, b"x"),
+        frame(DESCRIPTORS),
+        frame(SIGNAL, code(0)),
+        frame(UNKNOWN, b"x"),
         request("true")[:-1] + b"x",
     ],
     ids=lambda data: f"{data[:20]!r}",

@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,12 +13,11 @@ import pytest
 import tsfast
 from support.patience import patient, ts_patience
 from support.queues import Queue, alive, cmdline, kill, sleeping
-from support.wire import REQUEST, connect, context, drained, frame, request
+from support.wire import ALIVE, EXIT, HEARS_ALIVE, code, connect, drained, frame, request
 from tsfast.client.events import EventStream
 
+LIVES = frame(ALIVE)
 SOON = {"TS_PATIENCE": ts_patience(1)}
-HEARS_ALIVE = 8
-ALIVE = frame(30)
 
 
 @contextmanager
@@ -32,10 +30,8 @@ def stopped(queue: Queue) -> Iterator[int]:
 
 
 def hearing(*words: str) -> bytes:
-    """A request of a caller that understands ALIVE."""
-    payload = bytearray(context(words=words))
-    struct.pack_into("=I", payload, 52, HEARS_ALIVE)
-    return frame(REQUEST, bytes(payload))
+    """A request of a caller that understands LIVES."""
+    return request(*words, tty=HEARS_ALIVE)
 
 
 def test_a_call_that_was_given_up_is_not_obeyed(queue: Queue) -> None:
@@ -72,11 +68,11 @@ def test_a_caller_that_only_shuts_its_side_down_is_still_there(queue: Queue) -> 
 def test_a_caller_that_waits_hears_that_the_server_lives(queue: Queue) -> None:
     """If it understands that."""
     job, gate = queue.blocker()
-    exit_3 = frame(18, b"\x03\0\0\0")
+    exit_3 = frame(EXIT, code(3))
     with connect(queue) as new, connect(queue) as old:
         for client, call in ((old, request("-w", str(job))), (new, hearing("-w", str(job)))):
             client.sendall(call)
-        assert new.recv(len(ALIVE), socket.MSG_WAITALL) == ALIVE
+        assert new.recv(len(LIVES), socket.MSG_WAITALL) == LIVES
         gate.open(3)
         assert drained(new) == exit_3 and drained(old) == exit_3
 
@@ -86,7 +82,7 @@ def test_waiting_for_room_is_no_silence(queue: Queue) -> None:
     _, gate = queue.blocker()
     with connect(queue) as client:
         client.sendall(hearing("true"))
-        assert client.recv(len(ALIVE), socket.MSG_WAITALL) == ALIVE
+        assert client.recv(len(LIVES), socket.MSG_WAITALL) == LIVES
     caller = queue.start("true", env={"TS_PATIENCE": ts_patience(2)})
     pass_time(queue)
     assert caller.poll() is None

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.queues import Queue, sleeping
-from support.wire import connect, drained, frame, request
+from support.wire import EXIT, code, connect, drained, frame, request
 
 IDLE = 5000
 WAITERS = 2000
@@ -77,7 +77,7 @@ def test_thousands_of_waiters_on_one_job(queue: Queue, many_descriptors: None) -
     assert queue.get("-S") == "1"
     gate.open(7)
     answers = {drained(client) for client in clients[WAITERS // 2 :]}
-    assert answers == {frame(18, b"\x07\0\0\0")}
+    assert answers == {frame(EXIT, code(7))}
     for client in clients:
         client.close()
     queue.wait_until(lambda: descriptors(server) <= before + 1)

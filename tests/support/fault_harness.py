@@ -19,6 +19,7 @@ import psutil
 from support.installation import TS
 from support.patience import patient
 from support.places import ROOT
+from support.state_files import ENTRY
 
 SOURCES = ROOT / "src" / "tsfast"
 PATIENCE = patient(30.0)
@@ -159,7 +160,7 @@ class Queue:
 
     def runners(self) -> dict[int, int]:
         """Entry -> pid of the living runners."""
-        return {start // 128: pid for pid, start in self._locks("runs", "POSIX") if start}
+        return {start // ENTRY: pid for pid, start in self._locks("runs", "POSIX") if start}
 
     def log(self) -> str:
         path = self.state / "log"

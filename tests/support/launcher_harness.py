@@ -1,33 +1,19 @@
 """A queue's server, played by a test frame by frame, and an installation, played by a few lines."""
 
 import array
+import ctypes
 import os
 import shutil
 import socket
-import struct
 import subprocess
 import sys
 
-from support import native
+from support import layouts, native
 from support.patience import patient
+from support.wire import DESCRIPTORS, EXEC, EXIT, HEAD, REQUEST, VERSION, code, frame
 
-VERSION = 0x74730001
 DEADLINE = patient(20)  # seconds; reached only by a failing test
-REQUEST, DESCRIPTORS, SIGNAL = 1, 2, 3
-PROGRESS, ALIVE, MOMENT = 24, 30, 31
-OUT, ERR, EXIT, EXIT_AT_CLOSE, SEND_DESCRIPTORS, FOLLOW, ENDED, EXEC = range(16, 24)
-HEAD = struct.Struct("=IIII")
-FIXED = struct.Struct("=16s6IIiII")
-HEARS_ALIVE, SHOWS_MOMENTS = 8, 16  # in the field of the terminals
 ANOTHER_USER = 65534
-
-
-def frame(kind, payload=b"", version=VERSION):
-    return HEAD.pack(version, kind, len(payload), 0) + payload
-
-
-def code(number):
-    return struct.pack("=i", number)
 
 
 class Peer:
@@ -46,21 +32,21 @@ class Peer:
         return data
 
     def frame(self):
-        version, kind, length, _ = HEAD.unpack(self._exactly(HEAD.size))
-        assert version == VERSION
-        return kind, self._exactly(length)
+        head = layouts.tsf_frame.from_buffer_copy(self._exactly(HEAD))
+        assert head.version == VERSION
+        return head.type, self._exactly(head.length)
 
     def request(self):
         kind, payload = self.frame()
         assert kind == REQUEST
-        fields = FIXED.unpack_from(payload)
-        names = ["token", "argc", "argv", "cwd", "env_count", "env", "affinity", "umask", "nice", "columns", "tty"]
-        found = dict(zip(names, fields, strict=True))
-        at = FIXED.size
-        found["limits"] = [struct.unpack_from("=QQ", payload, at + 16 * i) for i in range(16)]
-        at += 16 * 16
+        fields = layouts.tsf_request.from_buffer_copy(payload)
+        found = {name: getattr(fields, name) for name in ("argc", "env_count", "umask", "nice", "columns", "tty")}
+        found["token"] = bytes(fields.token)
+        found["limits"] = [tuple(pair) for pair in fields.limits]
+        at = ctypes.sizeof(fields)
         for name in ("argv", "cwd", "env", "affinity"):
-            found[name], at = payload[at : at + found[name]], at + found[name]
+            size = getattr(fields, f"{name}_len")
+            found[name], at = payload[at : at + size], at + size
         assert at == len(payload)
         found["words"] = found["argv"].split(b"\0")[:-1]
         found["environment"] = found["env"].split(b"\0")[:-1]
@@ -70,8 +56,8 @@ class Peer:
 
     def descriptors(self):
         fds = array.array("i")
-        data, control, _, _ = self.socket.recvmsg(HEAD.size, socket.CMSG_SPACE(3 * fds.itemsize))
-        assert HEAD.unpack(data)[1] == DESCRIPTORS
+        data, control, _, _ = self.socket.recvmsg(HEAD, socket.CMSG_SPACE(3 * fds.itemsize))
+        assert layouts.tsf_frame.from_buffer_copy(data).type == DESCRIPTORS
         for _, _, payload in control:
             fds.frombytes(payload)
         return list(fds)
@@ -137,7 +123,7 @@ def read_exactly(stream, size):
 
 
 BOOT = """
-import os, socket, struct, sys, time
+import os, socket, sys, time
 
 def main(way="short"):
     words = [w for w in sys.argv if w != "--boot"][1:]
@@ -170,16 +156,18 @@ def main(way="short"):
     while True:
         peer = listener.accept()[0]
         request = b""
-        while len(request) < 16 or len(request) < 16 + struct.unpack_from("=I", request, 8)[0]:
+        while len(request) < HEAD or len(request) < HEAD + int.from_bytes(request[LENGTH], sys.byteorder):
             request += peer.recv(1 << 20)
         last = b"\\0stop\\0" in request
-        if b"\\0exec\\0" in request:
-            peer.sendall(struct.pack("=IIII", 0x74730001, 23, 0, 0))
-        else:
-            peer.sendall(struct.pack("=IIIIi", 0x74730001, 18, 4, 0, 0))
+        peer.sendall(EXEC if b"\\0exec\\0" in request else EXIT)
         peer.close()
         if last:
             os._exit(0)
+"""
+LENGTH = layouts.tsf_frame.length.offset
+BOOT += f"""
+HEAD, LENGTH = {HEAD}, slice({LENGTH}, {LENGTH + layouts.tsf_frame.length.size})
+EXEC, EXIT = {frame(EXEC)!r}, {frame(EXIT, code(0))!r}
 """
 
 

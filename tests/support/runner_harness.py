@@ -12,54 +12,36 @@ import select
 import signal
 import socket
 import struct
-import subprocess
 import termios
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
-from support import native
+from support import layouts, native
+from support.layouts import (
+    TSF_CTX_MAGIC,
+    TSF_JOB_NO_OUTPUT,
+    TSF_REPORT_ENDED,
+    TSF_REPORT_STARTED,
+    TSF_RUN_ASSIGNED,
+    TSF_RUN_EXECING,
+    TSF_RUN_EXITED,
+    TSF_RUNS,
+    TSF_RUNS_BYTES,
+    TSF_RUNS_MAGIC,
+    TSF_RUNS_VERSION,
+    tsf_assign,
+    tsf_cold,
+    tsf_ctx,
+    tsf_report,
+    tsf_run,
+    tsf_runs_header,
+)
 from support.patience import patient
+from support.state_files import ENTRY
 
 PATIENCE = patient(20.0)
-ENTRIES = 4096
-RUNS_MAGIC, CTX_MAGIC = 0x736E757274736166, 0x31787463
-FREE, ASSIGNED, CLAIMED, EXECING, EXITED, REVOKED = range(6)
-RECORD, OUTPUT, CHDIR, SPAWN, EXEC = range(1, 6)
-NOTE_LIMIT, NOTE_NICE, NOTE_AFFINITY = 1, 2, 4
-NO_OUTPUT, FOREGROUND, SPLIT_STDERR = 1, 2, 8
-LOG, APPEND, TRUNCATE, GZIP = 256, 512, 1024, 2048
-NOTE_GZIP, STAGE_GZIP = 8, 6
-STARTED, ENDED, RUN_SIGNAL = 1, 2, 40
-NOTE_CANCEL, COMMAND_CANCEL, GRACE_SHIFT = 32, 0x100, 16
-U64, U32, I32, U16 = ctypes.c_uint64, ctypes.c_uint32, ctypes.c_int32, ctypes.c_uint16
-
-
-class Run(ctypes.Structure):
-    _fields_ = [
-        *[("word", U64), ("job", U64), ("attempt", U32), ("runner", I32), ("command", U64), ("pid", I32)],
-        *[("spawn_errno", U32), ("start_ticks", U64), ("start_ns", U64), ("suffix", ctypes.c_char * 8)],
-        *[("duration_ns", U64), ("end_ns", U64), ("status", I32), ("cause", U16), ("stage", U16)],
-        *[("utime_ms", U32), ("stime_ms", U32), ("maxrss_kb", U32), ("notes", U32), ("check", U64)],
-        ("reserved", U64 * 2),
-    ]
-
-
-class Cold(ctypes.Structure):
-    _fields_ = [
-        *[("enqueue_ns", U64), ("token", U64 * 2), ("blob_off", U64), ("blob_len", U32), ("blob_check", U32)],
-        *[("ctx", U64), ("slots", U32), ("flags", U32), ("batch_index", U32), ("batch_count", U32)],
-        *[("n_after", U32), ("n_after_ok", U32), ("argc", U32), ("argv_len", U32), ("label_len", U32)],
-        *[("prefix_len", U32), ("cwd_len", U32), ("diff_len", U32), ("reserved", U32 * 7), ("check", U32)],
-    ]
-
-
-class Assign(ctypes.Structure):
-    _fields_ = [("gen", U64), ("job", U64), ("hide_gpus", U32), ("leases", U32), ("cold", Cold)]
-
-
-assert ctypes.sizeof(Run) == ctypes.sizeof(Cold) == 128
 
 
 def until(condition: Callable[[], object], what: str) -> None:
@@ -91,24 +73,10 @@ def own_limits() -> list[tuple[int, int]]:
 
 
 def build(folder: Path) -> SimpleNamespace:
-    """The runner, the runner with fault points, and the checksums of the headers."""
+    """The runner, and the runner with fault points."""
     for name, extra in (("ts-run", []), ("ts-run-faults", ["-DTSFAST_FAULTS"])):
         native.build(folder / name, "runner", "-O2", "-DGZIP_PATIENCE_MS=300", *extra, static=True)
-    code = folder / "check.c"
-    code.write_text(
-        '#include "runs.h"\n'
-        "uint32_t check32(const void *p, size_t n, uint64_t seed) { return tsf_check32(p, n, seed); }\n"
-        "uint64_t hash64(const void *p, size_t n, uint64_t seed) { return tsf_hash64(p, n, seed); }\n"
-        "uint64_t run_check(const struct tsf_run *run) { return tsf_run_check(run); }\n"
-    )
-    subprocess.run(
-        ["cc", "-shared", "-fPIC", f"-I{native.NATIVE}", "-o", str(folder / "check.so"), str(code)], check=True
-    )
-    lib = ctypes.CDLL(str(folder / "check.so"))
-    lib.check32.argtypes = lib.hash64.argtypes = [ctypes.c_char_p, ctypes.c_size_t, U64]
-    lib.check32.restype, lib.hash64.restype = U32, U64
-    lib.run_check.argtypes, lib.run_check.restype = [ctypes.POINTER(Run)], U64
-    return SimpleNamespace(runner=folder / "ts-run", faults=folder / "ts-run-faults", lib=lib)
+    return SimpleNamespace(runner=folder / "ts-run", faults=folder / "ts-run-faults")
 
 
 class Runner:
@@ -137,7 +105,7 @@ class Runner:
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         return sum(int(fd) < limit for fd in os.listdir(f"/proc/{self.pid}/fd"))
 
-    def give(self, job: Assign, descriptors: Sequence[int] = (), *, word: int = ASSIGNED) -> None:
+    def give(self, job: tsf_assign, descriptors: Sequence[int] = (), *, word: int = TSF_RUN_ASSIGNED) -> None:
         self.entry.job, self.entry.word = job.job, job.gen << 8 | word
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
         self.socket.sendmsg([bytes(job)], rights)
@@ -148,27 +116,28 @@ class Runner:
 
     def report(self) -> tuple[int, int, int]:
         packet = self.socket.recv(64)
-        assert len(packet) == 16, f"no report; log: {self.queue.log.read_text()}"
-        return struct.unpack("=IIQ", packet)
+        assert len(packet) == ctypes.sizeof(tsf_report), f"no report; log: {self.queue.log.read_text()}"
+        report = tsf_report.from_buffer_copy(packet)
+        return report.kind, report.retiring, report.gen
 
-    def started(self, job: Assign) -> None:
-        assert self.report() == (STARTED, 0, job.gen)
-        assert self.entry.word == job.gen << 8 | EXECING
+    def started(self, job: tsf_assign) -> None:
+        assert self.report() == (TSF_REPORT_STARTED, 0, job.gen)
+        assert self.entry.word == job.gen << 8 | TSF_RUN_EXECING
 
-    def ended(self, job: Assign, *, retiring: int = 0) -> Run:
+    def ended(self, job: tsf_assign, *, retiring: int = 0) -> tsf_run:
         report = self.report()
-        if report[0] == STARTED:
+        if report[0] == TSF_REPORT_STARTED:
             report = self.report()
-        assert report == (ENDED, retiring, job.gen)
+        assert report == (TSF_REPORT_ENDED, retiring, job.gen)
         return self.result(job)
 
-    def result(self, job: Assign, state: int = EXITED) -> Run:
-        result = Run.from_buffer_copy(self.entry)
+    def result(self, job: tsf_assign, state: int = TSF_RUN_EXITED) -> tsf_run:
+        result = tsf_run.from_buffer_copy(self.entry)
         assert result.word == job.gen << 8 | state
-        assert result.check == self.queue.built.lib.run_check(ctypes.byref(self.entry))
+        assert result.check == layouts.lib.run_check(self.entry)
         return result
 
-    def run(self, job: Assign, descriptors: Sequence[int] = ()) -> Run:
+    def run(self, job: tsf_assign, descriptors: Sequence[int] = ()) -> tsf_run:
         self.give(job, descriptors)
         return self.ended(job)
 
@@ -195,25 +164,25 @@ class Queue:
     """A state directory with one job table, as the server would write it."""
 
     def __init__(self, folder: Path, built: SimpleNamespace) -> None:
-        self.built, self.folder, self.lib = built, folder, built.lib
+        self.built, self.folder = built, folder
         self.state, self.logs, self.work = folder / "state", folder / "logs", folder / "work"
         for path in (self.state, self.state / "ctx", self.logs, self.work):
             path.mkdir()
         self.log = folder / "server.log"
         self.directory = os.open(self.state, os.O_RDONLY | os.O_DIRECTORY)
         self.file = os.open(self.state / "runs", os.O_RDWR | os.O_CREAT, 0o600)
-        os.truncate(self.file, 128 * (ENTRIES + 1))
-        self.map = mmap.mmap(self.file, 128 * (ENTRIES + 1))
-        struct.pack_into("=QII", self.map, 0, RUNS_MAGIC, 1, ENTRIES)
+        os.truncate(self.file, TSF_RUNS_BYTES)
+        self.map = mmap.mmap(self.file, TSF_RUNS_BYTES)
+        self.map[: ctypes.sizeof(tsf_runs_header)] = bytes(tsf_runs_header(TSF_RUNS_MAGIC, TSF_RUNS_VERSION, TSF_RUNS))
         self.gen, self.next_id, self.runners = 0x500000000, 65530, []
         self.context = self.write_context()
 
-    def entry(self, number: int) -> Run:
-        return Run.from_address(ctypes.addressof(ctypes.c_char.from_buffer(self.map)) + 128 * number)
+    def entry(self, number: int) -> tsf_run:
+        return tsf_run.from_address(ctypes.addressof(ctypes.c_char.from_buffer(self.map)) + ENTRY * number)
 
     def locked(self, number: int) -> int:
         """Pid of the holder of the entry's lock, 0 if it is free."""
-        asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 128 * number, 1, 0)
+        asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, ENTRY * number, 1, 0)
         kind, _, _, _, pid = struct.unpack("hhqqi4x", fcntl.fcntl(self.file, fcntl.F_GETLK, asked))
         return 0 if kind == fcntl.F_UNLCK else pid
 
@@ -236,11 +205,13 @@ class Queue:
         for number, pair in (limits or {}).items():
             values[number] = pair
         nice = os.getpriority(os.PRIO_PROCESS, 0) if nice is None else nice
-        body = struct.pack("=IiIIII", umask, nice, len(affinity), len(cwd), len(env), len(block))
-        body += b"".join(struct.pack("=QQ", *pair) for pair in values) + affinity + cwd + block
-        name = self.lib.hash64(body, len(body), 0)
-        head = struct.pack("=II", CTX_MAGIC, self.lib.check32(body, len(body), 0))
-        (self.state / "ctx" / f"{name:016x}").write_bytes(head + body)
+        head = tsf_ctx(TSF_CTX_MAGIC, 0, umask, nice, len(affinity), len(cwd), len(env), len(block))
+        for number, pair in enumerate(values):
+            head.limits[number][:] = pair
+        body = bytes(head)[tsf_ctx.umask.offset :] + affinity + cwd + block
+        head.check = layouts.lib.check32(body, len(body), 0)
+        name = layouts.lib.hash64(body, len(body), 0)
+        (self.state / "ctx" / f"{name:016x}").write_bytes(bytes(head)[: tsf_ctx.umask.offset] + body)
         return name
 
     def job(
@@ -252,29 +223,29 @@ class Queue:
         context: int | None = None,
         flags: int = 0,
         **damage: int,
-    ) -> Assign:
+    ) -> tsf_assign:
         job, self.next_id, self.gen = self.next_id, self.next_id + 1, self.gen + 1
         prefix = str(self.logs / "ts-out") if prefix is None else prefix
-        prefix = "" if flags & NO_OUTPUT else prefix
+        prefix = "" if flags & TSF_JOB_NO_OUTPUT else prefix
         parts = [strings(*argv), b"a label", os.fsencode(prefix), os.fsencode(cwd), strings(*diff)]
-        blob = struct.pack("=QQ", 1, 2) + b"".join(parts)
+        blob = bytes((ctypes.c_uint64 * 2)(1, 2)) + b"".join(parts)  # ids of n_after and n_after_ok
         with open(self.state / f"blob.{job >> 16:08x}", "ab") as file:
             file.write(b"\0" * (-file.tell() % 8))
             offset = file.tell()
             file.write(blob)
-        cold = Cold(blob_off=offset, blob_len=len(blob), blob_check=self.lib.check32(blob, len(blob), job))
+        cold = tsf_cold(blob_off=offset, blob_len=len(blob), blob_check=layouts.lib.check32(blob, len(blob), job))
         cold.ctx, cold.flags, cold.n_after, cold.n_after_ok = context or self.context, flags, 1, 1
         cold.argc, cold.argv_len, cold.label_len = len(argv), *map(len, parts[:2])
         cold.prefix_len, cold.cwd_len, cold.diff_len = map(len, parts[2:])
         for field, value in damage.items():
             setattr(cold, field, value)
-        cold.check = self.lib.check32(bytes(cold), 124, job)
-        return Assign(gen=self.gen, job=job, cold=cold)
+        cold.check = layouts.lib.cold_check(cold, job)
+        return tsf_assign(gen=self.gen, job=job, cold=cold)
 
-    def shell(self, script: str, **options: object) -> Assign:
+    def shell(self, script: str, **options: object) -> tsf_assign:
         return self.job("sh", "-c", script, **options)
 
-    def output(self, result: Run, end: str = "") -> bytes:
+    def output(self, result: tsf_run, end: str = "") -> bytes:
         return (self.logs / f"ts-out.{result.suffix.decode()}{end}").read_bytes()
 
     def close(self) -> None:

@@ -12,14 +12,16 @@ from functools import partial
 
 import pytest
 
-from support.launcher_harness import (
-    DEADLINE,
+from support import layouts
+from support.launcher_harness import DEADLINE, ended
+from support.wire import (
     ENDED,
     ERR,
     EXEC,
     EXIT,
     EXIT_AT_CLOSE,
     FOLLOW,
+    FRAME_MAX,
     HEAD,
     HEARS_ALIVE,
     MOMENT,
@@ -28,7 +30,6 @@ from support.launcher_harness import (
     SHOWS_MOMENTS,
     VERSION,
     code,
-    ended,
     frame,
 )
 
@@ -94,7 +95,7 @@ def test_moment_in_the_time_zone_of_the_caller(queue, zone, shown):
     child = queue.start("-i", env={"TZ": zone})
     peer = queue.accept()
     peer.request()
-    moment = frame(MOMENT, struct.pack("=q", 1769889601))
+    moment = frame(MOMENT, bytes(layouts.tsf_moment(1769889601)))
     peer.send(frame(OUT, b"at "), moment, moment, frame(OUT, b".\n"), frame(EXIT, code(0)))
     assert ended(child) == (0, f"at {shown}\n{shown}\n.\n".encode(), b"")
 
@@ -133,7 +134,7 @@ def test_broken_connection_is_made_again_with_the_same_token(queue, read_first):
         peer = queue.accept()
         if read_first:
             tokens.append(peer.request()["token"])
-        peer.send(frame(OUT, b"lost")[: HEAD.size - 1])
+        peer.send(frame(OUT, b"lost")[: HEAD - 1])
         peer.close()
     peer = queue.accept()
     tokens.append(peer.request()["token"])
@@ -203,8 +204,8 @@ def test_other_version_and_nonsense(queue):
         frame(EXIT, b""),
         frame(ENDED, code(0)),
         frame(FOLLOW, b"\0\0"),
-        HEAD.pack(VERSION, FOLLOW, 1 << 20, 0),
-        HEAD.pack(VERSION, OUT, (8 << 20) + 1, 0),
+        frame(FOLLOW, length=1 << 20),
+        frame(OUT, length=FRAME_MAX + 1),
     ):
         child = queue.start("x")
         peer = queue.accept()
@@ -212,7 +213,7 @@ def test_other_version_and_nonsense(queue):
         peer.send(answer)
         status, out, err = ended(child)
         assert (status, out, err.count(b"\n")) == (255, b"", 1)
-        assert (b"protocol version" in err) == (answer[:4] != HEAD.pack(VERSION, 0, 0, 0)[:4])
+        assert (b"protocol version" in err) == (not answer.startswith(frame(OUT)[:4]))
 
 
 def test_exit_at_close(queue):

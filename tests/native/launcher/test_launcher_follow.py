@@ -2,27 +2,17 @@
 
 import os
 import signal
-import struct
 import subprocess
 
 import pytest
 
-from support.launcher_harness import (
-    DEADLINE,
-    ENDED,
-    EXIT,
-    FOLLOW,
-    SEND_DESCRIPTORS,
-    SIGNAL,
-    code,
-    ended,
-    frame,
-    read_exactly,
-)
+from support import layouts
+from support.launcher_harness import DEADLINE, ended, read_exactly
+from support.wire import ENDED, EXIT, FOLLOW, SEND_DESCRIPTORS, SIGNAL, code, frame
 
 
 def follow(path, lines=-1):
-    return frame(FOLLOW, struct.pack("=i", lines) + os.fsencode(path))
+    return frame(FOLLOW, bytes(layouts.tsf_follow(lines)) + os.fsencode(path))
 
 
 def test_follow_growth_until_ended(queue, tmp_path):

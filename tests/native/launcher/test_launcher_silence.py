@@ -8,20 +8,9 @@ import tty
 
 import pytest
 
-from support.launcher_harness import (
-    ALIVE,
-    DEADLINE,
-    ERR,
-    EXIT,
-    FOLLOW,
-    OUT,
-    PROGRESS,
-    SEND_DESCRIPTORS,
-    code,
-    ended,
-    frame,
-)
+from support.launcher_harness import DEADLINE, ended
 from support.patience import ts_patience
+from support.wire import ALIVE, ERR, EXIT, FOLLOW, OUT, PROGRESS, SEND_DESCRIPTORS, code, frame
 
 SOON = {"TS_PATIENCE": ts_patience(1)}
 

@@ -8,7 +8,8 @@ import textwrap
 
 import pytest
 
-from support.launcher_harness import ANOTHER_USER, EXIT, Queue, code, ended, frame
+from support.launcher_harness import ANOTHER_USER, Queue, ended
+from support.wire import EXIT, code, frame
 
 
 def test_long_socket_path(launcher, tmp_path):
@@ -86,7 +87,7 @@ def test_socket_of_another_user_is_refused_before_anything_is_sent(open_queue, l
 def test_root_may_talk_to_any_server(open_queue):
     """The peer's user is that of the process which called listen()."""
     script = """
-        import os, socket, struct, sys
+        import os, socket, sys
         os.setuid(int(sys.argv[2]))
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(sys.argv[1])
@@ -94,11 +95,11 @@ def test_root_may_talk_to_any_server(open_queue):
         print(flush=True)
         peer = listener.accept()[0]
         peer.recv(1 << 20)
-        peer.sendall(struct.pack("=IIIIi", 0x74730001, 18, 4, 0, 8))
+        peer.sendall(bytes.fromhex(sys.argv[3]))
     """
     os.chmod(open_queue.tmp_path, 0o777)
     server = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(script), open_queue.path, str(ANOTHER_USER)],
+        [sys.executable, "-c", textwrap.dedent(script), open_queue.path, str(ANOTHER_USER), frame(EXIT, code(8)).hex()],
         stdout=subprocess.PIPE,
     )
     open_queue.children.append(server)

@@ -9,9 +9,10 @@ import sys
 
 import pytest
 
-from support.launcher_harness import DEADLINE, EXIT, Queue, code, ended, frame
+from support.launcher_harness import DEADLINE, Queue, ended
 from support.patience import ts_patience
 from support.queues import wait_until
+from support.wire import EXIT, code, frame
 
 
 def boots(queue):

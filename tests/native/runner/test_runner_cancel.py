@@ -6,28 +6,27 @@ import os
 import signal
 import time
 
-from support.runner_harness import (
-    COMMAND_CANCEL,
-    ENDED,
-    GRACE_SHIFT,
-    NOTE_CANCEL,
-    RUN_SIGNAL,
-    Assign,
-    Queue,
-    Runner,
-    process_state,
-    until,
+from support.layouts import (
+    TSF_COMMAND_CANCEL,
+    TSF_COMMAND_GRACE_SHIFT,
+    TSF_NOTE_CANCEL,
+    TSF_REPORT_ENDED,
+    TSF_RUN_SIGNAL,
+    tsf_assign,
 )
+from support.runner_harness import Queue, Runner, process_state, until
 
 STUBBORN = "trap '' TERM; echo $$; while :; do sleep 1000; done"
 
 
-def cancel(runner: Runner, job: Assign, grace: int) -> None:
-    runner.entry.command = (job.gen & 0xFFFFFFFF) << 32 | grace << GRACE_SHIFT | COMMAND_CANCEL | signal.SIGTERM
-    os.kill(runner.pid, RUN_SIGNAL)
+def cancel(runner: Runner, job: tsf_assign, grace: int) -> None:
+    runner.entry.command = (
+        (job.gen & 0xFFFFFFFF) << 32 | grace << TSF_COMMAND_GRACE_SHIFT | TSF_COMMAND_CANCEL | signal.SIGTERM
+    )
+    os.kill(runner.pid, TSF_RUN_SIGNAL)
 
 
-def run(queue: Queue, runner: Runner, script: str, lines: int = 1) -> tuple[Assign, list[int]]:
+def run(queue: Queue, runner: Runner, script: str, lines: int = 1) -> tuple[tsf_assign, list[int]]:
     """A job that runs and has printed so many pids."""
     job = queue.shell(script)
     runner.give(job)
@@ -44,7 +43,7 @@ def test_job_that_obeys(queue: Queue, runner: Runner) -> None:
     job, pids = run(queue, runner, "echo $$; exec sleep 1000")
     cancel(runner, job, 1000)
     result = runner.ended(job)
-    assert (result.status, result.notes) == (signal.SIGTERM, NOTE_CANCEL) and gone(pids)
+    assert (result.status, result.notes) == (signal.SIGTERM, TSF_NOTE_CANCEL) and gone(pids)
     assert runner.run(queue.job("true")).notes == 0, "the runner takes the next job, which nobody cancels"
 
 
@@ -52,9 +51,9 @@ def test_job_that_does_not_obey(queue: Queue, runner: Runner) -> None:
     job, pids = run(queue, runner, STUBBORN)
     begin = time.monotonic()
     cancel(runner, job, 1)
-    assert runner.report()[0] == ENDED
+    assert runner.report()[0] == TSF_REPORT_ENDED
     result = runner.result(job)
-    assert (result.status, result.notes) == (signal.SIGKILL, NOTE_CANCEL) and time.monotonic() - begin > 0.9
+    assert (result.status, result.notes) == (signal.SIGKILL, TSF_NOTE_CANCEL) and time.monotonic() - begin > 0.9
     until(lambda: gone(pids), "end of all")
     assert runner.wait() == 0 or gone(pids)
 
@@ -71,7 +70,7 @@ def test_left_overs_have_the_grace_time_too(queue: Queue, runner: Runner) -> Non
     """The first process obeys; the others go on for a while, then they are killed."""
     job, pids = run(queue, runner, f'setsid sh -c "{STUBBORN.replace("$$", chr(92) + "$" + chr(92) + "$")}" & wait')
     cancel(runner, job, 1)
-    assert runner.report() == (ENDED, 1, job.gen)
+    assert runner.report() == (TSF_REPORT_ENDED, 1, job.gen)
     assert not gone(pids)
     until(lambda: gone(pids), "end of all")
     assert runner.wait() == 0
@@ -82,7 +81,7 @@ def test_second_order_changes_nothing(queue: Queue, runner: Runner) -> None:
     cancel(runner, job, 1)
     until(lambda: runner.entry.command & 0xFFFFFFFF == 0, "first order taken")
     cancel(runner, job, 1000)
-    assert runner.report()[0] == ENDED
+    assert runner.report()[0] == TSF_REPORT_ENDED
     assert runner.result(job).status == signal.SIGKILL
     until(lambda: gone(pids), "end")
 

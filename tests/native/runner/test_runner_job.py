@@ -2,47 +2,46 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import resource
 import signal
 import stat
-import struct
 import time
 from pathlib import Path
 
 import pytest
 
-from support.runner_harness import (
-    ASSIGNED,
-    CHDIR,
-    CLAIMED,
-    ENDED,
-    ENTRIES,
-    EXEC,
-    EXECING,
-    EXITED,
-    FOREGROUND,
-    NO_OUTPUT,
-    NOTE_AFFINITY,
-    NOTE_LIMIT,
-    NOTE_NICE,
-    OUTPUT,
-    PATIENCE,
-    RECORD,
-    REVOKED,
-    RUN_SIGNAL,
-    SPAWN,
-    SPLIT_STDERR,
-    Queue,
-    Run,
-    Runner,
-    process_state,
-    until,
+from support import layouts
+from support.layouts import (
+    TSF_JOB_FOREGROUND,
+    TSF_JOB_NO_OUTPUT,
+    TSF_JOB_SPLIT_STDERR,
+    TSF_NOTE_AFFINITY,
+    TSF_NOTE_LIMIT,
+    TSF_NOTE_NICE,
+    TSF_REPORT_ENDED,
+    TSF_RUN_ASSIGNED,
+    TSF_RUN_CLAIMED,
+    TSF_RUN_EXECING,
+    TSF_RUN_EXITED,
+    TSF_RUN_REVOKED,
+    TSF_RUN_SIGNAL,
+    TSF_RUNS,
+    TSF_STAGE_CHDIR,
+    TSF_STAGE_EXEC,
+    TSF_STAGE_OUTPUT,
+    TSF_STAGE_RECORD,
+    TSF_STAGE_SPAWN,
+    tsf_ctx,
+    tsf_run,
 )
+from support.runner_harness import PATIENCE, Queue, Runner, process_state, until
+from support.state_files import changed
 
 
-def failed(result: Run, stage: int, cause: int) -> bool:
+def failed(result: tsf_run, stage: int, cause: int) -> bool:
     assert result.end_ns and not result.duration_ns and not result.pid and not result.start_ns
     return (result.stage, result.cause, result.status) == (stage, cause, 126 << 8)
 
@@ -78,14 +77,14 @@ def test_reopened_output_is_not_overwritten(queue: Queue, runner: Runner) -> Non
 
 
 def test_split_stderr(queue: Queue, runner: Runner) -> None:
-    result = runner.run(queue.shell("echo out; echo err >&2", flags=SPLIT_STDERR))
+    result = runner.run(queue.shell("echo out; echo err >&2", flags=TSF_JOB_SPLIT_STDERR))
     assert (queue.output(result), queue.output(result, ".e")) == (b"out\n", b"err\n")
     assert stat.S_IMODE((queue.logs / f"ts-out.{result.suffix.decode()}.e").stat().st_mode) == 0o600
 
 
 def test_no_output(queue: Queue, runner: Runner) -> None:
     script = f'[ ! "${{TS_OUTPUT+set}}" ] && readlink /proc/self/fd/1 /proc/self/fd/2 > {queue.folder}/seen'
-    result = runner.run(queue.shell(f"exec 3>&1; {script}", flags=NO_OUTPUT, diff=["TS_OUTPUT=stale"]))
+    result = runner.run(queue.shell(f"exec 3>&1; {script}", flags=TSF_JOB_NO_OUTPUT, diff=["TS_OUTPUT=stale"]))
     assert result.status == 0 and result.suffix == b""
     assert (queue.folder / "seen").read_text().endswith("/dev/null\n")
     assert not list(queue.logs.iterdir())
@@ -141,10 +140,10 @@ def test_what_cannot_be_applied_is_noted(queue: Queue, runner: Runner) -> None:
     limits = {resource.RLIMIT_NOFILE: (50, 1 << 62)}
     nowhere = b"\0" * 1016 + b"\0" * 7 + b"\x80"
     result = runner.run(queue.shell("ulimit -Sn", context=queue.write_context(limits=limits, affinity=nowhere)))
-    assert result.notes == NOTE_LIMIT | NOTE_AFFINITY
+    assert result.notes == TSF_NOTE_LIMIT | TSF_NOTE_AFFINITY
     assert queue.output(result) == b"50\n"
     result = runner.run(queue.shell("nice", context=queue.write_context(nice=-7)))
-    assert (result.notes == NOTE_NICE) == (queue.output(result) != b"-7\n")
+    assert (result.notes == TSF_NOTE_NICE) == (queue.output(result) != b"-7\n")
 
 
 @pytest.mark.parametrize(
@@ -161,7 +160,7 @@ def test_status(queue: Queue, runner: Runner, script: str, status: int) -> None:
 def test_command_not_found(queue: Queue, runner: Runner) -> None:
     for name in ("no-such-command", "/no/such/command", ""):
         result = runner.run(queue.job(name))
-        assert (result.status, result.stage, result.cause) == (127 << 8, EXEC, errno.ENOENT)
+        assert (result.status, result.stage, result.cause) == (127 << 8, TSF_STAGE_EXEC, errno.ENOENT)
         assert queue.output(result) == f"ts: cannot run '{name}': No such file or directory\n".encode()
 
 
@@ -169,14 +168,14 @@ def test_command_not_executable(queue: Queue, runner: Runner) -> None:
     (queue.work / "data").write_text("text")
     for name in ("./data", "data"):
         result = runner.run(queue.job(name, diff=["PATH=/nowhere::/usr/bin"]))
-        assert (result.status, result.stage, result.cause) == (126 << 8, EXEC, errno.EACCES)
+        assert (result.status, result.stage, result.cause) == (126 << 8, TSF_STAGE_EXEC, errno.EACCES)
         assert queue.output(result) == f"ts: cannot run '{name}': Permission denied\n".encode()
 
 
 def test_error_line_under_a_file_size_limit_of_zero(queue: Queue, runner: Runner) -> None:
     context = queue.write_context(limits={resource.RLIMIT_FSIZE: (0, 0)})
     result = runner.run(queue.job("no-such-command", context=context))
-    assert (result.status, result.stage) == (127 << 8, EXEC)
+    assert (result.status, result.stage) == (127 << 8, TSF_STAGE_EXEC)
 
 
 def test_script_without_interpreter_line(queue: Queue, runner: Runner) -> None:
@@ -198,18 +197,20 @@ def test_default_path(queue: Queue, runner: Runner) -> None:
 
 def test_missing_directory(queue: Queue, runner: Runner) -> None:
     result = runner.run(queue.job("true", cwd="/no/such/place"))
-    assert failed(result, CHDIR, errno.ENOENT)
+    assert failed(result, TSF_STAGE_CHDIR, errno.ENOENT)
     assert queue.output(result) == b"ts: cannot enter '/no/such/place': No such file or directory\n"
 
 
 def test_unwritable_log_directory(queue: Queue, runner: Runner) -> None:
     closed = queue.folder / "closed"
     closed.mkdir(mode=0o500)
-    assert failed(runner.run(queue.job("true", prefix="/no/such/place/x")), OUTPUT, errno.ENOENT)
-    assert failed(runner.run(queue.job("true", prefix=f"{queue.log}/x")), OUTPUT, errno.ENOTDIR)
-    assert failed(runner.run(queue.job("true", prefix=f"{queue.logs}/{'x' * 250}")), OUTPUT, errno.ENAMETOOLONG)
+    assert failed(runner.run(queue.job("true", prefix="/no/such/place/x")), TSF_STAGE_OUTPUT, errno.ENOENT)
+    assert failed(runner.run(queue.job("true", prefix=f"{queue.log}/x")), TSF_STAGE_OUTPUT, errno.ENOTDIR)
+    assert failed(
+        runner.run(queue.job("true", prefix=f"{queue.logs}/{'x' * 250}")), TSF_STAGE_OUTPUT, errno.ENAMETOOLONG
+    )
     if os.getuid():
-        assert failed(runner.run(queue.job("true", prefix=f"{closed}/x")), OUTPUT, errno.EACCES)
+        assert failed(runner.run(queue.job("true", prefix=f"{closed}/x")), TSF_STAGE_OUTPUT, errno.EACCES)
     assert runner.run(queue.job("true")).status == 0
 
 
@@ -223,20 +224,20 @@ def test_unwritable_log_directory(queue: Queue, runner: Runner) -> None:
 )
 def test_damaged_blob(queue: Queue, runner: Runner, damage: dict[str, int]) -> None:
     result = runner.run(queue.job("true", "x", diff=["A=1"], **damage))
-    assert result.stage == RECORD and result.cause in (errno.EIO, errno.ENOMEM, errno.EINVAL)
+    assert result.stage == TSF_STAGE_RECORD and result.cause in (errno.EIO, errno.ENOMEM, errno.EINVAL)
     assert runner.run(queue.job("true")).status == 0
 
 
 def test_damaged_cold_record(queue: Queue, runner: Runner) -> None:
     job = queue.job("true")
     job.cold.check ^= 1
-    assert failed(runner.run(job), RECORD, errno.EIO)
+    assert failed(runner.run(job), TSF_STAGE_RECORD, errno.EIO)
 
 
 def test_wrong_job_in_the_entry(queue: Queue, runner: Runner) -> None:
     job = queue.job("true")
     job.job += 1
-    assert failed(runner.run(job), RECORD, errno.EIO)
+    assert failed(runner.run(job), TSF_STAGE_RECORD, errno.EIO)
 
 
 @pytest.mark.parametrize("position", [0, 4, 8, 16, 20, 24, 28, 100, -1])
@@ -247,28 +248,28 @@ def test_damaged_context(queue: Queue, runner: Runner, position: int) -> None:
     data = bytearray(path.read_bytes())
     data[position] ^= 0x80
     path.write_bytes(data)
-    assert failed(runner.run(queue.job("true", context=bad)), RECORD, errno.EIO)
+    assert failed(runner.run(queue.job("true", context=bad)), TSF_STAGE_RECORD, errno.EIO)
     assert runner.run(queue.job("true", context=good)).status == 0
 
 
-@pytest.mark.parametrize("field", range(3, 7))
-def test_impossible_lengths_in_a_context_of_right_checksum(queue: Queue, runner: Runner, field: int) -> None:
+@pytest.mark.parametrize("field", ["affinity_len", "cwd_len", "env_count", "env_len"])
+def test_impossible_lengths_in_a_context_of_right_checksum(queue: Queue, runner: Runner, field: str) -> None:
     bad = queue.write_context(["X=1"])
     path = queue.state / "ctx" / f"{bad:016x}"
-    data = bytearray(path.read_bytes())
-    struct.pack_into("=I", data, 4 + 4 * field, 0xFFFFFFF0)
-    struct.pack_into("=I", data, 4, queue.lib.check32(bytes(data[8:]), len(data) - 8, 0))
-    path.write_bytes(data)
-    assert failed(runner.run(queue.job("true", context=bad)), RECORD, errno.EIO)
+    with changed(path, tsf_ctx) as head:
+        setattr(head, field, 0xFFFFFFF0)
+        body = bytes(head)[tsf_ctx.umask.offset :] + path.read_bytes()[ctypes.sizeof(head) :]
+        head.check = layouts.lib.check32(body, len(body), 0)
+    assert failed(runner.run(queue.job("true", context=bad)), TSF_STAGE_RECORD, errno.EIO)
 
 
 def test_short_or_missing_context(queue: Queue, runner: Runner) -> None:
     bad = queue.write_context(["X=1"])
     path = queue.state / "ctx" / f"{bad:016x}"
     path.write_bytes(path.read_bytes()[:100])
-    assert failed(runner.run(queue.job("true", context=bad)), RECORD, errno.EIO)
+    assert failed(runner.run(queue.job("true", context=bad)), TSF_STAGE_RECORD, errno.EIO)
     path.unlink()
-    assert failed(runner.run(queue.job("true", context=bad)), RECORD, errno.ENOENT)
+    assert failed(runner.run(queue.job("true", context=bad)), TSF_STAGE_RECORD, errno.ENOENT)
 
 
 # ---- the runner's life
@@ -276,7 +277,7 @@ def test_short_or_missing_context(queue: Queue, runner: Runner) -> None:
 
 def test_revoked_job_is_dropped(queue: Queue, runner: Runner) -> None:
     marker = queue.folder / "marker"
-    runner.give(queue.job("touch", str(marker)), word=REVOKED)
+    runner.give(queue.job("touch", str(marker)), word=TSF_RUN_REVOKED)
     until(lambda: not runner.unread(), "reading of the packet")
     # One of an older generation, too
     stale = queue.job("touch", str(marker))
@@ -345,9 +346,9 @@ def test_server_gone_during_a_job(queue: Queue, runner: Runner) -> None:
 
 
 def test_refuses_what_is_not_its_table(queue: Queue) -> None:
-    struct.pack_into("=Q", queue.map, 0, 1)
+    queue.map[0] ^= 1
     assert os.waitstatus_to_exitcode(queue.start().wait()) == 1
-    for number in (0, ENTRIES + 1):
+    for number in (0, TSF_RUNS + 1):
         assert os.waitstatus_to_exitcode(queue.start(number).wait()) == 2
 
 
@@ -356,7 +357,7 @@ def test_refuses_what_is_not_its_table(queue: Queue) -> None:
 
 def command(runner: Runner, gen: int, number: int) -> None:
     runner.entry.command = (gen & 0xFFFFFFFF) << 32 | number
-    os.kill(runner.pid, RUN_SIGNAL)
+    os.kill(runner.pid, TSF_RUN_SIGNAL)
 
 
 def test_kill(queue: Queue, runner: Runner) -> None:
@@ -364,7 +365,10 @@ def test_kill(queue: Queue, runner: Runner) -> None:
     runner.give(job)
     runner.started(job)
     command(runner, job.gen, signal.SIGTERM)
-    assert runner.report()[:2] in ((ENDED, 0), (ENDED, 1))  # the other process of the group may take a moment
+    assert runner.report()[:2] in (
+        (TSF_REPORT_ENDED, 0),
+        (TSF_REPORT_ENDED, 1),
+    )  # the other process of the group may take a moment
     assert runner.result(job).status == signal.SIGTERM
     assert runner.entry.command & 0xFFFFFFFF == 0, "taken out, so that it is not sent again"
 
@@ -423,7 +427,7 @@ def pipes() -> tuple[list[int], list[int]]:
     return [in_r, out_w, err_w], [in_w, out_r, err_r]
 
 
-@pytest.mark.parametrize("flags", [FOREGROUND, FOREGROUND | NO_OUTPUT])
+@pytest.mark.parametrize("flags", [TSF_JOB_FOREGROUND, TSF_JOB_FOREGROUND | TSF_JOB_NO_OUTPUT])
 def test_foreground(queue: Queue, runner: Runner, flags: int) -> None:
     theirs, ours = pipes()
     job = queue.shell("read x; echo out $x; echo err $x >&2", flags=flags)
@@ -434,7 +438,7 @@ def test_foreground(queue: Queue, runner: Runner, flags: int) -> None:
     result = runner.ended(job)
     # An end of file shows that the runner has closed its own copies
     seen = [os.read(fd, 100) for fd in ours[1:]]
-    if flags & NO_OUTPUT:
+    if flags & TSF_JOB_NO_OUTPUT:
         assert seen == [b"out word\n", b"err word\n"] and [os.read(fd, 100) for fd in ours[1:]] == [b"", b""]
     else:
         assert seen == [b"", b""] and queue.output(result) == b"out word\nerr word\n"
@@ -443,12 +447,12 @@ def test_foreground(queue: Queue, runner: Runner, flags: int) -> None:
 
 
 def test_foreground_without_descriptors(queue: Queue, runner: Runner) -> None:
-    job = queue.shell("read x || exit 5", flags=FOREGROUND | NO_OUTPUT)
+    job = queue.shell("read x || exit 5", flags=TSF_JOB_FOREGROUND | TSF_JOB_NO_OUTPUT)
     assert runner.run(job).status == 5 << 8
 
 
 def test_descriptors_that_do_not_belong_are_closed(queue: Queue, runner: Runner) -> None:
-    for flags, count in ((0, 3), (FOREGROUND, 2), (FOREGROUND, 4)):
+    for flags, count in ((0, 3), (TSF_JOB_FOREGROUND, 2), (TSF_JOB_FOREGROUND, 4)):
         read, write = os.pipe()
         assert runner.run(queue.shell("read x || exit 5", flags=flags), [write] * count).status == 5 << 8
         os.close(write)
@@ -462,9 +466,21 @@ def test_descriptors_that_do_not_belong_are_closed(queue: Queue, runner: Runner)
 @pytest.mark.parametrize(
     ("point", "state", "ran"),
     [
-        *[("runner-received", ASSIGNED, False), ("runner-claimed", CLAIMED, False), ("runner-output", CLAIMED, False)],
-        *[("runner-spawned", EXECING, True), ("runner-reap", EXECING, True), ("runner-result", EXECING, True)],
-        *[("runner-exited", EXITED, True), ("runner-reaped", EXITED, True), ("runner-reported", EXITED, True)],
+        *[
+            ("runner-received", TSF_RUN_ASSIGNED, False),
+            ("runner-claimed", TSF_RUN_CLAIMED, False),
+            ("runner-output", TSF_RUN_CLAIMED, False),
+        ],
+        *[
+            ("runner-spawned", TSF_RUN_EXECING, True),
+            ("runner-reap", TSF_RUN_EXECING, True),
+            ("runner-result", TSF_RUN_EXECING, True),
+        ],
+        *[
+            ("runner-exited", TSF_RUN_EXITED, True),
+            ("runner-reaped", TSF_RUN_EXITED, True),
+            ("runner-reported", TSF_RUN_EXITED, True),
+        ],
     ],
 )
 def test_runner_killed(queue: Queue, point: str, state: int, ran: bool) -> None:
@@ -486,7 +502,7 @@ def test_job_process_killed_before_it_may_run(queue: Queue) -> None:
     runner = queue.start(fault="child-before-exec:kill")
     marker = queue.folder / "marker"
     result = runner.run(queue.job("touch", str(marker)))
-    assert (result.stage, result.cause, result.status, result.pid) == (SPAWN, 0, signal.SIGKILL, 0)
+    assert (result.stage, result.cause, result.status, result.pid) == (TSF_STAGE_SPAWN, 0, signal.SIGKILL, 0)
     assert not marker.exists()
 
 
@@ -506,9 +522,9 @@ def test_start_revoked_between_fork_and_exec(queue: Queue, revoked: bool) -> Non
     until(lambda: runner.entry.pid and process_state(runner.entry.pid) == "T", "stop of the job's process")
     os.kill(runner.pid, signal.SIGKILL)
     runner.wait()
-    assert runner.entry.word == job.gen << 8 | CLAIMED and not queue.locked(1)
+    assert runner.entry.word == job.gen << 8 | TSF_RUN_CLAIMED and not queue.locked(1)
     if revoked:
-        runner.entry.word = job.gen << 8 | REVOKED
+        runner.entry.word = job.gen << 8 | TSF_RUN_REVOKED
     os.kill(runner.entry.pid, signal.SIGCONT)
     until(lambda: process_state(runner.entry.pid) == "gone", "end of the job's process")
     assert marker.exists() == (not revoked)

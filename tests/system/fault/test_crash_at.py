@@ -12,7 +12,8 @@ import pytest
 from support.fake_nvml import FakeNvml
 from support.fault_harness import Queue, alive, is_free, kill
 from support.patience import patient
-from system.fault.test_storm import ENTRY, processes
+from support.state_files import entries
+from system.fault.test_storm import processes
 
 WANTED = os.environ.get("TSFAST_CRASH_POINTS", "")
 CODES = {"long": 5, "first": 0, "bad": 7, "gpu": 3, "after": 0, "ok": 4, "zip": 6, "foreground": 9, "last": 200}
@@ -166,7 +167,7 @@ class Run:
     def check_rest(self):
         """Nothing is taken, nothing is left."""
         queue = self.queue
-        queue.until(lambda: not taken_entries(queue), "the entries are free")
+        queue.until(lambda: not entries(queue.state), "the entries are free")
         queue.until(lambda: all(is_free(path) for path in self.leases.iterdir()), "the leases are free")
         runners = queue.runners().values()
         queue.ts("-K")
@@ -177,11 +178,6 @@ class Run:
         self.queue.close()
         for pid in processes(self.queue):
             kill(pid)
-
-
-def taken_entries(queue):
-    entries = (queue.state / "runs").read_bytes()[ENTRY:]
-    return [n for n in range(len(entries) // ENTRY) if struct.unpack_from("=Q", entries, n * ENTRY)[0] & 0xFF]
 
 
 def run(folder, kind, step, run_class=Run):

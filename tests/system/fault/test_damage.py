@@ -1,7 +1,6 @@
 """Damaged or foreign files: what cannot be trusted is said and not run, the rest goes on."""
 
 import os
-import struct
 import subprocess
 import sys
 import time
@@ -10,16 +9,8 @@ import pytest
 
 from support import installation
 from support.fault_harness import PATIENCE, kill
-
-HOT_BYTES, HOT, COLD = 65536 * 64, 64, 128
-
-
-def flip(path, offset):
-    with open(path, "r+b") as file:
-        file.seek(offset)
-        byte = file.read(1)
-        file.seek(offset)
-        file.write(bytes([byte[0] ^ 0x55]))
+from support.layouts import tsf_header, tsf_run, tsf_runs_header
+from support.state_files import ENTRY, changed, cold_at, flip, hot_at
 
 
 @pytest.fixture
@@ -46,9 +37,9 @@ def test_damaged_job_is_held_and_the_others_go_on(stopped_queue, half):
     queue = stopped_queue
     segment, blob = queue.state / "seg.00000000", queue.state / "blob.00000000"
     if half == "hot":
-        flip(segment, 3 * HOT + 20)
+        flip(segment, hot_at(3) + 20)
     elif half == "cold":
-        flip(segment, HOT_BYTES + 3 * COLD + 60)
+        flip(segment, cold_at(3) + 60)
     else:
         data = blob.read_bytes()
         flip(blob, data.index(b"echo two"))
@@ -112,7 +103,7 @@ def test_damaged_record_of_a_running_job(queue):
     job = queue.job("one", queue.gate("one"))
     queue.until_running(job)
     queue.kill_server()
-    flip(queue.state / "seg.00000000", job * HOT + 30)
+    flip(queue.state / "seg.00000000", hot_at(job) + 30)
     queue.start()
     assert f"job {job}: its record is damaged" in queue.log()
     queue.open_gate("one")
@@ -135,7 +126,7 @@ def test_damaged_context(stopped_queue):
 
 def test_damaged_settings(stopped_queue):
     queue = stopped_queue
-    flip(queue.state / "header", 32)
+    flip(queue.state / "header", tsf_header.slots.offset)
     queue.env["TS_SLOTS"] = "100"
     assert queue.ts("-S") == "100\n"
     assert [queue.wait(job) for job in (2, 3, 4)] == [4, 4, 4]
@@ -151,7 +142,7 @@ def test_damaged_result_is_lost(queue):
     queue.kill_server()
     queue.open_gate("one")
     queue.until(lambda: not queue.runners(), "the runner's end")
-    flip(queue.state / "runs", entry * 128 + 80)
+    flip(queue.state / "runs", entry * ENTRY + tsf_run.status.offset)
     assert queue.wait(job) == 255
     assert "lost" in queue.info(job)
 
@@ -160,9 +151,9 @@ def test_damaged_result_is_lost(queue):
 def test_newer_format_is_refused_with_one_line(stopped_queue, file):
     queue = stopped_queue
     before = (queue.state / file).read_bytes()
-    with open(queue.state / file, "r+b") as opened:
-        opened.seek(8)
-        opened.write(struct.pack("=I", 2))
+    structure, field = {"header": (tsf_header, "format"), "runs": (tsf_runs_header, "version")}[file]
+    with changed(queue.state / file, structure) as found:
+        setattr(found, field, getattr(found, field) + 1)
     error = queue.ts("-l", code=None)
     assert error.count("\n") == 1
     assert error.startswith("ts: ")

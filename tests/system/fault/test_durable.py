@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from support.fault_harness import PATIENCE, alive
-from system.fault.test_damage import flip
+from support.state_files import flip
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ TSFAST_FLIPS says at how many places of each file, spread evenly (make soak: man
 import json
 import os
 import shutil
-import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -15,17 +14,18 @@ import pytest
 
 from support.fake_nvml import FakeNvml
 from support.fault_harness import Queue
+from support.layouts import TSF_JOURNAL_RECORD, tsf_header, tsf_journal_record
 from support.patience import patient
 from support.places import SUPPORT
-from system.fault.test_damage import COLD, HOT, HOT_BYTES, flip
+from support.state_files import ENTRY, cold_at, flip, hot_at
 
 PLACES = int(os.environ.get("TSFAST_FLIPS", "0"))
 ENDED = {"ended": 3, "gpu-ended": 4, "took-up": 5}
 LATER = {"plain": 0, "gpu": 7, "after": 8, "ok": 9, "skipped": 255}
 LEVELS = {**ENDED, **LATER, "skipped": None}
 NEEDS = {"after": "plain", "ok": "plain", "skipped": "took-up"}
-RECORD_MAGIC = struct.pack("=I", 0x64726F63)
-SETTINGS_BEGIN, ENTRY = 32, 128
+RECORD_MAGIC = TSF_JOURNAL_RECORD.to_bytes(4, sys.byteorder)
+SETTINGS_BEGIN = tsf_header.slots.offset
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +76,8 @@ def places(template, part):
     ranges = {
         "ids": [("header", range(0, SETTINGS_BEGIN))],
         "settings": [("header", range(SETTINGS_BEGIN, (template.copy / "header").stat().st_size))],
-        "hot": [("seg.00000000", range(count * HOT))],
-        "cold": [("seg.00000000", range(HOT_BYTES, HOT_BYTES + count * COLD))],
+        "hot": [("seg.00000000", range(hot_at(count)))],
+        "cold": [("seg.00000000", range(cold_at(0), cold_at(count)))],
         "blob": [("blob.00000000", range((template.copy / "blob.00000000").stat().st_size))],
         "ctx": [(f"ctx/{path.name}", range(path.stat().st_size)) for path in (template.copy / "ctx").iterdir()],
         "runs": [("runs", range(2 * ENTRY))],
@@ -168,8 +168,7 @@ def test_flipped_byte_in_the_journal(template):
     folder.mkdir()
     (file,) = (template.copy / "journal").iterdir()
     data = file.read_bytes()
-    last = data.rindex(RECORD_MAGIC)
-    last_group = struct.unpack_from("=Q", data, last + 8)[0]
+    last_group = tsf_journal_record.from_buffer_copy(data, data.rindex(RECORD_MAGIC)).group
     offsets = [None, *spread(range(last_group), PLACES or 24)]
     for number, offset in enumerate(offsets):
         copy(template.copy, folder / str(number))

@@ -23,10 +23,12 @@ import pytest
 
 from support.disk import Disk, Event, materialise, read_trace
 from support.fault_harness import FINAL, PATIENCE, Queue
+from support.layouts import TSF_STARTING, tsf_hot
 from support.places import SUPPORT
+from support.state_files import HOT
+from support.wire import EXIT, EXIT_AT_CLOSE, frames
 
 CUTS = os.environ.get("TSFAST_POWER_CUTS", "150")
-EXIT, EXIT_AT_CLOSE = 18, 19  # frames
 STARTING = 2  # state of a hot record
 BIG = "x" * 9_000
 
@@ -118,12 +120,9 @@ def record(queue: Queue, recorder: Path) -> None:
 def answers(events: list[Event]) -> Iterator[int]:
     """Places of the events that end an answer."""
     for place, event in enumerate(events):
-        at = 0
-        while event.kind == "t" and at < len(event.data):
-            _, kind, size, _ = struct.unpack_from("=IIII", event.data, at)
-            at += 16 + size
-            if kind in (EXIT, EXIT_AT_CLOSE):
-                yield place
+        kinds = [kind for kind, _ in frames(event.data)] if event.kind == "t" else []
+        if EXIT in kinds or EXIT_AT_CLOSE in kinds:
+            yield place
 
 
 def sample(events: list[Event], begin: int) -> set[int]:
@@ -197,8 +196,8 @@ def started_by(events: list[Event]) -> set[int]:
 
 def starting_in(events: list[Event]) -> set[int]:
     """Jobs whose start was recorded, but perhaps not more: they come back as lost."""
-    hot = [event for event in events if event.path == "seg.00000000" and event.kind == "w" and len(event.data) == 64]
-    return {event.offset // 64 for event in hot if event.data[0] == STARTING}
+    hot = [event for event in events if event.path == "seg.00000000" and event.kind == "w" and len(event.data) == HOT]
+    return {event.offset // HOT for event in hot if tsf_hot.from_buffer_copy(event.data).state == TSF_STARTING}
 
 
 @pytest.fixture

@@ -4,17 +4,15 @@ others now."""
 import os
 import re
 import shutil
-import struct
 import subprocess
 
 import pytest
 
 from support.fake_nvml import FakeNvml
 from support.fault_harness import alive, is_free, kill
-from system.fault.test_crash_at import taken_entries
-from system.fault.test_storm import ENTRY, processes
-
-PID_AT, TICKS_AT = 32, 40  # in an entry of `runs`
+from support.layouts import tsf_run
+from support.state_files import ENTRY, changed, entries
+from system.fault.test_storm import processes
 
 
 @pytest.fixture
@@ -47,12 +45,9 @@ def give_pids_to_others(queue):
     """The pids of the jobs that ran belong to this process now, and even its start time fits."""
     with open("/proc/self/stat") as stat:
         ticks = int(stat.read().rpartition(")")[2].split()[19])
-    with open(queue.state / "runs", "r+b") as runs:
-        for entry in taken_entries(queue):
-            runs.seek((entry + 1) * ENTRY + PID_AT)
-            runs.write(struct.pack("=i", os.getpid()))
-            runs.seek((entry + 1) * ENTRY + TICKS_AT)
-            runs.write(struct.pack("=Q", ticks))
+    for entry in entries(queue.state):
+        with changed(queue.state / "runs", tsf_run, entry * ENTRY) as run:
+            run.pid, run.start_ticks = os.getpid(), ticks
 
 
 @pytest.mark.parametrize("durable", [False, True])
@@ -84,7 +79,7 @@ def test_reboot(gpu_queue, recorder, durable):
     assert queue.wait(ids["skipped"]) == 255
     assert queue.wait(ids["next-gpu"]) == 5, "both GPUs are free again"
     assert sorted(queue.started()) == ["after", "ended", "gpu", "gpu-too", "next-gpu", "plain"]
-    queue.until(lambda: not taken_entries(queue), "the entries are free")
+    queue.until(lambda: not entries(queue.state), "the entries are free")
     queue.until(lambda: all(map(is_free, queue.leases)), "the leases are free")
     assert alive(os.getpid())
 

@@ -9,7 +9,6 @@ import random
 import re
 import select
 import signal
-import struct
 import threading
 import time
 from pathlib import Path
@@ -20,6 +19,7 @@ import pytest
 from support.fake_nvml import FakeNvml
 from support.fault_harness import FINAL, PATIENCE, is_free, kill, pollers
 from support.patience import patient
+from support.state_files import entries
 
 SEED = int(os.environ.get("TSFAST_STORM_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 KILLS = int(os.environ.get("TSFAST_STORM_KILLS", "300"))
@@ -27,7 +27,6 @@ KILLS = int(os.environ.get("TSFAST_STORM_KILLS", "300"))
 
 SLOTS = 4
 DEVICES = 2
-ENTRY = 128  # bytes of an entry of `runs`
 
 
 class Killer(threading.Thread):
@@ -186,9 +185,7 @@ def check_leaks(queue):
     server = queue.server()
     queue.until(lambda: not queue.runners(), "the runners leave when they have nothing to do")
     queue.until(lambda: processes(queue) in ([], [server]), "no process is left")
-    entries = (queue.state / "runs").read_bytes()[ENTRY:]
-    taken = [n for n in range(len(entries) // ENTRY) if struct.unpack_from("=Q", entries, n * ENTRY)[0] & 0xFF]
-    assert not taken, f"entries are not free: {taken}"
+    assert not entries(queue.state), "entries are not free"
     queue.until(lambda: all(is_free(path) for path in queue.leases.iterdir()), "the leases are free")
     queue.ts("-C")
     assert queue.jobs() == {}

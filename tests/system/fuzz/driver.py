@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from support import installation, reports
 from support.patience import patient
 from support.queues import Queue
-from support.wire import request
+from support.wire import ERR, frames, request
 from system.fuzz.mutate import mutated, seeds
 
 CORPUS = Path(__file__).with_name("corpus")
@@ -96,12 +96,10 @@ class Target:
 
 def answer_form(answer: bytes) -> bytes:
     """What kind of answer it is: types of frames and texts without numbers, names and what varies otherwise."""
-    at, form = 0, b""
-    while at + 16 <= len(answer):
-        _, kind, length, _ = struct.unpack_from("=IIII", answer, at)
-        text = answer[at + 16 : at + 16 + length] if kind == 17 else b""
+    form = b""
+    for kind, payload in frames(answer):
+        text = payload if kind == ERR else b""
         form += b"%d:" % kind + re.sub(rb"'.*'|[0-9]+|/\S*|[^ -~]|-\S+", b"#", text)[:40]
-        at += 16 + length
     return form[:120]
 
 

@@ -5,7 +5,21 @@ from __future__ import annotations
 import random
 import struct
 
-from support.wire import FRAME_MAX, VERSION, batch, frame, request
+from support.layouts import tsf_frame
+from support.wire import (
+    DESCRIPTORS,
+    FRAME_MAX,
+    HEAD,
+    REQUEST,
+    SIGNAL,
+    UNKNOWN,
+    VERSION,
+    batch,
+    code,
+    frame,
+    request,
+    watch,
+)
 
 # No command of a seed can be found on this path; changes of it are as harmless.
 ENVIRONMENT = ("PATH=/nonexistent", "HOME=/nonexistent", "TERM=xterm", "TS_ENV_DROP=SECRET*,[a-c]?", "SECRET=x")
@@ -50,11 +64,11 @@ NUMBERS += [0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF]
 
 def seeds() -> list[bytes]:
     messages = [request(*words, env=ENVIRONMENT, token=number) for number, words in enumerate(COMMANDS)]
-    messages += [frame(2), frame(3, struct.pack("=i", 15)), frame(99, b"x" * 40), frame(1), b""]
-    messages.append(request("-nf", "true", env=ENVIRONMENT) + frame(2) + frame(3, struct.pack("=i", 2)))
-    messages.append(frame(1, b"\0" * 600, version=VERSION + 1))
-    messages += [frame(6, struct.pack("=Q", since)) for since in (0, 1, (1 << 64) - 1)]
-    messages.append(frame(6, b"\0" * 8) + request("-l"))
+    messages += [frame(DESCRIPTORS), frame(SIGNAL, code(15)), frame(UNKNOWN, b"x" * 40), frame(REQUEST), b""]
+    messages.append(request("-nf", "true", env=ENVIRONMENT) + frame(DESCRIPTORS) + frame(SIGNAL, code(2)))
+    messages.append(frame(REQUEST, b"\0" * 600, version=VERSION + 1))
+    messages += [watch(since) for since in (0, 1, (1 << 64) - 1)]
+    messages.append(watch() + request("-l"))
     jobs = [
         (("true",), "", ()),
         (("-L", "x", "-D", "@0", "--", "true", "-x"), "/tmp", ("A=1", "SECRET=x", "HOME")),
@@ -103,6 +117,6 @@ def mutated(corpus: list[bytes], rng: random.Random) -> bytes:
     data = bytearray(rng.choice(corpus))
     for _ in range(rng.choice((1, 1, 2, 3, 6))):
         data = changed(data, corpus, rng)
-    if rng.randrange(3) == 0 and len(data) >= 16:  # so that the change gets past the first look at the length
-        struct.pack_into("=I", data, 8, len(data) - 16)
+    if rng.randrange(3) == 0 and len(data) >= HEAD:  # so that the change gets past the first look at the length
+        tsf_frame.from_buffer(data).length = len(data) - HEAD
     return bytes(data[: 1 << 20])
