@@ -122,7 +122,7 @@ cdef class Server:
             self.journal = Journal(self.loop, state_dir, boot_id)
         contexts = Contexts(state_dir)
         runners = Runners(self.loop, state_dir, runner, boot_id, fault)
-        runners.outdated = self.damaged is not None
+        (<Runners> runners).table.outdated = self.damaged is not None
         table = Table(state_dir, True)
         if gpus and (<Table> table).header.gpu_devices == 0:
             (<Table> table).header.gpu_devices = gpus

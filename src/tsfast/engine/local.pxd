@@ -4,48 +4,15 @@ A runner is started when a job needs one and none is idle, kept for the next job
 idle for some seconds. What it reports and what is found when it dies becomes one of three events for the owner. The
 protocol of the entries, and what each state means after a crash, is in native/runs.h and docs/reliability.md.
 """
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
-from tsfast.layout.structs cimport TSF_RUNS, tsf_assign, tsf_cold, tsf_hot, tsf_run
 from tsfast.base.loop cimport Loop, Source
+from tsfast.base.system cimport pid_t, rusage
 from tsfast.engine.outbox cimport Outbox
 from tsfast.engine.outcome cimport Outcome
-from tsfast.base.system cimport pid_t, rusage
-
-# What goes to the runner beside the record; descriptors are lent for the call.
-cdef struct Handover:
-    int fds[3]            # of the caller of a foreground job
-    int n_fds             # 3, or 0: there are none
-    const int *leases     # locks on the job's GPUs
-    uint32_t n_leases
-    bint shared           # they are the queue's and not the job's own
-    bint hide_gpus        # the job is to see none of the machine's
-
-cdef enum RunnerKind:
-    RUNNER_IDLE = 0       # ours, waits for a job
-    RUNNER_BUSY = 1       # ours, has a job
-    RUNNER_LEAVING = 2    # ours, ends now
-    RUNNER_ADOPTED = 3    # of an earlier server, has a job; watched through pidfd, or polled where there is none
-    RUNNER_ORPHAN = 4     # the runner is dead, its job lives: our child, or watched through pidfd
-
-cdef struct Runner:
-    uint32_t entry
-    uint8_t kind          # RunnerKind
-    bint has_job          # false for a runner whose job was dropped by -K
-    bint leader_ours      # RUNNER_ORPHAN: we are the parent of the job's leader
-    bint leader_reaped    # the leader's status came before the death of its runner did
-    bint unrecorded       # ended, but the disk refused the record: to be tried again
-    bint unannounced      # RUNNER_ADOPTED: the owner has not heard of the start of its job
-    pid_t pid
-    int leader_status
-    rusage leader_usage
-    uint64_t job
-    uint64_t gen
-    uint64_t kill_ns      # for the owner's use; 0 at the start of each job
-    Source socket         # fd -1: closed
-    Source pidfd          # likewise
-    Runner *prev          # idle list, or list of all others
-    Runner *next
+from tsfast.engine.runner_process cimport Handover
+from tsfast.engine.runner_table cimport Runner, RunnerTable
+from tsfast.layout.structs cimport tsf_cold, tsf_hot, tsf_run
 
 cdef enum Verdict:
     VERDICT_NO_MEMORY = -1
@@ -61,18 +28,11 @@ ctypedef void (*StrangerHandler)(void *owner, pid_t pid, int status) noexcept no
 
 cdef class Runners:
     cdef Loop loop
-    cdef int state_dir, runs_fd, program      # owned
-    cdef tsf_run *runs                        # [1 .. TSF_RUNS]
-    cdef Runner *table[TSF_RUNS + 1]
-    cdef uint32_t free_entries[TSF_RUNS + 1]
-    cdef uint32_t n_free
-    cdef Runner *idle
-    cdef Runner *others
+    cdef int state_dir, program               # owned
+    cdef RunnerTable table
     cdef int poll_timer, retry_timer
     cdef bytes fault
     cdef const char *fault_name
-    cdef bint same_boot
-    cdef bint outdated            # power was lost: entries may be those of long before, and say nothing of a job
     cdef Outbox outbox            # None but with TS_DURABLE
     cdef void *owner
     cdef StartedHandler on_started
@@ -102,25 +62,19 @@ cdef class Runners:
     cdef void send_held(self) noexcept nogil          # what assign() has left in the outbox, as far as it may go out
 
     # private
-    cdef void _link(self, Runner *runner, uint8_t kind) noexcept nogil
-    cdef void _unlink(self, Runner *runner) noexcept nogil
-    cdef void _become(self, Runner *runner, uint8_t kind) noexcept nogil
-    cdef Runner *_new(self, uint32_t entry, uint8_t kind) noexcept nogil
+    cdef Runner *_with_handlers(self, Runner *runner) noexcept nogil
     cdef void _close(self, Source *source) noexcept nogil
     cdef void _destroy(self, Runner *runner) noexcept nogil
     cdef Runner *_spawn(self) noexcept nogil
-    cdef bint _send(self, Runner *runner, const tsf_assign *message, const Handover *handover) noexcept nogil
     cdef void _receive(self, uint32_t entry) noexcept nogil
     cdef void _ended(self, Runner *runner, const Outcome *outcome) noexcept nogil
     cdef void _retry_unrecorded(self) noexcept nogil
     cdef void _reaped(self, pid_t pid, int status, const rusage *usage) noexcept nogil
     cdef bint _concerns(self, const Runner *runner, pid_t pid) noexcept nogil
     cdef void _settle(self, Runner *runner) noexcept nogil
-    cdef bint _leader_lives(self, const tsf_run *run) noexcept nogil
+    cdef bint _orphan_ended(self, Runner *runner, Outcome *outcome) noexcept nogil
     cdef void _watch(self, Runner *runner, pid_t pid) noexcept nogil
     cdef void _watched_ended(self, uint32_t entry) noexcept nogil
     cdef void _poll_adopted(self) noexcept nogil
     cdef bint _announce(self, Runner *runner) noexcept nogil
-    cdef pid_t _alive(self, uint32_t entry, uint64_t *word) noexcept nogil
-    cdef Runner *_take(self, uint32_t entry, uint8_t kind) noexcept nogil
-    cdef int _adopt(self, uint32_t entry, pid_t pid, uint64_t job, uint64_t gen, bint has_job) noexcept nogil
+    cdef int _adopt(self, uint32_t entry, pid_t pid, uint64_t job, bint has_job) noexcept nogil

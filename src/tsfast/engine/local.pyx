@@ -3,35 +3,26 @@
 """See local.pxd."""
 import os
 
-from tsfast.base import trust
-
 cimport cython
-from libc.stddef cimport size_t
-from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, memset, strerror
+from libc.string cimport strerror
 
-from tsfast.layout.structs cimport (
-    TSF_COMMAND_CANCEL, TSF_NOTE_CANCEL, TSF_REPORT_ENDED, TSF_REPORT_STARTED, TSF_RUN_ASSIGNED, TSF_RUN_CLAIMED,
-    TSF_LEASES_A_PACKET, TSF_LOSS_BOOT, TSF_LOSS_DAMAGE, TSF_LOSS_RUNNER, TSF_RUN_EXECING, TSF_RUN_EXITED, TSF_RUN_FREE,
-    TSF_RUN_REVOKED, TSF_RUN_SIGNAL, TSF_RUNS, TSF_RUNS_BYTES, TSF_RUNS_MAGIC, TSF_RUNS_VERSION,
-    tsf_assign, tsf_cold, tsf_fault, tsf_hot, tsf_leases, tsf_report, tsf_run, tsf_run_cas, tsf_run_command,
-    tsf_run_gen, tsf_run_load, tsf_run_state, tsf_run_word, tsf_runs_header,
-)
 from tsfast.base.limits cimport ADOPTED_POLL_MS, RECORD_RETRY_MS
 from tsfast.base.loop cimport Loop, Source
-from tsfast.engine.outbox cimport Packet, packet_free
-from tsfast.engine.outcome cimport contradicts, from_nothing, from_result, from_wait, wants
 from tsfast.base.system cimport (
-    AF_UNIX, EAGAIN, EINTR, EMFILE, ENOMEM, EPOLLIN, ESRCH, F_DUPFD_CLOEXEC, MAP_FAILED, MAP_SHARED, tsf_allocate,
-    MSG_DONTWAIT, O_CLOEXEC, O_PATH, PROT_READ, PROT_WRITE, SOCK_CLOEXEC, SOCK_SEQPACKET,
-    SIGCONT, WNOHANG, close, errno, fcntl, kill, mmap, munmap, open_, pid_t, recv, rusage,
-    socketpair, ssize_t, tsf_lock_holder, tsf_pidfd_open, tsf_pidfd_signal, tsf_send_fds, tsf_spawn_runner,
-    tsf_process_lives, wait4,
-    set_errno,
+    EAGAIN, EINTR, EMFILE, ENOMEM, EPOLLIN, F_DUPFD_CLOEXEC, MSG_DONTWAIT, O_CLOEXEC, O_PATH, WNOHANG, close, errno,
+    fcntl, open_, pid_t, recv, rusage, set_errno, ssize_t, tsf_pidfd_open, tsf_send_fds, wait4,
 )
-
-cdef enum:
-    FD_FLOOR = 10      # descriptors handed to runners lie above those that a runner is born with
+from tsfast.engine.outbox cimport Packet, packet_free
+from tsfast.engine.outcome cimport from_nothing, from_result, from_wait, wants
+from tsfast.engine.runner_process cimport FD_FLOOR, send_job, send_order, spawn_runner
+from tsfast.engine.runner_table cimport (
+    FOUND_ENDED, FOUND_NOT_STARTED, FOUND_RUNNER, RUNNER_ADOPTED, RUNNER_BUSY, RUNNER_IDLE, RUNNER_LEAVING,
+    RUNNER_ORPHAN, Finding, Runner, RunnerTable,
+)
+from tsfast.layout.structs cimport (
+    TSF_REPORT_ENDED, TSF_REPORT_STARTED, TSF_RUN_CLAIMED, TSF_RUN_EXECING, TSF_RUN_EXITED, TSF_RUNS, tsf_assign,
+    tsf_cold, tsf_fault, tsf_hot, tsf_report, tsf_run, tsf_run_gen, tsf_run_load,
+)
 
 
 # ---- handlers of the loop: owner is the Runners object ----------------------------------------------------------
@@ -56,14 +47,11 @@ cdef void retry_due(void *owner) noexcept nogil:
 cdef class Runners:
     def __cinit__(self):
         self.state_dir = -1
-        self.runs_fd = -1
         self.program = -1
 
     def __init__(self, Loop loop, int state_dir, str program, str boot_id, bytes fault):
         """Open `runs` in the state directory (made if it is not there) and the runner's program. Raises OSError;
         ValueError when `runs` is not of the layout that this version knows."""
-        cdef tsf_runs_header *header
-        cdef uint32_t entry
         cdef int fd
         self.loop = loop
         self.state_dir = fcntl(state_dir, F_DUPFD_CLOEXEC, <int> FD_FLOOR)
@@ -77,91 +65,24 @@ cdef class Runners:
         close(fd)
         if self.program < 0:
             raise OSError(errno, strerror(errno).decode(), program)
-        self.runs_fd = trust.open_file("runs", os.O_RDWR | os.O_CREAT, state_dir)
-        # Allocated as a whole: a store into a hole of a mapped file on a full disk would be SIGBUS.
-        if tsf_allocate(self.runs_fd, <long> TSF_RUNS_BYTES) < 0:
-            raise OSError(errno, strerror(errno).decode(), "runs")
-        if os.fstat(self.runs_fd).st_size != TSF_RUNS_BYTES:
-            raise ValueError("the file `runs` has a wrong size")
-        self.runs = <tsf_run *> mmap(NULL, TSF_RUNS_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, self.runs_fd, 0)
-        if self.runs == <tsf_run *> MAP_FAILED:
-            self.runs = NULL
-            raise OSError(errno, strerror(errno).decode(), "runs")
-        header = <tsf_runs_header *> self.runs
-        if header.magic == 0:
-            header.version = TSF_RUNS_VERSION
-            header.entries = TSF_RUNS
-            header.magic = TSF_RUNS_MAGIC
-        if header.magic != TSF_RUNS_MAGIC or header.version != TSF_RUNS_VERSION or header.entries != TSF_RUNS:
-            raise ValueError("the file `runs` is of another layout")
-        boot = boot_id.encode()[:39]
-        self.same_boot = header.boot_id[:len(boot) + 1] == boot + b"\0"
-        memset(header.boot_id, 0, sizeof(header.boot_id))
-        memcpy(header.boot_id, <const char *> boot, <size_t> len(boot))
-        for entry in range(TSF_RUNS, 0, -1):
-            self.free_entries[self.n_free] = entry
-            self.n_free += 1
+        self.table = RunnerTable(state_dir, boot_id)
         self.poll_timer = loop.new_timer(poll_due, <void *> self)
         self.retry_timer = loop.new_timer(retry_due, <void *> self)
 
     def __dealloc__(self):
-        cdef uint32_t entry
-        for entry in range(1, TSF_RUNS + 1):
-            if self.table[entry] != NULL:
-                if self.table[entry].socket.fd >= 0:
-                    close(self.table[entry].socket.fd)
-                if self.table[entry].pidfd.fd >= 0:
-                    close(self.table[entry].pidfd.fd)
-                free(self.table[entry])
-        if self.runs != NULL:
-            munmap(self.runs, TSF_RUNS_BYTES)
-        if self.runs_fd >= 0:
-            close(self.runs_fd)
         for fd in (self.program, self.state_dir):
             if fd >= 0:
                 close(fd)
 
-    # ---- lists and entries -------------------------------------------------------------------------------------
     cdef const tsf_run *run(self, uint32_t entry) noexcept nogil:
-        return &self.runs[entry]
+        return &self.table.runs[entry]
 
-    cdef void _link(self, Runner *runner, uint8_t kind) noexcept nogil:
-        cdef Runner **head = &self.idle if kind == RUNNER_IDLE else &self.others
-        runner.kind = kind
-        runner.prev = NULL
-        runner.next = head[0]
-        if head[0] != NULL:
-            head[0].prev = runner
-        head[0] = runner
-
-    cdef void _unlink(self, Runner *runner) noexcept nogil:
-        cdef Runner **head = &self.idle if runner.kind == RUNNER_IDLE else &self.others
-        if runner.prev != NULL:
-            runner.prev.next = runner.next
-        else:
-            head[0] = runner.next
-        if runner.next != NULL:
-            runner.next.prev = runner.prev
-
-    cdef void _become(self, Runner *runner, uint8_t kind) noexcept nogil:
-        self._unlink(runner)
-        self._link(runner, kind)
-
-    cdef Runner *_new(self, uint32_t entry, uint8_t kind) noexcept nogil:
-        cdef Runner *runner = <Runner *> calloc(1, sizeof(Runner))
-        if runner == NULL:
-            return NULL
-        runner.entry = entry
-        runner.socket.fd = -1
-        runner.socket.handler = socket_ready
-        runner.socket.owner = <void *> self
-        runner.socket.tag = entry
-        runner.pidfd.fd = -1
-        runner.pidfd.handler = pidfd_ready
-        runner.pidfd.owner = <void *> self
-        runner.pidfd.tag = entry
-        self.table[entry] = runner
-        self._link(runner, kind)
+    cdef Runner *_with_handlers(self, Runner *runner) noexcept nogil:
+        if runner != NULL:
+            runner.socket.handler = socket_ready
+            runner.pidfd.handler = pidfd_ready
+            runner.socket.owner = runner.pidfd.owner = <void *> self
+            runner.socket.tag = runner.pidfd.tag = runner.entry
         return runner
 
     cdef void _close(self, Source *source) noexcept nogil:
@@ -173,92 +94,51 @@ cdef class Runners:
     cdef void _destroy(self, Runner *runner) noexcept nogil:
         self._close(&runner.socket)
         self._close(&runner.pidfd)
-        self._unlink(runner)
-        self.table[runner.entry] = NULL
-        self.free_entries[self.n_free] = runner.entry
-        self.n_free += 1
-        free(runner)
+        self.table.remove(runner)
 
     # ---- starting ----------------------------------------------------------------------------------------------
     cdef int prepare(self, uint32_t *entry, uint64_t *gen) noexcept nogil:
-        cdef Runner *runner = self.idle
+        cdef Runner *runner = self.table.idle
         if runner == NULL:
             runner = self._spawn()
             if runner == NULL:
                 return -1
         entry[0] = runner.entry
-        gen[0] = (tsf_run_gen(tsf_run_load(&self.runs[runner.entry])) + 1) & <uint64_t> 0xffffffffffffff
+        gen[0] = self.table.next_gen(runner.entry)
         return 0
 
     cdef Runner *_spawn(self) noexcept nogil:
-        cdef int pair[2]
-        cdef int ours, theirs, error
-        cdef uint32_t i, entry = 0
+        cdef uint32_t entry = self.table.reserve()
         cdef Runner *runner
+        cdef int socket, error
         cdef pid_t pid
-        # A runner of an earlier server that is about to end may still hold its entry's lock.
-        for i in range(self.n_free):
-            entry = self.free_entries[self.n_free - 1 - i]
-            if tsf_lock_holder(self.runs_fd, entry) == 0:
-                self.free_entries[self.n_free - 1 - i] = self.free_entries[self.n_free - 1]
-                self.n_free -= 1
-                break
-            entry = 0
         if entry == 0:
             set_errno(EAGAIN)
             return NULL
-        if socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0:
-            self.free_entries[self.n_free] = entry
-            self.n_free += 1
+        pid = spawn_runner(self.program, self.state_dir, entry, self.fault_name, &socket)
+        if pid < 0:
+            self.table.unreserve(entry)
             return NULL
-        ours = fcntl(pair[0], F_DUPFD_CLOEXEC, <int> FD_FLOOR)
-        theirs = fcntl(pair[1], F_DUPFD_CLOEXEC, <int> FD_FLOOR)
-        close(pair[0])
-        close(pair[1])
-        pid = -1
-        runner = NULL
-        if ours >= 0 and theirs >= 0:
-            pid = tsf_spawn_runner(self.program, theirs, self.state_dir, entry, self.fault_name)
-        error = errno
-        if pid > 0:
-            runner = self._new(entry, RUNNER_IDLE)
-        if theirs >= 0:
-            close(theirs)
-        if runner != NULL:
-            runner.pid = pid
-            runner.socket.fd = ours
-            if self.loop.watch(&runner.socket, EPOLLIN) == 0:
-                return runner
+        runner = self._with_handlers(self.table.add(entry, RUNNER_IDLE))
+        if runner == NULL:
+            close(socket)                  # the runner meets its end and leaves; reap() ignores it
+            self.table.unreserve(entry)
+            set_errno(ENOMEM)
+            return NULL
+        runner.pid = pid
+        runner.socket.fd = socket
+        if self.loop.watch(&runner.socket, EPOLLIN) < 0:
             error = errno
-            self._destroy(runner)          # it meets the end of its socket and leaves; reap() ignores it
-        else:
-            if ours >= 0:
-                close(ours)
-            self.free_entries[self.n_free] = entry
-            self.n_free += 1
-        set_errno(error)
-        return NULL
+            self._destroy(runner)          # likewise
+            set_errno(error)
+            return NULL
+        return runner
 
     cdef int assign(self, uint32_t entry, uint64_t gen, uint64_t job, uint16_t attempt, const tsf_cold *cold,
                     const Handover *handover) noexcept nogil:
-        cdef Runner *runner = self.table[entry]
-        cdef tsf_run *run = &self.runs[entry]
+        cdef Runner *runner = self.table.runners[entry]
         cdef tsf_assign message
-        cdef uint64_t before = tsf_run_load(run), word = tsf_run_word(gen, TSF_RUN_ASSIGNED)
-        run.job = job
-        run.attempt = attempt
-        run.command = 0
-        run.pid = 0
-        run.spawn_errno = 0
-        run.start_ticks = 0
-        run.start_ns = 0
-        run.notes = 0
-        run.status = 0
-        run.cause = run.stage = 0
-        run.duration_ns = run.end_ns = 0
-        run.utime_ms = run.stime_ms = run.maxrss_kb = 0
-        memset(run.suffix, 0, sizeof(run.suffix))
-        if not tsf_run_cas(run, before, word):
+        if not self.table.assign(entry, gen, job, attempt):
             return -1
         tsf_fault(b"start-assigned")
         message.gen = gen
@@ -266,41 +146,24 @@ cdef class Runners:
         message.hide_gpus = handover.hide_gpus
         message.leases = handover.n_leases
         message.cold = cold[0]
-        if not self._send(runner, &message, handover):
+        if send_job(runner, &message, handover, self.outbox) < 0:
             # It has just left; nothing reads the entry any more but a dead runner's socket.
-            tsf_run_cas(run, word, tsf_run_word(gen, TSF_RUN_REVOKED))
-            tsf_run_cas(run, tsf_run_word(gen, TSF_RUN_REVOKED), tsf_run_word(gen, TSF_RUN_FREE))
-            self._become(runner, RUNNER_LEAVING)
+            self.table.revoke(entry, gen)
+            self.table.set_free(entry)
+            self.table.become(runner, RUNNER_LEAVING)
             return -1
         runner.job = job
         runner.gen = gen
         runner.has_job = True
-        self._become(runner, RUNNER_BUSY)
+        self.table.become(runner, RUNNER_BUSY)
         tsf_fault(b"start-sent")
         return 0
-
-    cdef bint _send(self, Runner *runner, const tsf_assign *message, const Handover *handover) noexcept nogil:
-        cdef tsf_leases packet
-        cdef uint32_t at = 0
-        packet.gen = message.gen
-        packet.shared = handover.shared
-        while at < handover.n_leases:
-            packet.count = min(handover.n_leases - at, <uint32_t> TSF_LEASES_A_PACKET)
-            if tsf_send_fds(runner.socket.fd, &packet, sizeof(packet), handover.leases + at,
-                            <int> packet.count) != <ssize_t> sizeof(packet):
-                return False
-            at += packet.count
-        # The leases alone start nothing.
-        if self.outbox is not None:
-            return self.outbox.add(runner.entry, message, handover.fds, handover.n_fds) == 0
-        return tsf_send_fds(runner.socket.fd, message, sizeof(tsf_assign), handover.fds,
-                            handover.n_fds) == <ssize_t> sizeof(tsf_assign)
 
     cdef void send_held(self) noexcept nogil:
         cdef Packet *packet = self.outbox.take()
         cdef Runner *runner
         while packet != NULL:
-            runner = self.table[packet.entry]
+            runner = self.table.runners[packet.entry]
             # One that has left since is settled when its death is certain.
             if (runner != NULL and runner.has_job and runner.gen == packet.message.gen and runner.socket.fd >= 0
                     and tsf_send_fds(runner.socket.fd, &packet.message, sizeof(tsf_assign), packet.fds,
@@ -311,8 +174,8 @@ cdef class Runners:
 
     # ---- events ------------------------------------------------------------------------------------------------
     cdef void _receive(self, uint32_t entry) noexcept nogil:
-        cdef Runner *runner = self.table[entry]
-        cdef tsf_run *run = &self.runs[entry]
+        cdef Runner *runner = self.table.runners[entry]
+        cdef const tsf_run *run = self.run(entry)
         cdef tsf_report report
         cdef Outcome outcome
         cdef ssize_t got
@@ -325,18 +188,18 @@ cdef class Runners:
             # It ends; what became of its job is looked at when its death is certain (reap).
             self._close(&runner.socket)
             if runner.kind == RUNNER_IDLE:
-                self._become(runner, RUNNER_LEAVING)
+                self.table.become(runner, RUNNER_LEAVING)
             return
         if got != <ssize_t> sizeof(report) or not runner.has_job or report.gen != runner.gen:
             return
         if report.kind == TSF_REPORT_STARTED:
-            if tsf_run_state(tsf_run_load(run)) == TSF_RUN_EXECING:
+            if self.table.is_in(entry, runner.gen, TSF_RUN_EXECING):
                 self.on_started(self.owner, runner.job, run)
         elif report.kind == TSF_REPORT_ENDED:
-            if tsf_run_load(run) != tsf_run_word(runner.gen, TSF_RUN_EXITED):
+            if not self.table.is_in(entry, runner.gen, TSF_RUN_EXITED):
                 return
             if report.retiring:
-                self._become(runner, RUNNER_LEAVING)
+                self.table.become(runner, RUNNER_LEAVING)
             from_result(&outcome, run)
             outcome.left = report.retiring != 0
             self._ended(runner, &outcome)
@@ -351,15 +214,12 @@ cdef class Runners:
         self.release(runner.entry)
 
     cdef void release(self, uint32_t entry) noexcept nogil:
-        cdef Runner *runner = NULL
-        cdef tsf_run *run = &self.runs[entry]
-        cdef uint64_t word
+        cdef Runner *runner
         if entry < 1 or entry > TSF_RUNS:
             return                     # lost: its record named no entry
-        word = tsf_run_load(run)
-        tsf_run_cas(run, word, tsf_run_word(tsf_run_gen(word), TSF_RUN_FREE))
+        self.table.set_free(entry)
         tsf_fault(b"finish-freed")
-        runner = self.table[entry]
+        runner = self.table.runners[entry]
         if runner == NULL:
             return
         runner.has_job = False
@@ -367,15 +227,13 @@ cdef class Runners:
         runner.unannounced = False
         runner.leader_reaped = False
         runner.kill_ns = 0
-        if runner.kind == RUNNER_BUSY and runner.socket.fd >= 0:
-            self._become(runner, RUNNER_IDLE)
-        elif runner.kind == RUNNER_BUSY:
-            self._become(runner, RUNNER_LEAVING)
+        if runner.kind == RUNNER_BUSY:
+            self.table.become(runner, RUNNER_IDLE if runner.socket.fd >= 0 else RUNNER_LEAVING)
         elif runner.kind == RUNNER_ORPHAN or (runner.kind != RUNNER_LEAVING and runner.pid == 0):
             self._destroy(runner)
 
     cdef void _retry_unrecorded(self) noexcept nogil:
-        cdef Runner *runner = self.others
+        cdef Runner *runner = self.table.others
         cdef Runner *following
         while runner != NULL:
             following = runner.next
@@ -395,11 +253,11 @@ cdef class Runners:
             self._reaped(pid, status, &usage)
 
     cdef void _reaped(self, pid_t pid, int status, const rusage *usage) noexcept nogil:
-        cdef Runner *runner = self.idle
+        cdef Runner *runner = self.table.idle
         while runner != NULL and runner.pid != pid:
             runner = runner.next
         if runner == NULL:
-            runner = self.others
+            runner = self.table.others
             while runner != NULL and not self._concerns(runner, pid):
                 runner = runner.next
         if runner == NULL:
@@ -418,71 +276,59 @@ cdef class Runners:
     cdef bint _concerns(self, const Runner *runner, pid_t pid) noexcept nogil:
         if runner.pid == pid and runner.kind <= RUNNER_LEAVING:
             return True
-        return (runner.has_job and self.runs[runner.entry].pid == pid
-                and tsf_run_load(&self.runs[runner.entry]) == tsf_run_word(runner.gen, TSF_RUN_EXECING))
+        return (runner.has_job and self.run(runner.entry).pid == pid
+                and self.table.is_in(runner.entry, runner.gen, TSF_RUN_EXECING))
 
     cdef void _settle(self, Runner *runner) noexcept nogil:
         """The runner is dead (or the disk refused its job's end before): what became of its job?"""
-        cdef tsf_run *run = &self.runs[runner.entry]
+        cdef const tsf_run *run = self.run(runner.entry)
+        cdef uint32_t entry = runner.entry
+        cdef uint64_t job = runner.job
         cdef Outcome outcome
-        cdef uint64_t word, job = runner.job
-        cdef int status
-        cdef rusage usage
-        cdef pid_t got
-        cdef bint had_job = runner.has_job
         if runner.pid != 0:                      # alive: only its record is to be tried again
             from_result(&outcome, run)
             self._ended(runner, &outcome)
             return
         self._close(&runner.socket)
-        if not had_job:
-            # An entry whose job was dropped, or an idle runner.
-            word = tsf_run_load(run)
-            tsf_run_cas(run, word, tsf_run_word(tsf_run_gen(word), TSF_RUN_FREE))
+        if not runner.has_job:                   # its job was dropped, or it was idle
+            self.table.set_free(entry)
             self._destroy(runner)
             return
-        while True:
-            word = tsf_run_load(run)
-            if tsf_run_state(word) == TSF_RUN_ASSIGNED or tsf_run_state(word) == TSF_RUN_CLAIMED:
-                if tsf_run_cas(run, word, tsf_run_word(runner.gen, TSF_RUN_REVOKED)):
-                    runner.has_job = False
-                    self.on_revoked(self.owner, job)
-                    tsf_run_cas(run, tsf_run_word(runner.gen, TSF_RUN_REVOKED),
-                                tsf_run_word(runner.gen, TSF_RUN_FREE))
-                    self._destroy(runner)
-                    return
-                continue
-            break
+        if self.table.revoke_dead(entry, runner.gen):
+            runner.has_job = False
+            self.on_revoked(self.owner, job)
+            self.table.set_free(entry)
+            self._destroy(runner)
+            return
         if runner.kind != RUNNER_ORPHAN:
             runner.leader_ours = runner.kind != RUNNER_ADOPTED
-            self._become(runner, RUNNER_ORPHAN)
-            if tsf_run_state(word) == TSF_RUN_EXECING:
+            self.table.become(runner, RUNNER_ORPHAN)
+            if self.table.is_in(entry, runner.gen, TSF_RUN_EXECING):
                 self.on_started(self.owner, job, run)      # it may have died before it could tell
-        if tsf_run_state(word) == TSF_RUN_EXITED:
+        if self.table.is_in(entry, runner.gen, TSF_RUN_EXITED):
             from_result(&outcome, run)
-        elif runner.leader_reaped:
-            from_wait(&outcome, run, runner.leader_status, &runner.leader_usage)
-        else:
-            if runner.leader_ours:
-                got = wait4(run.pid, &status, WNOHANG, &usage)
-                if got == 0:
-                    return                        # it lives: SIGCHLD will tell
-                if got == run.pid:
-                    runner.leader_reaped = True
-                    runner.leader_status = status
-                    runner.leader_usage = usage
-                    from_wait(&outcome, run, status, &usage)
-                    self._ended(runner, &outcome)
-                    return
-                runner.leader_ours = False        # somebody else is its parent: it can only be watched
-            if self._leader_lives(run):
-                self._watch(runner, run.pid)
-                return
-            from_nothing(&outcome, run)
+        elif not self._orphan_ended(runner, &outcome):
+            return
         self._ended(runner, &outcome)
 
-    cdef bint _leader_lives(self, const tsf_run *run) noexcept nogil:
-        return self.same_boot and tsf_process_lives(run.pid, run.start_ticks)
+    cdef bint _orphan_ended(self, Runner *runner, Outcome *outcome) noexcept nogil:
+        """How the leader without a runner has ended. False: it lives, and is watched."""
+        cdef const tsf_run *run = self.run(runner.entry)
+        cdef pid_t got
+        if runner.leader_ours and not runner.leader_reaped:
+            got = wait4(run.pid, &runner.leader_status, WNOHANG, &runner.leader_usage)
+            if got == 0:
+                return False                     # SIGCHLD will tell
+            runner.leader_reaped = got == run.pid
+            runner.leader_ours = runner.leader_reaped      # else another process is its parent: it can only be watched
+        if runner.leader_reaped:
+            from_wait(outcome, run, runner.leader_status, &runner.leader_usage)
+            return True
+        if self.table.leader_lives(runner.entry):
+            self._watch(runner, run.pid)
+            return False
+        from_nothing(outcome, run)
+        return True
 
     # ---- processes that are not our children -------------------------------------------------------------------
     cdef void _watch(self, Runner *runner, pid_t pid) noexcept nogil:
@@ -496,7 +342,7 @@ cdef class Runners:
         self.loop.set_timer(self.poll_timer, ADOPTED_POLL_MS)      # no pidfd here (before Linux 5.3, or denied)
 
     cdef void _watched_ended(self, uint32_t entry) noexcept nogil:
-        cdef Runner *runner = self.table[entry]
+        cdef Runner *runner = self.table.runners[entry]
         if runner == NULL:
             return
         self._close(&runner.pidfd)
@@ -504,7 +350,7 @@ cdef class Runners:
         self._settle(runner)
 
     cdef void _poll_adopted(self) noexcept nogil:
-        cdef Runner *runner = self.others
+        cdef Runner *runner = self.table.others
         cdef Runner *following
         cdef bint left = False
         while runner != NULL:
@@ -514,183 +360,90 @@ cdef class Runners:
             if runner.pidfd.fd < 0 and not runner.unrecorded:
                 if runner.kind == RUNNER_ADOPTED:
                     left = True
-                    if tsf_lock_holder(self.runs_fd, runner.entry) == 0:
+                    if self.table.holder(runner.entry) == 0:
                         self._watched_ended(runner.entry)
                 elif runner.kind == RUNNER_ORPHAN and not runner.leader_ours:
                     left = True
-                    if not self._leader_lives(&self.runs[runner.entry]):
+                    if not self.table.leader_lives(runner.entry):
                         self._watched_ended(runner.entry)
             runner = following
         if left:
             self.loop.set_timer(self.poll_timer, ADOPTED_POLL_MS)
 
     cdef void await_start(self, uint32_t entry) noexcept nogil:
-        cdef Runner *runner = self.table[entry]
+        cdef Runner *runner = self.table.runners[entry]
         runner.unannounced = True
         if not self._announce(runner):
             self.loop.set_timer(self.poll_timer, ADOPTED_POLL_MS)
 
     cdef bint _announce(self, Runner *runner) noexcept nogil:
         """An adopted runner has no socket to report its job's start on: look. False: not yet."""
-        cdef const tsf_run *run = &self.runs[runner.entry]
-        if tsf_run_load(run) == tsf_run_word(runner.gen, TSF_RUN_CLAIMED):
+        if self.table.is_in(runner.entry, runner.gen, TSF_RUN_CLAIMED):
             return False
         runner.unannounced = False
-        if tsf_run_load(run) == tsf_run_word(runner.gen, TSF_RUN_EXECING):
-            self.on_started(self.owner, runner.job, run)
+        if self.table.is_in(runner.entry, runner.gen, TSF_RUN_EXECING):
+            self.on_started(self.owner, runner.job, self.run(runner.entry))
         return True
 
     cdef void dismiss_idle(self) noexcept nogil:
-        cdef Runner *runner = self.idle
+        cdef Runner *runner = self.table.idle
         while runner != NULL:
             self._close(&runner.socket)
-            self._become(runner, RUNNER_LEAVING)
-            runner = self.idle
+            self.table.become(runner, RUNNER_LEAVING)
+            runner = self.table.idle
 
     # ---- signals -----------------------------------------------------------------------------------------------
     cdef int signal(self, uint32_t entry, uint32_t order) noexcept nogil:
-        cdef Runner *runner = self.table[entry]
-        cdef tsf_run *run = &self.runs[entry]
-        cdef int done
-        if runner == NULL or not runner.has_job:
-            return -1
-        if runner.kind == RUNNER_ORPHAN:
-            # Our unreaped child keeps its pid; a stranger is asked through its pidfd whether it is still there. One
-            # whose end the disk has refused so far has no process any more, or never had one.
-            if runner.leader_reaped or tsf_run_state(tsf_run_load(run)) != TSF_RUN_EXECING or run.pid <= 1:
-                return -1
-            if (not runner.leader_ours and runner.pidfd.fd >= 0 and tsf_pidfd_signal(runner.pidfd.fd, 0) < 0
-                    and (errno == ESRCH or not tsf_process_lives(run.pid, run.start_ticks))):
-                return -1
-            if order & TSF_COMMAND_CANCEL:
-                run.notes |= TSF_NOTE_CANCEL
-            done = kill(-run.pid, <int> (order & 0xff))
-            if order & TSF_COMMAND_CANCEL:
-                kill(-run.pid, SIGCONT)
-            return done
-        # An order to end the job that the runner has yet to see is not written over.
-        if <uint32_t> (run.command >> 32) != <uint32_t> runner.gen or not run.command & TSF_COMMAND_CANCEL:
-            tsf_run_command(run, runner.gen, order)
-        if runner.pidfd.fd >= 0:
-            if tsf_pidfd_signal(runner.pidfd.fd, TSF_RUN_SIGNAL) == 0:
-                return 0
-            if errno == ESRCH:                   # else the call is denied: as on kernels without pidfds
-                return -1
-        if runner.kind == RUNNER_ADOPTED and tsf_lock_holder(self.runs_fd, entry) != runner.pid:
-            return -1
-        return kill(runner.pid, TSF_RUN_SIGNAL) if runner.pid > 0 else -1
+        cdef Runner *runner = self.table.runners[entry]
+        return send_order(self.table, runner, order) if runner != NULL and runner.has_job else -1
 
     cdef void drop_jobs(self) noexcept nogil:
-        cdef Runner *runner = self.others
+        cdef Runner *runner = self.table.others
         while runner != NULL:
             if runner.has_job:
-                tsf_run_cas(&self.runs[runner.entry], tsf_run_word(runner.gen, TSF_RUN_ASSIGNED),
-                            tsf_run_word(runner.gen, TSF_RUN_REVOKED))
+                self.table.revoke(runner.entry, runner.gen)
                 runner.has_job = False
             runner = runner.next
 
     # ---- recovery ----------------------------------------------------------------------------------------------
-    cdef pid_t _alive(self, uint32_t entry, uint64_t *word) noexcept nogil:
-        """Pid of the entry's runner or 0, and the word, consistent with each other: a runner that ends between two
-        looks has changed the word before."""
-        cdef tsf_run *run = &self.runs[entry]
-        cdef pid_t holder
-        while True:
-            word[0] = tsf_run_load(run)
-            holder = tsf_lock_holder(self.runs_fd, entry)
-            if tsf_run_load(run) == word[0]:
-                return holder
-
-    cdef Runner *_take(self, uint32_t entry, uint8_t kind) noexcept nogil:
-        cdef uint32_t i
-        for i in range(self.n_free):
-            if self.free_entries[i] == entry:
-                self.n_free -= 1
-                self.free_entries[i] = self.free_entries[self.n_free]
-                break
-        return self._new(entry, kind)
-
-    cdef int _adopt(self, uint32_t entry, pid_t pid, uint64_t job, uint64_t gen, bint has_job) noexcept nogil:
-        """1: done. 0: it has ended meanwhile, look again. -1: no memory."""
-        cdef Runner *runner = self._take(entry, RUNNER_ADOPTED)
+    cdef int _adopt(self, uint32_t entry, pid_t pid, uint64_t job, bint has_job) noexcept nogil:
+        """Watch the job's runner, or the leader of a job whose runner is dead (pid 0). 1: done. 0: it has ended
+        meanwhile, look again. -1: no memory."""
+        cdef Runner *runner = self._with_handlers(self.table.add_found(entry, RUNNER_ADOPTED if pid else RUNNER_ORPHAN))
         if runner == NULL:
             return -1
         runner.job = job
-        runner.gen = gen
+        runner.gen = tsf_run_gen(tsf_run_load(self.run(entry)))
         runner.has_job = has_job
         runner.pid = pid
-        self._watch(runner, pid)
+        self._watch(runner, pid if pid else self.run(entry).pid)
         # The pid may have been given to another process between the look at the lock and the opening of the pidfd.
-        if runner.pidfd.fd >= 0 and tsf_lock_holder(self.runs_fd, entry) != pid:
+        if pid and runner.pidfd.fd >= 0 and self.table.holder(entry) != pid:
             self._destroy(runner)
             return 0
         return 1
 
     cdef Verdict recover(self, uint64_t job, const tsf_hot *hot, Outcome *outcome) noexcept nogil:
-        cdef uint32_t entry = hot.run, gen = hot.gen
-        cdef bint damaged
-        cdef tsf_run *run
-        cdef Runner *runner
-        cdef uint64_t word
         cdef pid_t pid
-        cdef int adopted
-        if entry < 1 or entry > TSF_RUNS:
-            memset(outcome, 0, sizeof(Outcome))
-            outcome.lost = True
-            return VERDICT_ENDED
-        run = &self.runs[entry]
-        while True:
-            pid = self._alive(entry, &word)
-            damaged = contradicts(run, word, job, hot)
-            if damaged or (self.outdated and word != tsf_run_word(gen, TSF_RUN_EXITED)):
-                memset(outcome, 0, sizeof(Outcome))
-                outcome.lost = True
-                outcome.cause = TSF_LOSS_DAMAGE if damaged and self.same_boot else TSF_LOSS_BOOT
-                return VERDICT_ENDED
-            if <uint32_t> tsf_run_gen(word) != gen:
-                return VERDICT_QUEUED             # the server died before it filled the entry
-            if tsf_run_state(word) == TSF_RUN_REVOKED or tsf_run_state(word) == TSF_RUN_FREE:
+        cdef int adopted = 0
+        cdef Finding found
+        while adopted == 0:
+            found = self.table.look(job, hot, &pid, outcome)
+            if found == FOUND_NOT_STARTED:
                 return VERDICT_QUEUED
-            if tsf_run_state(word) == TSF_RUN_EXITED:
-                from_result(outcome, run)
-                return VERDICT_QUEUED if wants(outcome) else VERDICT_ENDED
-            if tsf_run_state(word) == TSF_RUN_ASSIGNED or (tsf_run_state(word) == TSF_RUN_CLAIMED and pid == 0):
-                if tsf_run_cas(run, word, tsf_run_word(tsf_run_gen(word), TSF_RUN_REVOKED)):
-                    return VERDICT_QUEUED
-                continue
-            if pid != 0:                          # CLAIMED or EXECING: its runner lives
-                adopted = self._adopt(entry, pid, job, tsf_run_gen(word), True)
-                if adopted == 0:
-                    continue
-                return VERDICT_RUNNING if adopted > 0 else VERDICT_NO_MEMORY
-            if self._leader_lives(run):           # EXECING, the runner is dead, the job lives
-                runner = self._take(entry, RUNNER_ORPHAN)
-                if runner == NULL:
-                    return VERDICT_NO_MEMORY
-                runner.job = job
-                runner.gen = tsf_run_gen(word)
-                runner.has_job = True
-                self._watch(runner, run.pid)
-                return VERDICT_RUNNING
-            from_nothing(outcome, run)
-            outcome.cause = TSF_LOSS_RUNNER if self.same_boot else TSF_LOSS_BOOT
-            return VERDICT_ENDED
+            if found == FOUND_ENDED:
+                return VERDICT_ENDED
+            adopted = self._adopt(hot.run, pid if found == FOUND_RUNNER else 0, job, True)
+        return VERDICT_RUNNING if adopted > 0 else VERDICT_NO_MEMORY
 
     cdef void recover_rest(self) noexcept nogil:
         cdef uint32_t entry
-        cdef tsf_run *run
-        cdef uint64_t word
         cdef pid_t pid
         for entry in range(1, TSF_RUNS + 1):
-            run = &self.runs[entry]
-            if self.table[entry] != NULL or tsf_run_state(tsf_run_load(run)) == TSF_RUN_FREE:
+            if self.table.runners[entry] != NULL:
                 continue
-            while True:
-                pid = self._alive(entry, &word)
-                if (pid != 0 and (tsf_run_state(word) == TSF_RUN_CLAIMED or tsf_run_state(word) == TSF_RUN_EXECING)
-                        and self._adopt(entry, pid, 0, tsf_run_gen(word), False) != 0):
-                    break                          # a job that -K dropped runs on
-                if tsf_run_cas(run, word, tsf_run_word(tsf_run_gen(word), TSF_RUN_FREE)):
-                    break
-        self.same_boot = True
-        self.outdated = False
+            pid = self.table.look_unclaimed(entry)
+            while pid != 0 and self._adopt(entry, pid, 0, False) == 0:
+                pid = self.table.look_unclaimed(entry)
+        self.table.same_boot = True
+        self.table.outdated = False

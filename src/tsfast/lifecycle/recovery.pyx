@@ -15,7 +15,8 @@ from tsfast.layout.structs cimport (
 )
 from tsfast.base.limits cimport HOLES_SEARCHED, TOKENS_KEPT
 from tsfast.store.record cimport Row, row_exact
-from tsfast.engine.local cimport Outcome, VERDICT_NO_MEMORY, VERDICT_QUEUED, VERDICT_RUNNING, Verdict
+from tsfast.engine.outcome cimport Outcome
+from tsfast.engine.local cimport VERDICT_NO_MEMORY, VERDICT_QUEUED, VERDICT_RUNNING, Verdict
 from tsfast.lifecycle.spool cimport Spool, due_at_end, job_flags, removed_token
 from tsfast.base.system cimport errno
 from tsfast.store.table cimport GROUP

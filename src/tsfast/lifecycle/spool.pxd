@@ -15,7 +15,9 @@ from tsfast.scheduler.scheduler cimport Job, Queue
 from tsfast.layout.structs cimport tsf_cold, tsf_hot, tsf_request, tsf_run
 from tsfast.base.loop cimport Loop
 from tsfast.lifecycle.pauses cimport Pauses
-from tsfast.engine.local cimport Handover, Outcome, Runners
+from tsfast.engine.local cimport Runners
+from tsfast.engine.outcome cimport Outcome
+from tsfast.engine.runner_process cimport Handover
 from tsfast.store.staging cimport Staging, Submission
 from tsfast.store.table cimport Table
 from tsfast.lifecycle.idempotency cimport Tokens

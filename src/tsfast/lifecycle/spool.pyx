@@ -26,10 +26,11 @@ from tsfast.layout.structs cimport (
     tsf_hot, tsf_run, tsf_run_gen, tsf_run_load, TSF_CANCELLED, TSF_NOTE_CANCEL,
 )
 from tsfast.base.loop cimport Loop
-from tsfast.engine.outcome cimport wants
+from tsfast.engine.outcome cimport Outcome, wants
 from tsfast.lifecycle.pauses cimport STAGE_MEMORY, STAGE_RUNNER, STAGE_TABLE, Pauses
 from tsfast.store.record cimport Row
-from tsfast.engine.local cimport Handover, Outcome, Runners
+from tsfast.engine.local cimport Runners
+from tsfast.engine.runner_process cimport Handover
 from tsfast.store.staging cimport Staged, Staging, Submission
 from tsfast.base.system cimport EAGAIN, EDQUOT, ENOMEM, ENOSPC, errno, pid_t, set_errno, tsf_log
 from tsfast.store.table cimport Table

@@ -12,7 +12,7 @@ from tsfast.layout.structs cimport (
 )
 from tsfast.base.limits cimport CANCEL_POLL_MS
 from tsfast.server.handlers.several cimport Cursor
-from tsfast.engine.local cimport RUNNER_ORPHAN, Runner
+from tsfast.engine.runner_table cimport RUNNER_ORPHAN, Runner
 from tsfast.base.system cimport CLOCK_MONOTONIC, SIGKILL, SIGTERM, tsf_now_ns
 
 
@@ -114,7 +114,7 @@ cdef class Cancel:
         return 0
 
     cdef void _order(self, const Job *job) noexcept nogil:
-        cdef Runner *runner = self.spool.runners.table[job.run]
+        cdef Runner *runner = self.spool.runners.table.runners[job.run]
         self.spool.runners.signal(job.run, (self.grace_s << <uint32_t> TSF_COMMAND_GRACE_SHIFT)
                                   | <uint32_t> TSF_COMMAND_CANCEL | <uint32_t> SIGTERM)
         if runner != NULL:
@@ -136,7 +136,7 @@ cdef class Cancel:
         while job != NULL:
             if job.flags & FLAG_CANCEL:
                 left = True
-                runner = self.spool.runners.table[job.run]
+                runner = self.spool.runners.table.runners[job.run]
                 if (runner != NULL and runner.kind == RUNNER_ORPHAN
                         and tsf_now_ns(CLOCK_MONOTONIC) >= runner.kill_ns):
                     self.spool.runners.signal(job.run, <uint32_t> TSF_COMMAND_CANCEL | <uint32_t> SIGKILL)
