@@ -18,7 +18,9 @@ from tsfast.base.loop cimport Loop, Source
 from tsfast.engine.outbox cimport Outbox
 from tsfast.lifecycle.recovery cimport Recovery
 from tsfast.engine.local cimport Runners
+from tsfast.lifecycle cimport retention, start
 from tsfast.lifecycle.spool cimport Spool
+from tsfast.lifecycle.wiring cimport connect
 from tsfast.base.system cimport (
     AT_SYMLINK_NOFOLLOW, EPOLLIN, IN_ATTRIB, IN_CLOEXEC, IN_DELETE_SELF, IN_MOVE_SELF, IN_NONBLOCK, O_CLOEXEC,
     O_DIRECTORY, O_PATH, PR_SET_CHILD_SUBREAPER, SFD_CLOEXEC, SFD_NONBLOCK, SIG_BLOCK, SIGCHLD, SIGHUP, SIGINT, SIGPIPE,
@@ -127,6 +129,7 @@ cdef class Server:
         if gpus and (<Table> table).header.gpu_devices == 0:
             (<Table> table).header.gpu_devices = gpus
         self.spool = Spool(self.loop, table, contexts, runners, gpu_timeout)
+        connect(self.spool)
         self.spool.grants.hides = hide_gpus
         self.commands = Commands(self.conns, self.spool, version, max_unfinished, cancel_grace)
         self.commands.adding.by_unit = by_unit
@@ -204,7 +207,8 @@ cdef class Server:
             while not self.terminated and self.commands.last_caller == NULL and not self.commands.giving_way:
                 self.commands.stirred = False
                 self.commands.admit_parked()
-                self.spool.dispatch()          # before the answers: who has a job's id may ask for its pid, or kill it
+                # Before the replies: a client that has a job's id may ask for its pid, or kill it.
+                start.dispatch(self.spool)
                 if self.journal is not None and not self._may_answer():
                     break
                 self.conns.flush()
@@ -233,12 +237,12 @@ cdef class Server:
         """What has been answered may be forgotten, but with a journal the answers that were just made go out later, and
         a call whose answer is lost with this server is made again."""
         if self.journal is None:
-            self.spool.tidy(self.spool.n_forgettable)
+            retention.tidy(self.spool, self.spool.n_forgettable)
             return
         if self.tidying and self.journal.synced >= self.tidy_barrier:
-            self.spool.tidy(self.tidy_count)
+            retention.tidy(self.spool, self.tidy_count)
             self.tidying = False
-        if not self.tidying and self.spool.untidy():
+        if not self.tidying and retention.untidy(self.spool):
             self.tidying = True
             self.tidy_count = self.spool.n_forgettable
             self.tidy_barrier = self.journal.end

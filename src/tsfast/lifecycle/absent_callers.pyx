@@ -6,6 +6,7 @@ from libc.stdio cimport snprintf
 
 from tsfast.scheduler.scheduler cimport FLAG_VOLATILE, JOB_BLOCKED, JOB_RUNNING, JOB_STARTING
 from tsfast.layout.structs cimport tsf_cold
+from tsfast.lifecycle cimport changes
 from tsfast.base.limits cimport CALLER_POLL_MS, FOREGROUND_GRACE_MS
 from tsfast.base.system cimport pid_t, tsf_log, tsf_process_lived
 
@@ -45,7 +46,7 @@ cdef class AbsentCallers:
                          b"was started again", <unsigned long long> id)
                 tsf_log(line)
                 self.spool.given_up.add(id)
-            self.spool.remove(id, NULL)
+            changes.remove(self.spool, id, NULL)
         self.ids = left
         self.spool.in_grace = len(left) > 0
         if self.spool.in_grace:

@@ -17,7 +17,11 @@ from tsfast.base.limits cimport HOLES_SEARCHED, TOKENS_KEPT
 from tsfast.store.record cimport Row, row_exact
 from tsfast.engine.outcome cimport Outcome
 from tsfast.engine.local cimport VERDICT_NO_MEMORY, VERDICT_QUEUED, VERDICT_RUNNING, Verdict
-from tsfast.lifecycle.spool cimport Spool, due_at_end, job_flags, removed_token
+from tsfast.lifecycle cimport changes, finish, retention
+from tsfast.lifecycle.finish cimport due_at_end
+from tsfast.lifecycle.retention cimport removed_token
+from tsfast.lifecycle.spool cimport Spool
+from tsfast.lifecycle.submission cimport job_flags
 from tsfast.base.system cimport errno
 from tsfast.store.table cimport GROUP
 from tsfast.lifecycle.idempotency cimport tokens_remember
@@ -56,7 +60,7 @@ cdef class Recovery:
         self.runners.recover_rest()
         for id in removed:
             self.queue.forget(id)
-            self.spool.forget_removed(id)
+            retention.forget_removed(self.spool, id)
         self._tokens()
         self.contexts.sweep()
         if self.queue.ended > self.table.header.max_finished:
@@ -181,12 +185,12 @@ cdef class Recovery:
                     raise OSError(errno, "cannot write the job table")
             elif verdict == VERDICT_QUEUED:
                 hot.state = TSF_QUEUED
-                if self.spool.write_queued(&shadow) < 0:
+                if changes.write_queued(self.spool, &shadow) < 0:
                     raise OSError(errno, "cannot write the job table")
             else:
                 if outcome.lost:
                     self.lost.append(id)
-                self.spool.final_record(hot, &shadow, &outcome)
+                finish.final_record(self.spool, hot, &shadow, &outcome)
                 hot.notes |= due_at_end(cold)
                 hot.order = self.spool.next_end
                 if self.table.write_hot(id, hot) < 0:
@@ -274,7 +278,7 @@ cdef class Recovery:
             if self.queue.link(id, <const uint64_t *> row.blob, cold.n_after,
                                <const uint64_t *> row.blob + cold.n_after, cold.n_after_ok, holds) < 0:
                 raise MemoryError
-        self.spool.skip_dependents()
+        finish.skip_dependents(self.spool)
 
     cdef _tokens(self):
         cdef tsf_cold cold

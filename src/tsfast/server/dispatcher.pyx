@@ -34,6 +34,7 @@ from tsfast.base.text cimport text_add, text_char, text_str, text_u64
 from tsfast.server.replies cimport Replies
 from tsfast.server.request cimport Request, has_variable, request_read, variable
 from tsfast.store.record cimport Row, error_level, output_path
+from tsfast.lifecycle cimport changes, retention
 from tsfast.lifecycle.spool cimport Spool
 from tsfast.base.system cimport SIGTERM, close, tsf_is_gone
 from tsfast.server.waiters cimport (
@@ -191,7 +192,7 @@ cdef class Commands:
         elif action == ACTION_SLOTS:
             self._slots(conn, command)
         elif action == ACTION_CLEAR:
-            if self.spool.clear() < 0:
+            if retention.clear(self.spool) < 0:
                 self.reply.fail_errno(conn, b"the job table could not be written")
             else:
                 self.reply.exit(conn, 0)
@@ -269,7 +270,7 @@ cdef class Commands:
         if job.state == JOB_ENDED or job.state == JOB_SKIPPING:
             if self.spool.table.read_hot(id, &hot) < 0:
                 return self.reply.fail_errno(conn, b"the job's record cannot be read")
-            self.spool.answered(id)
+            retention.answered(self.spool, id)
             return self.reply.exit(conn, error_level(&hot))
         if self.spool.unreadable.has(id):
             return self._fail_stuck(conn, id, id)
@@ -300,10 +301,10 @@ cdef class Commands:
         cdef uint64_t id = conn.job
         if number < 1 or number > 64:
             return
-        if self.spool.signal(id, number) == -2:
+        if changes.signal(self.spool, id, number) == -2:
             # Not started yet: whoever interrupts its caller wants it gone.
             self.waiters.remove(conn)
-            self.spool.remove(id, NULL)
+            changes.remove(self.spool, id, NULL)
             self.reply.exit(conn, 128 + number)
 
     cdef void _hung_up(self, Conn *conn) noexcept nogil:
@@ -313,7 +314,7 @@ cdef class Commands:
         self.waiters.remove(conn)
         if role == ROLE_FOREGROUND and not self.stopping:
             self.stirred = True
-            self.spool.remove(id, NULL)         # refused when it runs: then it runs on
+            changes.remove(self.spool, id, NULL)      # refused when it runs: then it runs on
 
     # ---- waiting -----------------------------------------------------------------------------------------------
     cdef int _wait_for(self, Conn *conn, uint64_t id, int role) noexcept nogil:
@@ -378,7 +379,7 @@ cdef class Commands:
     # ---- actions on the queue ----------------------------------------------------------------------------------
     cdef int _slots(self, Conn *conn, const Command *command) noexcept nogil:
         if command.has_number:
-            if self.spool.set_slots(command.number) < 0:
+            if changes.set_slots(self.spool, command.number) < 0:
                 return self.reply.fail_errno(conn, b"the number of slots could not be recorded")
             return self.reply.exit(conn, 0)
         self.reply.text.size = 0
@@ -390,7 +391,7 @@ cdef class Commands:
         """A person is told what is gone with the queue."""
         cdef uint64_t running = self.spool.queue.starting + self.spool.queue.running
         cdef uint64_t dropped = self.spool.queue.known - self.spool.queue.ended - running
-        if self.spool.drop_all() < 0:
+        if retention.drop_all(self.spool) < 0:
             return self.reply.fail_errno(conn, b"the end of the queue could not be recorded")
         self.answer_all(b"the queue was ended by -K")
         if is_seen and (dropped or running):
@@ -408,7 +409,7 @@ cdef class Commands:
     cdef int _kill_all(self, Conn *conn) noexcept nogil:
         cdef Job *job = self.spool.queue.first_running()
         while job != NULL:
-            self.spool.signal(job.id, SIGTERM)
+            changes.signal(self.spool, job.id, SIGTERM)
             job = self.spool.queue.following(job)
         return self.reply.exit(conn, 0)
 
@@ -420,7 +421,7 @@ cdef class Commands:
             return self._fail_stuck(conn, command.id, command.id)
         if self.spool.unreadable.has(command.id2):
             return self._fail_stuck(conn, command.id2, command.id2)
-        done = self.spool.swap(command.id, command.id2, request.head.token)
+        done = changes.swap(self.spool, command.id, command.id2, request.head.token)
         if done == -2:
             return self.reply.fail(conn, b"-U: only queued jobs can change places")
         if done < 0:
@@ -543,7 +544,7 @@ cdef class Commands:
 
     cdef int _remove(self, Conn *conn, Job *job, const uint64_t *token) noexcept nogil:
         cdef uint64_t id = job.id
-        cdef int done = self.spool.remove(id, token)
+        cdef int done = changes.remove(self.spool, id, token)
         if done == -2:
             return self.reply.fail_job(conn, id, b"is running: end it with -k first")
         if done < 0:
@@ -551,7 +552,7 @@ cdef class Commands:
         return self.reply.exit(conn, 0)
 
     cdef int _kill(self, Conn *conn, Job *job) noexcept nogil:
-        cdef int done = self.spool.signal(job.id, SIGTERM)
+        cdef int done = changes.signal(self.spool, job.id, SIGTERM)
         if done == -2:
             return self.reply.fail_job(conn, job.id, b"is not running")
         return self.reply.exit(conn, 0) if done == 0 else self.reply.fail_job(conn, job.id, b"has just ended")
@@ -561,7 +562,7 @@ cdef class Commands:
         cdef int done
         if self.spool.unreadable.has(id):
             return self._fail_stuck(conn, id, id)
-        done = self.spool.urgent(id)
+        done = changes.urgent(self.spool, id)
         if done == -2:
             return self.reply.fail_job(conn, id, b"is not queued")
         if done < 0:

@@ -10,6 +10,7 @@ from tsfast.scheduler.scheduler cimport FLAG_CANCEL, JOB_BLOCKED, JOB_ENDED, JOB
 from tsfast.layout.structs cimport (
     TSF_CANCELLED, TSF_COMMAND_CANCEL, TSF_COMMAND_GRACE_SHIFT, TSF_NOTE_CANCEL, tsf_hot,
 )
+from tsfast.lifecycle cimport changes
 from tsfast.base.limits cimport CANCEL_POLL_MS
 from tsfast.server.handlers.several cimport Cursor
 from tsfast.engine.runner_table cimport RUNNER_ORPHAN, Runner
@@ -101,7 +102,7 @@ cdef class Cancel:
         if job == NULL or job.flags & FLAG_CANCEL:
             return 0                           # named twice, or under way
         if job.state == JOB_BLOCKED or job.state == JOB_READY:
-            return self.spool.cancel_queued(job.id)
+            return changes.cancel_queued(self.spool, job.id)
         if job.state != JOB_STARTING and job.state != JOB_RUNNING:
             return 0
         if self.spool.table.read_hot(job.id, &hot) < 0:

@@ -19,6 +19,7 @@ from tsfast.base.loop cimport Loop
 from tsfast.base.text cimport text_char, text_str, text_u64
 from tsfast.server.replies cimport Replies
 from tsfast.store.record cimport error_level
+from tsfast.lifecycle cimport changes
 from tsfast.lifecycle.spool cimport Spool
 from tsfast.base.system cimport CLOCK_MONOTONIC, SIGTERM, tsf_now_ns
 from tsfast.server.waiters cimport Group, Member, Waiters
@@ -313,9 +314,9 @@ cdef class Many:
             last = id
         begin(&cursor, command.ranges, command.n_ranges)
         while self.next_known(&cursor, &id):
-            if id != last and self.spool.remove(id, NULL) == -1:
+            if id != last and changes.remove(self.spool, id, NULL) == -1:
                 return self.reply.fail_errno(conn, b"the job table could not be written")
-        if self.spool.remove(last, token) == -1:
+        if changes.remove(self.spool, last, token) == -1:
             return self.reply.fail_errno(conn, b"the job table could not be written")
         return self.reply.exit(conn, 0)
 
@@ -337,7 +338,7 @@ cdef class Many:
             return self.reply.fail(conn, b"none of these jobs is running")
         begin(&cursor, command.ranges, command.n_ranges)
         while self.next_known(&cursor, &id):
-            self.spool.signal(id, SIGTERM)
+            changes.signal(self.spool, id, SIGTERM)
         return self.reply.exit(conn, 0)
 
     cdef int _urgent(self, Conn *conn, const Command *command, uint64_t total) noexcept nogil:
@@ -362,7 +363,7 @@ cdef class Many:
             n += 1
         while n > 0:
             n -= 1
-            if self.spool.urgent(ids[n]) < 0:
+            if changes.urgent(self.spool, ids[n]) < 0:
                 free(ids)
                 return self.reply.fail_errno(conn, b"the job table could not be written")
         free(ids)

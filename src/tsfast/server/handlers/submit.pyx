@@ -28,8 +28,10 @@ from tsfast.grammar.logpath cimport log_path, log_unchecked
 from tsfast.base.text cimport Text, text_add, text_char, text_free, text_str, text_u64
 from tsfast.server.replies cimport Replies
 from tsfast.server.request cimport Request, request_read, strings_fit, variable
-from tsfast.lifecycle.spool cimport (
-    SUBMIT_BAD_GPUS, SUBMIT_FAILED, SUBMIT_GONE, SUBMIT_OK, SUBMIT_UNKNOWN_ID, Spool, SubmitResult,
+from tsfast.lifecycle cimport submission
+from tsfast.lifecycle.spool cimport Spool
+from tsfast.lifecycle.submission cimport (
+    SUBMIT_BAD_GPUS, SUBMIT_FAILED, SUBMIT_GONE, SUBMIT_OK, SUBMIT_UNKNOWN_ID, SubmitResult,
 )
 from tsfast.store.staging cimport Submission
 from tsfast.base.system cimport CLOCK_REALTIME, ENOMEM, errno, set_errno, tsf_now_ns
@@ -222,13 +224,13 @@ cdef class Adding:
         if variable(&stored, b"TS_ONFINISH=") != NULL:
             command.flags |= TSF_JOB_HOOK
         self._fill(&job, command, request.argv_bytes + request.head.argv_len, request.head.argc)
-        result = self.spool.begin_jobs(&checked, request.cwd, request.env, request.affinity, id)
+        result = submission.begin_jobs(self.spool, &checked, request.cwd, request.env, request.affinity, id)
         if result == SUBMIT_OK:
             result = self._elements(request, command, &job, id[0])
             if result == SUBMIT_OK:
-                result = self.spool.queue_jobs()
+                result = submission.queue_jobs(self.spool)
             else:
-                self.spool.drop_jobs()
+                submission.drop_jobs(self.spool)
         if result == SUBMIT_UNKNOWN_ID:
             self.reply.fail_job(conn, self.spool.bad_id, b"does not exist, so nothing can wait for it")
             return False
@@ -309,7 +311,7 @@ cdef class Adding:
                 if command.log != NULL and self.reply.text.size > PATH_BYTES:
                     return LOG_TOO_LONG
                 element.prefix = self.reply.text.data
-            result = self.spool.add_job(&element)
+            result = submission.add_job(self.spool, &element)
             if result != SUBMIT_OK:
                 return result
             if command.array_count and self.spool.staging.size > <size_t> ARRAY_BYTES:
@@ -401,16 +403,17 @@ cdef class Adding:
         """Queue all of the frame, or refuse it. 0, or -1: it is not well-formed."""
         cdef SubmitResult result
         cdef int done
-        result = self.spool.begin_jobs(request.head, request.cwd, request.env, request.affinity, &added.first)
+        result = submission.begin_jobs(self.spool, request.head, request.cwd, request.env, request.affinity,
+                                       &added.first)
         if result == SUBMIT_OK:
             reading.first = added.first
             reading.warned = False
             for reading.place in range(added.count):
                 done = self._batch_job(conn, request, reading)
                 if done != 0:
-                    self.spool.drop_jobs()
+                    submission.drop_jobs(self.spool)
                     return done if done < 0 else 0
-            result = self.spool.queue_jobs()
+            result = submission.queue_jobs(self.spool)
             if result == SUBMIT_OK and reading.batch.place == 0:
                 self._warn_of_bounds(conn, request.head)
         if result == SUBMIT_FAILED:
@@ -511,7 +514,7 @@ cdef class Adding:
         result = SUBMIT_FAILED
         set_errno(ENOMEM)
         if not self.reply.text.failed:
-            result = self.spool.add_job(job)
+            result = submission.add_job(self.spool, job)
         self.reply.text.failed = False
         if result == SUBMIT_UNKNOWN_ID:
             snprintf(self.refusal, sizeof(self.refusal), b"job %llu does not exist, so nothing can wait for it",

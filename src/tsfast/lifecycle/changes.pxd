@@ -1,0 +1,21 @@
+"""What a user changes in the queue: remove, cancel, signal, move jobs, set the number of slots.
+
+The functions that return an int return 0, or -1 with errno when the disk refused it (nothing changed), or -2 when the
+job's state forbids it.
+"""
+from libc.stdint cimport uint32_t, uint64_t
+
+from tsfast.lifecycle.spool cimport Spool
+from tsfast.scheduler.scheduler cimport Job
+
+# token: of the request, NULL: no request's
+cdef int remove(Spool spool, uint64_t id, const uint64_t *token) noexcept nogil
+# A queued job has ended now, as cancelled.
+cdef int cancel_queued(Spool spool, uint64_t id) noexcept nogil
+cdef int signal(Spool spool, uint64_t id, int number) noexcept nogil
+cdef int urgent(Spool spool, uint64_t id) noexcept nogil
+cdef int swap(Spool spool, uint64_t a, uint64_t b, const uint64_t *token) noexcept nogil
+cdef int set_slots(Spool spool, uint32_t slots) noexcept nogil
+
+# The job's record says that it is queued.
+cdef int write_queued(Spool spool, const Job *job) noexcept nogil

@@ -1,0 +1,143 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# cython: auto_pickle=False
+"""See changes.pxd."""
+from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy, memset
+
+from tsfast.base.system cimport errno, set_errno
+from tsfast.layout.structs cimport TSF_CANCELLED, TSF_FORGOTTEN, TSF_QUEUED, TSF_REMOVED, tsf_fault, tsf_hot
+from tsfast.lifecycle.finish cimport settled, skip_dependents
+from tsfast.lifecycle.idempotency cimport tokens_remember
+from tsfast.lifecycle.retention cimport forget, forget_soon
+from tsfast.lifecycle.spool cimport Spool
+from tsfast.scheduler.scheduler cimport (
+    FLAG_DUE, FLAG_SKIPPED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_STARTING, Job,
+)
+
+
+cdef int remove(Spool spool, uint64_t id, const uint64_t *token) noexcept nogil:
+    cdef Job *job = spool.queue.get(id)
+    cdef tsf_hot hot
+    if job == NULL or job.state == JOB_STARTING or job.state == JOB_RUNNING:
+        return -2
+    if job.state == JOB_ENDED and (job.flags & FLAG_DUE or token == NULL or token[0] == 0):
+        return forget(spool, id)
+    # First final, then its dependents, then forgotten: see skipped_from_birth in submission.pyx. The token stays until
+    # the reply is sent: the same request, made again because the server died before, must not remove another job.
+    memset(&hot, 0, sizeof(hot))
+    hot.state = TSF_FORGOTTEN if job.state == JOB_ENDED else TSF_REMOVED
+    hot.order = spool.next_end
+    if token != NULL:
+        hot.start_ns = token[0]
+        hot.duration_ns = token[1]
+    if spool.table.write_hot(id, &hot) < 0:
+        return -1
+    tsf_fault(b"remove-recorded")
+    if token != NULL:
+        tokens_remember(&spool.tokens, token, id)       # its answer can be lost while this server lives
+    forget_soon(spool, id)
+    if job.state == JOB_ENDED:
+        spool.queue.forget(id)
+        spool.events.add(id, TSF_FORGOTTEN)
+        return 0
+    spool.next_end += 1
+    spool.grants.release_class(<int32_t> spool.queue.gpu_class(job))
+    spool.queue.remove(id)
+    spool.events.ended(id, &hot)
+    spool.on_final(spool.owner, id, &hot)
+    skip_dependents(spool)
+    return 0
+
+
+cdef int cancel_queued(Spool spool, uint64_t id) noexcept nogil:
+    cdef Job *job = spool.queue.get(id)
+    cdef tsf_hot hot
+    if job == NULL or (job.state != JOB_BLOCKED and job.state != JOB_READY):
+        return -2
+    memset(&hot, 0, sizeof(hot))
+    hot.state = TSF_CANCELLED
+    hot.attempt = job.attempt
+    hot.order = spool.next_end
+    if spool.table.write_hot(id, &hot) < 0:
+        return -1
+    spool.next_end += 1
+    spool.grants.release_class(<int32_t> spool.queue.gpu_class(job))
+    spool.queue.cancel(id)
+    job.flags |= FLAG_SKIPPED
+    settled(spool, id, &hot)
+    return 0
+
+
+cdef int urgent(Spool spool, uint64_t id) noexcept nogil:
+    if spool.queue.urgent(id) < 0:
+        return -2
+    return write_queued(spool, spool.queue.get(id))
+
+
+cdef int swap(Spool spool, uint64_t a, uint64_t b, const uint64_t *token) noexcept nogil:
+    cdef uint64_t *intent = spool.table.header.intent
+    cdef Job *one = spool.queue.get(a)
+    cdef Job *two = spool.queue.get(b)
+    cdef uint64_t before[2]
+    if token[0] and memcmp(token, spool.table.header.swap_token, 16) == 0:
+        return 0             # the call is made again, because the server died before its answer: twice were undone
+    if one == NULL or two == NULL or spool.queue.swap(a, b) < 0:
+        return -2
+    # Two records change together: the places that they will have are written down first.
+    intent[0] = 1
+    intent[1] = a
+    intent[2] = one.order
+    intent[3] = b
+    intent[4] = two.order
+    memcpy(before, spool.table.header.swap_token, 16)
+    memcpy(spool.table.header.swap_token, token, 16)
+    if spool.table.save_settings() < 0:
+        return swap_back(spool, one, two, before)
+    tsf_fault(b"swap-intended")
+    if write_queued(spool, one) < 0:
+        return swap_back(spool, one, two, before)
+    tsf_fault(b"swap-half")
+    if write_queued(spool, two) < 0:
+        return swap_back(spool, one, two, before)
+    intent[0] = 0
+    spool.table.save_settings()
+    return 0
+
+
+cdef int swap_back(Spool spool, const Job *one, const Job *two, const uint64_t *token) noexcept nogil:
+    """The disk refused a swap: as it was before, as far as the disk lets. -1, errno kept."""
+    cdef int error = errno
+    spool.queue.swap(one.id, two.id)
+    write_queued(spool, one)
+    write_queued(spool, two)
+    spool.table.header.intent[0] = 0
+    memcpy(spool.table.header.swap_token, token, 16)
+    spool.table.save_settings()
+    set_errno(error)
+    return -1
+
+
+cdef int write_queued(Spool spool, const Job *job) noexcept nogil:
+    cdef tsf_hot hot
+    memset(&hot, 0, sizeof(hot))
+    hot.state = TSF_QUEUED
+    hot.attempt = job.attempt
+    hot.order = job.order
+    return spool.table.write_hot(job.id, &hot)
+
+
+cdef int set_slots(Spool spool, uint32_t slots) noexcept nogil:
+    cdef uint32_t before = spool.table.header.slots
+    spool.table.header.slots = slots
+    if spool.table.save_settings() < 0:
+        spool.table.header.slots = before
+        return -1
+    spool.queue.set_slots(slots)
+    return 0
+
+
+cdef int signal(Spool spool, uint64_t id, int number) noexcept nogil:
+    cdef Job *job = spool.queue.get(id)
+    if job == NULL or not (job.state == JOB_STARTING or job.state == JOB_RUNNING):
+        return -2
+    return spool.runners.signal(job.run, <uint32_t> number)

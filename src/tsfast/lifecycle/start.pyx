@@ -1,0 +1,197 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# cython: auto_pickle=False
+"""See start.pxd."""
+from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t, uint8_t
+from libc.string cimport memcpy, memset
+
+from tsfast.base.system cimport EAGAIN, EDQUOT, ENOSPC, errno
+from tsfast.engine.runner_process cimport Handover
+from tsfast.engine.outcome cimport Outcome, wants
+from tsfast.layout.structs cimport (
+    TSF_JOB_FOREGROUND, TSF_JOB_NO_OUTPUT, TSF_NOTE_CANCEL, TSF_QUEUED, TSF_RUNNING, TSF_STAGE_OUTPUT,
+    TSF_STAGE_RECORD, TSF_STAGE_SPAWN, TSF_STARTING, tsf_cold, tsf_fault, tsf_hot, tsf_run, tsf_run_gen, tsf_run_load,
+)
+from tsfast.lifecycle.changes cimport cancel_queued, remove, write_queued
+from tsfast.lifecycle.finish cimport finish
+from tsfast.lifecycle.pauses cimport STAGE_MEMORY, STAGE_RUNNER, STAGE_TABLE
+from tsfast.lifecycle.spool cimport Spool
+from tsfast.scheduler.scheduler cimport FLAG_CANCEL, JOB_STARTING, Job
+from tsfast.store.record cimport Row
+
+
+cdef void dispatch(Spool spool) noexcept nogil:
+    cdef uint64_t id
+    spool.grants.refresh(spool.queue)
+    while spool.pauses.may_start() and spool.queue.next_start(&id):
+        start(spool, id)
+        if spool.queue.gpu_ready:
+            spool.grants.refresh(spool.queue)
+    if spool.hooks.n_due:
+        spool.hooks.start_due()
+
+
+cdef void start(Spool spool, uint64_t id) noexcept nogil:
+    cdef Job *job = spool.queue.get(id)
+    cdef tsf_hot hot
+    cdef tsf_cold cold
+    cdef Outcome outcome
+    cdef uint32_t entry
+    cdef uint64_t gen
+    cdef Handover handover
+    cdef int sent = -1, stage = TSF_STAGE_SPAWN, cause = EAGAIN, _try
+    if spool.table.read_cold(id, &cold) < 0:
+        memset(&outcome, 0, sizeof(outcome))
+        outcome.stage = TSF_STAGE_RECORD
+        outcome.cause = <uint16_t> errno
+        outcome.status = 126 << 8
+        if ended(spool, id, &outcome) < 0:
+            postpone(spool, id, STAGE_TABLE, errno)
+        return
+    if spool.pauses.n_places and not has_room(spool, id, &cold):
+        return
+    if not hand_over(spool, job, &cold, &handover):
+        return
+    for _try in range(8):
+        if spool.runners.prepare(&entry, &gen) < 0:
+            cause = errno
+            break
+        job.attempt += 1
+        memset(&hot, 0, sizeof(hot))
+        hot.state = TSF_STARTING
+        hot.attempt = job.attempt
+        hot.run = entry
+        hot.gen = <uint32_t> gen
+        hot.order = job.order
+        if ((spool.queue.gpu_class(job) and spool.grants.record(id, job.attempt, &cold) < 0)
+                or spool.table.write_hot(id, &hot) < 0):
+            stage = STAGE_TABLE
+            cause = errno
+            break
+        job.run = entry
+        tsf_fault(b"start-recorded")
+        sent = spool.runners.assign(entry, gen, id, job.attempt, &cold, &handover)
+        if sent == 0:
+            break
+    if spool.queue.gpu_class(job):
+        spool.grants.sent(sent == 0)
+    if sent != 0:
+        postpone(spool, id, stage, cause)
+
+
+cdef bint has_room(Spool spool, uint64_t id, const tsf_cold *cold) noexcept nogil:
+    """False: its output would go where there was no room a moment ago."""
+    cdef Row row
+    cdef tsf_hot hot
+    cdef tsf_cold whole
+    cdef int cause
+    if (cold.prefix_len == 0 or cold.flags & TSF_JOB_NO_OUTPUT
+            or spool.table.read_row(id, &row, &hot, &whole) < 0 or not spool.pauses.has_no_room(id, &row, &cause)):
+        return True
+    spool.queue.requeue(id)
+    if spool.pauses.no_room(id, &row, cause) < 0:
+        spool.pauses.all_starts(STAGE_MEMORY, errno)    # or it would be the next one to start, for ever
+    return False
+
+
+cdef bint hand_over(Spool spool, Job *job, const tsf_cold *cold, Handover *handover) noexcept nogil:
+    """Have ready what the runner gets beside the record. False: it does not start now."""
+    memset(handover, 0, sizeof(Handover))
+    if cold.flags & TSF_JOB_FOREGROUND:
+        handover.n_fds = spool.take_descriptors(spool.owner, job.id, handover.fds)
+        if handover.n_fds == 0:            # its client left after it had been handed out once
+            spool.queue.requeue(job.id)
+            if remove(spool, job.id, NULL) < 0:
+                spool.pauses.all_starts(STAGE_TABLE, errno)     # or it would be the next one to start, for ever
+            return False
+    handover.hide_gpus = spool.queue.gpu_class(job) == 0 and (spool.grants.hides or spool.grants.machine_has_gpus())
+    if spool.queue.gpu_class(job):
+        if spool.grants.take(job.id, <int32_t> spool.queue.gpu_class(job)) < 0:
+            spool.queue.requeue(job.id)     # another queue has them: its class is closed by the next refresh
+            if spool.grants.gpus.fits(<int32_t> spool.queue.gpu_class(job)):
+                spool.pauses.all_starts(STAGE_MEMORY, 0)        # likewise
+            return False
+        handover.leases = spool.grants.leases.fds
+        handover.n_leases = spool.grants.leases.count
+        handover.shared = spool.grants.leases.shared
+    return True
+
+
+cdef void started(Spool spool, uint64_t id, const tsf_run *run) noexcept nogil:
+    cdef Job *job = spool.queue.get(id)
+    cdef tsf_hot hot
+    if job == NULL:
+        return
+    spool.revoked_in_row = 0
+    if spool.pauses.stage or spool.pauses.n_places:
+        spool.pauses.went_on(id)
+    memset(&hot, 0, sizeof(hot))
+    hot.state = TSF_RUNNING
+    hot.notes = <uint8_t> (run.notes | (TSF_NOTE_CANCEL if job.flags & FLAG_CANCEL else 0))
+    hot.attempt = job.attempt
+    hot.run = job.run
+    hot.gen = <uint32_t> tsf_run_gen(tsf_run_load(run))
+    hot.pid = run.pid
+    hot.start_ns = run.start_ns
+    hot.order = job.order
+    memcpy(hot.suffix, run.suffix, sizeof(hot.suffix))
+    spool.table.write_hot(id, &hot)       # a refusal costs nothing: STARTING with this entry means the same
+    tsf_fault(b"running-recorded")
+    if spool.queue.started(id) == 0:
+        spool.events.add(id, TSF_RUNNING)
+    spool.on_started(spool.owner, id, &hot)
+
+
+cdef int ended(Spool spool, uint64_t id, const Outcome *outcome) noexcept nogil:
+    cdef Job *job = spool.queue.get(id)
+    if job == NULL:
+        return 0
+    spool.revoked_in_row = 0
+    if wants(outcome) and job.state == JOB_STARTING:
+        lacks_something(spool, id, outcome)
+        return 0
+    return finish(spool, job, outcome)
+
+
+cdef void lacks_something(Spool spool, uint64_t id, const Outcome *outcome) noexcept nogil:
+    """The start failed for want of something: the job waits in its place until there may be some."""
+    cdef Row row
+    cdef tsf_hot hot
+    cdef tsf_cold cold
+    take_back(spool, id)
+    if (outcome.stage == TSF_STAGE_OUTPUT and (outcome.cause == ENOSPC or outcome.cause == EDQUOT)
+            and spool.table.read_row(id, &row, &hot, &cold) == 0
+            and spool.pauses.no_room(id, &row, outcome.cause) == 0):
+        return
+    spool.runners.dismiss_idle()
+    spool.pauses.all_starts(outcome.stage, outcome.cause)
+
+
+cdef void not_taken(Spool spool, uint64_t id) noexcept nogil:
+    """An idle runner may leave just when it gets a job. Two in a row are no such chance: something is wrong with the
+    program or the machine, and without a pause the server would try again and again."""
+    take_back(spool, id)
+    spool.revoked_in_row += 1
+    if spool.revoked_in_row > 1:
+        spool.pauses.all_starts(STAGE_RUNNER, 0)
+
+
+cdef void postpone(Spool spool, uint64_t id, int stage, int cause) noexcept nogil:
+    """No process, no entry or no disk now: later."""
+    take_back(spool, id)
+    spool.pauses.all_starts(stage, cause)
+
+
+cdef void take_back(Spool spool, uint64_t id) noexcept nogil:
+    """It was handed out but surely not started: back to its place."""
+    cdef Job *job = spool.queue.get(id)
+    cdef bint recorded
+    if job == NULL:
+        return
+    recorded = job.run != 0
+    job.run = 0
+    spool.grants.give_back(id, False)
+    spool.queue.requeue(id)
+    if not job.flags & FLAG_CANCEL or cancel_queued(spool, id) < 0:
+        write_queued(spool, job)
+        if recorded:
+            spool.events.add(id, TSF_QUEUED)      # readers of the table may have seen it as running
