@@ -180,7 +180,7 @@ check-clean-%:
 
 clean:
 	rm -rf build dist wheels/dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
-	rm -f src/tsfast/native/ts-run
+	rm -f src/tsfast/native/ts-run src/tsfast/_compiled.py
 	find src -name '*.so' -delete
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 

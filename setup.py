@@ -1,12 +1,14 @@
 """Builds the compiled modules and the two native programs; everything else stands in pyproject.toml.
 
-- every .pyx below src/tsfast is an extension module of its own;
+- every .pyx below src/tsfast is an extension module; all of them are linked into one shared object, that of
+  tsfast._core, in which tsfast/__init__.py finds them (PEP 489, "Multiple modules in one library");
 - native/launcher/*.c is the program installed as `ts` and `tsp`, in place of setuptools' scripts;
 - native/runner/*.c is `ts-run`, which the server opens from the package's directory.
 
 TSFAST_STRICT=1, which the Makefile sets, makes warnings errors. TSFAST_DEBUG=1 compiles in the fault points and
 asserts, TSFAST_SANITIZE=1 adds ASan and UBSan, which report to files in the environment's directory `reports`;
-TSFAST_NATIVE_CC is the compiler of the programs. See CONTRIBUTING.md.
+TSFAST_APART=1 makes a shared object of each module; TSFAST_NATIVE_CC is the compiler of the programs. See
+CONTRIBUTING.md.
 """
 
 import gzip
@@ -20,6 +22,8 @@ import sys
 import tarfile
 import tempfile
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import Cython
@@ -37,6 +41,7 @@ NATIVE = PACKAGE / "native"
 VERSION = re.search(r'^__version__ = "(.+)"', (PACKAGE / "__init__.py").read_text(), re.MULTILINE)[1]
 DEBUG = os.environ.get("TSFAST_DEBUG", "") not in ("", "0")
 SANITIZE = os.environ.get("TSFAST_SANITIZE", "") not in ("", "0")
+APART = os.environ.get("TSFAST_APART", "") not in ("", "0")
 
 OPTIMISE = ["-O1", "-g", "-UNDEBUG", "-DTSFAST_FAULTS"] if DEBUG else ["-O2", "-g0"]
 STRICT = os.environ.get("TSFAST_STRICT", "") not in ("", "0")  # a later compiler or Python may know more of them
@@ -68,19 +73,38 @@ def files(directory, *patterns):
     return sorted(path.as_posix() for pattern in patterns for path in directory.glob(pattern))
 
 
+# ---- compiled modules ----
+
+
+def module_name(source):
+    return ".".join(Path(source).relative_to("src").with_suffix("").parts)
+
+
+MODULES = {module_name(source): source for source in files(PACKAGE, "**/*.pyx")}
+
+
+def check_leaves():
+    """In one shared object each module has a PyInit_ of its own, which is named after the last part of its name."""
+    leaves = Counter(name.rpartition(".")[2] for name in MODULES)
+    if twice := [leaf for leaf, number in leaves.items() if number > 1]:
+        raise CompileError(f"more than one compiled module is called {', '.join(twice)}")
+
+
 def extensions():
-    headers = files(NATIVE, "*.h") + files(PACKAGE, "**/*.pxd", "**/*.pxi")
-    return [
-        Extension(
-            ".".join(Path(source).relative_to("src").with_suffix("").parts),
-            [source],
-            depends=headers,
-            include_dirs=["src", PACKAGE.as_posix()],
-            extra_compile_args=COMPILE_ARGS,
-            extra_link_args=LINK_ARGS,
-        )
-        for source in files(PACKAGE, "**/*.pyx")
-    ]
+    """The shared objects. Those that belong to one are given by name: see build_extensions()."""
+    if APART:
+        return [Extension(name, [source]) for name, source in MODULES.items()]
+    return [Extension("tsfast._core", list(MODULES.values()))]
+
+
+def is_current(built, dependencies):
+    """Whether nothing that the compiler read, as it has written to `dependencies`, is newer than what it made."""
+    try:
+        made = built.stat().st_mtime_ns
+        read = shlex.split(dependencies.read_text().partition(": ")[2].replace("\\\n", " "))
+        return all(os.stat(path).st_mtime_ns <= made for path in read)
+    except OSError:
+        return False
 
 
 class BuildExtensions(build_ext):
@@ -92,10 +116,10 @@ class BuildExtensions(build_ext):
     def finalize_options(self):
         super().finalize_options()
         self.cython_c_in_temp = True
-        self.cython_directives = {**DIRECTIVES, **self.cython_directives}
         self.parallel = self.parallel or os.cpu_count()
 
     def run(self):
+        check_leaves()
         build_lib, build_temp = self.build_lib, self.build_temp
         if self.editable_mode or self.inplace:
             self.build_temp = f"build/inplace-{sys.implementation.cache_tag}"
@@ -107,6 +131,8 @@ class BuildExtensions(build_ext):
             stamp.unlink(missing_ok=True)  # until all is compiled anew
         try:
             super().run()
+            self.write_list()
+            self.remove_old()
         finally:
             self.build_lib, self.build_temp = build_lib, build_temp
         stamp.write_text(settings)
@@ -116,28 +142,66 @@ class BuildExtensions(build_ext):
 
         multiprocessing.set_start_method("fork", force=True)  # so that Cython's processes have our Options
         translated = cythonize(
-            self.extensions,
+            [Extension(name, [source]) for name, source in MODULES.items()],
             build_dir=self.build_temp,
             include_path=["src"],
-            compiler_directives=self.cython_directives,
+            compiler_directives=DIRECTIVES,
             force=self.force,
             quiet=self.verbose == 0,
             nthreads=self.parallel,
         )
-        for extension, result in zip(self.extensions, translated, strict=True):
-            extension.sources = result.sources
         self.compiled = 0
+        with ThreadPoolExecutor(self.parallel) as pool:
+            objects = dict(zip(MODULES.values(), pool.map(self.compile_module, translated), strict=True))
+        for extension in self.extensions:  # what is left to do is to link
+            extension.extra_objects = extension.depends = [objects[source] for source in extension.sources]
+            extension.extra_link_args = LINK_ARGS
+            extension.sources = []
         super().build_extensions()
 
-    def build_extension(self, extension):
-        built = Path(self.get_ext_fullpath(extension.name))
-        before = built.stat().st_mtime_ns if built.exists() else 0
-        super().build_extension(extension)
-        if built.stat().st_mtime_ns == before:
-            return  # nothing had changed
+    def compile_module(self, module):
+        (source,) = module.sources
+        (built,) = map(Path, self.compiler.object_filenames([source]))
+        dependencies = built.with_suffix(".d")
+        if not self.force and is_current(built, dependencies):
+            return str(built)
+        self.compiler.compile(
+            [source],
+            include_dirs=["src"],
+            extra_postargs=[*COMPILE_ARGS, "-MMD", "-MF", str(dependencies)],
+        )
         self.compiled += 1
         if self.compiled % 10 == 0:
             say(f"{self.compiled} modules are compiled")
+        return str(built)
+
+    def place_of(self, build_lib):
+        return PACKAGE if self.editable_mode or self.inplace else Path(build_lib, "tsfast")
+
+    def write_list(self):
+        """For tsfast/__init__.py, which finds the modules, and `tsfast doctor`, which tries them."""
+        names = "".join(f'        "{name}",\n' for name in MODULES)
+        text = f'''"""Written by setup.py."""
+
+TOGETHER = {not APART}
+MODULES = frozenset(
+    (
+{names}    )
+)
+'''
+        place = self.place_of(self.build_lib) / "_compiled.py"
+        if not place.is_file() or place.read_text() != text:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(text)
+
+    def remove_old(self):
+        """Shared objects for this interpreter that are no longer made."""
+        place = self.place_of(self.build_lib)
+        made = {Path(self.get_ext_filename(extension.name)).relative_to("tsfast") for extension in self.extensions}
+        suffix = self.get_ext_filename("_core").partition(".")[2]
+        for path in place.rglob(f"*.{suffix}"):
+            if path.relative_to(place) not in made:
+                path.unlink()
 
 
 # ---- native programs ----

@@ -4,11 +4,18 @@
 the command line must not wait for it.
 """
 
+import sys
+from _frozen_importlib_external import EXTENSION_SUFFIXES, ExtensionFileLoader  # importlib.machinery takes 0.4 ms
+
+from tsfast._compiled import MODULES, TOGETHER
+
 __version__ = "0.1.0"
 
 TYPE_CHECKING = False  # as checkers know it; the import of `typing` would double the time of the first call
 
 if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+
     from tsfast.client.aio import AsyncQueue
     from tsfast.client.errors import (
         BatchInterrupted,
@@ -35,6 +42,24 @@ if TYPE_CHECKING:
     from tsfast.client.queue import Queue
     from tsfast.client.result import Result
     from tsfast.executor.executor import Executor, JobFuture
+
+
+class _SharedObject:
+    """Finds the compiled modules: one file, that of tsfast._core, holds all of them."""
+
+    path = f"{__path__[0]}/_core{EXTENSION_SUFFIXES[0]}"
+
+    @classmethod
+    def find_spec(cls, name: str, path: object = None, target: object = None) -> "ModuleSpec | None":
+        if name not in MODULES:
+            return None
+        spec = type(__spec__)(name, ExtensionFileLoader(name, cls.path), origin=cls.path)
+        spec.has_location = True
+        return spec
+
+
+if TOGETHER:
+    sys.meta_path.insert(0, _SharedObject)
 
 __all__ = [
     "AsyncQueue",

@@ -13,6 +13,7 @@ import pytest
 import tsfast
 from support.patience import patient
 from support.queues import BIN, Queue, cmdline, kill
+from tsfast.cli import listing
 from tsfast.client.queue import Queue as Api
 
 PACKAGES = Path(tsfast.__file__).parents[1]
@@ -195,8 +196,7 @@ def test_ctrl_c_of_the_first_call_does_not_reach_the_server(queue: Queue) -> Non
 def test_ctrl_c_of_the_python_command(queue: Queue) -> None:
     """While it still imports what it needs."""
     queue.submit("true")
-    grammar = next((PACKAGES / "tsfast").glob("_grammar.*.so"))
-    inject = ["-P", str(grammar), "-e", "trace=openat", "-e", "inject=openat:signal=INT:when=1"]
+    inject = ["-P", listing.__cached__, "-e", "trace=openat", "-e", "inject=openat:signal=INT:when=1"]
     done = queue.run(
         "-qq", "-o", "/dev/null", *inject, sys.executable, "-m", "tsfast", "-l", executable="/usr/bin/strace"
     )

@@ -50,7 +50,8 @@ def test_process_of_this_build(process: subprocess.Popen[str]) -> None:
 @pytest.mark.parametrize("process", ["another_build"], indirect=True)
 def test_process_of_another_build_is_seen(process: subprocess.Popen[str], another_build: Path) -> None:
     found = installation.foreign_parts(process.pid)
-    assert f"{another_build}/tsfast/lifecycle/{Path(installation.tsfast.lifecycle.spool.__file__).name}" in found
+    compiled = Path(installation.tsfast.lifecycle.spool.__file__).relative_to(installation.PACKAGES)
+    assert str(another_build / compiled) in found
 
 
 def test_session_on_another_build_ends_at_once(another_build: Path) -> None:

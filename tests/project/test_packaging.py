@@ -1,27 +1,28 @@
 """What an installation consists of, and the shape of the sources."""
 
+import importlib
 import importlib.metadata
+import importlib.util
 import os
 import re
 import stat
 import subprocess
 import sysconfig
 import tomllib
+from collections import Counter
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
 
 import tsfast
 from support.places import ROOT
+from tsfast._compiled import MODULES, TOGETHER
 
 SOURCES = ROOT / "src" / "tsfast"
 PACKAGE = Path(tsfast.__file__).parent
 BIN = Path(sysconfig.get_path("scripts"))
 LONGEST_FILE = 700
-# Generic headers of the C library and the like have no module behind them; a .pyx always has its contract.
-MODULES = sorted(path.stem for path in SOURCES.glob("_*.pyx"))
-
-
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PINNED = (ROOT / "wheels" / "requirements.txt").read_text()
 
@@ -56,15 +57,31 @@ def test_only_nvml_is_required_at_run_time() -> None:
     assert [line for line in required if "extra ==" not in line] == ["nvidia-ml-py>=12"]
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_compiled_module_has_contract_and_stub(module: str) -> None:
-    assert (SOURCES / f"{module}.pxd").is_file()
-    assert (SOURCES / f"{module}.pyi").is_file()
+def test_each_source_is_a_compiled_module_with_a_name_of_its_own() -> None:
+    """In the shared object a module is known by the last part of its name."""
+    sources = {".".join(path.relative_to(ROOT / "src").with_suffix("").parts) for path in SOURCES.rglob("*.pyx")}
+    assert sources == MODULES
+    leaves = Counter(module.rpartition(".")[2] for module in MODULES)
+    assert [leaf for leaf, number in leaves.items() if number > 1] == []
 
 
-@pytest.mark.parametrize("name", [*(f"{module}.pxd" for module in MODULES), "layout/structs.pxd", "native/table.h"])
+def test_compiled_modules_are_one_file() -> None:
+    places = {Path(str(importlib.import_module(module).__file__)) for module in MODULES}
+    assert len(places) == (1 if TOGETHER else len(MODULES))
+    assert set(PACKAGE.rglob(f"*{EXTENSION_SUFFIXES[0]}")) == places
+
+
+def test_what_is_no_compiled_module_is_not_found() -> None:
+    assert importlib.util.find_spec("tsfast.base.absent") is None
+    with pytest.raises(ModuleNotFoundError, match=r"No module named 'tsfast\.base\.absent'"):
+        importlib.import_module("tsfast.base.absent")
+
+
+@pytest.mark.parametrize(
+    "name", [*sorted(f"{module.replace('.', '/')}.pxd" for module in MODULES), "tsfast/native/table.h"]
+)
 def test_what_other_programs_are_compiled_with_is_installed(name: str) -> None:
-    assert (PACKAGE / name).is_file()
+    assert (PACKAGE.parent / name).is_file()
 
 
 def test_sources_are_not_installed() -> None:

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 
 import tsfast
+from tsfast._compiled import MODULES
 from tsfast.cli.doctor.finding import Finding, error, ok, warning
 
 DISTRIBUTION = "tsfast-spooler"
@@ -33,22 +34,16 @@ def package() -> Iterator[Finding]:
             yield warning("package", f"installed as {told}, but its files are of {tsfast.__version__}", AGAIN)
     except importlib.metadata.PackageNotFoundError:
         yield warning("package", f"its files are there, but {DISTRIBUTION} is not installed", AGAIN)
-    names = sorted(
-        os.path.relpath(os.path.join(directory, name), PACKAGE)[:-4].replace(os.sep, ".")
-        for directory, _, names in os.walk(PACKAGE)
-        for name in names
-        if name.endswith(".pyi")
-    )
     broken = []
-    for name in names:
+    for name in sorted(MODULES):
         try:
-            importlib.import_module(f"tsfast.{name}")
+            importlib.import_module(name)
         except ImportError as failure:
             broken.append(f"{name} ({failure})")
     if broken:
         yield error("package", f"compiled modules that cannot be imported: {', '.join(broken)}", AGAIN)
     else:
-        yield ok("package", f"{len(names)} compiled modules")
+        yield ok("package", f"{len(MODULES)} compiled modules")
 
 
 def unusable(path: str) -> str:
