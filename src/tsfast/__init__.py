@@ -17,29 +17,32 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
 
     from tsfast.client.aio import AsyncQueue
+    from tsfast.client.dtypes import JOB_DTYPE
+    from tsfast.client.encoder import Encoder
     from tsfast.client.errors import (
         BatchInterrupted,
-        JobRefused,
-        QueueError,
-        QueueFull,
-        QueueWarning,
-        RequestFailed,
-        ServerUnavailable,
-        UnknownJob,
-    )
-    from tsfast.client.failures import (
         JobCancelled,
         JobError,
         JobFailed,
         JobKilled,
         JobLost,
         JobNotStarted,
+        JobRefused,
         JobSkipped,
+        QueueError,
+        QueueFull,
+        QueueWarning,
         RemoteTraceback,
+        RequestFailed,
+        ServerUnavailable,
+        SubmissionInterrupted,
         TaskError,
+        UnknownJob,
     )
-    from tsfast.client.job import Job
+    from tsfast.client.events import ENDED, STATES, Event, EventStream
+    from tsfast.client.job import Job, Options
     from tsfast.client.queue import Queue
+    from tsfast.client.reader import Reader, ReadError, TableError
     from tsfast.client.result import Result
     from tsfast.executor.executor import Executor, JobFuture
 
@@ -62,8 +65,14 @@ if TOGETHER:
     sys.meta_path.insert(0, _SharedObject)
 
 __all__ = [
+    "ENDED",
+    "JOB_DTYPE",
+    "STATES",
     "AsyncQueue",
     "BatchInterrupted",
+    "Encoder",
+    "Event",
+    "EventStream",
     "Executor",
     "Job",
     "JobCancelled",
@@ -75,29 +84,33 @@ __all__ = [
     "JobNotStarted",
     "JobRefused",
     "JobSkipped",
+    "Options",
     "Queue",
     "QueueError",
     "QueueFull",
     "QueueWarning",
+    "ReadError",
+    "Reader",
     "RemoteTraceback",
     "RequestFailed",
     "Result",
     "ServerUnavailable",
+    "SubmissionInterrupted",
+    "TableError",
     "TaskError",
     "UnknownJob",
     "get_include",
 ]
 _HOMES = {  # the others are errors
-    **dict.fromkeys(["Executor", "JobFuture"], "executor.executor"),
-    **dict.fromkeys(
-        ["JobCancelled", "JobError", "JobFailed", "JobKilled", "JobLost", "JobNotStarted", "JobSkipped"],
-        "client.failures",
-    ),
-    **dict.fromkeys(["RemoteTraceback", "TaskError"], "client.failures"),
     "AsyncQueue": "client.aio",
-    "Job": "client.job",
+    "JOB_DTYPE": "client.dtypes",
+    "Encoder": "client.encoder",
+    **dict.fromkeys(["ENDED", "STATES", "Event", "EventStream"], "client.events"),
+    **dict.fromkeys(["Job", "Options"], "client.job"),
     "Queue": "client.queue",
+    **dict.fromkeys(["Reader", "ReadError", "TableError"], "client.reader"),
     "Result": "client.result",
+    **dict.fromkeys(["Executor", "JobFuture"], "executor.executor"),
 }
 
 

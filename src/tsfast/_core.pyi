@@ -2,9 +2,7 @@ from typing import final
 
 from tsfast.store.table import TableError as TableError
 
-def answers(directory: int, name: bytes) -> bool: ...
 def drop_queue(state_dir: int, boot_id: str) -> None: ...
-def filesystem_type(fd: int) -> int: ...
 
 @final
 class Server:

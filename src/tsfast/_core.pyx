@@ -24,28 +24,15 @@ from tsfast.lifecycle.wiring cimport connect
 from tsfast.base.system cimport (
     AT_SYMLINK_NOFOLLOW, EPOLLIN, IN_ATTRIB, IN_CLOEXEC, IN_DELETE_SELF, IN_MOVE_SELF, IN_NONBLOCK, O_CLOEXEC,
     O_DIRECTORY, O_PATH, PR_SET_CHILD_SUBREAPER, SFD_CLOEXEC, SFD_NONBLOCK, SIG_BLOCK, SIGCHLD, SIGHUP, SIGINT, SIGPIPE,
-    SIGTERM, SIGXCPU, SIGXFSZ, close, errno, fstatat, fstatfs, inotify_add_watch, inotify_init1, inotify_rm_watch,
+    SIGTERM, SIGXCPU, SIGXFSZ, close, errno, fstatat, inotify_add_watch, inotify_init1, inotify_rm_watch,
     mkdirat, open_, prctl, read, sigaddset, sigemptyset, signalfd, signalfd_siginfo, sigprocmask, sigset_t, ssize_t,
-    stat_t, statfs_t, tsf_answers, tsf_listen, unlinkat,
+    stat_t, tsf_listen, unlinkat,
 )
 from tsfast.layout.structs cimport tsf_count_python_steps, tsf_header
 from tsfast.store.table cimport Table
 from tsfast.store.table import TableError as TableError  # no-cython-lint
 
 tsf_count_python_steps()                       # nothing in a normal build
-
-
-def filesystem_type(int fd) -> int:
-    """f_type of statfs(2) of the file system that `fd` is on. Raises OSError."""
-    cdef statfs_t st
-    if fstatfs(fd, &st) < 0:
-        raise OSError(errno, strerror(errno).decode(), "statfs")
-    return st.f_type & 0xffffffff
-
-
-def answers(int directory, bytes name not None) -> bool:
-    """Whether a server of this user listens at `name` in the directory open as `directory`."""
-    return tsf_answers(directory, name)
 
 
 def drop_queue(int state_dir, str boot_id not None):

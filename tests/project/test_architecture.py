@@ -23,12 +23,12 @@ ALLOWED: dict[str, set[str]] = {
     "lifecycle": {"base", "layout", "grammar", "scheduler", "store", "render", "resources", "engine"},
     "server": {"base", "layout", "grammar", "scheduler", "store", "render", "resources", "lifecycle", "engine"},
     "_core": {"base", "layout", "store", "engine", "lifecycle", "server"},
-    "location": {"base", "_core"},
+    "location": {"base"},
     "client": {"base", "layout", "grammar", "store", "render", "location"},
     "executor": {"base", "client", "location"},
     "daemon": {"base", "grammar", "render", "server", "_core", "location"},
     "monitor": set(),
-    "cli": {"base", "grammar", "render", "resources", "_core", "location", "client", "daemon", "monitor"},
+    "cli": {"base", "grammar", "render", "resources", "location", "client", "daemon", "monitor"},
     "__init__": {"client", "executor"},  # lazily
     "__main__": {"cli"},
 }

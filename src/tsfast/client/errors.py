@@ -1,4 +1,8 @@
-"""What can go wrong for a program that uses a queue."""
+"""What can go wrong for a program that uses a queue, or an executor."""
+
+TYPE_CHECKING = False  # as in tsfast/__init__.py
+if TYPE_CHECKING:
+    import tsfast
 
 
 class QueueError(Exception):
@@ -82,3 +86,58 @@ class QueueWarning(UserWarning):
     def ids(self) -> list[int]:
         """The ids of those jobs, in the order of the batch."""
         return [id for first, last in self.runs for id in range(first, last + 1)]
+
+
+# ---- what a future of an executor raises where there is no result of the task ----
+
+
+class JobError(QueueError):
+    """A task whose job did not end by itself, or left no result. `result`: how it ended; `output`: the end of what it
+    wrote, "" if that is not known."""
+
+    def __init__(self, result: "tsfast.Result", reason: str, output: str = ""):
+        super().__init__(f"job {result.id} {reason}" + (f"; its output ends with:\n{output}" if output else ""))
+        self.result = result
+        self.reason = reason
+        self.output = output
+
+    def __reduce__(self) -> "tuple[type[JobError], tuple[tsfast.Result, str, str]]":
+        return type(self), (self.result, self.reason, self.output)
+
+
+class JobFailed(JobError):
+    """It ended with an exit code and without a result."""
+
+
+class JobKilled(JobError):
+    """It was ended by a signal, which is `result.signal`."""
+
+
+class JobCancelled(JobError):
+    """It was taken out of the queue (`ts -r`) or cancelled, by somebody else than the future's cancel()."""
+
+
+class JobSkipped(JobError):
+    """A job that it had to wait for ended badly."""
+
+
+class JobNotStarted(JobError):
+    """Its process could not be started: no such directory, no output file."""
+
+
+class JobLost(JobError):
+    """How it ended is not known: the machine was restarted, or the job is forgotten, as after `ts -K`."""
+
+
+class TaskError(QueueError):
+    """A task raised an exception that cannot be pickled; the text is its traceback. Or its call could not be read, or
+    its result not be written."""
+
+
+class RemoteTraceback(Exception):
+    """The cause of an exception that a task raised: the traceback there."""
+
+
+for _error in list(globals().values()):
+    if isinstance(_error, type) and issubclass(_error, BaseException):
+        _error.__module__ = "tsfast"  # where programs find it

@@ -69,10 +69,12 @@ DAMAGED = STATE_DAMAGED
 
 class TableError(QueueError, StoreError):
     """The table cannot be used: not ours, of a newer format, or damaged. The text is one line for the user."""
+    __module__ = "tsfast"
 
 
 class ReadError(QueueError, OSError):
     """A system call failed, or a record is damaged."""
+    __module__ = "tsfast"
 
 
 STATE_NAMES = {

@@ -13,7 +13,7 @@ _LOSSES = ("its runner was killed", "the machine was restarted", "its record was
 class Result(NamedTuple):
     """The state of a job, and how it ended if it has.
 
-    state: a word of `tsfast.client.events.STATES`; exit_code: 0 to 255, or None if it has not ended by itself;
+    state: a word of `tsfast.STATES`; exit_code: 0 to 255, or None if it has not ended by itself;
     signal: that ended it; start: seconds since 1970; duration, user_time, system_time: seconds, once it has ended;
     maxrss: bytes; reason: why it could not start, or is lost. What is not known, of a job that is forgotten or
     has not ended, is None."""

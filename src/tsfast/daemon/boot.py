@@ -19,7 +19,7 @@ from tsfast import __version__, _core
 from tsfast.base import trust
 from tsfast.base.text import as_line
 from tsfast.grammar import options
-from tsfast.location import paths, pointers, state
+from tsfast.location import checks, paths, pointers, state
 from tsfast.server import environ, inherited
 
 SLOTS_DEFAULT = 1
@@ -380,7 +380,7 @@ def lock(directory: int, socket: str, place: str, report: int, alive: bytes) -> 
                 file = -1
                 continue
             # Even if we are alone here: then it has another state directory.
-            if socket_dir >= 0 and _core.answers(socket_dir, name):
+            if socket_dir >= 0 and checks.answers(socket_dir, name):
                 os.close(own)
                 os.close(file)
                 return None

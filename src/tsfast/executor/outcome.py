@@ -8,11 +8,10 @@ import stat
 import time
 from typing import Any
 
-from tsfast.client import failures
+from tsfast.client import errors
 from tsfast.client.connection import ATTEMPTS, PAUSE_S
-from tsfast.client.errors import QueueError
-from tsfast.client.failures import JobError as JobError
-from tsfast.client.failures import RemoteTraceback, TaskError
+from tsfast.client.errors import JobError as JobError
+from tsfast.client.errors import QueueError, RemoteTraceback, TaskError
 from tsfast.client.queue import Queue
 from tsfast.client.result import Result
 from tsfast.executor import calls
@@ -33,7 +32,7 @@ def of(queue: Queue, path: str | None, result: Result) -> tuple[Any, BaseExcepti
         return None, without_result(queue, result)
     except (OSError, ValueError) as error:
         reason = f"has ended, but what it gave cannot be read: {error}"
-        failed = failures.JobFailed(result, reason)
+        failed = errors.JobFailed(result, reason)
         failed.__cause__ = error
         return None, failed
     returned, value, trace = pickle.loads(data)
@@ -71,18 +70,18 @@ def _raised(value: Any, trace: str) -> BaseException:
 def without_result(queue: Queue, result: Result) -> JobError:
     state, number = result.state, result.signal
     if state in ("finished", "failed"):
-        return failures.JobFailed(result, f"ended with code {result.exit_code} and no result", _tail(queue, result.id))
+        return errors.JobFailed(result, f"ended with code {result.exit_code} and no result", _tail(queue, result.id))
     if state == "killed":
         name = signal.Signals(number).name if number in list(signal.Signals) else f"signal {number}"
-        return failures.JobKilled(result, f"was killed by {name}", _tail(queue, result.id))
+        return errors.JobKilled(result, f"was killed by {name}", _tail(queue, result.id))
     if state == "not-startable":
-        return failures.JobNotStarted(result, f"could not be started: {result.reason}")
+        return errors.JobNotStarted(result, f"could not be started: {result.reason}")
     if state == "skipped":
-        return failures.JobSkipped(result, "was skipped: a job that it had to wait for ended badly")
+        return errors.JobSkipped(result, "was skipped: a job that it had to wait for ended badly")
     if state in ("removed", "cancelled"):
-        return failures.JobCancelled(result, f"was {state}", _tail(queue, result.id) if state == "cancelled" else "")
+        return errors.JobCancelled(result, f"was {state}", _tail(queue, result.id) if state == "cancelled" else "")
     reason = "its queue was dropped, or it was forgotten at its end" if state == "forgotten" else result.reason
-    return failures.JobLost(result, f"is lost: {reason}")
+    return errors.JobLost(result, f"is lost: {reason}")
 
 
 def _tail(queue: Queue, id: int) -> str:

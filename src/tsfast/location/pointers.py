@@ -9,8 +9,8 @@ Pointers of queues whose state was deleted are removed by those that come later.
 
 import os
 
-from tsfast import _core
 from tsfast.base import trust
+from tsfast.location import checks
 from tsfast.location.paths import StateError, machine_id, queue_name
 
 # f_type of statfs(2): what is on them does not outlive the mount, so what is gone has not just been unmounted.
@@ -108,7 +108,7 @@ def _file_system(path: str) -> str:
     """What tells the file system of a path from others, also after the next start of the machine. Raises OSError."""
     fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
-        if _core.filesystem_type(fd) in VOLATILE:
+        if checks.filesystem_type(fd) in VOLATILE:
             return "volatile"
         return f"{os.fstatvfs(fd).f_fsid:x}"
     finally:

@@ -8,9 +8,8 @@ the way of the first call.
 
 import os
 
-from tsfast import _core
 from tsfast.base import trust
-from tsfast.location import pointers
+from tsfast.location import checks, pointers
 from tsfast.location.paths import StateError as StateError
 from tsfast.location.paths import machine_id, queue_name
 from tsfast.location.pointers import read_text
@@ -182,7 +181,7 @@ def _unsuitable(place: str) -> str | None:
     try:
         if os.fstat(directory).st_mode & 0o077:
             os.fchmod(directory, 0o700)
-        kind = NETWORK_FILE_SYSTEMS.get(_core.filesystem_type(directory))
+        kind = NETWORK_FILE_SYSTEMS.get(checks.filesystem_type(directory))
         if kind:
             return f"{place} is on a network file system ({kind})"
         return _unlockable(place, directory)

@@ -61,8 +61,7 @@ def room(check: str, path: str) -> Iterator[Finding]:
 
 
 def state_directory() -> Iterator[Finding]:
-    from tsfast import _core
-    from tsfast.location import paths, pointers, state
+    from tsfast.location import checks, paths, pointers, state
 
     if (trouble := pointers.trouble()) is not None:
         what = "it is found only by the pointer beside the socket and by the environment"
@@ -89,7 +88,7 @@ def state_directory() -> Iterator[Finding]:
         yield error("state", str(failure), f"chown -R {os.geteuid()} {place}")
         return
     yield from files(place)
-    network = state.NETWORK_FILE_SYSTEMS.get(_core.filesystem_type(fd))
+    network = state.NETWORK_FILE_SYSTEMS.get(checks.filesystem_type(fd))
     os.close(fd)
     kind = file_system(place)
     if network:

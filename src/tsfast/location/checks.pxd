@@ -1,0 +1,1 @@
+"""What only system calls tell of a place; for Python."""
