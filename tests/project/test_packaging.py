@@ -14,10 +14,10 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
+from tsfast._compiled import MODULES, TOGETHER
 
 import tsfast
 from support.places import ROOT
-from tsfast._compiled import MODULES, TOGETHER
 
 SOURCES = ROOT / "src" / "tsfast"
 PACKAGE = Path(tsfast.__file__).parent

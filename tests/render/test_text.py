@@ -16,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tsfast.base.text import columns_of, json_string, quote
-from tsfast.render.rows import render
+from tsfast.render.probe import render
 
 GOLDEN = Path(__file__).parent / "golden"
 SECOND = 10**9

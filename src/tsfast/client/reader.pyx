@@ -25,7 +25,8 @@ from tsfast.layout.structs cimport (
 )
 from tsfast.base.limits cimport READER_PAUSE_US, READER_PAUSES, READER_TRIES
 from tsfast.render.listing cimport read_job
-from tsfast.store.record cimport end_signal, error_level, is_there, state_name, was_waited_for
+from tsfast.store.record cimport end_signal, error_level, is_there, was_waited_for
+from tsfast.render.fields cimport state_name
 from tsfast.base.system cimport (
     AT_SYMLINK_NOFOLLOW, EINTR, EIO, ENOENT, MAP_FAILED, MAP_SHARED, O_RDONLY, PROT_READ, close, errno, fstat, fstatat,
     fstatfs, mmap, munmap, off_t, pread, set_errno, ssize_t, stat_t, statfs_t, strerror, tsf_open_ours,

@@ -15,12 +15,13 @@ from libc.string cimport strlen
 from tsfast.layout.structs cimport TSF_DUE_HOOK, TSF_DUE_MAIL
 from tsfast.base.limits cimport HOOK_RETRY_MS, HOOK_WORD_MAX, HOOKS_MAX
 from tsfast.base.text cimport TSF_CONTROL, text_add, text_char, text_free, text_i64, text_str, text_u64
-from tsfast.store.record cimport error_level, output_path, row_words, suffix_length
+from tsfast.store.record cimport error_level, suffix_length
+from tsfast.render.fields cimport output_path, row_words
 from tsfast.base.system cimport (
     AF_UNIX, CLOCK_REALTIME, EAGAIN, EINTR, EPOLLIN, F_DUPFD_CLOEXEC, MSG_DONTWAIT, SOCK_CLOEXEC, SOCK_SEQPACKET, close,
     errno, fcntl, recv, socketpair, ssize_t, tsf_now_ns, tsf_spawn, write,
 )
-from tsfast.render.rows cimport info
+from tsfast.render.info cimport info
 
 cdef enum:
     FD_FLOOR = 10      # descriptors handed to children lie above those that they are born with

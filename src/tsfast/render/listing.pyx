@@ -19,15 +19,16 @@ from tsfast.layout.structs cimport (
 )
 from tsfast.base.text cimport Text, text_add, text_char, text_free
 from tsfast.store.record cimport (
-    Row, end_signal, error_level, is_there, output_path, row_after, row_after_ok, row_argv, row_cwd, row_env_text,
-    row_exact, row_granted, row_label, row_prefix, was_waited_for,
+    Row, end_signal, error_level, is_there, row_after, row_after_ok, row_argv, row_cwd, row_env_text, row_exact,
+    row_granted, row_label, row_prefix, was_waited_for,
 )
+from tsfast.render.fields cimport output_path
 from tsfast.base.system cimport CLOCK_REALTIME, EIO, errno, tsf_now_ns
 from tsfast.store.table cimport GROUP, Table
 from tsfast.render.rows cimport (
-    ArrayCounts, Look, array_row, json_row, list_header, list_kind, list_row, tab_row, unreadable_json,
-    unreadable_row, unreadable_tab,
+    ArrayCounts, Look, array_row, list_header, list_kind, list_row, tab_row, unreadable_row, unreadable_tab,
 )
+from tsfast.render.json cimport json_row, unreadable_json
 
 cdef enum:
     ROWS_AT_ONCE = 1024

@@ -1,44 +1,15 @@
-"""Texts that people and scripts read, made from a job's records: list rows, JSON, tab, -i.
+"""The rows of a list: for people (-l), in the formats default and tab.
 
-Pure formatting into a growing buffer. What callers need of text.pxd (the buffer) and record.pxd (a job's record) can be
-cimported from here too. Formats are those of docs/cli.md (golden files in tests/render). Times of day are shown in
-the time zone of the process, or left to who shows them.
+Pure formatting into a growing buffer. The formats are those of docs/cli.md (golden files in tests/render).
 """
 from libc.stdint cimport uint32_t, uint64_t
 
-from tsfast.base.text cimport (
-    Text,
-    text_add,
-    text_char,
-    text_free,
-    text_i64,
-    text_json,
-    text_oneline,
-    text_quoted,
-    text_str,
-    text_u64,
-    tsf_kind,
-)
-from tsfast.store.record cimport (
-    Row,
-    command_words,
-    error_level,
-    output_path,
-    row_after,
-    row_after_ok,
-    row_argv,
-    row_cwd,
-    row_diff,
-    row_label,
-    row_prefix,
-    state_name,
-)
+from tsfast.base.text cimport Text, tsf_kind
+from tsfast.store.record cimport Row
 
-# `Exit status: ...`, why a job ended as it did; nothing before its end.
-cdef void info_status(Text *text, const Row *row) noexcept nogil
 # How a list is to look.
 cdef struct Look:
-    int format               # ListFormat of _grammar
+    int format               # ListFormat of grammar/options.pxd
     uint32_t columns         # width to cut lines to, 0: never cut
     bint colour              # of the state, by escape sequences of a terminal
     bint gpus                # with a column for them
@@ -64,12 +35,7 @@ cdef void list_row(Text *text, const Row *row, const Look *look) noexcept nogil
 cdef void array_counts(Text *text, const ArrayCounts *counts) noexcept nogil
 # One row for all of an array; `row`: one of its elements.
 cdef void array_row(Text *text, const Row *row, const ArrayCounts *counts, const Look *look) noexcept nogil
-# Of a job whose record cannot be read: the columns and keys of every other one, and nothing in them.
+cdef void tab_row(Text *text, const Row *row, const Look *look) noexcept nogil
+# Of a job whose record cannot be read: the columns of every other one, and nothing in them.
 cdef void unreadable_row(Text *text, uint64_t id) noexcept nogil
 cdef void unreadable_tab(Text *text, uint64_t id, const Look *look) noexcept nogil
-cdef void unreadable_json(Text *text, uint64_t id) noexcept nogil
-cdef void tab_row(Text *text, const Row *row, const Look *look) noexcept nogil
-# One object, without what separates it from the next. cwd: of the base context, counts where the job has none.
-cdef void json_row(Text *text, const Row *row, const char *cwd, size_t cwd_len, const Look *look) noexcept nogil
-# marked: times of day are a MOMENT_MARK, the seconds since 1970 and a newline, for a reader who has the time zone.
-cdef void info(Text *text, const Row *row, const char *cwd, size_t cwd_len, uint64_t now_ns, bint marked) noexcept nogil

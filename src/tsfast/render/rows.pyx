@@ -1,76 +1,20 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: auto_pickle=False
 """See rows.pxd. Foreign bytes reach a text only through `Text`: a row is one line whatever they are."""
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdio cimport snprintf
-from libc.stdlib cimport free, malloc
-from libc.string cimport memchr, memcpy, memset, strlen
+from libc.string cimport memset, strlen
 
-from tsfast.layout.structs cimport (
-    TSF_CANCELLED,
-    TSF_GPU_WHOLE,
-    TSF_JOB_ARRAY, TSF_JOB_LOG,
-    TSF_NOTE_GZIP,
-    TSF_STAGE_GZIP,
-    TSF_JOB_NO_OUTPUT,
-    TSF_LOSS_BOOT, TSF_LOSS_DAMAGE, TSF_LOST,
-    TSF_MOMENT_FORMAT,
-    TSF_NOT_STARTABLE,
-    TSF_NOTE_AFFINITY,
-    TSF_NOTE_LIMIT,
-    TSF_NOTE_NICE,
-    TSF_QUEUED,
-    TSF_SKIPPED,
-    TSF_STAGE_CHDIR,
-    TSF_STAGE_EXEC,
-    TSF_STAGE_OUTPUT,
-    TSF_STAGE_RECORD,
-    TSF_STAGE_SPAWN,
-    tsf_cold,
-    tsf_grant,
-    tsf_granted,
-    tsf_hot,
-)
 from tsfast.base.text cimport (
-    MOMENT_MARK, TSF_CONTROL, TSF_DIRECTION, TSF_HIDDEN, bytes_of_columns, display_columns, text_cut, text_pad,
+    TSF_DIRECTION, TSF_HIDDEN, Text, bytes_of_columns, display_columns, text_char, text_cut, text_free, text_i64,
+    text_oneline, text_pad, text_str, text_u64, tsf_kind,
 )
-from tsfast.store.record cimport (
-    beyond,
-    clipped,
-    end_signal,
-    end_time,
-    has_level,
-    memory_text,
-    row_dependencies,
-    row_env_text,
-    row_exact,
-    row_gpu_ids,
-    row_gpus,
-    row_granted,
-    row_ids,
-    row_pattern,
-    row_prefix,
-    row_words,
-    suffix_length,
-    time_taken,
-    was_waited_for,
+from tsfast.layout.structs cimport TSF_JOB_NO_OUTPUT, TSF_QUEUED, TSF_SKIPPED, tsf_hot
+from tsfast.render.fields cimport (
+    beyond, clipped, command_words, output_path, row_dependencies, row_gpus, row_ids, row_pattern, row_words,
+    state_name,
 )
-from tsfast.base.system cimport localtime_r, strftime, time_t, tm
-
-cdef extern from *:
-    """
-    #include <string.h>
-    /* Both kinds of strerror_r: glibc returns the text, others fill the room. */
-    static const char *error_text(int error, char *room, size_t size)
-    {
-    #ifdef __GLIBC__
-        return strerror_r(error, room, size);
-    #else
-        return strerror_r(error, room, size) == 0 ? room : "unknown error";
-    #endif
-    }
-    """
-    const char *error_text(int error, char *room, size_t size) noexcept nogil
+from tsfast.store.record cimport Row, error_level, has_level, row_label, suffix_length, time_taken
 
 cdef enum:
     OUTPUT_COLUMNS = 20       # a longer path is cut to OUTPUT_KEPT columns and "..."
@@ -78,11 +22,6 @@ cdef enum:
     COLOUR_COLUMNS = 32       # a narrower terminal gets no colours: the cut could fall into one
     BYTES_PER_COLUMN = 16     # more of a text is not looked at for a line that is cut anyway
 
-cdef const uint64_t MILLION = 1000000
-cdef const uint64_t BILLION = 1000000000
-
-
-# --- List
 
 cdef char scaled(uint64_t taken_ns, double *value) noexcept nogil:
     """The time in the largest unit of which it is more than one, and that unit."""
@@ -236,7 +175,75 @@ cdef void list_row(Text *text, const Row *row, const Look *look) noexcept nogil:
     text_char(text, c"\n")
 
 
-include "array_rows.pxi"
+cdef void array_counts(Text *text, const ArrayCounts *counts) noexcept nogil:
+    cdef const char *between = b"("
+    cdef const char *names[7]
+    cdef uint32_t numbers[7]
+    cdef uint32_t known = (counts.queued + counts.running + counts.ok + counts.failed + counts.skipped
+                           + counts.unreadable + counts.removed)
+    cdef int i
+    names[:] = [b" queued", b" running", b" ok", b" failed", b" skipped", b" unreadable", b" forgotten"]
+    numbers[:] = [counts.queued, counts.running, counts.ok, counts.failed, counts.skipped, counts.unreadable,
+                  counts.count - known if counts.count > known else 0]
+    for i in range(7):
+        if numbers[i]:
+            text_str(text, between)
+            text_u64(text, numbers[i])
+            text_str(text, names[i])
+            between = b", "
+    text_char(text, c")")
+
+
+cdef void array_row(Text *text, const Row *row, const ArrayCounts *counts, const Look *look) noexcept nogil:
+    cdef size_t start = text.size, field, limit = 0, used
+    cdef const char *state = b"finished"
+    cdef const char *colour = b"\x1b[32m"
+    text_u64(text, counts.first)
+    text_char(text, c"[")
+    text_u64(text, counts.index)
+    if counts.count > 1:
+        text_char(text, c"-")
+        text_u64(text, <uint64_t> counts.index + counts.count - 1)
+    text_char(text, c"]")
+    pad_from(text, start, 4)
+
+    if counts.running:
+        state = b"running"
+        colour = b"\x1b[33m"
+    elif counts.queued:
+        state = b"queued"
+        colour = b"\x1b[2m"
+    elif counts.failed or counts.skipped:
+        colour = b"\x1b[31m"
+        if counts.ok + counts.failed == 0:
+            state = b"skipped"
+    used = add_state(text, &start, state, colour, look)
+
+    field = text.size
+    if row.cold.flags & TSF_JOB_NO_OUTPUT:
+        text_str(text, b"stdout")
+    else:
+        text_str(text, b"(files)")
+    pad_from(text, field, OUTPUT_COLUMNS)
+    text_pad(text, 9 + 7)                    # neither error level nor time
+    if look.gpus:
+        field = text.size
+        row_gpus(text, row)
+        pad_from(text, field, 5)
+
+    if look.columns:
+        limit = text.size + <size_t> look.columns * BYTES_PER_COLUMN
+    array_counts(text, counts)
+    text_char(text, c" ")
+    row_dependencies(text, row, limit)
+    if row.cold.label_len:
+        text_char(text, c"[")
+        text_oneline(text, row_label(row), clipped(text, row_label(row), row.cold.label_len, limit), look.least)
+        text_str(text, b"]")
+    row_pattern(text, row, limit, look.least)
+    if look.columns:
+        cut_line(text, start, look.columns - used, beyond(text, limit))
+    text_char(text, c"\n")
 
 
 cdef void unreadable_row(Text *text, uint64_t id) noexcept nogil:
@@ -248,14 +255,6 @@ cdef void unreadable_tab(Text *text, uint64_t id, const Look *look) noexcept nog
     text_u64(text, id)
     text_str(text, b"\tunreadable\t\t\t\t\t\t\t")
     text_str(text, b"\t\n" if look.gpus else b"\n")
-
-
-cdef void unreadable_json(Text *text, uint64_t id) noexcept nogil:
-    text_str(text, b'{"ID":')
-    text_u64(text, id)
-    text_str(text, b',"State":"unreadable","Output":null,"E-Level":null,"Time_ms":null,"GPUs":null,"Command":null,'
-             b'"Label":null,"Slots":null,"GPU_IDs":null,"GPU_UUIDs":null,"GPU_Memory":null,"Depends_On":null,'
-             b'"Enqueue_Time":null,"Start_Time":null,"End_Time":null,"PID":null,"Signal":null,"Workdir":null}')
 
 
 cdef void tab_row(Text *text, const Row *row, const Look *look) noexcept nogil:
@@ -286,333 +285,3 @@ cdef void tab_row(Text *text, const Row *row, const Look *look) noexcept nogil:
     text_char(text, c"\t")
     command_words(text, row, look.least)
     text_char(text, c"\n")
-
-
-# --- JSON
-
-cdef void key(Text *text, const char *name) noexcept nogil:
-    text_str(text, b',"')
-    text_str(text, name)
-    text_str(text, b'":')
-
-
-cdef void json_text(Text *text, Text *value, bint known, tsf_kind least) noexcept nogil:
-    """Writes and frees `value`; null if it is not known."""
-    if known:
-        text_json(text, value.data, value.size, least)
-    else:
-        text_str(text, b"null")
-    text.failed = text.failed or value.failed
-    text_free(value)
-
-
-cdef void json_time(Text *text, uint64_t time_ns) noexcept nogil:
-    cdef char[48] number
-    if time_ns == 0:
-        text_str(text, b"null")
-        return
-    snprintf(number, sizeof(number), "%llu.%03u", <unsigned long long>(time_ns // BILLION),
-             <unsigned int>(time_ns % BILLION // MILLION))
-    text_str(text, number)
-
-
-cdef void json_number(Text *text, bint known, long long value) noexcept nogil:
-    if known:
-        text_i64(text, value)
-    else:
-        text_str(text, b"null")
-
-
-cdef void json_gpus(Text *text, const tsf_cold *cold) noexcept nogil:
-    """How many; a part of one is a fraction."""
-    cdef char[16] number
-    if cold.gpus and cold.gpu_share and cold.gpu_share < <uint32_t> TSF_GPU_WHOLE:
-        snprintf(number, sizeof(number), "0.%03u", <unsigned int>cold.gpu_share)
-        text_str(text, number)
-    else:
-        text_u64(text, cold.gpus)
-
-
-cdef void json_uuids(Text *text, const Row *row, tsf_kind least) noexcept nogil:
-    cdef uint32_t i
-    text_char(text, c"[")
-    if row.grant != NULL:
-        for i in range(row.grant.count):
-            if i:
-                text_char(text, c",")
-            text_json(text, row_granted(row)[i].uuid, strlen(row_granted(row)[i].uuid), least)
-    text_char(text, c"]")
-
-
-cdef void json_array(Text *text, const Row *row) noexcept nogil:
-    """Only elements of an array have these."""
-    if row.cold.flags & TSF_JOB_ARRAY:
-        key(text, b"Array")
-        text_u64(text, row.id - row.cold.batch_index)
-        key(text, b"Index")
-        text_u64(text, <uint64_t> row.cold.array_first + row.cold.batch_index)
-
-
-cdef void json_row(Text *text, const Row *row, const char *cwd, size_t cwd_len, const Look *look) noexcept nogil:
-    cdef const tsf_hot *hot = row.hot
-    cdef Text value
-    cdef uint64_t taken = 0
-    cdef bint known
-    memset(&value, 0, sizeof(value))
-    text_str(text, b'{"ID":')
-    text_u64(text, row.id)
-    key(text, b"State")
-    text_char(text, c'"')
-    text_str(text, state_name(hot.state))
-    text_char(text, c'"')
-    key(text, b"Output")
-    output_path(&value, row)
-    json_text(text, &value, value.size != 0, look.least)
-    key(text, b"E-Level")
-    json_number(text, has_level(hot), error_level(hot))
-    key(text, b"Time_ms")
-    known = time_taken(hot, look.now_ns, &taken)
-    json_number(text, known, <long long>(taken // MILLION))
-    key(text, b"GPUs")
-    json_gpus(text, row.cold)
-    key(text, b"Command")
-    command_words(&value, row, TSF_CONTROL)
-    json_text(text, &value, True, look.least)
-    key(text, b"Label")
-    if row.cold.label_len:
-        text_json(text, row_label(row), row.cold.label_len, look.least)
-    else:
-        text_str(text, b"null")
-    key(text, b"Slots")
-    text_u64(text, row.cold.slots)
-    key(text, b"GPU_IDs")
-    text_char(text, c"[")
-    row_gpu_ids(text, row, c",")
-    text_char(text, c"]")
-    key(text, b"GPU_UUIDs")
-    json_uuids(text, row, look.least)
-    key(text, b"GPU_Memory")
-    json_number(text, row.cold.vram != 0, <long long>row.cold.vram)
-    key(text, b"Depends_On")
-    text_char(text, c"[")
-    row_ids(text, row, 0)
-    text_char(text, c"]")
-    key(text, b"Enqueue_Time")
-    json_time(text, row.cold.enqueue_ns)
-    key(text, b"Start_Time")
-    json_time(text, hot.start_ns)
-    key(text, b"End_Time")
-    json_time(text, end_time(hot))
-    key(text, b"PID")
-    json_number(text, hot.pid > 0, hot.pid)
-    key(text, b"Signal")
-    json_number(text, end_signal(hot) != 0, end_signal(hot))
-    key(text, b"Workdir")
-    if row.cold.cwd_len:
-        text_json(text, row_cwd(row), row.cold.cwd_len, look.least)
-    else:
-        text_json(text, cwd, cwd_len, look.least)
-    json_array(text, row)
-    text_char(text, c"}")
-
-
-# --- Information on one job
-
-cdef const char *stage_text(int stage) noexcept nogil:
-    if stage == TSF_STAGE_RECORD:
-        return b"cannot read its record"
-    if stage == TSF_STAGE_OUTPUT:
-        return b"cannot create the output file"
-    if stage == TSF_STAGE_CHDIR:
-        return b"cannot enter the working directory"
-    if stage == TSF_STAGE_SPAWN:
-        return b"cannot create a process"
-    if stage == TSF_STAGE_GZIP:
-        return b"cannot run gzip"
-    if stage == TSF_STAGE_EXEC:
-        return b"cannot execute the command"
-    return b"unknown reason"
-
-
-cdef void add_error(Text *text, int error) noexcept nogil:
-    cdef char[128] room
-    text_str(text, error_text(error, room, sizeof(room)))
-
-
-cdef void info_status(Text *text, const Row *row) noexcept nogil:
-    cdef const tsf_hot *hot = row.hot
-    if hot.state == TSF_SKIPPED:
-        text_str(text, b"Exit status: skipped: a job of -W ended badly\n")
-    elif hot.state == TSF_LOST:
-        text_str(text, b"Exit status: lost: ")
-        if hot.cause == TSF_LOSS_BOOT:
-            text_str(text, b"the machine stopped while it ran\n")
-        elif hot.cause == TSF_LOSS_DAMAGE:
-            text_str(text, b"the record of its end is damaged\n")
-        else:
-            text_str(text, b"the runner died and nobody could wait for the job\n")
-    elif hot.state == TSF_NOT_STARTABLE:
-        text_str(text, b"Exit status: not started: ")
-        text_str(text, stage_text(hot.stage))
-        if hot.stage == TSF_STAGE_OUTPUT:
-            text_char(text, c" ")
-            text_oneline(text, row_prefix(row), row.cold.prefix_len, TSF_HIDDEN)
-            if not row.cold.flags & TSF_JOB_LOG:
-                text_str(text, b".XXXXXX")
-        if hot.cause:
-            text_str(text, b": ")
-            add_error(text, hot.cause)
-        text_char(text, c"\n")
-    elif hot.state == TSF_CANCELLED:
-        text_str(text, b"Exit status: cancelled")
-        if end_signal(hot):
-            text_str(text, b", killed by signal ")
-            text_i64(text, end_signal(hot))
-        elif was_waited_for(hot):
-            text_str(text, b", died with exit code ")
-            text_i64(text, hot.status >> 8 & 0xff)
-        text_char(text, c"\n")
-    elif end_signal(hot):
-        text_str(text, b"Exit status: killed by signal ")
-        text_i64(text, end_signal(hot))
-        text_str(text, b" before it was executed\n" if hot.stage == TSF_STAGE_SPAWN else b"\n")
-    elif has_level(hot):
-        text_str(text, b"Exit status: died with exit code ")
-        text_i64(text, error_level(hot))
-        text_char(text, c"\n")
-    if was_waited_for(hot) and hot.stage == TSF_STAGE_EXEC:
-        text_str(text, b"Exec failed: ")
-        add_error(text, hot.cause)
-        text_char(text, c"\n")
-
-
-cdef void info_time(Text *text, const char *name, uint64_t time_ns, bint marked) noexcept nogil:
-    cdef time_t seconds = <time_t>(time_ns // BILLION)
-    cdef tm parts
-    cdef char[64] line
-    if time_ns and marked:
-        text_str(text, name)
-        text_char(text, MOMENT_MARK)
-        text_u64(text, time_ns // BILLION)
-        text_char(text, c"\n")
-    elif time_ns and localtime_r(&seconds, &parts) != NULL and strftime(line, sizeof(line), TSF_MOMENT_FORMAT, &parts):
-        text_str(text, name)
-        text_str(text, line)
-
-
-cdef void info_seconds(Text *text, const char *name, uint64_t time_ns) noexcept nogil:
-    """As many decimals as are not 0, at least one and at most six."""
-    cdef char[64] line
-    cdef int size = snprintf(line, sizeof(line), "%llu.%06u", <unsigned long long>(time_ns // BILLION),
-                             <unsigned int>(time_ns % BILLION // 1000))
-    while line[size - 1] == c"0" and line[size - 2] != c".":
-        size -= 1
-    text_str(text, name)
-    text_add(text, line, <size_t>size)
-    text_str(text, b"s\n")
-
-
-cdef void info_foreign(Text *text, const char *name, const char *data, size_t size) noexcept nogil:
-    if size:
-        text_str(text, name)
-        text_oneline(text, data, size, TSF_HIDDEN)
-        text_char(text, c"\n")
-
-
-cdef void info_notes(Text *text, int notes) noexcept nogil:
-    cdef const char *between = b"Not applied: "
-    if notes & TSF_NOTE_LIMIT:
-        text_str(text, between)
-        text_str(text, b"resource limits")
-        between = b", "
-    if notes & TSF_NOTE_NICE:
-        text_str(text, between)
-        text_str(text, b"nice value")
-        between = b", "
-    if notes & TSF_NOTE_AFFINITY:
-        text_str(text, between)
-        text_str(text, b"processor affinity")
-    if notes & (TSF_NOTE_LIMIT | TSF_NOTE_NICE | TSF_NOTE_AFFINITY):
-        text_char(text, c"\n")
-
-
-cdef void info_environment(Text *text, const char *data, size_t size) noexcept nogil:
-    """Its lines as they are, but for characters that are escaped."""
-    cdef const char *end = data + size
-    cdef const char *line_end
-    if size == 0:
-        return
-    text_str(text, b"Environment:\n")
-    while data < end:
-        line_end = <const char *> memchr(data, c"\n", <size_t> (end - data))
-        if line_end == NULL:
-            line_end = end
-        text_oneline(text, data, <size_t> (line_end - data), TSF_HIDDEN)
-        text_char(text, c"\n")
-        data = line_end + 1
-
-
-cdef void info_gpus(Text *text, const Row *row) noexcept nogil:
-    if row.cold.gpus == 0:
-        return
-    text_str(text, b"GPUs required: ")
-    row_gpus(text, row)
-    text_char(text, c"\n")
-    info_foreign(text, b"GPUs named: ", row_exact(row), row.cold.gpu_exact_len)
-    if row.cold.gpu_share and row.cold.vram:
-        text_str(text, b"GPU memory required: ")
-        memory_text(text, row.cold.vram)
-        text_char(text, c"\n")
-    if row.grant != NULL:
-        text_str(text, b"GPU IDs: ")
-        row_gpu_ids(text, row, c",")
-        text_char(text, c"\n")
-
-
-cdef void info(Text *text, const Row *row, const char *cwd, size_t cwd_len, uint64_t now_ns,
-               bint marked) noexcept nogil:
-    cdef const tsf_hot *hot = row.hot
-    cdef Text path
-    cdef uint64_t taken = 0
-    info_environment(text, row_env_text(row), row.cold.env_text_len)
-    info_status(text, row)
-    text_str(text, b"Command: ")
-    row_dependencies(text, row, 0)
-    command_words(text, row, TSF_HIDDEN)
-    text_char(text, c"\n")
-    info_foreign(text, b"Label: ", row_label(row), row.cold.label_len)
-    info_array(text, row)
-    text_str(text, b"Slots required: ")
-    text_u64(text, row.cold.slots)
-    text_char(text, c"\n")
-    info_gpus(text, row)
-    info_time(text, b"Enqueue time: ", row.cold.enqueue_ns, marked)
-    info_time(text, b"Start time: ", hot.start_ns, marked)
-    info_time(text, b"End time: ", end_time(hot), marked)
-    if time_taken(hot, now_ns, &taken):
-        info_seconds(text, b"Time run: " if has_level(hot) else b"Time running: ", taken)
-    if row.cold.cwd_len:
-        info_foreign(text, b"Working directory: ", row_cwd(row), row.cold.cwd_len)
-    else:
-        info_foreign(text, b"Working directory: ", cwd, cwd_len)
-    if hot.pid > 0:
-        text_str(text, b"Pid: ")
-        text_i64(text, hot.pid)
-        text_char(text, c"\n")
-    memset(&path, 0, sizeof(path))
-    output_path(&path, row)
-    info_foreign(text, b"Output: ", path.data, path.size)
-    text.failed = text.failed or path.failed
-    text_free(&path)
-    if was_waited_for(hot):
-        info_seconds(text, b"User time: ", hot.utime_ms * MILLION)
-        info_seconds(text, b"System time: ", hot.stime_ms * MILLION)
-        text_str(text, b"Peak memory: ")
-        text_u64(text, hot.maxrss_kb)
-        text_str(text, b" KiB\n")
-    info_notes(text, hot.notes)
-    if hot.notes & TSF_NOTE_GZIP and has_level(hot):
-        text_str(text, b"Output incomplete: gzip failed, or had not finished 10 s after the job's end\n")
-
-
-include "probe.pxi"

@@ -33,7 +33,8 @@ from tsfast.server.handlers.several cimport Many
 from tsfast.base.text cimport text_add, text_char, text_str, text_u64
 from tsfast.server.replies cimport Replies
 from tsfast.server.request cimport Request, has_variable, request_read, variable
-from tsfast.store.record cimport Row, error_level, output_path
+from tsfast.store.record cimport Row, error_level
+from tsfast.render.fields cimport output_path
 from tsfast.lifecycle cimport changes, retention
 from tsfast.lifecycle.spool cimport Spool
 from tsfast.base.system cimport SIGTERM, close, tsf_is_gone

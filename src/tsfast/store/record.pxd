@@ -1,13 +1,12 @@
 """A job's record as a reader sees it: the parts of its blob, and facts that follow from its state.
 
-Facts are asked for by those who show or report a job; nothing here changes one.
+Code that shows or reports a job asks for the facts; nothing here changes one. render/fields.pxd makes text of them.
 """
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint64_t
 
 from tsfast.layout.structs cimport (
     TSF_CANCELLED, TSF_QUEUED, TSF_SKIPPED, tsf_cold, tsf_grant, tsf_granted, tsf_hot,
 )
-from tsfast.base.text cimport Text, tsf_kind
 
 # One job as the table holds it; `blob` points at its cold.blob_len checked bytes, into which the parts fit.
 cdef struct Row:
@@ -32,9 +31,6 @@ cdef uint64_t row_after_ok(const Row *row, size_t i) noexcept nogil   # i < n_af
 cdef inline bint is_there(int state) noexcept nogil:
     return TSF_QUEUED <= state <= TSF_SKIPPED or state == TSF_CANCELLED
 
-# `queued` `running` `finished` `skipped` `cancelled` as people see it (STARTING is running; FAILED, KILLED, LOST ...
-# are finished)
-cdef const char *state_name(int state) noexcept nogil
 cdef bint has_level(const tsf_hot *hot) noexcept nogil                # it has ended, and not by being skipped
 cdef bint was_waited_for(const tsf_hot *hot) noexcept nogil           # hot.status is from wait(2)
 # 0..255, or -1 when a signal ended it, it was cancelled, or nobody knows
@@ -46,21 +42,3 @@ cdef uint64_t end_time(const tsf_hot *hot) noexcept nogil             # 0: it ha
 cdef size_t suffix_length(const Row *row) noexcept nogil              # 0: there is no output file (yet)
 
 cdef const tsf_granted *row_granted(const Row *row) noexcept nogil    # grant.count of them; grant is not NULL
-cdef void memory_text(Text *text, uint64_t size) noexcept nogil       # as --vram takes it: 20G
-cdef void row_gpus(Text *text, const Row *row) noexcept nogil         # what it needs: 2, 0.5, 20G, 2x20G; 0: none
-
-cdef void row_gpu_ids(Text *text, const Row *row, char between) noexcept nogil    # indices of those it has or had
-
-cdef void output_path(Text *text, const Row *row) noexcept nogil      # nothing if there is no file (yet)
-# Quoted words joined by spaces; `least`: which characters are escaped in them, see text_quoted.
-cdef void command_words(Text *text, const Row *row, tsf_kind least) noexcept nogil
-
-# For lines that are cut: `limit` is the size of the text beyond which the rest is not wanted, 0: none.
-cdef bint beyond(const Text *text, size_t limit) noexcept nogil
-# How much of `data` is wanted: all, or as much as brings the text beyond the limit, at the end of a character.
-cdef size_t clipped(const Text *text, const char *data, size_t size, size_t limit) noexcept nogil
-cdef void row_words(Text *text, const Row *row, size_t limit, tsf_kind least) noexcept nogil
-# Of an array: the words as typed.
-cdef void row_pattern(Text *text, const Row *row, size_t limit, tsf_kind least) noexcept nogil
-cdef void row_ids(Text *text, const Row *row, size_t limit) noexcept nogil            # 1,2,3
-cdef void row_dependencies(Text *text, const Row *row, size_t limit) noexcept nogil   # [1,2,5-9]&& or nothing

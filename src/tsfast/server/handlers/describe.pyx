@@ -10,10 +10,11 @@ from tsfast.layout.structs cimport TSF_ALLOCATING, TSF_SHOWS_MOMENTS, TSF_TTY_ST
 from tsfast.base.text cimport (
     TSF_CONTROL, TSF_HIDDEN, Text, text_add, text_char, text_cut, text_i64, text_oneline, text_str,
 )
-from tsfast.store.record cimport Row, command_words, row_label, state_name
+from tsfast.store.record cimport Row, row_label
+from tsfast.render.fields cimport command_words, state_name
 from tsfast.lifecycle.spool cimport Spool
 from tsfast.base.system cimport CLOCK_REALTIME, tsf_now_ns
-from tsfast.render.rows cimport info
+from tsfast.render.info cimport info
 from tsfast.server.handlers.explain cimport why
 
 

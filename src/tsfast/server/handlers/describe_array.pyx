@@ -9,7 +9,8 @@ from tsfast.scheduler.scheduler cimport (
 )
 from tsfast.layout.structs cimport TSF_TTY_STDOUT, tsf_cold, tsf_hot
 from tsfast.base.text cimport TSF_CONTROL, TSF_HIDDEN, text_char, text_str, text_u64
-from tsfast.store.record cimport Row, row_pattern
+from tsfast.store.record cimport Row
+from tsfast.render.fields cimport row_pattern
 from tsfast.render.rows cimport array_counts
 from tsfast.server.handlers.explain cimport why
 

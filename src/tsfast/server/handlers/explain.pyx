@@ -17,7 +17,7 @@ from tsfast.layout.structs cimport TSF_CANCELLED, TSF_SKIPPED, tsf_cold, tsf_hot
 from tsfast.base.text cimport TSF_HIDDEN, Text, text_char, text_cut, text_i64, text_oneline, text_str, text_u64
 from tsfast.store.record cimport Row, error_level, row_after, row_after_ok
 from tsfast.lifecycle.spool cimport Spool
-from tsfast.render.rows cimport info_status
+from tsfast.render.info cimport info_status
 
 cdef enum:
     NAMED = 10           # jobs that a line names; the others are counted

@@ -14,7 +14,8 @@ from tsfast.grammar.options cimport (
 from tsfast.scheduler.scheduler cimport Job
 from tsfast.layout.structs cimport tsf_cold, tsf_hot
 from tsfast.base.text cimport TSF_HIDDEN, Text, text_char, text_oneline, text_pad, text_str, text_u64
-from tsfast.store.record cimport Row, row_gpu_ids
+from tsfast.store.record cimport Row
+from tsfast.render.fields cimport row_gpu_ids
 
 cdef enum:
     SILENT_TOLD = 4          # GPUs that do not answer, in a warning; --why names more

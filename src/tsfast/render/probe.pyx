@@ -1,4 +1,17 @@
-# The part of rows.pyx that is there for tests.
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# cython: auto_pickle=False
+"""For tests: one job in each of the formats."""
+from libc.stdint cimport uint16_t, uint32_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset, strlen
+
+from tsfast.base.text cimport Text, text_free
+from tsfast.layout.structs cimport TSF_QUEUED, tsf_cold, tsf_grant, tsf_granted, tsf_hot
+from tsfast.render.info cimport info
+from tsfast.render.json cimport json_row
+from tsfast.render.rows cimport ArrayCounts, Look, array_row, list_header, list_kind, list_row, tab_row
+from tsfast.store.record cimport Row
+
 
 cdef void _fill(tsf_hot *hot, tsf_cold *cold, dict fields) except *:
     cdef bytes suffix = fields.get("suffix", b"")[:sizeof(hot.suffix) - 1]
