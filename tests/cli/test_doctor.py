@@ -19,8 +19,10 @@ import pytest
 
 import tsfast
 from support.fake_nvml import FakeNvml
+from support.installation import BIN
+from support.patience import patient, wait_until
 from support.places import ROOT
-from support.queues import BIN, Queue, patient, wait_until
+from support.queues import Queue
 from tsfast.cli.doctor import installation
 from tsfast.cli.doctor.finding import Check, Finding, ok, together
 from tsfast.cli.doctor.variables import KNOWN

@@ -12,7 +12,8 @@ import pytest
 
 from support.fake_nvml import GIB, FakeNvml
 from support.gpu_poller import NO_PROCESS
-from support.queues import BIN, Queue
+from support.installation import BIN
+from support.queues import Queue
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 UNKNOWN_ERROR = 999

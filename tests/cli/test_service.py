@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from support.queues import BIN, Queue, alive, cmdline, open_files, patient, wait_until
+from support.installation import BIN
+from support.patience import patient, wait_until
+from support.processes import alive, cmdline, open_files
+from support.queues import Queue
 from tsfast.cli import service
 from tsfast.location import paths
 

@@ -6,7 +6,10 @@ import subprocess
 
 import pytest
 
-from support.queues import BIN, Queue, alive, patient
+from support.installation import BIN
+from support.patience import patient
+from support.processes import alive
+from support.queues import Queue
 
 
 def stop(queue: Queue, *words: str) -> subprocess.CompletedProcess[str]:

@@ -17,7 +17,10 @@ import psutil
 import pytest
 
 from support import layouts
-from support.queues import BIN, DEADLINE_S, Queue, open_files, parent, sleeping
+from support.installation import BIN
+from support.patience import DEADLINE_S
+from support.processes import open_files, parent, sleeping
+from support.queues import Queue
 from support.wire import (
     DESCRIPTORS,
     EVENTS,

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import tsfast
-from support.patience import patient
-from support.queues import Queue, wait_until
+from support.patience import patient, wait_until
+from support.queues import Queue
 from tsfast.client.errors import SubmissionInterrupted
 from tsfast.client.events import EventStream
 

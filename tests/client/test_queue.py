@@ -13,7 +13,9 @@ import numpy
 import pytest
 
 import tsfast
-from support.queues import Queue, kill, wait_until
+from support.patience import wait_until
+from support.processes import kill
+from support.queues import Queue
 from tsfast.client.events import STATES
 
 # ---- looking

@@ -16,7 +16,8 @@ import pytest
 import tsfast
 from cli.test_doctor import look, told
 from support.installation import BIN
-from support.queues import Queue, wait_until
+from support.patience import wait_until
+from support.queues import Queue
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 24, 38

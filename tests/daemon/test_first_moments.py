@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 import tsfast
+from support.installation import BIN
 from support.patience import patient
-from support.queues import BIN, Queue, cmdline, kill
+from support.processes import cmdline, kill
+from support.queues import Queue
 from tsfast.cli import listing
 from tsfast.client.queue import Queue as Api
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from support.queues import Queue, wait_until
+from support.patience import wait_until
+from support.queues import Queue
 
 
 def test_stored_compressed_and_shown_plain(queue: Queue) -> None:

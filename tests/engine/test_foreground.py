@@ -6,8 +6,9 @@ import subprocess
 
 import pytest
 
-from support.patience import patient
-from support.queues import Queue, alive, sleeping, wait_until
+from support.patience import patient, wait_until
+from support.processes import alive, sleeping
+from support.queues import Queue
 
 
 def test_stdin_reaches_the_job_and_output_its_file(queue: Queue) -> None:

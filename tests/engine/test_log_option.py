@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from support.queues import Queue, wait_until
+from support.patience import wait_until
+from support.queues import Queue
 
 
 def test_exactly_this_file(queue: Queue) -> None:

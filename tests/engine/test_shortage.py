@@ -15,7 +15,8 @@ import pytest
 
 from support.fixtures import ended
 from support.gpu_queue import GpuQueue
-from support.queues import Queue, alive
+from support.processes import alive
+from support.queues import Queue
 
 pytestmark = pytest.mark.root
 

@@ -15,10 +15,11 @@ import numpy
 import pytest
 
 import tsfast
-from support.executor_harness import blocked
+from support.futures import blocked
 from support.gpu_queue import GpuQueue
-from support.patience import patient
-from support.queues import Queue, alive, kill, wait_until
+from support.patience import patient, wait_until
+from support.processes import alive, kill
+from support.queues import Queue
 from tsfast.executor.executor import JobFuture
 
 

@@ -15,8 +15,9 @@ from collections.abc import Callable
 import pytest
 
 import tsfast
-from support.executor_harness import RESULT_S, begun, blocked, still_works
-from support.queues import Queue, wait_until
+from support.futures import RESULT_S, begun, blocked, still_works
+from support.patience import wait_until
+from support.queues import Queue
 
 # ---- files
 

@@ -12,7 +12,8 @@ import termios
 import pytest
 
 from support.gpu_queue import GpuQueue
-from support.queues import Queue, kill, sleeping
+from support.processes import kill, sleeping
+from support.queues import Queue
 
 # Each element says that it runs, waits until it may end, and notes how many there were then.
 CROWD = "touch run/{}; until [ -e go ]; do sleep 0.01; done; ls run | wc -l >> crowd; rm run/{}"

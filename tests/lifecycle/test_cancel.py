@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from support.queues import Queue, alive, wait_until
+from support.patience import wait_until
+from support.processes import alive
+from support.queues import Queue
 
 STUBBORN = "trap '' TERM; echo $$; while :; do sleep 1000; done"
 

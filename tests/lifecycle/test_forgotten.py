@@ -2,7 +2,8 @@
 
 import pytest
 
-from support.queues import Queue, sleeping
+from support.processes import sleeping
+from support.queues import Queue
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import signal
 
 import pytest
 
-from support.queues import Queue, wait_until
+from support.patience import wait_until
+from support.queues import Queue
 
 
 def program(queue: Queue, name: str, text: str) -> str:

@@ -5,7 +5,8 @@ import signal
 from pathlib import Path
 
 from support.layouts import lib, tsf_header
-from support.queues import Queue, alive, parent, sleeping
+from support.processes import alive, parent, sleeping
+from support.queues import Queue
 from support.state_files import changed
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import tsfast
-from support.queues import BIN, Queue
+from support.installation import BIN
+from support.queues import Queue
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import tsfast
-from support.queues import BIN, Queue
+from support.installation import BIN
+from support.queues import Queue
 from tsfast.client.queue import Queue as Api
 
 BYTES_MOST = 88

@@ -35,7 +35,7 @@ def installation(tmp_path: Path) -> Installation:
 @pytest.fixture
 def poller(installation: Installation, nvml: FakeNvml) -> Iterator[type[Poller]]:
     class Other(Poller):
-        command = (str(installation.python), "-I", "-m", "tsfast.gpus")
+        command = (str(installation.python), "-I", "-m", "tsfast.monitor")
 
     started: list[Poller] = []
 
@@ -124,8 +124,8 @@ def test_reason_is_told_everywhere(queue: GpuQueue, installation: Installation, 
     findings = tsfast(queue, installation, "doctor", "--timeout", str(patient(5))).stdout.splitlines()
     assert any(alone in line for line in findings if line.split()[1] == "gpus"), findings
     assert why in queue.run("-G", 1, "true").stderr
-    before = queue.pollers()
-    queue.wait_until(lambda: queue.pollers() not in ([], before), "it is tried again")
+    before = queue.monitors()
+    queue.wait_until(lambda: queue.monitors() not in ([], before), "it is tried again")
     assert len(queue.log_lines("no GPU is available")) == 1
     assert len(queue.log_lines(why)) == 1
     installation.mend()

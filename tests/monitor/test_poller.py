@@ -11,7 +11,8 @@ import pytest
 
 from support.fake_nvml import GIB, FakeNvml, bus_of, library
 from support.gpu_poller import NO_PROCESS, Poller
-from support.queues import alive, wait_until
+from support.patience import wait_until
+from support.processes import alive
 from tsfast.monitor import records
 from tsfast.monitor.records import ANSWERS, BUSY, DIVIDED, EXCLUSIVE, FOREIGN, MIG, PROHIBITED, VISIBLE, Record
 
@@ -338,7 +339,7 @@ def test_the_library_is_missing_and_comes(tmp_path: Path, nvml: FakeNvml, start:
 
 
 def test_pynvml_is_missing() -> None:
-    code = "import runpy, sys; sys.modules['pynvml'] = None; runpy.run_module('tsfast.gpus', run_name='__main__')"
+    code = "import runpy, sys; sys.modules['pynvml'] = None; runpy.run_module('tsfast.monitor', run_name='__main__')"
     done = subprocess.run([sys.executable, "-c", code, "--once"], stdin=subprocess.DEVNULL, capture_output=True)
     last = records.unpack(done.stdout[-records.SIZE :])
     assert (done.returncode, last.why) == (1, "pynvml is not installed: pip install nvidia-ml-py")

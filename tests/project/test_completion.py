@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from support.installation import BIN
 from support.places import ROOT
-from support.queues import BIN, Queue
+from support.queues import Queue
 from support.terminal import Terminal
 
 SHARE = ROOT / "share"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from support.queues import BIN, Queue
+from support.installation import BIN
+from support.queues import Queue
 from support.terminal import bytes_on_terminal
 from tsfast.base.text import as_line
 

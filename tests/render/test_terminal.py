@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from support.queues import BIN, Queue, alive, sleeping, wait_until
+from support.installation import BIN
+from support.patience import wait_until
+from support.processes import alive, sleeping
+from support.queues import Queue
 from support.terminal import Terminal
 
 ESCAPE = re.compile(r"\x1b\[[\d;]*m")

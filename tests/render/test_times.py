@@ -9,7 +9,8 @@ import time
 import pytest
 
 from daemon.test_mail import place, received
-from support.queues import Queue, patient
+from support.patience import patient
+from support.queues import Queue
 
 __all__ = ["place"]  # a fixture
 

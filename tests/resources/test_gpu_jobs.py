@@ -469,9 +469,9 @@ def test_visible_devices_that_make_no_sense(gpu_queue: GpuQueue) -> None:
     queue.environment["TS_VISIBLE_DEVICES"] = "2,x"
     job = queue.waiting("-G", 1, "true")
     queue.wait_until(lambda: "TS_VISIBLE_DEVICES" in queue.why(job))
-    queue.wait_until(lambda: not queue.pollers())
-    queue.wait_until(queue.pollers, "it is tried again")
-    queue.wait_until(lambda: not queue.pollers())
+    queue.wait_until(lambda: not queue.monitors())
+    queue.wait_until(queue.monitors, "it is tried again")
+    queue.wait_until(lambda: not queue.monitors())
     assert "TS_VISIBLE_DEVICES" in queue.why(job)
     assert len(queue.log_lines("no GPU is available")) == 1
     assert "TS_VISIBLE_DEVICES: 'x' is no index and no UUID" in queue.run("-G", 1, "true").stderr

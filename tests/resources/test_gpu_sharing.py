@@ -237,7 +237,7 @@ def test_pids_of_the_host_in_a_container(nvml: FakeNvml, stranger: int, own_proc
     nvml.set(0, processes=[(stranger, 1)])
     nvml.set(1, processes=[(os.getpid(), 1)])
     options = ["--pid", "--fork", *(["--mount-proc"] if own_proc else [])]
-    command = ["unshare", *options, sys.executable, "-I", "-m", "tsfast.gpus", "--once"]
+    command = ["unshare", *options, sys.executable, "-I", "-m", "tsfast.monitor", "--once"]
     done = subprocess.run(command, env={**os.environ, **nvml.env()}, stdin=subprocess.DEVNULL, capture_output=True)
     pieces = [done.stdout[at : at + records.SIZE] for at in range(0, len(done.stdout), records.SIZE)]
     told = [record for record in map(records.unpack, pieces) if record.kind == records.DEVICE]

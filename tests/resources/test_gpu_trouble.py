@@ -8,7 +8,7 @@ import pytest
 
 from support.fake_nvml import FakeNvml
 from support.gpu_queue import GpuQueue
-from support.queues import alive, kill
+from support.processes import alive, kill
 
 VERSION_MISMATCH = 18
 UNKNOWN_ERROR = 999
@@ -26,7 +26,7 @@ def goes_on(queue: GpuQueue) -> bool:
 
 
 def poller(queue: GpuQueue) -> int:
-    return queue.wait_until(queue.pollers, "a poller")[0]
+    return queue.wait_until(queue.monitors, "a poller")[0]
 
 
 # ---- the process that asks ------------------------------------------------------------------------------------------
@@ -34,13 +34,13 @@ def poller(queue: GpuQueue) -> int:
 
 def test_poller_lives_while_a_gpu_job_waits(queue: GpuQueue) -> None:
     queue.finish("true")
-    assert queue.pollers() == []
+    assert queue.monitors() == []
     queue.learn()
     first = poller(queue)
     queue.finish("-G", 8, "true")
-    assert queue.pollers() == [first], "for some time it stays"
+    assert queue.monitors() == [first], "for some time it stays"
     _, gate = queue.hold("-G", 8)
-    queue.wait_until(lambda: not queue.pollers(), "nobody waits: it ends")
+    queue.wait_until(lambda: not queue.monitors(), "nobody waits: it ends")
     late = queue.waiting("-G", 1, "true")
     assert poller(queue) != first
     gate.open()
@@ -74,7 +74,7 @@ def test_poller_killed(queue: GpuQueue) -> None:
     for _ in range(2):
         pid = poller(queue)
         kill(pid)
-        queue.wait_until(lambda pid=pid: queue.pollers() not in ([], [pid]), "another one")
+        queue.wait_until(lambda pid=pid: queue.monitors() not in ([], [pid]), "another one")
     assert goes_on(queue)
     gate.open()
     assert queue.wait(job) == 0
@@ -188,8 +188,8 @@ def heals(queue: GpuQueue, nvml: FakeNvml, *, says: str) -> None:
     queue.wait_until(lambda: queue.log_lines("no GPU is available", says), f"the log says {says}")
     assert says in queue.why(job)
     assert goes_on(queue)
-    before = queue.pollers()
-    queue.wait_until(lambda: queue.pollers() != before or before, "it goes on trying")
+    before = queue.monitors()
+    queue.wait_until(lambda: queue.monitors() != before or before, "it goes on trying")
     nvml.heal()
     assert queue.wait(job) == 0
     assert len(queue.log_lines("no GPU is available")) == 1
@@ -217,7 +217,7 @@ def test_driver_that_was_replaced(queue: GpuQueue, nvml: FakeNvml) -> None:
     nvml.error("nvmlInitWithFlags", code=VERSION_MISMATCH)
     job = queue.waiting("-G", 1, "true")
     first = poller(queue)
-    queue.wait_until(lambda: queue.pollers() not in ([], [first]), "another one")
+    queue.wait_until(lambda: queue.monitors() not in ([], [first]), "another one")
     assert "the driver was replaced" in queue.why(job)
     nvml.heal()
     assert queue.wait(job) == 0

@@ -6,7 +6,9 @@ import signal
 import subprocess
 from pathlib import Path
 
-from support.queues import Queue, alive, sleeping, wait_until
+from support.patience import wait_until
+from support.processes import alive, sleeping
+from support.queues import Queue
 
 
 def test_first_job(queue: Queue) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from lifecycle.test_arrays import crowd
-from support.queues import Queue, sleeping
+from support.processes import sleeping
+from support.queues import Queue
 
 
 def shown(queue: Queue, *parts: tuple[int, str]) -> str:

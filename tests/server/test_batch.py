@@ -13,7 +13,9 @@ import pytest
 
 import tsfast
 from support.layouts import TSF_REFUSED_ID, TSF_REFUSED_JOB
-from support.queues import Queue, kill, wait_until
+from support.patience import wait_until
+from support.processes import kill
+from support.queues import Queue
 from support.wire import ADDED, BATCH, REFUSED, added, batch, connect, context, drained, frame, frames, refusal
 
 # ---- ts --batch

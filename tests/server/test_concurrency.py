@@ -5,8 +5,10 @@ import subprocess
 
 import pytest
 
+from support.installation import BIN
 from support.patience import patient
-from support.queues import BIN, Queue, sleeping
+from support.processes import sleeping
+from support.queues import Queue
 
 
 def ids_of(children: list["subprocess.Popen[bytes]"]) -> list[int]:

@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from support.queues import Queue, sleeping
+from support.processes import sleeping
+from support.queues import Queue
 from support.wire import (
     DESCRIPTORS,
     EXIT,

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from support.queues import Queue, alive, sleeping
+from support.processes import alive, sleeping
+from support.queues import Queue
 
 
 def test_end(queue: Queue) -> None:

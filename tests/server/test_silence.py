@@ -12,7 +12,8 @@ import pytest
 
 import tsfast
 from support.patience import patient, ts_patience
-from support.queues import Queue, alive, cmdline, kill, sleeping
+from support.processes import alive, cmdline, kill, sleeping
+from support.queues import Queue
 from support.wire import ALIVE, EXIT, HEARS_ALIVE, code, connect, drained, frame, request
 from tsfast.client.events import EventStream
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from support.queues import Queue, sleeping
+from support.processes import sleeping
+from support.queues import Queue
 from support.wire import EXIT, code, connect, drained, frame, request
 
 IDLE = 5000

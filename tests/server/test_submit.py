@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from support.queues import Queue, wait_until
+from support.patience import wait_until
+from support.queues import Queue
 
 
 def test_ids_and_words(queue: Queue) -> None:

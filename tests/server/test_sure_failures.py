@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from support import programs
-from support.queues import BIN, Queue
+from support.installation import BIN
+from support.queues import Queue
 
 
 def warning(queue: Queue, *words: object, **options: object) -> str:

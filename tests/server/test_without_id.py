@@ -5,7 +5,8 @@ import re
 import pytest
 
 from support.places import ROOT
-from support.queues import Queue, sleeping
+from support.processes import sleeping
+from support.queues import Queue
 from tsfast.grammar.options import help_bytes, options
 
 PAGES = ROOT / "docs"

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from support.places import PRELOAD
-from support.queues import Queue, sleeping
+from support import compiled
+from support.processes import sleeping
+from support.queues import Queue
 from support.slow_disk import CREATE, WRITE, SlowDisk
 from tsfast.client.errors import QueueError
 from tsfast.client.queue import Queue as ProgramQueue
@@ -114,11 +115,8 @@ def test_log_directory_on_a_mount_that_hangs(queue: Queue, slow_disk: SlowDisk) 
 
 
 @pytest.fixture(scope="session")
-def refuse(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    library = tmp_path_factory.mktemp("refuse") / "refuse.so"
-    source = PRELOAD / "refuse.c"
-    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o", library, source], check=True)
-    return library
+def refuse() -> Path:
+    return compiled.preload("refuse")
 
 
 @pytest.mark.parametrize("number", [errno.EDQUOT, errno.EIO], ids=["quota", "broken disk"])

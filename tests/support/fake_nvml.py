@@ -6,32 +6,24 @@ gpus.hang("nvmlDeviceGetMemoryInfo", 3)
 subprocess.run(..., env={**environment, **gpus.env()})
 """
 
-import atexit
-import functools
 import os
-import shutil
-import subprocess
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from support import compiled
+
 GIB = 1 << 30
 GPU_IS_LOST = 15
+
+SOURCE = Path(__file__).with_suffix(".c")
 
 # A device's number, or the number of a divided one and its instance's.
 Key = int | tuple[int, int]
 
 
-@functools.cache
 def library() -> Path:
-    """The folder of libnvidia-ml.so.1, compiled once for the whole run of tests."""
-    folder = Path(tempfile.mkdtemp(prefix="fake-nvml-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    folder.chmod(0o755)
-    source = Path(__file__).with_suffix(".c")
-    flags = ["-shared", "-fPIC", "-O1", "-std=gnu11", "-Wall", "-Wextra", "-Werror"]
-    subprocess.run(["gcc", *flags, "-o", folder / "libnvidia-ml.so.1", source], check=True)
-    return folder
+    """The folder of libnvidia-ml.so.1."""
+    return compiled.library(SOURCE, "libnvidia-ml.so.1").parent
 
 
 @dataclass

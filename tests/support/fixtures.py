@@ -11,7 +11,7 @@ import tsfast
 from support import installation
 from support.fake_nvml import FakeNvml
 from support.gpu_queue import GpuQueue
-from support.queues import Queue
+from support.queues import LOG_SHOWN, Queue
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -21,11 +21,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     arguments = getattr(item, "funcargs", {})
     queue = arguments.get("queue") or arguments.get("gpu_queue")
     if report.failed and isinstance(queue, Queue):  # some tests play the server themselves
-        report.sections.append(("server log", queue.log()))
+        report.sections.append(("server log", queue.log()[-LOG_SHOWN:]))
 
 
 def ended(queue: Queue) -> None:
-    log = queue.log()
+    log = queue.log()[-LOG_SHOWN:]
     ours = queue.processes() if queue.program == installation.TS else []
     foreign = [path for pid in ours for path in installation.foreign_parts(pid)]
     left = queue.end()

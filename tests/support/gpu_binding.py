@@ -9,7 +9,7 @@ from pathlib import Path
 import pynvml
 
 import tsfast
-from support.queues import BIN
+from support.installation import BIN
 
 # A module that does as the real one does, with changes behind it.
 REAL = Path(pynvml.__file__).read_text()

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from support.fake_nvml import FakeNvml
-from support.queues import DEADLINE_S
+from support.patience import DEADLINE_S
 from tsfast.monitor import records
 from tsfast.monitor.records import Record
 
@@ -18,7 +18,7 @@ NO_PROCESS = 4194305  # above every pid that Linux gives
 
 
 class Poller:
-    command = (sys.executable, "-I", "-m", "tsfast.gpus")
+    command = (sys.executable, "-I", "-m", "tsfast.monitor")
 
     def __init__(self, nvml: FakeNvml, *words: object, period: int = PERIOD_MS, **env: str) -> None:
         self.child = subprocess.Popen(

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from support.fake_nvml import FakeNvml
-from support.queues import Gate, Queue, cmdline
+from support.queues import Gate, Queue
 
 SLOTS = 50
 
@@ -11,17 +11,8 @@ SLOTS = 50
 class GpuQueue(Queue):
     def __init__(self, directory: Path, nvml: FakeNvml) -> None:
         super().__init__(directory)
-        self.nvml = nvml
-        self.leases = directory / "leases"
-        self.leases.mkdir()
-        self.add_lease_files()
-        self.environment.update(nvml.env())
-        self.environment.update({"TS_SLOTS": str(SLOTS), "TS_LEASE_DIR": str(self.leases)})
-
-    def add_lease_files(self) -> None:
-        """One for each GPU; anew after changes to the machine."""
-        for device in self.nvml.devices.values():
-            (self.leases / device.uuid).touch()
+        self.give_gpus(nvml)
+        self.environment["TS_SLOTS"] = str(SLOTS)
 
     def learn(self) -> None:
         """Let a GPU job run: from then on the server knows how many GPUs there are, and the poller runs."""
@@ -49,9 +40,6 @@ class GpuQueue(Queue):
 
     def why(self, number: int) -> str:
         return self.get("--why", number)
-
-    def pollers(self) -> list[int]:
-        return [pid for pid in self.processes() if b"tsfast.gpus" in cmdline(pid)]
 
     def log_lines(self, *parts: str) -> list[str]:
         """Those of the server's log in which all of these stand."""

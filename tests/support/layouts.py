@@ -2,17 +2,14 @@
 ctypes.Structure, `layouts.TSF_RUNS` a number. A compiler says what each constant is, and whether each field lies where
 ctypes has it. `lib` has the checksums."""
 
-import atexit
 import ctypes
 import functools
 import re
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+from support import compiled
 from support.installation import NATIVE
 
 HEADERS = ("table.h", "runs.h", "wire.h", "gpus.h", "journal.h")
@@ -129,9 +126,7 @@ def _compiled() -> tuple[dict[str, Any], ctypes.CDLL]:
             facts.append((f"sizeof {name}.{field}", f"sizeof(((struct {name} *)0)->{field})"))
     text = "".join(f'#include "{name}"\n' for name in HEADERS) + "#include <stddef.h>\n" + SOURCE
     text += "const long long facts[] = {" + ", ".join(f"(long long)({value})" for _, value in facts) + "};\n"
-    folder = Path(tempfile.mkdtemp(prefix="layouts-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    library = folder / "layouts.so"
+    library = compiled.folder() / "layouts.so"
     command = ["cc", "-shared", "-fPIC", "-O1", f"-I{NATIVE}", "-xc", "-", "-o", library]
     subprocess.run(command, input=text, text=True, check=True)
     lib = ctypes.CDLL(str(library))

@@ -6,69 +6,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
+from support.fake_nvml import FakeNvml
 from support.installation import BIN
-from support.patience import patient
+from support.patience import patient, wait_until
+from support.processes import alive, cmdline, kill, open_files, parent
 
-DEADLINE_S = patient(10.0)
-POLL_S = 0.004
 LOG_SHOWN = 3000
-
-
-def wait_until(condition: Callable[[], object], what: str = "", seconds: float = DEADLINE_S) -> object:
-    """The first true value of the condition; fails the test at the deadline."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"never came true in {seconds} s: {what or condition}")
-        time.sleep(POLL_S)
-    return value
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def sleeping(pid: int) -> bool:
-    """It waits in a system call with a socket open: a client that has sent its request and waits for the answer."""
-    if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "S":
-        return False
-    return any(name.startswith("socket:") for name in open_files(pid))
-
-
-def open_files(pid: int) -> list[str]:
-    """What the descriptors of a process lead to, without those that it closes meanwhile."""
-    names = []
-    for fd in os.listdir(f"/proc/{pid}/fd"):
-        with contextlib.suppress(FileNotFoundError):
-            names.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
-    return names
-
-
-def parent(pid: int) -> int:
-    """Of a process; 0 if it is gone."""
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return 0
-
-
-def cmdline(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return b""
-
-
-def kill(pid: int, number: int = signal.SIGKILL) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
 
 
 class Gate:
@@ -106,6 +52,19 @@ class Queue:
         }
         self.gates = 0
         self.children: list[subprocess.Popen[bytes]] = []
+
+    def give_gpus(self, nvml: FakeNvml, leases: Path | None = None) -> None:
+        """The machine has these GPUs from now on, with a lease file for each."""
+        self.nvml = nvml
+        self.leases = leases or self.directory / "leases"
+        self.leases.mkdir(exist_ok=True)
+        self.add_lease_files()
+        self.environment |= {**nvml.env(), "TS_LEASE_DIR": str(self.leases)}
+
+    def add_lease_files(self) -> None:
+        """One for each GPU; anew after changes to the machine."""
+        for device in self.nvml.devices.values():
+            (self.leases / device.uuid).touch()
 
     # ---- calls ----
 
@@ -151,8 +110,8 @@ class Queue:
         child = subprocess.Popen(
             [self.program, *map(str, words)],
             env=self.env(env),
-            bufsize=0,
             **{
+                "bufsize": 0,
                 "cwd": self.work,
                 "stdin": subprocess.DEVNULL,
                 "stdout": subprocess.PIPE,
@@ -253,6 +212,10 @@ class Queue:
         ]
         return [pid for pid in found if parent(pid) not in found]
 
+    def monitors(self) -> list[int]:
+        """The processes that ask NVML for the server."""
+        return [pid for pid in self.processes() if b"tsfast.monitor" in cmdline(pid)]
+
     def server_pid(self) -> int:
         (pid,) = self.servers()
         return pid
@@ -265,7 +228,7 @@ class Queue:
 
     def log(self) -> str:
         path = self.state_dir / "log"
-        return path.read_bytes()[-LOG_SHOWN:].decode("utf-8", "replace") if path.exists() else ""
+        return path.read_bytes().decode("utf-8", "replace") if path.exists() else ""
 
     def end(self) -> list[bytes]:
         """End everything; command lines of what is left of the queue's processes (nothing, if all is well)."""

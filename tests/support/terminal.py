@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from support.queues import wait_until
+from support.patience import wait_until
 
 
 class Terminal:

@@ -3,27 +3,23 @@ shown is negative. The server's clock is another one than its runners' then, as 
 
 import re
 import struct
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from support.places import PRELOAD
-from support.queues import Queue, alive, sleeping
+from support import compiled
+from support.processes import alive, sleeping
+from support.queues import Queue
 
-SOURCE = PRELOAD / "skew.c"
 YEAR_S = 365 * 86400
 JUMPS = [-3600, 3600, -50 * YEAR_S, 50 * YEAR_S, 0]
 
 
 @pytest.fixture(scope="session")
-def skew(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    library = tmp_path_factory.mktemp("skew") / "skew.so"
-    command = ["cc", "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o", library, SOURCE]
-    subprocess.run(command, check=True)
-    return library
+def skew() -> Path:
+    return compiled.preload("skew")
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from engine.test_shortage import no_inodes
-from support.places import PRELOAD
-from support.queues import Queue, alive, parent
+from support import compiled
+from support.processes import alive, parent
+from support.queues import Queue
 
 pytestmark = pytest.mark.unsanitized("ASan gives up where it gets no memory itself")
 
-SOURCE = PRELOAD / "starve.c"
 HELD_AT_FIRST = 16  # jobs for which lifecycle/pauses.pyx gets memory at once
 NO_MEMORY = ("out of memory", "Cannot allocate memory", "no memory", "than there is memory for")
 
@@ -76,11 +76,8 @@ def little_memory() -> None:
 
 
 @pytest.fixture(scope="session")
-def starve(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    library = tmp_path_factory.mktemp("starve") / "starve.so"
-    command = ["cc", "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o", library, SOURCE]
-    subprocess.run(command, check=True)
-    return library
+def starve() -> Path:
+    return compiled.preload("starve")
 
 
 def test_each_allocation_of_the_server_fails_once(queue: Queue, starve: Path, tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from support.gpu_queue import GpuQueue
-from support.installation import PACKAGE
-from support.queues import BIN, Queue, wait_until
+from support.installation import BIN, PACKAGE
+from support.patience import wait_until
+from support.queues import Queue
 
 HOSTILE = (
     "os json socket re subprocess encodings tsfast sitecustomize usercustomize pynvml argparse select zlib typing "

@@ -8,7 +8,10 @@ import pytest
 from server.test_protocol import idle_switches
 from support.fake_nvml import FakeNvml
 from support.gpu_queue import GpuQueue
-from support.queues import BIN, Queue, alive, sleeping, wait_until
+from support.installation import BIN
+from support.patience import wait_until
+from support.processes import alive, sleeping
+from support.queues import Queue
 from support.wire import connect, request
 
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from support import compiled
 from support.places import PRELOAD
-from support.queues import Queue, alive, sleeping
+from support.processes import alive, sleeping
+from support.queues import Queue
 
-SOURCE = PRELOAD / "deny.c"
 CALLS = [
     "pidfd_open",
     "pidfd_send_signal",
@@ -30,10 +31,8 @@ CASES = [
 
 
 @pytest.fixture(scope="session")
-def deny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    program = tmp_path_factory.mktemp("deny") / "deny"
-    subprocess.run(["cc", "-O1", "-Wall", "-Wextra", "-Werror", "-o", program, SOURCE], check=True)
-    return program
+def deny() -> Path:
+    return compiled.program(PRELOAD / "deny.c")
 
 
 def start_under(queue: Queue, deny: Path, error: str, names: list[str]) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from support.queues import Queue, parent
+from support.processes import parent
+from support.queues import Queue
 from support.wire import connect, drained, frame, send
 from tsfast.client.errors import ServerUnavailable
 from tsfast.client.events import WATCH, EventStream

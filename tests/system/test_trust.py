@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from support.queues import BIN, Queue, wait_until
+from support.installation import BIN
+from support.patience import wait_until
+from support.queues import Queue
 from system.test_strangers import STRANGER, as_stranger
 from tsfast.base import trust
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from support import native
-from support.launcher_harness import DEADLINE, Installation, Queue
+from support.launcher_queue import DEADLINE, Installation, LauncherQueue
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +18,7 @@ def launcher(tmp_path_factory):
 
 @pytest.fixture
 def idle_queue(launcher, tmp_path):
-    queue = Queue(launcher, tmp_path / "socket", tmp_path)
+    queue = LauncherQueue(launcher, tmp_path / "socket", tmp_path)
     yield queue
     queue.close()
 
@@ -36,7 +36,7 @@ def open_queue(launcher):
         os.chmod(name, 0o755)
         program = Path(name) / "ts"
         shutil.copy(launcher, program)
-        queue = Queue(program, Path(name) / "socket", Path(name))
+        queue = LauncherQueue(program, Path(name) / "socket", Path(name))
         yield queue
         queue.close()
 
@@ -49,7 +49,7 @@ def installation(launcher, tmp_path):
 
 @pytest.fixture
 def fresh(installation, tmp_path):
-    queue = Queue(installation.launcher, tmp_path / "socket", tmp_path)
+    queue = LauncherQueue(installation.launcher, tmp_path / "socket", tmp_path)
     queue.installation = installation
     yield queue
     if queue.path.exists():

@@ -13,7 +13,7 @@ from functools import partial
 import pytest
 
 from support import layouts
-from support.launcher_harness import DEADLINE, ended
+from support.launcher_queue import DEADLINE, ended
 from support.wire import (
     ENDED,
     ERR,

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from support import layouts
-from support.launcher_harness import DEADLINE, ended, read_exactly
+from support.launcher_queue import DEADLINE, ended, read_exactly
 from support.wire import ENDED, EXIT, FOLLOW, SEND_DESCRIPTORS, SIGNAL, code, frame
 
 

@@ -8,7 +8,7 @@ import tty
 
 import pytest
 
-from support.launcher_harness import DEADLINE, ended
+from support.launcher_queue import DEADLINE, ended
 from support.patience import ts_patience
 from support.wire import ALIVE, ERR, EXIT, FOLLOW, OUT, PROGRESS, SEND_DESCRIPTORS, code, frame
 

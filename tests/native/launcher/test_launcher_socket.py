@@ -8,14 +8,14 @@ import textwrap
 
 import pytest
 
-from support.launcher_harness import ANOTHER_USER, Queue, ended
+from support.launcher_queue import ANOTHER_USER, LauncherQueue, ended
 from support.wire import EXIT, code, frame
 
 
 def test_long_socket_path(launcher, tmp_path):
     directory = tmp_path / ("d" * 120) / ("e" * 120)
     directory.mkdir(parents=True)
-    queue = Queue(launcher, directory / "socket", tmp_path)
+    queue = LauncherQueue(launcher, directory / "socket", tmp_path)
     queue.listen()
     child = queue.start()
     peer = queue.accept()

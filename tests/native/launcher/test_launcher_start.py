@@ -9,9 +9,8 @@ import sys
 
 import pytest
 
-from support.launcher_harness import DEADLINE, Queue, ended
-from support.patience import ts_patience
-from support.queues import wait_until
+from support.launcher_queue import DEADLINE, LauncherQueue, ended
+from support.patience import ts_patience, wait_until
 from support.wire import EXIT, code, frame
 
 
@@ -90,7 +89,7 @@ def test_queue_that_is_taken_up_for_long(fresh, tmp_path):
     wait_until(lambda: lock.exists() and lock.read_text().endswith(" alive\n"))
     second = fresh.start("true", env=env)
     (tmp_path / "clock").mkdir()
-    clock = Queue(fresh.program, tmp_path / "clock" / "socket", tmp_path)
+    clock = LauncherQueue(fresh.program, tmp_path / "clock" / "socket", tmp_path)
     clock.listen()
     assert ended(clock.start("true", env={"TS_PATIENCE": ts_patience(2)}))[0] == 255
     clock.close()

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from support.runner_harness import Queue, Runner, build
+from support.runner_queue import Runner, RunnerQueue, build
 
 
 @pytest.fixture(scope="session")
@@ -15,12 +15,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
 
 
 @pytest.fixture
-def queue(tmp_path: Path, built: SimpleNamespace) -> Iterator[Queue]:
-    queue = Queue(tmp_path, built)
+def queue(tmp_path: Path, built: SimpleNamespace) -> Iterator[RunnerQueue]:
+    queue = RunnerQueue(tmp_path, built)
     yield queue
     queue.close()
 
 
 @pytest.fixture
-def runner(queue: Queue) -> Runner:
+def runner(queue: RunnerQueue) -> Runner:
     return queue.start()

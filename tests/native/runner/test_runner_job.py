@@ -1,4 +1,4 @@
-"""The native runner, driven by a harness that plays the server."""
+"""The native runner, with a test as its server."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ from support.layouts import (
     tsf_ctx,
     tsf_run,
 )
-from support.runner_harness import PATIENCE, Queue, Runner, process_state, until
+from support.patience import wait_until
+from support.processes import alive, stopped
+from support.runner_queue import PATIENCE, Runner, RunnerQueue
 from support.state_files import changed
 
 
@@ -49,7 +51,7 @@ def failed(result: tsf_run, stage: int, cause: int) -> bool:
 # ---- an ordinary job
 
 
-def test_normal_job(queue: Queue, runner: Runner) -> None:
+def test_normal_job(queue: RunnerQueue, runner: Runner) -> None:
     before = time.time_ns()
     job = queue.shell("echo out; echo err >&2; pwd; ulimit -c; umask; readlink /proc/self/fd/0; echo $$")
     result = runner.run(job)
@@ -63,7 +65,7 @@ def test_normal_job(queue: Queue, runner: Runner) -> None:
     assert result.runner == runner.pid
 
 
-def test_output_file_is_private_and_named(queue: Queue, runner: Runner) -> None:
+def test_output_file_is_private_and_named(queue: RunnerQueue, runner: Runner) -> None:
     result = runner.run(queue.shell("echo $TS_OUTPUT", context=queue.write_context(umask=0)))
     path = queue.logs / f"ts-out.{result.suffix.decode()}"
     assert len(result.suffix) == 6 and result.suffix.isalnum()
@@ -71,18 +73,18 @@ def test_output_file_is_private_and_named(queue: Queue, runner: Runner) -> None:
     assert path.read_text() == f"{path}\n"
 
 
-def test_reopened_output_is_not_overwritten(queue: Queue, runner: Runner) -> None:
+def test_reopened_output_is_not_overwritten(queue: RunnerQueue, runner: Runner) -> None:
     result = runner.run(queue.shell("echo one; echo two >>/dev/stderr; echo three"))
     assert queue.output(result) == b"one\ntwo\nthree\n"
 
 
-def test_split_stderr(queue: Queue, runner: Runner) -> None:
+def test_split_stderr(queue: RunnerQueue, runner: Runner) -> None:
     result = runner.run(queue.shell("echo out; echo err >&2", flags=TSF_JOB_SPLIT_STDERR))
     assert (queue.output(result), queue.output(result, ".e")) == (b"out\n", b"err\n")
     assert stat.S_IMODE((queue.logs / f"ts-out.{result.suffix.decode()}.e").stat().st_mode) == 0o600
 
 
-def test_no_output(queue: Queue, runner: Runner) -> None:
+def test_no_output(queue: RunnerQueue, runner: Runner) -> None:
     script = f'[ ! "${{TS_OUTPUT+set}}" ] && readlink /proc/self/fd/1 /proc/self/fd/2 > {queue.folder}/seen'
     result = runner.run(queue.shell(f"exec 3>&1; {script}", flags=TSF_JOB_NO_OUTPUT, diff=["TS_OUTPUT=stale"]))
     assert result.status == 0 and result.suffix == b""
@@ -90,7 +92,7 @@ def test_no_output(queue: Queue, runner: Runner) -> None:
     assert not list(queue.logs.iterdir())
 
 
-def test_environment(queue: Queue, runner: Runner) -> None:
+def test_environment(queue: RunnerQueue, runner: Runner) -> None:
     job = queue.job("env", diff=["A=changed", "B", "NEW=x=y", "EMPTY=", "MISSING"])
     result = runner.run(job)
     seen = dict(line.split("=", 1) for line in queue.output(result).decode().splitlines())
@@ -103,13 +105,13 @@ def test_environment(queue: Queue, runner: Runner) -> None:
     assert queue.output(result) == b"12\n[]\n"
 
 
-def test_working_directory_of_the_job_itself(queue: Queue, runner: Runner) -> None:
+def test_working_directory_of_the_job_itself(queue: RunnerQueue, runner: Runner) -> None:
     assert queue.output(runner.run(queue.job("pwd", cwd="/"))) == b"/\n"
     assert queue.output(runner.run(queue.job("pwd"))) == os.fsencode(queue.work) + b"\n"
 
 
 @pytest.mark.no_valgrind("it has a signal mask of its own")
-def test_process_state_is_clean(queue: Queue, runner: Runner) -> None:
+def test_process_state_is_clean(queue: RunnerQueue, runner: Runner) -> None:
     result = runner.run(queue.shell("grep -E '^Sig(Blk|Ign|Cgt)' /proc/self/status; ls /proc/$$/fd; cat /proc/$$/stat"))
     *signals, stat_line = queue.output(result).decode().splitlines()
     assert [line.split()[1] for line in signals[:2]] == ["0" * 16] * 2
@@ -120,7 +122,7 @@ def test_process_state_is_clean(queue: Queue, runner: Runner) -> None:
 
 
 @pytest.mark.no_valgrind("the limit of descriptors is one that it plays")
-def test_limits_nice_and_affinity(queue: Queue, runner: Runner) -> None:
+def test_limits_nice_and_affinity(queue: RunnerQueue, runner: Runner) -> None:
     nice = min(os.getpriority(os.PRIO_PROCESS, 0) + 3, 19)
     cpu = min(os.sched_getaffinity(0))
     mask = (1 << cpu).to_bytes(cpu // 64 * 8 + 8, "little")
@@ -136,7 +138,7 @@ def test_limits_nice_and_affinity(queue: Queue, runner: Runner) -> None:
 
 
 @pytest.mark.no_valgrind("the limit of descriptors is one that it plays")
-def test_what_cannot_be_applied_is_noted(queue: Queue, runner: Runner) -> None:
+def test_what_cannot_be_applied_is_noted(queue: RunnerQueue, runner: Runner) -> None:
     limits = {resource.RLIMIT_NOFILE: (50, 1 << 62)}
     nowhere = b"\0" * 1016 + b"\0" * 7 + b"\x80"
     result = runner.run(queue.shell("ulimit -Sn", context=queue.write_context(limits=limits, affinity=nowhere)))
@@ -150,21 +152,21 @@ def test_what_cannot_be_applied_is_noted(queue: Queue, runner: Runner) -> None:
     ("script", "status"),
     [("exit 0", 0), ("exit 1", 1 << 8), ("exit 200", 200 << 8), ("kill -9 $$", 9), ("kill -TERM $$", 15)],
 )
-def test_status(queue: Queue, runner: Runner, script: str, status: int) -> None:
+def test_status(queue: RunnerQueue, runner: Runner, script: str, status: int) -> None:
     assert runner.run(queue.shell(script)).status & 0xFF7F == status
 
 
 # ---- commands that cannot be run
 
 
-def test_command_not_found(queue: Queue, runner: Runner) -> None:
+def test_command_not_found(queue: RunnerQueue, runner: Runner) -> None:
     for name in ("no-such-command", "/no/such/command", ""):
         result = runner.run(queue.job(name))
         assert (result.status, result.stage, result.cause) == (127 << 8, TSF_STAGE_EXEC, errno.ENOENT)
         assert queue.output(result) == f"ts: cannot run '{name}': No such file or directory\n".encode()
 
 
-def test_command_not_executable(queue: Queue, runner: Runner) -> None:
+def test_command_not_executable(queue: RunnerQueue, runner: Runner) -> None:
     (queue.work / "data").write_text("text")
     for name in ("./data", "data"):
         result = runner.run(queue.job(name, diff=["PATH=/nowhere::/usr/bin"]))
@@ -172,13 +174,13 @@ def test_command_not_executable(queue: Queue, runner: Runner) -> None:
         assert queue.output(result) == f"ts: cannot run '{name}': Permission denied\n".encode()
 
 
-def test_error_line_under_a_file_size_limit_of_zero(queue: Queue, runner: Runner) -> None:
+def test_error_line_under_a_file_size_limit_of_zero(queue: RunnerQueue, runner: Runner) -> None:
     context = queue.write_context(limits={resource.RLIMIT_FSIZE: (0, 0)})
     result = runner.run(queue.job("no-such-command", context=context))
     assert (result.status, result.stage) == (127 << 8, TSF_STAGE_EXEC)
 
 
-def test_script_without_interpreter_line(queue: Queue, runner: Runner) -> None:
+def test_script_without_interpreter_line(queue: RunnerQueue, runner: Runner) -> None:
     script = queue.work / "plain"
     script.write_text("echo $0 $#:$1\n")
     script.chmod(0o755)
@@ -188,20 +190,20 @@ def test_script_without_interpreter_line(queue: Queue, runner: Runner) -> None:
     assert queue.output(runner.run(queue.job("plain", diff=["PATH="]))) == b"./plain 0:\n"
 
 
-def test_default_path(queue: Queue, runner: Runner) -> None:
+def test_default_path(queue: RunnerQueue, runner: Runner) -> None:
     assert runner.run(queue.job("true", diff=["PATH"])).status == 0
 
 
 # ---- set-up that fails
 
 
-def test_missing_directory(queue: Queue, runner: Runner) -> None:
+def test_missing_directory(queue: RunnerQueue, runner: Runner) -> None:
     result = runner.run(queue.job("true", cwd="/no/such/place"))
     assert failed(result, TSF_STAGE_CHDIR, errno.ENOENT)
     assert queue.output(result) == b"ts: cannot enter '/no/such/place': No such file or directory\n"
 
 
-def test_unwritable_log_directory(queue: Queue, runner: Runner) -> None:
+def test_unwritable_log_directory(queue: RunnerQueue, runner: Runner) -> None:
     closed = queue.folder / "closed"
     closed.mkdir(mode=0o500)
     assert failed(runner.run(queue.job("true", prefix="/no/such/place/x")), TSF_STAGE_OUTPUT, errno.ENOENT)
@@ -222,26 +224,26 @@ def test_unwritable_log_directory(queue: Queue, runner: Runner) -> None:
         *[{"diff_len": 1}, {"prefix_len": 0xFFFFFFFF, "label_len": 0xFFFFFFFF}],
     ],
 )
-def test_damaged_blob(queue: Queue, runner: Runner, damage: dict[str, int]) -> None:
+def test_damaged_blob(queue: RunnerQueue, runner: Runner, damage: dict[str, int]) -> None:
     result = runner.run(queue.job("true", "x", diff=["A=1"], **damage))
     assert result.stage == TSF_STAGE_RECORD and result.cause in (errno.EIO, errno.ENOMEM, errno.EINVAL)
     assert runner.run(queue.job("true")).status == 0
 
 
-def test_damaged_cold_record(queue: Queue, runner: Runner) -> None:
+def test_damaged_cold_record(queue: RunnerQueue, runner: Runner) -> None:
     job = queue.job("true")
     job.cold.check ^= 1
     assert failed(runner.run(job), TSF_STAGE_RECORD, errno.EIO)
 
 
-def test_wrong_job_in_the_entry(queue: Queue, runner: Runner) -> None:
+def test_wrong_job_in_the_entry(queue: RunnerQueue, runner: Runner) -> None:
     job = queue.job("true")
     job.job += 1
     assert failed(runner.run(job), TSF_STAGE_RECORD, errno.EIO)
 
 
 @pytest.mark.parametrize("position", [0, 4, 8, 16, 20, 24, 28, 100, -1])
-def test_damaged_context(queue: Queue, runner: Runner, position: int) -> None:
+def test_damaged_context(queue: RunnerQueue, runner: Runner, position: int) -> None:
     good = queue.context
     bad = queue.write_context(["X=1"])
     path = queue.state / "ctx" / f"{bad:016x}"
@@ -253,7 +255,7 @@ def test_damaged_context(queue: Queue, runner: Runner, position: int) -> None:
 
 
 @pytest.mark.parametrize("field", ["affinity_len", "cwd_len", "env_count", "env_len"])
-def test_impossible_lengths_in_a_context_of_right_checksum(queue: Queue, runner: Runner, field: str) -> None:
+def test_impossible_lengths_in_a_context_of_right_checksum(queue: RunnerQueue, runner: Runner, field: str) -> None:
     bad = queue.write_context(["X=1"])
     path = queue.state / "ctx" / f"{bad:016x}"
     with changed(path, tsf_ctx) as head:
@@ -263,7 +265,7 @@ def test_impossible_lengths_in_a_context_of_right_checksum(queue: Queue, runner:
     assert failed(runner.run(queue.job("true", context=bad)), TSF_STAGE_RECORD, errno.EIO)
 
 
-def test_short_or_missing_context(queue: Queue, runner: Runner) -> None:
+def test_short_or_missing_context(queue: RunnerQueue, runner: Runner) -> None:
     bad = queue.write_context(["X=1"])
     path = queue.state / "ctx" / f"{bad:016x}"
     path.write_bytes(path.read_bytes()[:100])
@@ -275,10 +277,10 @@ def test_short_or_missing_context(queue: Queue, runner: Runner) -> None:
 # ---- the runner's life
 
 
-def test_revoked_job_is_dropped(queue: Queue, runner: Runner) -> None:
+def test_revoked_job_is_dropped(queue: RunnerQueue, runner: Runner) -> None:
     marker = queue.folder / "marker"
     runner.give(queue.job("touch", str(marker)), word=TSF_RUN_REVOKED)
-    until(lambda: not runner.unread(), "reading of the packet")
+    wait_until(lambda: not runner.unread(), "reading of the packet")
     # One of an older generation, too
     stale = queue.job("touch", str(marker))
     runner.socket.send(bytes(stale))
@@ -286,7 +288,7 @@ def test_revoked_job_is_dropped(queue: Queue, runner: Runner) -> None:
     assert queue.output(result) == b"next\n" and not marker.exists()
 
 
-def test_one_runner_for_many_jobs(queue: Queue, runner: Runner) -> None:
+def test_one_runner_for_many_jobs(queue: RunnerQueue, runner: Runner) -> None:
     seen = set()
     for i in range(100):
         job = queue.shell(f"exit {i}")
@@ -297,7 +299,7 @@ def test_one_runner_for_many_jobs(queue: Queue, runner: Runner) -> None:
     assert runner.descriptors() <= 8
 
 
-def test_big_command_and_environment(queue: Queue, runner: Runner) -> None:
+def test_big_command_and_environment(queue: RunnerQueue, runner: Runner) -> None:
     words = ["x" * 1000] * 1000
     script = "echo $#; env | wc -c"
     context = queue.write_context(["PATH=/usr/bin:/bin", *(f"V{i}={'y' * 900}" for i in range(300))])
@@ -306,14 +308,14 @@ def test_big_command_and_environment(queue: Queue, runner: Runner) -> None:
     assert count == 1000 and size > 300 * 900 + 99000
 
 
-def test_messages_of_wrong_size_are_ignored(queue: Queue, runner: Runner) -> None:
+def test_messages_of_wrong_size_are_ignored(queue: RunnerQueue, runner: Runner) -> None:
     runner.socket.send(b"x")
     runner.socket.send(b"x" * 1000)
     assert runner.run(queue.job("true")).status == 0
     assert "unknown size" in queue.log.read_text()
 
 
-def test_lock_is_held_for_life(queue: Queue, runner: Runner) -> None:
+def test_lock_is_held_for_life(queue: RunnerQueue, runner: Runner) -> None:
     for _ in range(3):
         runner.run(queue.job("true"))
         assert queue.locked(1) == runner.pid == runner.entry.runner
@@ -326,14 +328,14 @@ def test_lock_is_held_for_life(queue: Queue, runner: Runner) -> None:
     assert not queue.locked(1)
 
 
-def test_idle_runner_ends(queue: Queue, runner: Runner) -> None:
+def test_idle_runner_ends(queue: RunnerQueue, runner: Runner) -> None:
     runner.run(queue.job("true"))
     before = time.monotonic()
     assert runner.socket.recv(64) == b""
     assert runner.wait() == 0 and time.monotonic() - before > 3
 
 
-def test_server_gone_during_a_job(queue: Queue, runner: Runner) -> None:
+def test_server_gone_during_a_job(queue: RunnerQueue, runner: Runner) -> None:
     fifo = queue.folder / "fifo"
     os.mkfifo(fifo)
     job = queue.shell(f"read x < {fifo}; exit 7")
@@ -345,7 +347,7 @@ def test_server_gone_during_a_job(queue: Queue, runner: Runner) -> None:
     assert runner.result(job).status == 7 << 8
 
 
-def test_refuses_what_is_not_its_table(queue: Queue) -> None:
+def test_refuses_what_is_not_its_table(queue: RunnerQueue) -> None:
     queue.map[0] ^= 1
     assert os.waitstatus_to_exitcode(queue.start().wait()) == 1
     for number in (0, TSF_RUNS + 1):
@@ -360,7 +362,7 @@ def command(runner: Runner, gen: int, number: int) -> None:
     os.kill(runner.pid, TSF_RUN_SIGNAL)
 
 
-def test_kill(queue: Queue, runner: Runner) -> None:
+def test_kill(queue: RunnerQueue, runner: Runner) -> None:
     job = queue.shell("sleep 1000 & wait")
     runner.give(job)
     runner.started(job)
@@ -373,7 +375,7 @@ def test_kill(queue: Queue, runner: Runner) -> None:
     assert runner.entry.command & 0xFFFFFFFF == 0, "taken out, so that it is not sent again"
 
 
-def test_stale_command_is_ignored(queue: Queue, runner: Runner) -> None:
+def test_stale_command_is_ignored(queue: RunnerQueue, runner: Runner) -> None:
     fifo = queue.folder / "fifo"
     os.mkfifo(fifo)
     first = queue.job("true")
@@ -388,32 +390,32 @@ def test_stale_command_is_ignored(queue: Queue, runner: Runner) -> None:
     assert runner.ended(job).status == 3 << 8
 
 
-def test_signals_of_the_terminal_do_not_reach_the_runner(queue: Queue, runner: Runner) -> None:
-    until(lambda: runner.entry.runner == runner.pid, "birth")
+def test_signals_of_the_terminal_do_not_reach_the_runner(queue: RunnerQueue, runner: Runner) -> None:
+    wait_until(lambda: runner.entry.runner == runner.pid, "birth")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGTSTP, signal.SIGUSR1):
         os.kill(runner.pid, number)
     assert queue.output(runner.run(queue.shell("echo alive"))) == b"alive\n"
 
 
-def test_left_over_process_retires_the_runner(queue: Queue, runner: Runner) -> None:
+def test_left_over_process_retires_the_runner(queue: RunnerQueue, runner: Runner) -> None:
     job = queue.shell("sleep 1000 > /dev/null 2>&1 & echo $!")
     runner.give(job)
     result = runner.ended(job, retiring=1)
     assert runner.wait() == 0
     left = int(queue.output(result))
-    assert process_state(left) != "gone"
+    assert alive(left)
     os.kill(left, signal.SIGKILL)
 
 
-def test_orphans_are_reaped_during_the_job(queue: Queue, runner: Runner) -> None:
+def test_orphans_are_reaped_during_the_job(queue: RunnerQueue, runner: Runner) -> None:
     script = "i=0; while [ $i -lt 20 ]; do (true & ); i=$((i+1)); done; exec sleep 1000"
     job = queue.shell(script)
     runner.give(job)
     runner.started(job)
     comm = Path(f"/proc/{job and runner.entry.pid}/comm")
-    until(lambda: comm.read_text() == "sleep\n", "end of the loop")
+    wait_until(lambda: comm.read_text() == "sleep\n", "end of the loop")
     children = Path(f"/proc/{runner.pid}/task/{runner.pid}/children")
-    until(lambda: children.read_text().split() == [str(runner.entry.pid)], "reaping of the orphans")
+    wait_until(lambda: children.read_text().split() == [str(runner.entry.pid)], "reaping of the orphans")
     command(runner, job.gen, signal.SIGKILL)
     assert runner.ended(job).status == signal.SIGKILL
 
@@ -428,7 +430,7 @@ def pipes() -> tuple[list[int], list[int]]:
 
 
 @pytest.mark.parametrize("flags", [TSF_JOB_FOREGROUND, TSF_JOB_FOREGROUND | TSF_JOB_NO_OUTPUT])
-def test_foreground(queue: Queue, runner: Runner, flags: int) -> None:
+def test_foreground(queue: RunnerQueue, runner: Runner, flags: int) -> None:
     theirs, ours = pipes()
     job = queue.shell("read x; echo out $x; echo err $x >&2", flags=flags)
     runner.give(job, theirs)
@@ -446,12 +448,12 @@ def test_foreground(queue: Queue, runner: Runner, flags: int) -> None:
         os.close(fd)
 
 
-def test_foreground_without_descriptors(queue: Queue, runner: Runner) -> None:
+def test_foreground_without_descriptors(queue: RunnerQueue, runner: Runner) -> None:
     job = queue.shell("read x || exit 5", flags=TSF_JOB_FOREGROUND | TSF_JOB_NO_OUTPUT)
     assert runner.run(job).status == 5 << 8
 
 
-def test_descriptors_that_do_not_belong_are_closed(queue: Queue, runner: Runner) -> None:
+def test_descriptors_that_do_not_belong_are_closed(queue: RunnerQueue, runner: Runner) -> None:
     for flags, count in ((0, 3), (TSF_JOB_FOREGROUND, 2), (TSF_JOB_FOREGROUND, 4)):
         read, write = os.pipe()
         assert runner.run(queue.shell("read x || exit 5", flags=flags), [write] * count).status == 5 << 8
@@ -483,7 +485,7 @@ def test_descriptors_that_do_not_belong_are_closed(queue: Queue, runner: Runner)
         ],
     ],
 )
-def test_runner_killed(queue: Queue, point: str, state: int, ran: bool) -> None:
+def test_runner_killed(queue: RunnerQueue, point: str, state: int, ran: bool) -> None:
     runner = queue.start(fault=f"{point}:kill")
     marker = queue.folder / "marker"
     job = queue.job("touch", str(marker))
@@ -491,14 +493,14 @@ def test_runner_killed(queue: Queue, point: str, state: int, ran: bool) -> None:
     assert os.WTERMSIG(runner.wait()) == signal.SIGKILL
     assert runner.entry.word == job.gen << 8 | state and not queue.locked(1)
     if ran:
-        until(marker.exists, "the job's work")
+        wait_until(marker.exists, "the job's work")
     else:
         assert not marker.exists()
     if point in ("runner-result", "runner-exited", "runner-reaped", "runner-reported"):
         assert runner.result(job, state).status == 0
 
 
-def test_job_process_killed_before_it_may_run(queue: Queue) -> None:
+def test_job_process_killed_before_it_may_run(queue: RunnerQueue) -> None:
     runner = queue.start(fault="child-before-exec:kill")
     marker = queue.folder / "marker"
     result = runner.run(queue.job("touch", str(marker)))
@@ -506,25 +508,25 @@ def test_job_process_killed_before_it_may_run(queue: Queue) -> None:
     assert not marker.exists()
 
 
-def test_job_process_killed_before_execve(queue: Queue) -> None:
+def test_job_process_killed_before_execve(queue: RunnerQueue) -> None:
     runner = queue.start(fault="child-execing:kill")
     result = runner.run(queue.job("true"))
     assert (result.status, result.stage) == (signal.SIGKILL, 0)
 
 
 @pytest.mark.parametrize("revoked", [True, False])
-def test_start_revoked_between_fork_and_exec(queue: Queue, revoked: bool) -> None:
+def test_start_revoked_between_fork_and_exec(queue: RunnerQueue, revoked: bool) -> None:
     """A child that outlives its runner runs only if nobody has taken the job back meanwhile."""
     runner = queue.start(fault="child-before-exec:stop")
     marker = queue.folder / "marker"
     job = queue.job("touch", str(marker))
     runner.give(job)
-    until(lambda: runner.entry.pid and process_state(runner.entry.pid) == "T", "stop of the job's process")
+    wait_until(lambda: runner.entry.pid and stopped(runner.entry.pid), "stop of the job's process")
     os.kill(runner.pid, signal.SIGKILL)
     runner.wait()
     assert runner.entry.word == job.gen << 8 | TSF_RUN_CLAIMED and not queue.locked(1)
     if revoked:
         runner.entry.word = job.gen << 8 | TSF_RUN_REVOKED
     os.kill(runner.entry.pid, signal.SIGCONT)
-    until(lambda: process_state(runner.entry.pid) == "gone", "end of the job's process")
+    wait_until(lambda: not alive(runner.entry.pid), "end of the job's process")
     assert marker.exists() == (not revoked)

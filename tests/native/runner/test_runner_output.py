@@ -1,4 +1,4 @@
-"""Output files of the native runner whose whole path is given (--log), driven by a harness that plays the server."""
+"""Output files of the native runner whose whole path is given (--log), with a test as its server."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from support.layouts import (
     TSF_STAGE_GZIP,
     TSF_STAGE_OUTPUT,
 )
-from support.runner_harness import Queue, Runner, process_state
+from support.processes import alive
+from support.runner_queue import Runner, RunnerQueue
 
 
 @pytest.fixture
-def log(queue: Queue) -> Path:
+def log(queue: RunnerQueue) -> Path:
     return queue.logs / "log"
 
 
-def test_whole_path(queue: Queue, runner: Runner, log: Path) -> None:
+def test_whole_path(queue: RunnerQueue, runner: Runner, log: Path) -> None:
     result = runner.run(
         queue.shell("echo $TS_OUTPUT; echo err >&2", flags=TSF_JOB_LOG | TSF_JOB_SPLIT_STDERR, prefix=str(log))
     )
@@ -37,7 +38,7 @@ def test_whole_path(queue: Queue, runner: Runner, log: Path) -> None:
 
 
 @pytest.mark.parametrize("taken", ["log", "log.e"])
-def test_nothing_is_overwritten(queue: Queue, runner: Runner, log: Path, taken: str) -> None:
+def test_nothing_is_overwritten(queue: RunnerQueue, runner: Runner, log: Path, taken: str) -> None:
     old = queue.logs / taken
     old.write_text("old")
     result = runner.run(queue.job("true", flags=TSF_JOB_LOG | TSF_JOB_SPLIT_STDERR, prefix=str(log)))
@@ -45,7 +46,7 @@ def test_nothing_is_overwritten(queue: Queue, runner: Runner, log: Path, taken: 
     assert old.read_text() == "old" and os.listdir(queue.logs) == [taken]
 
 
-def test_append_and_truncate(queue: Queue, runner: Runner, log: Path) -> None:
+def test_append_and_truncate(queue: RunnerQueue, runner: Runner, log: Path) -> None:
     log.write_text("a long old line\n")
     runner.run(queue.shell("echo one", flags=TSF_JOB_LOG | TSF_JOB_APPEND, prefix=str(log)))
     assert log.read_text() == "a long old line\none\n"
@@ -55,20 +56,20 @@ def test_append_and_truncate(queue: Queue, runner: Runner, log: Path) -> None:
     assert log.read_text() == "two\nthree\n"
 
 
-def test_the_job_s_writes_block(queue: Queue, runner: Runner, log: Path) -> None:
+def test_the_job_s_writes_block(queue: RunnerQueue, runner: Runner, log: Path) -> None:
     script = "exec python3 -c 'import os; print(os.get_blocking(1))'"
     context = queue.write_context([f"PATH={os.environ['PATH']}"])
     runner.run(queue.shell(script, flags=TSF_JOB_LOG | TSF_JOB_APPEND, prefix=str(log), context=context))
     assert log.read_text() == "True\n"
 
 
-def test_fifo_that_nobody_reads(queue: Queue, runner: Runner, log: Path) -> None:
+def test_fifo_that_nobody_reads(queue: RunnerQueue, runner: Runner, log: Path) -> None:
     os.mkfifo(log)
     result = runner.run(queue.job("true", flags=TSF_JOB_LOG | TSF_JOB_APPEND, prefix=str(log)))
     assert (result.stage, result.cause) == (TSF_STAGE_OUTPUT, errno.ENXIO)
 
 
-def test_second_attempt_takes_the_empty_file_of_the_first(queue: Queue, runner: Runner, log: Path) -> None:
+def test_second_attempt_takes_the_empty_file_of_the_first(queue: RunnerQueue, runner: Runner, log: Path) -> None:
     """Its runner died between making the file and starting the job."""
     log.touch()
     runner.entry.attempt = 2
@@ -84,7 +85,7 @@ def test_second_attempt_takes_the_empty_file_of_the_first(queue: Queue, runner: 
 # ---- -z
 
 
-def test_compressed(queue: Queue, runner: Runner) -> None:
+def test_compressed(queue: RunnerQueue, runner: Runner) -> None:
     for _ in range(3):
         result = runner.run(queue.shell("echo $TS_OUTPUT; echo err >&2", flags=TSF_JOB_GZIP))
         path = queue.logs / f"ts-out.{result.suffix.decode()}.gz"
@@ -94,23 +95,23 @@ def test_compressed(queue: Queue, runner: Runner) -> None:
 
 
 @pytest.mark.no_valgrind("clone is fork: the child cannot tell through shared memory")
-def test_no_gzip_on_the_path_of_the_job(queue: Queue, runner: Runner) -> None:
+def test_no_gzip_on_the_path_of_the_job(queue: RunnerQueue, runner: Runner) -> None:
     result = runner.run(queue.job("/bin/true", flags=TSF_JOB_GZIP, context=queue.write_context(["PATH=/nowhere"])))
     assert (result.stage, result.cause, result.suffix) == (TSF_STAGE_GZIP, errno.ENOENT, b"")
     assert os.listdir(queue.logs) == []
 
 
-def test_pipe_held_by_a_background_process(queue: Queue, runner: Runner) -> None:
+def test_pipe_held_by_a_background_process(queue: RunnerQueue, runner: Runner) -> None:
     job = queue.shell("sleep 1000 2>/dev/null & echo $! >&2; exit 3", flags=TSF_JOB_GZIP | TSF_JOB_SPLIT_STDERR)
     runner.give(job)
     result = runner.ended(job, retiring=1)
     assert (result.status, result.notes) == (3 << 8, TSF_NOTE_GZIP)
     left = int((queue.logs / f"ts-out.{result.suffix.decode()}.gz.e").read_text())
-    assert process_state(left) != "gone"
+    assert alive(left)
     os.kill(left, signal.SIGKILL)
 
 
-def test_gzip_that_fails(queue: Queue, runner: Runner) -> None:
+def test_gzip_that_fails(queue: RunnerQueue, runner: Runner) -> None:
     (queue.folder / "gzip").write_text("#!/bin/sh\nexit 1\n")
     (queue.folder / "gzip").chmod(0o755)
     context = queue.write_context([f"PATH={queue.folder}:/usr/bin:/bin"])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from support.queues import LOG_SHOWN
 from system.compat.spoolers import TSP, TSP_VERSIONS, Ours, Theirs
 
 
@@ -23,6 +24,6 @@ def tsp_version() -> str:
 def both(tmp_path: Path, tsp_version: str) -> Iterator[tuple[Theirs, Ours]]:
     pair = Theirs(tmp_path / "tsp"), Ours(tmp_path / "ts")
     yield pair
-    log = pair[1].log()
+    log = pair[1].log()[-LOG_SHOWN:]
     left = [spooler.close() for spooler in pair]
     assert left == [[], []], f"processes are left: {left}\n{log}"

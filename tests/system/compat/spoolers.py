@@ -12,7 +12,10 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from support.queues import BIN, Queue, kill, wait_until
+from support.installation import BIN
+from support.patience import wait_until
+from support.processes import kill
+from support.queues import Queue
 
 TSP = Path("/usr/bin/tsp")
 TSP_VERSIONS = ("1.0.1", "1.0.3")  # of Debian 12, and of what will be Debian 14

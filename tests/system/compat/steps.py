@@ -5,8 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-from support.patience import patient
-from support.queues import wait_until
+from support.patience import patient, wait_until
 from system.compat.spoolers import Spooler
 
 

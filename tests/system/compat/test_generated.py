@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from support.queues import wait_until
+from support.patience import wait_until
 from system.compat.spoolers import Ours, Row, Theirs, gate
 
 JOBS = st.integers(0, 9)

@@ -15,7 +15,7 @@ sys.path.insert(0, str(TESTS))
 
 import tsfast  # noqa: E402
 from support import installation  # noqa: E402
-from support.fault_harness import Queue  # noqa: E402
+from support.fault_queue import FaultQueue  # noqa: E402
 
 TABLES = Path(__file__).with_name("tables")
 KEPT = ("ID", "State", "E-Level", "Command", "Label")
@@ -24,7 +24,8 @@ FILES = ("header", "seg.00000000", "blob.00000000", "ctx", "runs")
 
 def add(queue, *words):
     """From nowhere in particular, and without output: it is to run elsewhere."""
-    env = {"PATH": "/usr/bin:/bin", "HOME": "/", "TS_SOCKET": queue.env["TS_SOCKET"], "TS_STATE": queue.env["TS_STATE"]}
+    kept = {name: queue.environment[name] for name in ("TS_SOCKET", "TS_STATE")}
+    env = {"PATH": "/usr/bin:/bin", "HOME": "/", **kept}
     subprocess.run([queue.program, "-n", *map(str, words)], env=env, cwd="/", check=True)
     return int(queue.ts("-q"))  # -n does not print it
 
@@ -57,20 +58,20 @@ def main():
     if told := installation.wrong():
         sys.exit(told)
     with tempfile.TemporaryDirectory() as name:
-        queue = Queue(Path(name), slots=2)
+        queue = FaultQueue(Path(name), slots=2)
         try:
-            queue.start()
+            queue.start_server()
             pids = fill(queue)
-            jobs = [{key: job.get(key) for key in KEPT} for job in queue.jobs().values()]
+            jobs = [{key: job.get(key) for key in KEPT} for job in queue.by_id().values()]
             queue.kill_server()
             os.kill(pids[0], 15)  # its result is left in `runs`; the other one is lost with the machine
             queue.until_dead(pids[0])
-            queue.until(lambda: len(queue.runners()) == 1, "its runner leaves the result")
+            queue.wait_until(lambda: len(queue.runners()) == 1, "its runner leaves the result")
             pack = ["tar", "-cJf", str(TABLES / f"{tsfast.__version__}.tar.xz"), "--sparse", "--owner=0", "--group=0"]
-            subprocess.run([*pack, "--mtime=@0", "-C", queue.state, *FILES], check=True)
+            subprocess.run([*pack, "--mtime=@0", "-C", queue.state_dir, *FILES], check=True)
             (TABLES / f"{tsfast.__version__}.json").write_text(json.dumps(jobs, indent=1) + "\n")
         finally:
-            queue.close()
+            queue.end()
 
 
 if __name__ == "__main__":

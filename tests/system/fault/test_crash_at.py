@@ -10,8 +10,9 @@ import struct
 import pytest
 
 from support.fake_nvml import FakeNvml
-from support.fault_harness import Queue, alive, is_free, kill
+from support.fault_queue import FaultQueue, is_free
 from support.patience import patient
+from support.processes import alive, kill
 from support.state_files import entries
 from system.fault.test_storm import processes
 
@@ -24,25 +25,19 @@ SKIPPED, CANCELLED = {"skipped"}, {"waiting", "running"}
 class Run:
     """One run of the scenario, in which whoever comes to the step dies once."""
 
-    queue_class, what = Queue, "death"
+    queue_class, what = FaultQueue, "death"
 
     def __init__(self, folder, kind, step):
         folder.mkdir()
         self.kind, self.step, self.steps = kind, step, folder / "steps"
         self.steps.write_bytes(bytes(8))
         self.queue = queue = self.queue_class(folder, slots=4)
-        nvml = FakeNvml(folder / "nvml", devices=2)
-        self.leases = folder / "leases"
-        self.leases.mkdir()
-        for number in range(2):
-            (self.leases / nvml.uuid(number)).touch()
+        queue.give_gpus(FakeNvml(folder / "nvml", devices=2))
         self.hooks, hook = folder / "hooks", folder / "hook"
         self.hooks.touch()
         hook.write_text(f'#!/bin/sh\necho "$1 $2" >> {self.hooks}\n')
         hook.chmod(0o755)
-        queue.env |= {
-            **nvml.env(),
-            "TS_LEASE_DIR": str(self.leases),
+        queue.environment |= {
             "TS_ONFINISH": str(hook),
             "TS_CANCEL_GRACE": "0",
             "TS_DURABLE": str(int(kind == "durable server")),
@@ -65,7 +60,7 @@ class Run:
     def act(self):
         """The calls survive each death: they start the next server and ask again."""
         queue, ids, job = self.queue, self.ids, self.job
-        job("long", f"{queue.gate('long')}; exit 5")
+        job("long", f"{queue.until_opened('long')}; exit 5")
         job("first", "exit 0")
         job("bad", "exit 7")
         job("gpu", 'test -n "$CUDA_VISIBLE_DEVICES" && exit 3', "-G", 1)
@@ -79,8 +74,8 @@ class Run:
         queue.ts("-U", f"{ids['big']}-{ids['late']}")
         queue.ts("--cancel", ids["waiting"])
         self.batch()
-        job("running", queue.gate("running"))
-        queue.until(lambda: self.tried("running"), "the start of a job")
+        job("running", queue.until_opened("running"))
+        queue.wait_until(lambda: self.tried("running"), "the start of a job")
         self.kill_server()
         job("zip", "echo hello; exit 6", "-z")
         queue.ts("--cancel", ids["running"], code=None)  # it can have ended with its runner
@@ -93,7 +88,7 @@ class Run:
         job("last", "exit 200")
 
     def batch(self):
-        lines = self.queue.folder / "batch"
+        lines = self.queue.directory / "batch"
         words = shlex.join(self.queue.words("batched", "exit 2")), shlex.join(self.queue.words("behind", "exit 0"))
         lines.write_text("{}\n-D @0 {}\n".format(*words))
         first, last = map(int, self.queue.ts("--batch", lines).split("-"))
@@ -101,7 +96,7 @@ class Run:
         self.ids |= {"batched": first, "behind": last}
 
     def call_foreground(self):
-        return self.queue.begin("-f", *self.queue.words("foreground", "exit 9"))
+        return self.queue.start("-f", *self.queue.words("foreground", "exit 9"))
 
     def kill_server(self):
         """So that the next one recovers the queue, and can die of it."""
@@ -115,12 +110,12 @@ class Run:
     # ---- what must have come of it -----------------------------------------------------------------------------
     def check(self):
         queue, ids = self.queue, self.ids
-        queue.until(lambda: self.tried("long"), "the start of the first job")
+        queue.wait_until(lambda: self.tried("long"), "the start of the first job")
         if "long" in queue.started() and queue.ts("-s", ids["long"]) == "running\n":
             queue.open_gate("long")
         codes = {name: queue.wait(ids[name]) for name in ids if name in {*CODES, *SKIPPED, *CANCELLED}}
         odd = {name for name, code in CODES.items() if codes[name] != code}
-        jobs = queue.jobs()
+        jobs = queue.by_id()
         assert set(jobs) == set(ids.values()) - {ids["removed"]}
         queued = [job for job in jobs if jobs[job]["State"] == "queued"]
         assert queued == [ids[name] for name in ("urgent", "late", "big")]
@@ -147,9 +142,9 @@ class Run:
     def excuse(self, name):
         """One job at most: its own process died before it had executed anything, and it says so; or its runner did
         after the server that had started both was killed, and it is lost; or what it writes to."""
-        assert self.kind == "runner", f"{name} has no excuse\n{self.queue.info(self.ids[name])}"
+        assert self.kind == "runner", f"{name} has no excuse\n{self.queue.details(self.ids[name])}"
         assert self.excused in (None, name), f"{name} and {self.excused}"
-        info = self.queue.info(self.ids[name])
+        info = self.queue.details(self.ids[name])
         if name == "zip" and "killed by signal 13" in info:
             assert name in self.queue.started()  # it was gzip that died
         elif "lost: the runner died" not in info:
@@ -162,20 +157,20 @@ class Run:
         wanted = {f"{job} {level}" for name in CODES if (level := jobs[job := self.ids[name]]["E-Level"]) is not None}
         missing = int(self.kind == "runner")  # the hook's process can be the one that dies, right before it executes it
         ran = self.hooks.read_text
-        self.queue.until(lambda: len(wanted - set(ran().splitlines())) <= missing, f"the hooks of {wanted}")
+        self.queue.wait_until(lambda: len(wanted - set(ran().splitlines())) <= missing, f"the hooks of {wanted}")
 
     def check_rest(self):
         """Nothing is taken, nothing is left."""
         queue = self.queue
-        queue.until(lambda: not entries(queue.state), "the entries are free")
-        queue.until(lambda: all(is_free(path) for path in self.leases.iterdir()), "the leases are free")
+        queue.wait_until(lambda: not entries(queue.state_dir), "the entries are free")
+        queue.wait_until(lambda: all(is_free(path) for path in queue.leases.iterdir()), "the leases are free")
         runners = queue.runners().values()
         queue.ts("-K")
-        queue.until(lambda: not processes(queue), "no process is left")
-        queue.until(lambda: not any(alive(pid) for pid in runners), "no runner is left")
+        queue.wait_until(lambda: not processes(queue), "no process is left")
+        queue.wait_until(lambda: not any(alive(pid) for pid in runners), "no runner is left")
 
     def close(self):
-        self.queue.close()
+        self.queue.end()
         for pid in processes(self.queue):
             kill(pid)
 

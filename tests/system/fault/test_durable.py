@@ -6,25 +6,26 @@ import subprocess
 
 import pytest
 
-from support.fault_harness import PATIENCE, alive
+from support.fault_queue import PATIENCE
+from support.processes import alive
 from support.state_files import flip
 
 
 @pytest.fixture
 def durable(queue):
-    queue.env["TS_DURABLE"] = "1"
+    queue.environment["TS_DURABLE"] = "1"
     return queue
 
 
 def journals(queue):
-    return sorted((queue.state / "journal").iterdir()) if (queue.state / "journal").exists() else []
+    return sorted((queue.state_dir / "journal").iterdir()) if (queue.state_dir / "journal").exists() else []
 
 
 class Traced:
     """The calls that sync, of a server that runs already."""
 
     def __init__(self, queue, calls="fsync,fdatasync,syncfs,eventfd2,futex"):
-        self.path, self.server = queue.folder / "strace", queue.server()
+        self.path, self.server = queue.directory / "strace", queue.server()
         command = ["strace", "-f", "-o", self.path, "-e", f"trace={calls}", "-p", str(self.server)]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         assert "attached" in self.process.stderr.readline()
@@ -37,21 +38,21 @@ class Traced:
 
 def test_many_submissions_share_a_sync(durable):
     """While one group is synced the next one gathers."""
-    durable.start()
+    durable.start_server()
     os.kill(durable.server(), 19)
-    calls = [durable.begin("-N", 99, "true") for _ in range(200)]
+    calls = [durable.start("-N", 99, "true") for _ in range(200)]
     traced = Traced(durable, "fdatasync")
     os.kill(durable.server(), 18)
     for call in calls:
-        durable.end(call)
+        durable.answer(call)
     syncs = traced.end().count("fdatasync")
     print(f"{syncs} syncs for 200 submissions")
     assert 0 < syncs < 200
-    assert len(durable.jobs()) == 200
+    assert len(durable.by_id()) == 200
 
 
 def test_a_call_is_answered_after_one_sync(durable):
-    durable.start()
+    durable.start_server()
     durable.ts("-N", 99, "true")  # its context is new
     traced = Traced(durable, "fdatasync,fsync")
     for _ in range(10):
@@ -60,7 +61,7 @@ def test_a_call_is_answered_after_one_sync(durable):
 
 
 def test_without_it_nothing_is_synced(queue):
-    queue.start()
+    queue.start_server()
     traced = Traced(queue)
     for _ in range(5):
         assert queue.wait(queue.job("one", "exit 3")) == 3
@@ -70,41 +71,41 @@ def test_without_it_nothing_is_synced(queue):
 
 
 def test_the_queue_stays_durable_until_it_is_switched_off(durable):
-    durable.start()
+    durable.start_server()
     durable.job("one", "true", "-N", 99)
     assert journals(durable)
     durable.kill_server()
-    durable.env.pop("TS_DURABLE")
+    durable.environment.pop("TS_DURABLE")
     durable.job("two", "true", "-N", 99)
     assert len(journals(durable)) == 1, "those of before are not needed any more"
     durable.kill_server()
-    durable.env["TS_DURABLE"] = "0"
-    assert set(durable.jobs()) == {0, 1}
+    durable.environment["TS_DURABLE"] = "0"
+    assert set(durable.by_id()) == {0, 1}
     assert not journals(durable)
     durable.kill_server()
-    durable.env["TS_DURABLE"] = "x"
+    durable.environment["TS_DURABLE"] = "x"
     assert durable.ts("-l", code=None) == "ts: TS_DURABLE is 'x', allowed is 0 or 1\n"
 
 
 def test_dropping_the_queue_ends_its_journal(durable):
-    durable.start()
+    durable.start_server()
     durable.job("one", "true", "-N", 99)
     durable.ts("-K")
     assert not journals(durable)
-    durable.start()
+    durable.start_server()
     durable.job("two", "true", "-N", 99)
     durable.kill_server()
     durable.ts("-K")
     assert not journals(durable)
-    durable.env.pop("TS_DURABLE")
-    assert durable.jobs() == {}
+    durable.environment.pop("TS_DURABLE")
+    assert durable.by_id() == {}
     assert not journals(durable)
 
 
 def test_death_of_the_server_between_writing_and_syncing(durable):
     """On the same boot nothing is replayed: the kernel has all that was written, the journal perhaps not."""
-    durable.start("submit-committed:kill")
-    job = durable.job("one", durable.gate("one") + "; exit 4")
+    durable.start_server("submit-committed:kill")
+    job = durable.job("one", durable.until_opened("one") + "; exit 4")
     durable.until_started("one")
     durable.kill_server()
     durable.open_gate("one")
@@ -114,39 +115,39 @@ def test_death_of_the_server_between_writing_and_syncing(durable):
 
 
 def test_foreground_jobs_get_their_descriptors(durable):
-    durable.start()
-    call = durable.begin("-nf", "sh", "-c", "cat; exit 3", stdin=subprocess.PIPE)
+    durable.start_server()
+    call = durable.start("-nf", "sh", "-c", "cat; exit 3", stdin=subprocess.PIPE)
     out, _ = call.communicate("through\n", timeout=PATIENCE)
     assert (out, call.returncode) == ("through\n", 3)
 
 
 def test_sigterm_answers_those_who_were_served(durable):
-    server = durable.start()
-    call = durable.begin("-N", 99, "true")
-    durable.end(call)
+    server = durable.start_server()
+    call = durable.start("-N", 99, "true")
+    durable.answer(call)
     os.kill(server, 15)
-    durable.until(lambda: not alive(server), "the server's end")
-    assert set(durable.jobs()) == {0}
+    durable.wait_until(lambda: not alive(server), "the server's end")
+    assert set(durable.by_id()) == {0}
 
 
 def test_damage_in_the_journal_is_told(durable, recorder):
-    durable.start()
+    durable.start_server()
     for name in ("one", "two", "three"):
         durable.job(name, "true", "-N", 99)
     durable.kill_server()
     flip(journals(durable)[0], journals(durable)[0].read_bytes().index(b"echo two"))
-    boot = durable.folder / "boot"
+    boot = durable.directory / "boot"
     boot.write_text("another boot\n")
-    durable.env |= {"LD_PRELOAD": str(recorder), "TSFAST_BOOT_ID_FILE": str(boot)}
-    assert set(durable.jobs()) == {0, 1, 2}, "the table itself has not lost it"
+    durable.environment |= {"LD_PRELOAD": str(recorder), "TSFAST_BOOT_ID_FILE": str(boot)}
+    assert set(durable.by_id()) == {0, 1, 2}, "the table itself has not lost it"
     assert "the journal is damaged in 1 places" in durable.log()
 
 
 def test_nothing_is_answered_when_the_disk_refuses(durable, recorder):
     """The call says so, in one line; once the disk is well again the queue goes on."""
-    refusing = durable.folder / "refusing"
-    durable.env |= {"LD_PRELOAD": str(recorder), "TSFAST_SYNC_FAILS": str(refusing)}
-    server = durable.start()
+    refusing = durable.directory / "refusing"
+    durable.environment |= {"LD_PRELOAD": str(recorder), "TSFAST_SYNC_FAILS": str(refusing)}
+    server = durable.start_server()
     durable.job("one", "true", "-N", 99)
     refusing.touch()
     said = durable.ts("-N", 99, "true", code=None)
@@ -154,5 +155,5 @@ def test_nothing_is_answered_when_the_disk_refuses(durable, recorder):
     durable.until_dead(server)
     assert "nothing can be promised any more" in durable.log()
     refusing.unlink()
-    assert 0 in durable.jobs()
+    assert 0 in durable.by_id()
     assert durable.wait(durable.job("two", "exit 3")) == 3

@@ -9,30 +9,30 @@ import struct
 
 import pytest
 
-from support.fault_harness import PATIENCE, Queue
+from support.fault_queue import PATIENCE, FaultQueue
 from support.layouts import tsf_header
 from support.patience import patient
 from system.fault.test_crash_at import WANTED, Run, run
 
 
-class PatientQueue(Queue):
+class PatientQueue(FaultQueue):
     """Asks again what was refused, once."""
 
-    refused = ()
+    refusals = ()
 
-    def end(self, call, code=0):
+    def answer(self, call, code=0):
         out, err = call.communicate(timeout=PATIENCE)
         if call.returncode == 255 and err.startswith("ts: "):
             assert out == "" and err.count("\n") == 1, (call.args, out, err)
-            self.refused += ((call.args[1:], err),)
-            call = self.begin(*call.args[1:])
+            self.refusals += ((call.args[1:], err),)
+            call = self.start(*call.args[1:])
             out, err = call.communicate(timeout=PATIENCE)
-        assert code is None or call.returncode == code, f"{call.args}: {out}{err}{self.refused}\n{self.report()}"
+        assert code is None or call.returncode == code, f"{call.args}: {out}{err}{self.refusals}\n{self.report()}"
         return out
 
     def wait(self, id):
         for _ in range(2):
-            call = self.begin("-w", id)
+            call = self.start("-w", id)
             _, err = call.communicate(timeout=PATIENCE)
             if not err:
                 break
@@ -44,7 +44,7 @@ class FailedRun(Run):
 
     def __init__(self, folder, kind, step):
         super().__init__(folder, kind, step)
-        self.queue.env["TSFAST_FAILS"] = str(errno.EDQUOT)
+        self.queue.environment["TSFAST_FAILS"] = str(errno.EDQUOT)
 
     def tried(self, name):
         """No process dies; a start that was put off comes later."""
@@ -65,7 +65,7 @@ class ShortRun(Run):
 
     def __init__(self, folder, kind, step):
         super().__init__(folder, kind, step)
-        self.queue.env["TSFAST_FAILS"] = str(errno.ENOMEM)
+        self.queue.environment["TSFAST_FAILS"] = str(errno.ENOMEM)
 
 
 @pytest.mark.timeout(patient(7200 if WANTED == "all" else 120))
@@ -84,7 +84,7 @@ def test_failure_of_each_step(tmp_path, fault_points_work, kind, sample):
     sample = total if WANTED == "all" else int(WANTED or sample)
     steps = sorted({1 + n * total // sample for n in range(sample)})
     runs = [run(tmp_path / str(step), kind, step, FailedRun) for step in steps]
-    failed, refused = sum(run.died for run in runs), sum(bool(run.queue.refused) for run in runs)
+    failed, refused = sum(run.died for run in runs), sum(bool(run.queue.refusals) for run in runs)
     print(f"{kind}: {total} steps, {failed} of the {len(steps)} tried failed, {refused} calls were refused")
     assert failed >= len(steps) * 9 // 10, "the counts of two runs differ a little, not that much"
 
@@ -94,16 +94,16 @@ LAST_STEP = 1000
 
 def test_swap_whose_last_write_fails(queue):
     """It is done, and the intent of it that stays on the disk undoes nothing that comes later."""
-    steps = queue.folder / "steps"
+    steps = queue.directory / "steps"
     steps.write_bytes(bytes(8))
-    queue.env |= {"TSFAST_CRASH_AT": f"{LAST_STEP}:{steps}", "TSFAST_FAILS": str(errno.EDQUOT)}
-    queue.start()
-    queue.until_running(queue.job("blocker", queue.gate("blocker"), "-N", 3))
+    queue.environment |= {"TSFAST_CRASH_AT": f"{LAST_STEP}:{steps}", "TSFAST_FAILS": str(errno.EDQUOT)}
+    queue.start_server()
+    queue.until_running(queue.job("blocker", queue.until_opened("blocker"), "-N", 3))
     one, two, three = (queue.job(name, "true", "-N", 3) for name in ("one", "two", "three"))
     with steps.open("r+b") as file:
         file.write(struct.pack("=Q", LAST_STEP - 4))
     queue.ts("-U", f"{one}-{three}")
-    assert tsf_header.from_buffer_copy((queue.state / "header").read_bytes()).intent[0] == 1
+    assert tsf_header.from_buffer_copy((queue.state_dir / "header").read_bytes()).intent[0] == 1
     queue.ts("-u", one)
     queue.kill_server()
     queue.open_gate("blocker")

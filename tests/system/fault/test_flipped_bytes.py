@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from support.fake_nvml import FakeNvml
-from support.fault_harness import Queue
+from support.fault_queue import FaultQueue
 from support.layouts import TSF_JOURNAL_RECORD, tsf_header, tsf_journal_record
 from support.patience import patient
 from support.places import SUPPORT
@@ -31,17 +31,14 @@ SETTINGS_BEGIN = tsf_header.slots.offset
 @pytest.fixture(scope="module")
 def template(tmp_path_factory, fault_points_work):
     """Ended jobs, one whose result no server has seen, and queued ones, with GPUs and without; nothing runs."""
-    queue = Queue(tmp_path_factory.mktemp("flips"), slots=1)
-    nvml = FakeNvml(queue.folder / "nvml", devices=1)
-    leases = queue.folder / "leases"
-    leases.mkdir()
-    (leases / nvml.uuid(0)).touch()
-    queue.env |= {**nvml.env(), "TS_LEASE_DIR": str(leases), "TS_DURABLE": "1", "GIVEN": "this one"}
+    queue = FaultQueue(tmp_path_factory.mktemp("flips"), slots=1)
+    queue.give_gpus(FakeNvml(queue.directory / "nvml", devices=1))
+    queue.environment |= {"TS_DURABLE": "1", "GIVEN": "this one"}
     queue.ids = {}
     try:
-        queue.start()
+        queue.start_server()
         for name, level in ENDED.items():
-            gate = queue.gate(name) if name == "took-up" else "true"
+            gate = queue.until_opened(name) if name == "took-up" else "true"
             add(queue, name, f"{gate}; exit {level}", *(["-G", 1] if "gpu" in name else []))
         pid = queue.until_running(queue.ids["took-up"])
         for name, level in LATER.items():
@@ -51,14 +48,14 @@ def template(tmp_path_factory, fault_points_work):
         queue.kill_server()
         queue.open_gate("took-up")
         queue.until_dead(pid)
-        queue.until(lambda: not queue.runners(), "the runner leaves")
-        (queue.state / "log").unlink()
+        queue.wait_until(lambda: not queue.runners(), "the runner leaves")
+        (queue.state_dir / "log").unlink()
         queue.ran = queue.journal.read_text()
-        queue.copy = queue.folder / "copy"
-        copy(queue.state, queue.copy)
+        queue.copy = queue.directory / "copy"
+        copy(queue.state_dir, queue.copy)
         yield queue
     finally:
-        queue.close()
+        queue.end()
 
 
 def add(queue, name, script, *options):
@@ -104,11 +101,11 @@ def test_flipped_byte(template, part, sample):
 
 
 def attempt(queue, file, offset):
-    shutil.rmtree(queue.state)
-    copy(queue.copy, queue.state)
-    Path(queue.env["TS_SOCKET"]).unlink(missing_ok=True)
+    shutil.rmtree(queue.state_dir)
+    copy(queue.copy, queue.state_dir)
+    Path(queue.environment["TS_SOCKET"]).unlink(missing_ok=True)
     queue.journal.write_text(queue.ran)
-    flip(queue.state / file, offset)
+    flip(queue.state_dir / file, offset)
     try:
         return judge(queue)
     except AssertionError:
@@ -117,8 +114,8 @@ def attempt(queue, file, offset):
     finally:
         if queue.server():
             queue.ts("-K")
-            queue.until(lambda: not queue.server(), "the server's end")
-        queue.until(lambda: not queue.runners(), "the end of the runners")
+            queue.wait_until(lambda: not queue.server(), "the server's end")
+        queue.wait_until(lambda: not queue.runners(), "the end of the runners")
 
 
 def judge(queue):
@@ -128,8 +125,8 @@ def judge(queue):
         return "refused"
     named = {name for name, id in queue.ids.items() if f"job {id}:" in queue.log()}
     waits = named | {name for name, needed in NEEDS.items() if needed in named}
-    queue.until(lambda: settled(queue, waits), f"the end of all but {waits}")
-    jobs = queue.jobs()
+    queue.wait_until(lambda: settled(queue, waits), f"the end of all but {waits}")
+    jobs = queue.by_id()
     rows = [line.split() for line in queue.ts("-l").splitlines()]
     unreadable = [int(row[0]) for row in rows if row[1] == "unreadable"]
     for name, id in queue.ids.items():
@@ -137,7 +134,7 @@ def judge(queue):
         if name in named:
             continue
         assert id in jobs, f"{name} is missing, and nobody says so"
-        says_why = "not started" in queue.info(id) or "lost" in queue.info(id)
+        says_why = "not started" in queue.details(id) or "lost" in queue.details(id)
         if name not in waits and jobs[id]["E-Level"] != LEVELS[name] and not says_why:
             needed = queue.ids.get(NEEDS.get(name))
             assert jobs[id]["State"] == "skipped", f"{name}: {jobs[id]}"
@@ -145,7 +142,7 @@ def judge(queue):
         if name in LATER:
             assert jobs[id]["Label"] == f"label of {name}"
     ran = queue.journal.read_text().splitlines()
-    allowed = {f"{name} this one {queue.folder}" for name in LEVELS if name != "skipped"}
+    allowed = {f"{name} this one {queue.work}" for name in LEVELS if name != "skipped"}
     assert len(ran) == len(set(ran)) and set(ran) <= allowed, "something ran twice, or otherwise than it was given"
     changed = any(job["E-Level"] != LEVELS[name] for name, job in by_name(queue, jobs))
     damaged = changed or unreadable or named or "damaged" in queue.log()
@@ -157,14 +154,14 @@ def by_name(queue, jobs):
 
 
 def settled(queue, waits):
-    jobs = by_name(queue, queue.jobs())
+    jobs = by_name(queue, queue.by_id())
     return all(job["State"] in ("finished", "skipped") for name, job in jobs if name not in waits)
 
 
 def test_flipped_byte_in_the_journal(template):
     """After a loss of power the journal is written over the table: what it had is there, or the damage is told. In its
     last group damage looks like what the disk had not written yet, so that one is left out."""
-    folder = template.folder / "journals"
+    folder = template.directory / "journals"
     folder.mkdir()
     (file,) = (template.copy / "journal").iterdir()
     data = file.read_bytes()

@@ -5,14 +5,15 @@ import ctypes
 import fcntl
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
-import psutil
 import pytest
 
 from support.fake_nvml import FakeNvml
-from support.fault_harness import Queue, kill, pollers, stopped
+from support.fault_queue import FaultQueue
+from support.processes import kill, stopped
 
 DEVICES = 8
 NOBODY = 65534
@@ -33,26 +34,15 @@ def nvml(tmp_path):
 
 
 @pytest.fixture
-def leases(tmp_path, nvml):
-    return lease_files(tmp_path, nvml)
-
-
-def lease_files(folder, nvml):
-    path = folder / "leases"
-    path.mkdir()
-    for number in range(DEVICES):
-        (path / nvml.uuid(number)).touch()
-    return path
-
-
-@pytest.fixture
-def queue(queue, nvml, leases):
-    queue.env.update(with_gpus(nvml, leases))
+def queue(queue, nvml):
+    queue.give_gpus(nvml)
+    queue.environment["TS_SLOTS"] = "50"
     return queue
 
 
-def with_gpus(nvml, leases):
-    return {**nvml.env(), "TS_LEASE_DIR": str(leases), "TS_SLOTS": "50"}
+@pytest.fixture
+def leases(queue):
+    return queue.leases
 
 
 def locked(leases):
@@ -68,12 +58,12 @@ def locked(leases):
 
 
 def gpus(queue, id):
-    return set(queue.jobs()[id]["GPU_IDs"])
+    return set(queue.by_id()[id]["GPU_IDs"])
 
 
 def gpu_job(queue, name, count):
     """A running job that keeps its GPUs until its gate opens."""
-    id = queue.job(name, queue.gate(name), "-G", count)
+    id = queue.job(name, queue.until_opened(name), "-G", count)
     queue.until_running(id)
     return id
 
@@ -85,20 +75,20 @@ def allocating(queue, id):
 def all_free(queue, leases):
     """Every GPU can be had by one job, and no lease is left afterwards."""
     assert queue.wait(queue.job("all", "true", "-G", DEVICES)) == 0, queue.report()
-    queue.until(lambda: not locked(leases), "the leases are free")
+    queue.wait_until(lambda: not locked(leases), "the leases are free")
 
 
 # ---- kill -9 at a quiet moment --------------------------------------------------------------------------------------
 
 
 def test_running_jobs_keep_their_gpus_without_the_server(queue, leases):
-    queue.start()
+    queue.start_server()
     ids = {name: gpu_job(queue, name, count) for name, count in (("a", 2), ("b", 3))}
     had = {name: gpus(queue, id) for name, id in ids.items()}
     table = queue.ts("-g")
     queue.kill_server()
     assert locked(leases) == had["a"] | had["b"]
-    queue.start()
+    queue.start_server()
     assert queue.ts("-g") == table
     three = queue.job("three", "true", "-G", 3)
     assert queue.wait(three) == 0
@@ -115,26 +105,26 @@ def test_running_jobs_keep_their_gpus_without_the_server(queue, leases):
 
 
 def test_job_ends_while_no_server_is_there(queue, leases):
-    queue.start()
+    queue.start_server()
     id = gpu_job(queue, "one", DEVICES)
     queue.kill_server()
     queue.open_gate("one")
-    queue.until(lambda: not locked(leases), "the runner gives the leases back")
+    queue.wait_until(lambda: not locked(leases), "the runner gives the leases back")
     assert queue.wait(id) == 0
     all_free(queue, leases)
 
 
 def test_runner_killed(queue, leases):
     """The lease lives as long as the last process of the job."""
-    queue.start()
-    inner, outer = queue.gate("inner"), queue.gate("outer")
+    queue.start_server()
+    inner, outer = queue.until_opened("inner"), queue.until_opened("outer")
     id = queue.job("one", f"({inner}) & {outer}", "-G", DEVICES)
     queue.kill(queue.runner_of(queue.until_running(id)))
     assert len(locked(leases)) == DEVICES
     waits = queue.job("two", "true", "-G", 1)
     queue.open_gate("outer")
     queue.wait(id)
-    queue.until(lambda: "leased" in queue.ts("--why", waits), "the leases of what the job left are seen")
+    queue.wait_until(lambda: "leased" in queue.ts("--why", waits), "the leases of what the job left are seen")
     assert len(locked(leases)) == DEVICES
     queue.open_gate("inner")
     assert queue.wait(waits) == 0
@@ -143,7 +133,7 @@ def test_runner_killed(queue, leases):
 
 @pytest.mark.parametrize("runner_first", [True, False])
 def test_both_killed(queue, leases, runner_first):
-    server = queue.start()
+    server = queue.start_server()
     id = gpu_job(queue, "one", 5)
     had = gpus(queue, id)
     runner = queue.runner_of(queue.until_running(id))
@@ -151,7 +141,7 @@ def test_both_killed(queue, leases, runner_first):
         kill(server, 19)
     for pid in [runner, server] if runner_first else [server, runner]:
         queue.kill(pid)
-    queue.start()
+    queue.start_server()
     assert locked(leases) == had
     waits = queue.job("two", "true", "-G", 4)
     assert queue.wait(queue.job("three", "true", "-G", 3)) == 0
@@ -163,7 +153,7 @@ def test_both_killed(queue, leases, runner_first):
 
 
 def test_everything_killed(queue, leases):
-    server = queue.start()
+    server = queue.start_server()
     id = gpu_job(queue, "one", DEVICES)
     pid = queue.until_running(id)
     runner = queue.runner_of(pid)
@@ -175,16 +165,16 @@ def test_everything_killed(queue, leases):
 
 def test_processes_that_a_job_leaves_behind(queue, nvml, leases):
     """The runner gives the leases back; what is left is seen by its memory."""
-    queue.start()
-    id = queue.job("one", f"({queue.gate('left')}) & {queue.gate('one')}", "-G", DEVICES)
+    queue.start_server()
+    id = queue.job("one", f"({queue.until_opened('left')}) & {queue.until_opened('one')}", "-G", DEVICES)
     queue.until_running(id)
     for number in range(DEVICES):
         nvml.set(number, memory_free=0)
     waits = queue.job("two", "true", "-G", 1)
     queue.open_gate("one")
     assert queue.wait(id) == 0
-    queue.until(lambda: not locked(leases), "the leases are free")
-    queue.until(lambda: "short of free memory" in queue.ts("--why", waits), "the memory is seen")
+    queue.wait_until(lambda: not locked(leases), "the leases are free")
+    queue.wait_until(lambda: "short of free memory" in queue.ts("--why", waits), "the memory is seen")
     assert allocating(queue, waits)
     nvml.set(4, memory_free=nvml.devices[4].memory_total)
     assert queue.wait(waits) == 0
@@ -195,17 +185,17 @@ def test_processes_that_a_job_leaves_behind(queue, nvml, leases):
 def test_shared_gpus_after_a_restart(queue, nvml, leases):
     """The lock is in the jobs now: nobody joins them, and when they have ended it is free."""
     nvml.resize(1)
-    queue.start()
+    queue.start_server()
     ids = {}
     for name in ("a", "b"):
-        ids[name] = queue.job(name, queue.gate(name), "-G", "0.25")
+        ids[name] = queue.job(name, queue.until_opened(name), "-G", "0.25")
         queue.until_running(ids[name])
     queue.kill_server()
-    queue.start()
+    queue.start_server()
     assert locked(leases) == {0}
     waits = queue.job("c", "true", "-G", "0.25")
     whole = queue.job("d", "true", "-G", 1)
-    queue.until(lambda: "1 is used by jobs of this queue" in queue.ts("--why", whole), "the GPU is seen")
+    queue.wait_until(lambda: "1 is used by jobs of this queue" in queue.ts("--why", whole), "the GPU is seen")
     queue.open_gate("a")
     assert queue.wait(ids["a"]) == 0
     assert locked(leases) == {0}
@@ -213,35 +203,35 @@ def test_shared_gpus_after_a_restart(queue, nvml, leases):
     queue.open_gate("b")
     assert queue.wait(waits) == 0
     assert queue.wait(whole) == 0
-    queue.until(lambda: not locked(leases), "the lease is free")
+    queue.wait_until(lambda: not locked(leases), "the lease is free")
 
 
 def test_shared_gpu_whose_runner_was_killed(queue, nvml, leases):
     """One sharer leaves a process behind: it keeps nobody from sharing, but the lease stays."""
     nvml.resize(1)
-    queue.start()
-    id = queue.job("a", f"({queue.gate('left')}) & {queue.gate('a')}", "-G", "0.5")
+    queue.start_server()
+    id = queue.job("a", f"({queue.until_opened('left')}) & {queue.until_opened('a')}", "-G", "0.5")
     queue.kill(queue.runner_of(queue.until_running(id)))
     queue.open_gate("a")
     queue.wait(id)
     assert locked(leases) == {0}
     waits = queue.job("b", "true", "-G", "0.5")
-    queue.until(lambda: "leased" in queue.ts("--why", waits), "the lease is seen")
+    queue.wait_until(lambda: "leased" in queue.ts("--why", waits), "the lease is seen")
     queue.open_gate("left")
     assert queue.wait(waits) == 0
-    queue.until(lambda: not locked(leases), "the lease is free")
+    queue.wait_until(lambda: not locked(leases), "the lease is free")
 
 
 def test_lease_file_replaced(queue, nvml, leases):
     """What counts is the file that has the name when a job starts."""
     nvml.resize(1)
-    queue.start()
+    queue.start_server()
     id = gpu_job(queue, "one", 1)
     path = leases / nvml.uuid(0)
     path.unlink()
     path.touch()
-    waits = queue.job("two", queue.gate("two"), "-G", 1)
-    queue.until(lambda: "used by jobs of this queue" in queue.ts("--why", waits), "the GPU is seen")
+    waits = queue.job("two", queue.until_opened("two"), "-G", 1)
+    queue.wait_until(lambda: "used by jobs of this queue" in queue.ts("--why", waits), "the GPU is seen")
     queue.open_gate("one")
     assert queue.wait(id) == 0
     queue.until_running(waits)
@@ -256,11 +246,11 @@ def test_lease_file_replaced(queue, nvml, leases):
 
 def run_through(queue, leases, expected):
     ids = {name: queue.job(name, "exit 4", *need) for name, need in expected.items()}
-    ids["long"] = queue.job("long", queue.gate("long") + "; exit 4", "-g", "1,0")
+    ids["long"] = queue.job("long", queue.until_opened("long") + "; exit 4", "-g", "1,0")
     queue.until_running(ids["long"])
     queue.open_gate("long")
     assert [queue.wait(id) for id in ids.values()] == [4] * len(ids), queue.report()
-    assert not (queue.folder / "fault").exists(), "the point was never reached"
+    assert not (queue.directory / "fault").exists(), "the point was never reached"
     assert sorted(queue.started()) == sorted(ids), queue.report()
     all_free(queue, leases)
 
@@ -270,20 +260,20 @@ NEEDS = {"a": ("-G", DEVICES), "b": ("-G", 3), "c": ("-G", "0.5"), "d": ("--vram
 
 @pytest.mark.parametrize("point", [*LATE_POINTS, *END_POINTS])
 def test_death_of_the_server(queue, leases, point):
-    queue.start(f"{point}:kill")
+    queue.start_server(f"{point}:kill")
     run_through(queue, leases, NEEDS)
 
 
 @pytest.mark.parametrize("point", RUNNER_POINTS)
 def test_death_of_a_runner(queue, leases, point):
-    queue.start(f"{point}:kill")
+    queue.start_server(f"{point}:kill")
     run_through(queue, leases, NEEDS)
 
 
 @pytest.mark.parametrize("point", CHILD_POINTS)
 def test_death_of_the_child(queue, leases, point):
     """It never ran, and its GPUs come back."""
-    queue.start(f"{point}:kill")
+    queue.start_server(f"{point}:kill")
     id = queue.job("never", "true", "-G", DEVICES)
     assert queue.wait(id) != 0
     assert queue.started() == []
@@ -293,20 +283,19 @@ def test_death_of_the_child(queue, leases, point):
 @pytest.mark.parametrize("need", [("-G", DEVICES), ("-G", "0.5")])
 @pytest.mark.parametrize("point", [*RUNNER_POINTS, "child-before-exec"])
 def test_death_of_both(queue, leases, point, need):
-    server = queue.start(f"{point}:stop")
+    server = queue.start_server(f"{point}:stop")
     id = queue.job("one", "exit 4", *need)
-    queue.until(lambda: not (queue.folder / "fault").exists(), "a process stopped")
-    runner = queue.until(lambda: list(queue.runners().values()), "the runner")[0]
+    queue.wait_until(lambda: not (queue.directory / "fault").exists(), "a process stopped")
+    runner = queue.wait_until(lambda: list(queue.runners().values()), "the runner")[0]
     queue.kill(server)
     queue.kill(runner)
-    queue.start()
+    queue.start_server()
     if point == "child-before-exec":
         assert locked(leases), "who is about to become the job has the leases, too"
-        for pid in filter(stopped, psutil.pids()):
-            if queue._is_runner(pid):
-                kill(pid, 18)
+        for pid in filter(stopped, queue.processes()):
+            kill(pid, signal.SIGCONT)
     assert queue.wait(id) in (4, 255)
-    queue.until(lambda: queue.started() == ["one"], "it has run")
+    queue.wait_until(lambda: queue.started() == ["one"], "it has run")
     all_free(queue, leases)
 
 
@@ -325,14 +314,14 @@ def claiming(folder, seconds=0):
 
 def test_storm_of_kills(queue, leases):
     """Servers, runners and pollers die again and again while jobs of one to four GPUs come and go."""
-    queue.start()
-    script = claiming(queue.folder)
+    queue.start_server()
+    script = claiming(queue.directory)
     ids = []
     for number in range(60):
         ids.append(int(queue.ts("-G", 1 + number % 4, "sh", "-c", script)))
         victims = []
         if number % 10 == 2 and queue.server():
-            victims = pollers(queue.server())
+            victims = queue.monitors()
         if number % 10 == 5:
             victims = list(queue.runners().values())[:1]
         if number % 10 == 9:
@@ -340,21 +329,21 @@ def test_storm_of_kills(queue, leases):
         for victim in filter(None, victims):
             kill(victim)
     for id in ids:
-        assert queue.wait(id) == 0 or "lost" in queue.info(id), queue.report()
-    used = [int(line.split()[0]) for line in (queue.folder / "used").read_text().splitlines()]
+        assert queue.wait(id) == 0 or "lost" in queue.details(id), queue.report()
+    used = [int(line.split()[0]) for line in (queue.directory / "used").read_text().splitlines()]
     assert sorted(used) == ids
     all_free(queue, leases)
 
 
 def test_poller_killed_again_and_again(queue, leases):
-    queue.start()
-    ids = [int(queue.ts("-G", 1, "sh", "-c", claiming(queue.folder))) for _ in range(20)]
+    queue.start_server()
+    ids = [int(queue.ts("-G", 1, "sh", "-c", claiming(queue.directory))) for _ in range(20)]
     holder = gpu_job(queue, "one", DEVICES)
     last = queue.job("last", "true", "-G", 1)
     for _ in range(2):
-        poller = queue.until(lambda: pollers(queue.server()), "a poller")[0]
+        poller = queue.wait_until(lambda: queue.monitors(), "a poller")[0]
         queue.kill(poller)
-        queue.until(lambda dead=poller: pollers(queue.server()) not in ([], [dead]), "another one")
+        queue.wait_until(lambda dead=poller: queue.monitors() not in ([], [dead]), "another one")
     queue.open_gate("one")
     assert [queue.wait(id) for id in (*ids, holder, last)] == [0] * 22
     all_free(queue, leases)
@@ -390,7 +379,7 @@ def become(uid):
 def test_two_users(public, fault_points_work):
     """Two servers of two users with the same leases: no two of their jobs are ever on one GPU."""
     nvml = FakeNvml(public / "nvml", DEVICES)
-    leases = lease_files(public, nvml)
+    leases = public / "leases"
     shared = public / "shared"
     shared.mkdir()
     shared.chmod(0o777)
@@ -402,9 +391,11 @@ def test_two_users(public, fault_points_work):
             folder = public / f"queue-{uid}"
             folder.mkdir()
             os.chown(folder, uid, uid)
-            queues.append((uid, Queue(folder)))
-            queues[-1][1].env.update(with_gpus(nvml, leases))
-            os.chown(queues[-1][1].journal, uid, uid)
+            queue = FaultQueue(folder, slots=50)
+            queue.give_gpus(nvml, leases)
+            for path in (queue.journal, queue.out, queue.work):
+                os.chown(path, uid, uid)
+            queues.append((uid, queue))
         script = claiming(shared, seconds=0.02)
         ids = {uid: [] for uid, _ in queues}
         with contextlib.ExitStack() as held:  # so that all of them start at the same moment
@@ -415,14 +406,14 @@ def test_two_users(public, fault_points_work):
                     ids[uid].append(int(queue.ts("-G", 1, "sh", "-c", script, preexec_fn=become(uid))))
         for uid, queue in queues:
             assert queue.ts("-w", *ids[uid][-1:], preexec_fn=become(uid)) == ""
-            queue.until(lambda queue=queue, uid=uid: not unended(queue, uid), "all of them end")
+            queue.wait_until(lambda queue=queue, uid=uid: not unended(queue, uid), "all of them end")
             jobs = queue.ts("-M", "tab", preexec_fn=become(uid)).splitlines()
             assert {line.split("\t")[3] for line in jobs} == {"0"}, jobs
         assert len((shared / "used").read_text().splitlines()) == 200
-        queue.until(lambda: not locked(leases), "the leases are free")
+        queue.wait_until(lambda: not locked(leases), "the leases are free")
     finally:
         for _, queue in queues:
-            queue.close()
+            queue.end()
 
 
 def unended(queue, uid):

@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from support.disk import Disk, Event, materialise, read_trace
-from support.fault_harness import FINAL, PATIENCE, Queue
+from support.fault_queue import FINAL, PATIENCE, FaultQueue
 from support.layouts import TSF_STARTING, tsf_hot
 from support.places import SUPPORT
 from support.state_files import HOT
@@ -48,7 +48,7 @@ class Facts:
 class Scenario:
     """Makes calls; `facts[n]` holds when n calls have been answered."""
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: FaultQueue) -> None:
         self.queue, self.facts = queue, [Facts()]
 
     def _then(self, **changes: object) -> None:
@@ -80,7 +80,7 @@ class Scenario:
     def run(self) -> None:
         queue = self.queue
         self.call("-S", 3, slots=3)
-        self.submit("gate", queue.gate("gate") + "; exit 4", waits=False)
+        self.submit("gate", queue.until_opened("gate") + "; exit 4", waits=False)
         three = self.submit("three", "exit 3", waits=False)
         self.end(three, 3)
         first = self.submit("first", "exit 5", "-N", 9)
@@ -90,7 +90,7 @@ class Scenario:
         self.call("-U", f"{first}-{second}", order=(first, second, third))
         self.facts[-2] = replace(self.facts[-2], moving=True)
         # Another base context, given up, and made anew before its file is unlinked.
-        queue.env["ANOTHER"] = "x" * 5000
+        queue.environment["ANOTHER"] = "x" * 5000
         other = self.submit("other", "true", "-N", 9)
         self.remove("-r", other)
         fourth = self.submit("fourth", "exit 8", "-N", 9)
@@ -108,12 +108,12 @@ class Scenario:
         self.submit("late", "true", "-N", 9)
 
 
-def record(queue: Queue, recorder: Path) -> None:
-    queue.env |= {
+def record(queue: FaultQueue, recorder: Path) -> None:
+    queue.environment |= {
         "TS_DURABLE": "1",
         "LD_PRELOAD": str(recorder),
-        "TSFAST_TRACE": str(queue.folder / "trace"),
-        "TSFAST_TRACED": str(queue.state),
+        "TSFAST_TRACE": str(queue.directory / "trace"),
+        "TSFAST_TRACED": str(queue.state_dir),
     }
 
 
@@ -219,7 +219,7 @@ def after_the_loss(events: list[Event], place: int) -> Disk:
 @pytest.mark.parametrize("part", [0.35, 0.6, 0.95])
 def test_after_the_loss_the_queue_goes_on_and_nothing_runs_twice(recorded, queue, recorder, part):
     """The real server, with real starts, on the disk that has lost all that it may."""
-    events = read_trace(queue.folder / "trace")
+    events = read_trace(queue.directory / "trace")
     ends = list(answers(events))
     place = ends[int(part * len(ends))] + 1
     facts, before = recorded.facts[int(part * len(ends)) + 1], started_by(events[:place])
@@ -228,31 +228,33 @@ def test_after_the_loss_the_queue_goes_on_and_nothing_runs_twice(recorded, queue
     queue.open_gate("gate")
     ran = queue.started()
     _, names, choose = next(iter(after_the_loss(events, place).outcomes()))
-    materialise(queue.state, names, choose)
-    boot = queue.folder / "boot"
+    materialise(queue.state_dir, names, choose)
+    boot = queue.directory / "boot"
     boot.write_text("another-boot\n")
-    queue.env = {**queue.env, "TSFAST_BOOT_ID_FILE": str(boot), "TSFAST_TRACED": "/nowhere"}
+    queue.environment = {**queue.environment, "TSFAST_BOOT_ID_FILE": str(boot), "TSFAST_TRACED": "/nowhere"}
     queue.ts("-S", 99)
     assert "the journal was written over" in queue.log()
-    queue.until(lambda: {job["State"] for job in queue.jobs().values()} <= {*FINAL, "cancelled"}, "the end of all jobs")
-    jobs = queue.jobs()
+    queue.wait_until(
+        lambda: {job["State"] for job in queue.by_id().values()} <= {*FINAL, "cancelled"}, "the end of all jobs"
+    )
+    jobs = queue.by_id()
     assert facts.jobs.keys() <= jobs.keys()
     for id, name in facts.jobs.items():
         again = id not in before and id not in facts.cancelled
         assert queue.started().count(name) == ran.count(name) + again, name
         assert again or jobs[id]["State"] in ("finished", "cancelled")
-    assert not [id for id in jobs if "not startable" in queue.info(id)]
+    assert not [id for id in jobs if "not startable" in queue.details(id)]
 
 
 def test_whatever_was_answered_is_there(recorded, queue):
     recorded.drop()
-    events = read_trace(queue.folder / "trace")
+    events = read_trace(queue.directory / "trace")
     ends = list(answers(events))
     assert len(ends) == len(recorded.facts) - 1, "each call has one answer"
     assert sum(event.kind == "c" and event.path.startswith("journal/") for event in events) >= 3, "it was cut"
     moments, recovered, pending = sample(events, ends[0]), Recovered(2), []
     disk, failures, tried = Disk(), [], 0
-    memory = Path(tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else queue.folder))
+    memory = Path(tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else queue.directory))
 
     def attempt(folder: Path, what: str, state: tuple, facts: tuple) -> list[str]:
         materialise(folder, *state)

@@ -9,21 +9,17 @@ import subprocess
 import pytest
 
 from support.fake_nvml import FakeNvml
-from support.fault_harness import alive, is_free, kill
+from support.fault_queue import is_free
 from support.layouts import tsf_run
+from support.processes import alive, kill
 from support.state_files import ENTRY, changed, entries
 from system.fault.test_storm import processes
 
 
 @pytest.fixture
 def gpu_queue(queue):
-    nvml = FakeNvml(queue.folder / "nvml", devices=2)
-    leases = queue.folder / "leases"
-    leases.mkdir()
-    queue.leases = [leases / nvml.uuid(number) for number in range(2)]
-    for path in queue.leases:
-        path.touch()
-    queue.env |= {**nvml.env(), "TS_LEASE_DIR": str(leases), "TS_SLOTS": "4"}
+    queue.give_gpus(FakeNvml(queue.directory / "nvml", devices=2))
+    queue.environment["TS_SLOTS"] = "4"
     return queue
 
 
@@ -35,85 +31,85 @@ def reboot(queue, recorder):
         kill(pid)
     for pid in (*runners, server):
         queue.until_dead(pid)
-    queue.until(lambda: not processes(queue), "nothing lives")
-    boot = queue.folder / "boot"
+    queue.wait_until(lambda: not processes(queue), "nothing lives")
+    boot = queue.directory / "boot"
     boot.write_text("another boot\n")
-    queue.env |= {"LD_PRELOAD": str(recorder), "TSFAST_BOOT_ID_FILE": str(boot)}
+    queue.environment |= {"LD_PRELOAD": str(recorder), "TSFAST_BOOT_ID_FILE": str(boot)}
 
 
 def give_pids_to_others(queue):
     """The pids of the jobs that ran belong to this process now, and even its start time fits."""
     with open("/proc/self/stat") as stat:
         ticks = int(stat.read().rpartition(")")[2].split()[19])
-    for entry in entries(queue.state):
-        with changed(queue.state / "runs", tsf_run, entry * ENTRY) as run:
+    for entry in entries(queue.state_dir):
+        with changed(queue.state_dir / "runs", tsf_run, entry * ENTRY) as run:
             run.pid, run.start_ticks = os.getpid(), ticks
 
 
 @pytest.mark.parametrize("durable", [False, True])
 def test_reboot(gpu_queue, recorder, durable):
     queue = gpu_queue
-    queue.env["TS_DURABLE"] = str(int(durable))
-    queue.start()
+    queue.environment["TS_DURABLE"] = str(int(durable))
+    queue.start_server()
     ids = {"ended": queue.job("ended", "exit 3")}
     queue.wait(ids["ended"])
-    ids |= {name: queue.job(name, queue.gate(name), "-G", 1) for name in ("gpu", "gpu-too")}
-    ids["plain"] = queue.job("plain", queue.gate("plain"))
+    ids |= {name: queue.job(name, queue.until_opened(name), "-G", 1) for name in ("gpu", "gpu-too")}
+    ids["plain"] = queue.job("plain", queue.until_opened("plain"))
     for name in ("gpu", "gpu-too", "plain"):
         queue.until_running(ids[name])
-    assert not any(map(is_free, queue.leases))
+    assert not any(map(is_free, queue.leases.iterdir()))
     ids["after"] = queue.job("after", "exit 4", "-D", ids["gpu"])
     ids["skipped"] = queue.job("skipped", "true", "-W", ids["plain"])
     ids["next-gpu"] = queue.job("next-gpu", "exit 5", "-G", 2)
-    socket = queue.env["TS_SOCKET"]
+    socket = queue.environment["TS_SOCKET"]
     reboot(queue, recorder)
     assert os.path.exists(socket), "its name is left; nobody is behind it"
     give_pids_to_others(queue)
-    queue.start()
+    queue.start_server()
     for name in ("gpu", "gpu-too", "plain"):
         assert queue.wait(ids[name]) == 255
-        assert "lost: the machine stopped while it ran" in queue.info(ids[name])
+        assert "lost: the machine stopped while it ran" in queue.details(ids[name])
         assert f"job {ids[name]}: lost" in queue.log()
     assert queue.wait(ids["ended"]) == 3
     assert queue.wait(ids["after"]) == 4
     assert queue.wait(ids["skipped"]) == 255
     assert queue.wait(ids["next-gpu"]) == 5, "both GPUs are free again"
     assert sorted(queue.started()) == ["after", "ended", "gpu", "gpu-too", "next-gpu", "plain"]
-    queue.until(lambda: not entries(queue.state), "the entries are free")
-    queue.until(lambda: all(map(is_free, queue.leases)), "the leases are free")
+    queue.wait_until(lambda: not entries(queue.state_dir), "the entries are free")
+    queue.wait_until(lambda: all(map(is_free, queue.leases.iterdir())), "the leases are free")
     assert alive(os.getpid())
 
 
 def test_result_of_before_the_reboot_counts(gpu_queue, recorder):
     queue = gpu_queue
-    queue.start()
-    job = queue.job("gpu", f"{queue.gate('gpu')}; exit 6", "-G", 1)
+    queue.start_server()
+    job = queue.job("gpu", f"{queue.until_opened('gpu')}; exit 6", "-G", 1)
     queue.until_running(job)
     queue.kill_server()
     queue.open_gate("gpu")
-    queue.until(lambda: not queue.runners(), "the runner leaves the result")
-    queue.env |= {"LD_PRELOAD": str(recorder), "TSFAST_BOOT_ID_FILE": str(queue.folder / "boot")}
-    (queue.folder / "boot").write_text("another boot\n")
+    queue.wait_until(lambda: not queue.runners(), "the runner leaves the result")
+    queue.environment |= {"LD_PRELOAD": str(recorder), "TSFAST_BOOT_ID_FILE": str(queue.directory / "boot")}
+    (queue.directory / "boot").write_text("another boot\n")
     assert queue.wait(job) == 6
-    assert re.search(r"^GPUs?", queue.info(job), re.MULTILINE), "the record of what it was granted"
+    assert re.search(r"^GPUs?", queue.details(job), re.MULTILINE), "the record of what it was granted"
     assert queue.wait(queue.job("next", "exit 7", "-G", 2)) == 7
 
 
 def test_queue_copied_from_another_host(queue, recorder):
     """While jobs ran there: here they are lost, the queued ones go on, and no process of the same pid is touched."""
-    queue.start()
-    running = queue.job("running", queue.gate("running"))
+    queue.start_server()
+    running = queue.job("running", queue.until_opened("running"))
     pid = queue.until_running(running)
     queued = queue.job("queued", "exit 4", "-D", running)
-    other = queue.folder / "other"
-    shutil.copytree(queue.state, other)
+    other = queue.directory / "other"
+    shutil.copytree(queue.state_dir, other)
     queue.kill_server()
-    queue.state.rename(queue.folder / "state-of-the-host")
-    other.rename(queue.state)
-    queue.env |= {"LD_PRELOAD": str(recorder), "TSFAST_BOOT_ID_FILE": str(queue.folder / "boot")}
-    (queue.folder / "boot").write_text("another boot\n")
-    queue.start()
-    assert queue.wait(running) == 255 and "lost: the machine stopped while it ran" in queue.info(running)
+    queue.state_dir.rename(queue.directory / "state-of-the-host")
+    other.rename(queue.state_dir)
+    queue.environment |= {"LD_PRELOAD": str(recorder), "TSFAST_BOOT_ID_FILE": str(queue.directory / "boot")}
+    (queue.directory / "boot").write_text("another boot\n")
+    queue.start_server()
+    assert queue.wait(running) == 255 and "lost: the machine stopped while it ran" in queue.details(running)
     assert queue.wait(queued) == 4
     assert queue.ts("-k", running, code=None).startswith("ts: ")
     assert queue.ts("--cancel", running, code=None).startswith("ts: ") and alive(pid)
@@ -125,14 +121,14 @@ def test_queue_copied_from_another_host(queue, recorder):
 @pytest.mark.root
 def test_pid_of_a_job_that_another_process_has_now(queue):
     """On the same boot: the start time tells them apart. The other one is neither waited for nor signalled."""
-    server = queue.start()
-    job = queue.job("one", queue.gate("one"))
+    server = queue.start_server()
+    job = queue.job("one", queue.until_opened("one"))
     pid = queue.until_running(job)
     runner = queue.runner_of(pid)
     kill(server, 19)
     for victim in (runner, server, pid):
         queue.kill(victim)
-    queue.until(lambda: not os.path.exists(f"/proc/{pid}"), "its pid is free")
+    queue.wait_until(lambda: not os.path.exists(f"/proc/{pid}"), "its pid is free")
     others = []
 
     def has_its_pid():
@@ -142,9 +138,9 @@ def test_pid_of_a_job_that_another_process_has_now(queue):
         return others[-1].pid == pid
 
     try:
-        queue.until(has_its_pid, "a process of the same pid")
-        queue.start()
-        assert queue.wait(job) == 255 and "lost" in queue.info(job)
+        queue.wait_until(has_its_pid, "a process of the same pid")
+        queue.start_server()
+        assert queue.wait(job) == 255 and "lost" in queue.details(job)
         queue.ts("-k", job, code=None)
         queue.ts("--cancel", job, code=None)
         assert others[-1].poll() is None

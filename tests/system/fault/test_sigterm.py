@@ -7,7 +7,7 @@ import threading
 import psutil
 import pytest
 
-from support.fault_harness import kill, stopped
+from support.processes import kill, stopped
 from system.fault.test_fault_points import RUNNER_POINTS, SERVER_POINTS, check_books, scenario
 
 
@@ -20,7 +20,7 @@ class Terminator(threading.Thread):
         self.start()
 
     def run(self):
-        self.queue.until(lambda: stopped(self.server), "the server stops at its point")
+        self.queue.wait_until(lambda: stopped(self.server), "the server stops at its point")
         terminate(self.server)
         self.queue.until_dead(self.server)
 
@@ -32,7 +32,7 @@ def terminate(pid):
 
 @pytest.mark.parametrize("point", [name for name in SERVER_POINTS if name != "recover-recorded"])
 def test_server(queue, point):
-    server = queue.start(f"{point}:stop")
+    server = queue.start_server(f"{point}:stop")
     terminator = Terminator(queue, server)
     ids = scenario(queue)
     terminator.join()
@@ -42,16 +42,16 @@ def test_server(queue, point):
 
 
 def test_server_that_recovers(queue):
-    queue.start()
-    job = queue.job("seven", queue.gate("seven") + "; exit 7")
+    queue.start_server()
+    job = queue.job("seven", queue.until_opened("seven") + "; exit 7")
     queue.until_running(job)
     queue.kill_server()
     queue.open_gate("seven")
-    queue.until(lambda: not queue.runners(), "the runner's end")
-    call = queue.begin("-w", job, fault="recover-recorded:stop")
-    server = queue.until(lambda: stopped(queue.server()) and queue.server(), "the server stops at its point")
+    queue.wait_until(lambda: not queue.runners(), "the runner's end")
+    call = queue.start("-w", job, fault="recover-recorded:stop")
+    server = queue.wait_until(lambda: stopped(queue.server()) and queue.server(), "the server stops at its point")
     terminate(server)
-    queue.end(call, None)
+    queue.answer(call, None)
     assert call.returncode in (7, 255)
     queue.until_dead(server)
     assert queue.wait(job) == 7
@@ -61,15 +61,17 @@ def test_server_that_recovers(queue):
 def test_process_that_is_about_to_be_a_server(queue):
     """Before it has the lock nothing is lost by its end: the call starts another one, or says so."""
     for number in range(5):
-        call = queue.begin(*queue.words(f"job-{number}", "exit 4"))
-        child = queue.until(lambda call=call: starting(call.pid) or call.poll() is not None, "the start of a server")
+        call = queue.start(*queue.words(f"job-{number}", "exit 4"))
+        child = queue.wait_until(
+            lambda call=call: starting(call.pid) or call.poll() is not None, "the start of a server"
+        )
         if child is not True:
             kill(child, signal.SIGTERM)
-        queue.end(call, None)
+        queue.answer(call, None)
         assert call.returncode in (0, 255)
         if queue.server():
             queue.kill(queue.server())
-    jobs = queue.jobs()
+    jobs = queue.by_id()
     assert {queue.wait(id) for id in jobs} <= {4}
     assert sorted(queue.started()) == sorted(set(queue.started())) and len(queue.started()) == len(jobs)
 
@@ -84,9 +86,9 @@ def starting(launcher):
 
 @pytest.mark.parametrize("point", RUNNER_POINTS)
 def test_runner(queue, point):
-    queue.start(f"{point}:stop")
+    queue.start_server(f"{point}:stop")
     job = queue.job("one", "exit 4")
-    runner = queue.until(lambda: next(filter(stopped, queue.runners().values()), 0), "a runner stops at its point")
+    runner = queue.wait_until(lambda: next(filter(stopped, queue.runners().values()), 0), "a runner stops at its point")
     terminate(runner)
     assert queue.wait(job) == 4
     assert queue.wait(queue.job("two", "exit 6")) == 6

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 import tsfast
-from support.fault_harness import SOURCES, TS, alive
-from support.queues import open_files
+from support.fault_queue import SOURCES
+from support.installation import TS
+from support.processes import alive, open_files
 from system.fault.test_kills import connected
 
 EARLIER, LATER = "0.0.9", "97.1.0"
@@ -62,15 +63,15 @@ def serving(queue):
 
 def test_later_release_takes_over(ours):
     queue = ours
-    old = queue.start()
-    gates = {name: queue.gate(name) for name in ("running", "ends")}
+    old = queue.start_server()
+    gates = {name: queue.until_opened(name) for name in ("running", "ends")}
     ids = {name: queue.job(name, f"{gate}; exit 5") for name, gate in gates.items()}
     ids["next"] = queue.job("next", "exit 6", "-N", 99, "-W", ids["running"])
     pids = {name: queue.until_running(ids[name]) for name in gates}
-    waiters = [queue.begin("-w", ids["running"]) for _ in range(5)]
-    follower = queue.begin("-c", ids["running"])
-    caller = queue.begin("-f", *queue.words("foreground", f"{queue.gate('foreground')}; exit 9"))
-    queue.until(lambda: all(connected(call.pid) for call in [*waiters, follower, caller]), "they wait")
+    waiters = [queue.start("-w", ids["running"]) for _ in range(5)]
+    follower = queue.start("-c", ids["running"])
+    caller = queue.start("-f", *queue.words("foreground", f"{queue.until_opened('foreground')}; exit 9"))
+    queue.wait_until(lambda: all(connected(call.pid) for call in [*waiters, follower, caller]), "they wait")
     queue.until_started("foreground")
     queue.use(LATER)
     assert queue.ts("-R") == "3\n"
@@ -78,14 +79,14 @@ def test_later_release_takes_over(ours):
     assert new != old
     queue.until_dead(old)
     assert all(alive(pid) for pid in pids.values())
-    jobs = queue.jobs()
+    jobs = queue.by_id()
     assert {name: jobs[ids[name]]["PID"] for name in gates} == pids
     for name in (*gates, "foreground"):
         queue.open_gate(name)
     for call in waiters:
-        queue.end(call, 5)
-    queue.end(follower, 5)
-    queue.end(caller, 9)
+        queue.answer(call, 5)
+    queue.answer(follower, 5)
+    queue.answer(caller, 9)
     assert queue.wait(ids["ends"]) == 5
     assert queue.wait(ids["next"]) == 255
     assert sorted(queue.started()) == ["ends", "foreground", "running"]
@@ -96,7 +97,7 @@ def test_later_release_takes_over(ours):
 
 def test_earlier_release_is_served(ours):
     queue = ours
-    server = queue.start()
+    server = queue.start_server()
     queue.use(EARLIER)
     assert queue.wait(queue.job("one", "exit 7")) == 7
     assert queue.ts("-V") == f"tsfast {EARLIER}\n", "the version of the program that is called"
@@ -108,12 +109,12 @@ def test_two_releases_do_not_fight(ours):
     """Calls of both, in turns and all at once: the later one takes over once."""
     queue = ours
     queue.use(EARLIER)
-    queue.start()
+    queue.start_server()
     calls = []
     for number in range(24):
         queue.use(("", EARLIER)[number % 2])
-        calls.append(queue.begin(*queue.words(number, f"exit {number}")))
-    ids = [int(queue.end(call)) for call in calls]
+        calls.append(queue.start(*queue.words(number, f"exit {number}")))
+    ids = [int(queue.answer(call)) for call in calls]
     assert sorted(ids) == list(range(24))
     assert sorted(queue.wait(id) for id in ids) == list(range(24))
     assert sorted(map(int, queue.started())) == list(range(24))
@@ -123,25 +124,25 @@ def test_two_releases_do_not_fight(ours):
 def test_successor_that_dies_leaves_the_server(ours):
     """The call that was to start the next server is killed before it says so: the queue is served on."""
     queue = ours
-    old = queue.start()
-    job = queue.job("one", queue.gate("one"))
+    old = queue.start_server()
+    job = queue.job("one", queue.until_opened("one"))
     pid = queue.until_running(job)
-    waiter = queue.begin("-w", job)
-    queue.until(lambda: connected(waiter.pid), "the waiter waits")
-    lock = Path(queue.env["TS_SOCKET"] + ".lock")
+    waiter = queue.start("-w", job)
+    queue.wait_until(lambda: connected(waiter.pid), "the waiter waits")
+    lock = Path(queue.environment["TS_SOCKET"] + ".lock")
     with lock.open("r+") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         queue.use(LATER)
-        call = queue.begin("-l")
-        queue.until(lambda: str(lock) in open_files(call.pid), "the call waits for the lock")
+        call = queue.start("-l")
+        queue.wait_until(lambda: str(lock) in open_files(call.pid), "the call waits for the lock")
         assert queue.server() == old, "the server serves until its successor is ready"
         call.kill()
         call.wait()
     queue.use("")
-    assert queue.jobs()[job]["PID"] == pid
+    assert queue.by_id()[job]["PID"] == pid
     assert queue.server() == old
     queue.open_gate("one")
-    queue.end(waiter, 0)
+    queue.answer(waiter, 0)
     assert queue.started() == ["one"]
 
 
@@ -152,7 +153,7 @@ def test_launcher_that_is_later_than_its_package(ours, tmp_path):
     installation = Installation(broken, LATER)
     init = installation.package / "__init__.py"
     init.write_text(init.read_text().replace(LATER, tsfast.__version__))
-    queue.start()
+    queue.start_server()
     queue.program = installation.ts
     assert queue.wait(queue.job("one", "exit 3")) == 3
     assert set(serving(queue)) == {tsfast.__version__}

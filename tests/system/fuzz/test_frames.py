@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from support import native
 from support.places import TESTS
-from support.queues import Queue, open_files, sleeping
+from support.processes import open_files, sleeping
+from support.queues import Queue
 from support.wire import connect, drained, request, send
 from system.fuzz.mutate import mutated, seeds
 

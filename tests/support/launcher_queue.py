@@ -69,7 +69,7 @@ class Peer:
         self.socket.close()
 
 
-class Queue:
+class LauncherQueue:
     """A listening socket and the launchers that were started for it."""
 
     def __init__(self, program, path, tmp_path):

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 import tsfast
-from support.patience import patient
-from support.queues import Gate, wait_until
+from support.patience import patient, wait_until
+from support.queues import Gate
 from tsfast.executor.executor import JobFuture
 
 RESULT_S = patient(30)

@@ -8,13 +8,11 @@ import fcntl
 import mmap
 import os
 import resource
-import select
 import signal
 import socket
 import struct
 import termios
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -38,31 +36,11 @@ from support.layouts import (
     tsf_run,
     tsf_runs_header,
 )
-from support.patience import patient
+from support.patience import patient, wait_until
 from support.state_files import ENTRY
+from support.wire import strings
 
 PATIENCE = patient(20.0)
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, f"not in time: {what}"
-        select.select([], [], [], 0.002)
-
-
-def strings(*items: str | bytes) -> bytes:
-    return b"".join(os.fsencode(item) + b"\0" for item in items)
-
-
-def process_state(pid: int) -> str:
-    """Letter of the process's state; `gone` also for a zombie."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return "gone"
-    letter = text.rpartition(")")[2].split()[0]
-    return "gone" if letter in "ZX" else letter
 
 
 def own_limits() -> list[tuple[int, int]]:
@@ -82,7 +60,7 @@ def build(folder: Path) -> SimpleNamespace:
 class Runner:
     """One runner, seen from the server."""
 
-    def __init__(self, queue: Queue, number: int, *, fault: str = "") -> None:
+    def __init__(self, queue: RunnerQueue, number: int, *, fault: str = "") -> None:
         self.queue, self.number, self.entry = queue, number, queue.entry(number)
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.socket.settimeout(PATIENCE)
@@ -149,7 +127,7 @@ class Runner:
             return bool(pid)
 
         if self.status is None:
-            until(gone, "end of the runner")
+            wait_until(gone, "end of the runner")
         assert self.status is not None
         return self.status
 
@@ -160,7 +138,7 @@ class Runner:
             self.wait()
 
 
-class Queue:
+class RunnerQueue:
     """A state directory with one job table, as the server would write it."""
 
     def __init__(self, folder: Path, built: SimpleNamespace) -> None:
@@ -200,7 +178,7 @@ class Queue:
         affinity: bytes = b"",
         limits: dict[int, tuple[int, int]] | None = None,
     ) -> int:
-        cwd, block = strings(str(self.work)), strings(*env)
+        cwd, block = strings([str(self.work)]), strings(env)
         values = own_limits()
         for number, pair in (limits or {}).items():
             values[number] = pair
@@ -227,7 +205,7 @@ class Queue:
         job, self.next_id, self.gen = self.next_id, self.next_id + 1, self.gen + 1
         prefix = str(self.logs / "ts-out") if prefix is None else prefix
         prefix = "" if flags & TSF_JOB_NO_OUTPUT else prefix
-        parts = [strings(*argv), b"a label", os.fsencode(prefix), os.fsencode(cwd), strings(*diff)]
+        parts = [strings(argv), b"a label", os.fsencode(prefix), os.fsencode(cwd), strings(diff)]
         blob = bytes((ctypes.c_uint64 * 2)(1, 2)) + b"".join(parts)  # ids of n_after and n_after_ok
         with open(self.state / f"blob.{job >> 16:08x}", "ab") as file:
             file.write(b"\0" * (-file.tell() % 8))
