@@ -155,7 +155,7 @@ def test_a_server_without_descriptors(queue: Queue) -> None:
         wait_until(lambda: len(os.listdir(f"/proc/{pid}/fd")) > 185)
         found = look(queue, "--timeout", str(seconds))
     (text,) = told(found, "server", "warning")
-    assert re.match(r"it has \d+ files open and is allowed 200: further callers wait; ", text)
+    assert re.match(r"it has \d+ files open and is allowed 200: further clients wait; ", text)
     assert f"it does not answer within {0.8 * seconds:g} s; " in told(found, "server", "error")[0]
 
 
@@ -205,7 +205,7 @@ def test_missing_runner_and_module(queue: Queue) -> None:
     assert "compiled modules that cannot be imported: " in told(found, "package", "error")[0]
     assert "tsfast.server.absent (" in told(found, "package", "error")[0]
     (place / "native" / "ts-run").write_text("#!/bin/sh\n")
-    assert "ts-run is no ELF program" in told(doctor_of(place, queue), "runner", "error")[0]
+    assert "ts-run is not an ELF program" in told(doctor_of(place, queue), "runner", "error")[0]
 
 
 def test_without_any_other_package(queue: Queue) -> None:
@@ -270,7 +270,7 @@ def test_log_directory_is_gone(queue: Queue) -> None:
     elsewhere.mkdir()
     queue.get("--set_logdir", elsewhere)
     elsewhere.rmdir()
-    assert only(look(queue), "output", "error").startswith(f"{elsewhere}, for the jobs' output, is no directory")
+    assert only(look(queue), "output", "error").startswith(f"{elsewhere}, for the jobs' output, is not a directory")
 
 
 def test_state_directory_is_gone(queue: Queue) -> None:
@@ -303,7 +303,7 @@ def test_default_directory_is_open_to_others(queue: Queue) -> None:
 
 def test_socket_is_a_file(queue: Queue) -> None:
     queue.socket.touch()
-    assert only(look(queue), "socket", "error").startswith(f"{queue.socket} is no socket; remove it")
+    assert only(look(queue), "socket", "error").startswith(f"{queue.socket} is not a socket; remove it")
 
 
 @pytest.mark.root
@@ -342,13 +342,13 @@ def test_stale_state_directory(queue: Queue) -> None:
 def test_variables(queue: Queue) -> None:
     found = look(queue, TS_SLOT="3", ts_socket="x", TS_NODE_PROJECT="p", TS_MAXCONN="many", TS_VISIBLE_DEVICES="any")
     assert told(found, "variables", "warning") == [
-        "TS_SLOT has no meaning; TS_SLOTS has: rename it",
-        "ts_socket has no meaning; TS_SOCKET has: rename it",
+        "TS_SLOT has no meaning; rename it to TS_SLOTS",
+        "ts_socket has no meaning; rename it to TS_SOCKET",
     ]
     assert "TS_NODE_PROJECT is not one of tsfast's; " in told(found, "variables", "ok")
     assert [text.partition(";")[0] for text in told(found, "variables", "error")] == [
         "TS_MAXCONN is 'many', allowed is a number from 0 to 1000000",
-        "TS_VISIBLE_DEVICES: 'any' is no index and no UUID",
+        "TS_VISIBLE_DEVICES: 'any' is neither an index nor a UUID",
     ]
 
 

@@ -175,7 +175,7 @@ def test_free_for_a_job_of_these_options(gpu_queue: Queue, nvml: FakeNvml, lease
     done = gpus(gpu_queue, "--vram", "much")
     assert (done.returncode, done.stderr) == (
         255,
-        "tsfast: --vram: 'much' is no size of memory (like 20G, 0.5G or 512M)\n",
+        "tsfast: --vram: 'much' is not a size of memory (such as 20G, 0.5G or 512M)\n",
     )
 
 

@@ -128,7 +128,7 @@ def test_no_user_manager(machine: Machine, capfd: pytest.CaptureFixture[str]) ->
 def test_no_server_comes_up(machine: Machine, capfd: pytest.CaptureFixture[str]) -> None:
     machine.answers(1, to="enable")
     assert service.run([]) == 255
-    assert f"no server came up: systemctl --user status {machine.name} says why\n" in capfd.readouterr().err
+    assert f"no server started: systemctl --user status {machine.name} says why\n" in capfd.readouterr().err
     assert machine.unit.exists()
 
 

@@ -74,7 +74,7 @@ def test_there_is_nothing_to_end(queue: Queue, there: str, terminal: bool) -> No
 def test_a_socket_in_a_directory_that_is_not_there(queue: Queue) -> None:
     """Mistyped: whatever is asked, there is no queue."""
     queue.environment["TS_SOCKET"] = str(queue.directory / "missing" / "socket")
-    expected = "missing is not there, so no queue can be in it: make it, or correct TS_SOCKET"
+    expected = "missing is not there, so it cannot hold a queue: make it, or correct TS_SOCKET"
     for words in (["-K"], ["-l"], ["-R"], ["-q"], ["true"]):
         assert expected in queue.refused(*words)
     done = stop(queue)

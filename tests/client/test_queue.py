@@ -237,7 +237,7 @@ def test_slots_and_other_actions(queue: Queue, api: tsfast.Queue) -> None:
     assert api.ask("-V") == f"tsfast {tsfast.__version__}\n"
     with pytest.raises(tsfast.RequestFailed, match="-S"):
         api.ask("-S", "none")
-    with pytest.raises(tsfast.RequestFailed, match="command line alone"):
+    with pytest.raises(tsfast.RequestFailed, match="only on the command line"):
         api.ask("--batch", "x")
     api.shutdown()
     queue.wait_until(lambda: not queue.servers(), "the server is gone")

@@ -137,7 +137,7 @@ def test_options_of_tasks(queue: Queue, api: tsfast.Queue, tmp_path: Path) -> No
         assert (tmp_path / "text").read_text() == "written\n"
         after = executor.with_options(after_ok=future.id, env={"MARK": "other"})
         assert after.submit(os.getenv, "MARK").result(30) == "other"
-        with pytest.raises(tsfast.JobRefused, match="no field"):
+        with pytest.raises(tsfast.JobRefused, match="not a field"):
             executor.with_options(colour="red").submit(int)  # type: ignore[call-arg]
 
 

@@ -142,7 +142,7 @@ def test_actions_with_an_optional_id(letter, action):
     expect([f"-{letter}0"], action=ACTIONS[action], id=0)
     expect([f"-{letter}", str(2**63 - 1)], action=ACTIONS[action], id=2**63 - 1)
     for wrong in ("", "x", "-1", "+1", "1 ", "1x", "0x1", str(2**63), "9" * 40, "--", "-l"):
-        assert error(f"-{letter}", wrong) == f"-{letter}: '{wrong}' is no job id (a whole number, 0 or more)"
+        assert error(f"-{letter}", wrong) == f"-{letter}: '{wrong}' is not a job id (a whole number, 0 or more)"
 
 
 @pytest.mark.parametrize(("letter", "action"), WITH_OPTIONAL_IDS.items())
@@ -154,9 +154,9 @@ def test_actions_with_optional_ids(letter, action):
     expect([f"-{letter}", "9,0-3,9"], action=ACTIONS[action], ranges=[(9, 9), (0, 3), (9, 9)])
     expect([f"-{letter}", f"0-{2**63 - 1}"], action=ACTIONS[action], ranges=[(0, 2**63 - 1)])
     for wrong in ("", "x", "-1", "+1", "1 ", str(2**63), "3,,4", "3,", ",3", "3,x"):
-        assert "is no job id (whole numbers like 3 or 3,7-12 are needed)" in error(f"-{letter}", wrong)
+        assert "is not a job id (expected whole numbers, such as 3 or 3,7-12)" in error(f"-{letter}", wrong)
     for wrong in ("5-3", "3-", "3-x", "1-2-3"):
-        assert error(f"-{letter}", wrong) == f"-{letter}: '{wrong}' is no range of job ids (like 7-12)"
+        assert error(f"-{letter}", wrong) == f"-{letter}: '{wrong}' is not a range of job ids (such as 7-12)"
     # the last one given counts
     expect([f"-{letter}", "1,2", f"-{letter}", "3"], action=ACTIONS[action], id=3, ranges=[(3, 3)])
 
@@ -170,7 +170,7 @@ def test_places_in_a_batch():
     places = {"after": [3, 1 << 63 | 4], "after_ok": [1 << 63]}
     expect(["-D", "3,@4", "-W", "@0", "a"], **places, words=4, action=ACTIONS["submit"])
     for wrong in ("@", "@-1", "4@", "@@4", "@9223372036854775808"):
-        with pytest.raises(GrammarError, match="no job id"):
+        with pytest.raises(GrammarError, match="not a job id"):
             parsed("-D", wrong, "a")
 
 
@@ -202,10 +202,10 @@ def test_prefixes_of_long_names():
     expect(["--ver"], action=ACTIONS["version"])
     expect(["--ser=json"], format=FORMATS["json"])
     expect(["--get_la", "1"], action=ACTIONS["label"], id=1)
-    assert error("--get_l") == "--get_l can be --get_label --get_logdir"
+    assert error("--get_l") == "--get_l is ambiguous: --get_label --get_logdir"
     assert "--get_gpu_free_perc --get_gpu_wait" in error("--get")
-    assert error("--helpx") == "wrong option '--helpx' (-h shows all)"
-    assert error("--=x") == "wrong option '--' (-h shows all)"
+    assert error("--helpx") == "unknown option '--helpx' (-h lists all)"
+    assert error("--=x") == "unknown option '--' (-h lists all)"
 
 
 WHOLE = 1000
@@ -321,7 +321,7 @@ def test_mail_needs_an_output():
 def test_hidden_option():
     """What the command of TS_ENV printed; for tsfast itself, so in no help and under its whole name only."""
     expect(["--text_of_ts_env", "x", "ls"], action=ACTIONS["submit"], env_text=b"x", words=2)
-    assert error("--text", "x") == "wrong option '--text' (-h shows all)"
+    assert error("--text", "x") == "unknown option '--text' (-h lists all)"
     assert "too long" in error("--text_of_ts_env", "x" * 65537, "ls")
 
 
@@ -355,9 +355,9 @@ def test_clusters():
         name=b"name",
         words=1,
     )
-    assert error("-nQf", "ls") == "wrong option '-Q' (-h shows all)"
-    assert error("-é", "ls") == "wrong option '-é' (-h shows all)"
-    assert error("-q1") == "wrong option '-1' (-h shows all)"
+    assert error("-nQf", "ls") == "unknown option '-Q' (-h lists all)"
+    assert error("-é", "ls") == "unknown option '-é' (-h lists all)"
+    assert error("-q1") == "unknown option '-1' (-h lists all)"
 
 
 def test_the_last_action_wins():
@@ -370,10 +370,10 @@ def test_the_last_action_wins():
 
 
 def test_words_after_an_action():
-    assert error("-l", "foo") == "'foo' is left over: -l queues no command"
-    assert error("-k", "1", "2") == "'2' is left over: -k queues no command"
-    assert error("--get_logdir", "x") == "'x' is left over: --get_logdir queues no command"
-    assert error("-S", "2", "--", "ls") == "'ls' is left over: -S queues no command"
+    assert error("-l", "foo") == "unexpected 'foo': -l takes no argument"
+    assert error("-k", "1", "2") == "unexpected '2': -k takes one argument"
+    assert error("--get_logdir", "x") == "unexpected 'x': --get_logdir takes no argument"
+    assert error("-S", "2", "--", "ls") == "unexpected 'ls': -S takes one argument"
     expect(["-h", "foo"], action=ACTIONS["help"])
     expect(["-V", "foo"], action=ACTIONS["version"])
 
@@ -394,7 +394,7 @@ def test_formats():
     for name, value in FORMATS.items():
         expect(["-M", name], format=value)
     for wrong in ("", "jso", "JSON", "jsonx"):
-        assert error("-M", wrong) == f"-M: '{wrong}' is no format (default, json or tab)"
+        assert error("-M", wrong) == f"-M: '{wrong}' is not a format (default, json or tab)"
 
 
 def test_slots():
@@ -402,17 +402,17 @@ def test_slots():
     expect(["-S", "1"], action=ACTIONS["slots"], number=1)
     expect(["-S1000000"], action=ACTIONS["slots"], number=1000000)
     for wrong in ("0", "1000001", "x", "", "-1"):
-        assert error("-S", wrong) == f"-S: '{wrong}' is no number of slots (1 to 1000000)"
+        assert error("-S", wrong) == f"-S: '{wrong}' is not a number of slots (1 to 1000000)"
     for number in (0, 1000000):
         expect(["-N", str(number), "ls"], action=ACTIONS["submit"], slots=number, words=2)
     for wrong in ("1000001", "x", "", "-1", "1.5"):
-        assert error("-N", wrong, "ls") == f"-N: '{wrong}' is no number of slots (0 to 1000000)"
+        assert error("-N", wrong, "ls") == f"-N: '{wrong}' is not a number of slots (0 to 1000000)"
 
 
 def test_pairs():
     expect(["-U", "3-5"], action=ACTIONS["swap"], id=3, id2=5)
     for wrong in ("", "3", "3-", "-5", "3-5-7", "a-b", "3 5", f"1-{2**63}"):
-        assert error("-U", wrong) == f"-U: '{wrong}' is no pair of job ids (like 3-5)"
+        assert error("-U", wrong) == f"-U: '{wrong}' is not a pair of job ids (such as 3-5)"
     assert error("-U", "3-03").startswith("-U: '3-03' names one job twice")
 
 
@@ -440,7 +440,7 @@ def test_lists_of_ids():
         ("1 ,2", "1 "),
     ):
         for letter in "DW":
-            assert error(f"-{letter}", wrong, "ls").startswith(f"-{letter}: '{part}' is no job id (a list")
+            assert error(f"-{letter}", wrong, "ls").startswith(f"-{letter}: '{part}' is not a job id (expected")
     assert error("-D", "1,2", "-W", "x", "ls").startswith("-W: 'x'")
 
 
@@ -461,8 +461,8 @@ def test_labels_and_names():
     assert "too long" in error("-L", b"x" * 65537, "ls")
     assert parsed("-O", b"x" * 200, "ls")["name"] == b"x" * 200
     for wrong in (b"", b"a/b", b"/", b"x" * 201):
-        assert "is no file name" in error("-O", wrong, "ls")
-    assert "is no directory" in error("--set_logdir", "")
+        assert "is not a file name" in error("-O", wrong, "ls")
+    assert "is not a path" in error("--set_logdir", "")
 
 
 def test_a_file_of_one_s_own():
@@ -476,14 +476,14 @@ def test_a_file_of_one_s_own():
     expect(["-z", "ls"], action=ACTIONS["submit"], flags=flags["gzip"], words=1)
     expect(["-nz", "ls"], action=ACTIONS["submit"], flags=NO_OUTPUT, words=1)
     for wrong in ("", "x/", "x" * 4096):
-        assert "is no path of a file" in error("--log", wrong, "ls")
+        assert "is not the path of a file" in error("--log", wrong, "ls")
     assert error("--log", "x", "-n", "ls") == "--log and -n exclude each other"
     assert error("--log", "x", "-O", "y", "ls") == "--log and -O exclude each other"
     assert "exclude each other" in error("--log", "x", "--append", "--truncate", "ls")
 
 
 def test_errors_are_short_and_harmless():
-    assert error("-p", "x" * 60) == f"-p: '{'x' * 60}' is no job id (a whole number, 0 or more)"
+    assert error("-p", "x" * 60) == f"-p: '{'x' * 60}' is not a job id (a whole number, 0 or more)"
     assert f"'{'x' * 57}...'" not in error("-k", "x" * 60)
     assert f"'{'x' * 60}...'" in error("-k", "x" * 61)
     assert r"'\n\x7f\x1b[31m\x9b'" in error("-k", b"\n\x7f\x1b[31m\x9b")
@@ -517,14 +517,14 @@ def test_array(text, array):
 )
 def test_wrong_array(text):
     assert error(f"--array={text}", "x") == (
-        f"--array: '{text}' is no range of numbers (like 1-1000, or 1-1000%50: at most 50 at once)"
+        f"--array: '{text}' is not a range of numbers (such as 1-1000, or 1-1000%50 for at most 50 at once)"
     )
 
 
 def test_arrays_that_are_refused():
     assert error("--array", "0-65536", "x") == "--array: '0-65536' has more than 65536 numbers"
     assert error("--array", "1-2", "-f", "x") == "--array and -f exclude each other"
-    assert error("--array", "1-2", "--log", "out", "x").startswith("--array and --log: each element needs a file")
+    assert error("--array", "1-2", "--log", "out", "x").startswith("--array and --log: each element needs its own file")
     for words in (["--log", "{id}"], ["--log", "a{index}b"], ["--append", "--log", "x"]):
         assert parsed("--array", "1-2", *words, "x")["array"] == (1, 2, 0)
     assert parsed("--array", "4-4", "--log", "out", "x")["array"] == (4, 1, 0)
@@ -543,7 +543,7 @@ def test_elements_of_an_array():
     "text", ["5[", "5]", "5[]", "[7]", "5[7", "5[7]8", "5[[7]]", "5[9-7]", "5[7-]", "5-6[7]", "5[x]"]
 )
 def test_wrong_elements(text):
-    assert f"'{text}' is no " in error("-w", text)
+    assert f"'{text}' is not " in error("-w", text)
     assert "is no" in error("-c", text)
 
 

@@ -30,9 +30,9 @@ def place(queue: Queue) -> Queue:
 
 
 WRONG = {
-    "~/q.sock": "only shells know ~",
-    "~nobody/q.sock": "only shells know ~",
-    "~": "only shells know ~",
+    "~/q.sock": "only shells expand ~",
+    "~nobody/q.sock": "only shells expand ~",
+    "~": "only shells expand ~",
     "missing/q.sock": "missing is not there",
     "a/b/c/q.sock": "a/b/c is not there",
     "missing/../q.sock": "missing/.. is not there",

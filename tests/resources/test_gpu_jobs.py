@@ -474,4 +474,4 @@ def test_visible_devices_that_make_no_sense(gpu_queue: GpuQueue) -> None:
     queue.wait_until(lambda: not queue.monitors())
     assert "TS_VISIBLE_DEVICES" in queue.why(job)
     assert len(queue.log_lines("no GPU is available")) == 1
-    assert "TS_VISIBLE_DEVICES: 'x' is no index and no UUID" in queue.run("-G", 1, "true").stderr
+    assert "TS_VISIBLE_DEVICES: 'x' is neither an index nor a UUID" in queue.run("-G", 1, "true").stderr

@@ -62,11 +62,11 @@ def test_a_file_as_an_editor_writes_it(queue: Queue, way: str) -> None:
 def test_a_wrong_line_queues_nothing(queue: Queue) -> None:
     queue.finish("true")
     for line, reason in {
-        "echo $x": "nothing is expanded",
+        "echo $x": "no shell expands it",
         "-N many x": "-N",
         "-D @5 x": "earlier job",
         "-D 9 x": "job 9 does not exist",
-        '{"argv": ["x"], "slot": 1}': "no field",
+        '{"argv": ["x"], "slot": 1}': "not a field",
     }.items():
         text = f"true\n\n{line}\ntrue\n"
         message = queue.refused("--batch", "-", stdin=text)
@@ -194,7 +194,7 @@ def test_errors_have_types(queue: Queue, api: tsfast.Queue) -> None:
     assert refused.value.place == 1
     with pytest.raises(tsfast.JobRefused, match="twice"):
         api.submit(["a"], gpu_ids=[0, 0])
-    with pytest.raises(tsfast.JobRefused, match="'colour' is no field"):
+    with pytest.raises(tsfast.JobRefused, match="'colour' is not a field"):
         api.submit(["a"], colour="red")  # type: ignore[call-arg]
     assert "no job was added yet" in queue.refused("-q")
 

@@ -41,7 +41,7 @@ def test_a_hook_that_cannot_be_run(queue: Queue, name: str, why: str) -> None:
     name = name.format(work=queue.work)
     env = {"TS_ONFINISH": name, "PATH": f"{queue.work}:{BIN}:/usr/bin:/bin"}
     shown = name.replace("\n", "\\n")
-    text = f"ts: warning: TS_ONFINISH: '{shown}': {why}; nothing will be run when the job has ended\n"
+    text = f"ts: warning: TS_ONFINISH: '{shown}': {why}; no program will run when the job has ended\n"
     assert warning(queue, "true", env=env) == text
     assert warning(queue, "--array", "1-3", "true", env=env) == text
 
@@ -71,7 +71,7 @@ def test_a_mail_to_nobody(queue: Queue, env: dict[str, str]) -> None:
     program(queue.work / "sendmail")
     path = f"{queue.work}:{BIN}:/usr/bin:/bin"
     assert warning(queue, "-m", "true", env={"PATH": path, **env}) == (
-        "ts: warning: -m: neither TS_MAILTO nor USER names somebody; no mail will be sent\n"
+        "ts: warning: -m: neither TS_MAILTO nor USER names a recipient; no mail will be sent\n"
     )
     assert warning(queue, "-m", "true", env={"PATH": path, **env, "TS_MAILTO": "me"}) == ""
 

@@ -246,7 +246,7 @@ def test_links_in_a_state_directory_that_was_open(queue: Queue, name: str) -> No
         victim.write_text("mine")
     mode = victim.stat().st_mode
     assert as_stranger(lambda: (queue.state_dir / name).symlink_to(victim))
-    assert f"{queue.state_dir} can be written by everybody (chmod o-w it)" in queue.refused("true")
+    assert f"{queue.state_dir} is writable by all users (chmod o-w it)" in queue.refused("true")
     assert [path.name for path in queue.state_dir.iterdir()] == [name]
     queue.state_dir.chmod(0o755)
     assert f"{queue.state_dir / name} belongs to user {STRANGER}" in queue.refused("true")

@@ -63,11 +63,11 @@ def test_their_directory_at_the_place_of_the_state(queue: Queue, depth: int) -> 
     assert list(theirs.iterdir()) == []
 
 
-@pytest.mark.parametrize(("mode", "who"), [(0o777, "everybody (chmod o-w"), (0o770, f"group {STRANGER} (chmod g-w")])
+@pytest.mark.parametrize(("mode", "who"), [(0o777, "all users (chmod o-w"), (0o770, f"group {STRANGER} (chmod g-w")])
 def test_parent_that_others_can_write_to(queue: Queue, mode: int, who: str) -> None:
     place = shared(queue, mode)
     os.chown(place, 0, STRANGER)
-    assert f"{place} can be written by {who} it)" in queue.refused("true")
+    assert f"{place} is writable by {who} it)" in queue.refused("true")
     assert list(place.iterdir()) == []
 
 

@@ -80,7 +80,7 @@ class _Walk:
                 raise Untrusted(f"{path} belongs to user {about.st_uid}")
             if stat.S_ISLNK(about.st_mode):
                 if self.shared:
-                    raise Untrusted(f"{path} is a symbolic link where others can make such")
+                    raise Untrusted(f"{path} is a symbolic link where other users can create links")
                 return os.readlink("", dir_fd=entry)
             if not stat.S_ISDIR(about.st_mode):
                 raise Untrusted(f"{path} is not a directory")
@@ -114,9 +114,9 @@ class _Walk:
 def _writers(fd: int, about: os.stat_result) -> str:
     """Who else can write to a file or directory, and what to do; empty if nobody can."""
     if about.st_mode & stat.S_IWOTH:
-        return "can be written by everybody (chmod o-w it)"
+        return "is writable by all users (chmod o-w it)"
     if about.st_mode & stat.S_IWGRP and not _is_private_group(fd, about):
-        return f"can be written by group {about.st_gid} (chmod g-w it)"
+        return f"is writable by group {about.st_gid} (chmod g-w it)"
     return ""
 
 

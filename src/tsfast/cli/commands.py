@@ -30,7 +30,7 @@ class Command:
 COMMANDS = {
     "gpus": Command(
         "tsfast.cli.gpus:run",
-        "show the GPUs of the machine, and who holds each",
+        "show the GPUs of the machine, and the holder of each",
         Option("json", "as a JSON array"),
         Option("gpus", "free for a job of -G NUM", "NUM"),
         Option("vram", "free for a job of --vram SIZE", "SIZE"),
@@ -38,32 +38,32 @@ COMMANDS = {
     ),
     "events": Command(
         "tsfast.cli.events:run",
-        "show each change of a job as it happens, a line each",
+        "show each change of a job as it happens, one per line",
         Option("json", "as one JSON object a line"),
         Option("since", "begin after this event (1: with the oldest known)", "SEQ"),
     ),
     "doctor": Command(
         "tsfast.cli.doctor:run",
-        "check the installation, the queue and the machine, and say what to do",
+        "check the installation, the queue and the machine, and give advice",
         Option("json", "as a JSON array"),
         Option("strict", "exit with 1 for warnings too"),
         Option("timeout", "time for each check (10 s; longer for GPUs that have to wake up)", "S"),
     ),
     "stop": Command(
         "tsfast.cli.stop:run",
-        "end the server, but keep the queue; running jobs go on, and the next call starts a server",
+        "stop the server, but keep the queue; running jobs continue, and the next call starts a server",
         Option("timeout", "how long to wait for its end (10 s)", "S", 10.0),
     ),
     "install-service": Command(
         "tsfast.cli.service:run",
-        "have systemd keep a server for the queue, also after logout and reboot",
+        "let systemd keep a server for the queue, across logout and reboot",
         Option("print", "only show the unit"),
         Option("uninstall", "stop the service and remove the unit; the queue stays"),
         exclusive=True,
     ),
     "serve": Command(
         "tsfast.cli.service:serve",
-        "be the server of the queue, in the foreground; SIGTERM ends it and keeps the queue",
+        "run the server of the queue in the foreground; SIGTERM stops it and keeps the queue",
         Option("after", "what the service runs after it: SIGTERM to the jobs if the machine goes down"),
     ),
 }

@@ -9,7 +9,7 @@ def check(path: bytes | None) -> int:
     """0 if output files can be made in `path`, and the launcher may go on; else 255, with one line on stderr."""
     path = path or b""
     if not os.path.isdir(path):
-        why = "is no directory"
+        why = "is not a directory"
     elif not os.access(path, os.W_OK | os.X_OK):
         why = "is not writable"
     else:

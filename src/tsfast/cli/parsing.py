@@ -17,13 +17,13 @@ def seconds(text: str) -> float:
     except ValueError:
         number = -1.0
     if not 0 < number <= 86400:
-        raise argparse.ArgumentTypeError(f"'{text}' is no time in seconds (more than 0, up to 86400)")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a time in seconds (more than 0, up to 86400)")
     return number
 
 
 def event_number(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or not 1 <= int(text) < 1 << 63:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number of an event (1 or more)")
+        raise argparse.ArgumentTypeError(f"'{text}' is not the number of an event (1 or more)")
     return int(text)
 
 

@@ -156,7 +156,7 @@ def ours(path: str) -> str | None:
             text = file.read()
         if text.startswith(MARK):
             return text
-    raise ServiceError(f"{path} is there and was not written by `tsfast install-service`: remove it first")
+    raise ServiceError(f"{path} exists and was not written by `tsfast install-service`: remove it first")
 
 
 # ---- installing ----
@@ -175,7 +175,7 @@ def install(socket: str) -> None:
     if not systemctl(["daemon-reload"]):
         say(f"The user manager cannot be reached from here. In a session of yours:\n    {commands(name)}\n")
     elif not systemctl(["enable", "--now", name]):
-        raise ServiceError(f"the unit is there, but no server came up: systemctl --user status {name} says why")
+        raise ServiceError(f"the unit exists, but no server started: systemctl --user status {name} says why")
     elif before not in (None, text):
         say(f"The server that runs has what it was started with, until\n    systemctl --user restart {name}\n")
     elif (pid := another(socket, name)) is not None:
@@ -250,8 +250,8 @@ def lingering() -> str:
         return "Your services start with the machine and outlive your sessions (lingering is on).\n"
     return (
         "Without lingering your services, this one and its jobs too, end with your last session, and start again when\n"
-        "you log in. So that the queue outlives your sessions and comes back with the machine:\n"
-        f"    loginctl enable-linger {user()}        # as root, where it is refused\n"
+        "you log in. To let the queue outlive your sessions and start with the machine:\n"
+        f"    loginctl enable-linger {user()}        # as root, if it is refused\n"
     )
 
 
@@ -260,8 +260,8 @@ def without_systemd(socket: str) -> str:
     words = [f"{name}={shlex.quote(value)}" for name, value in environment(socket).items()]
     line = " ".join(["@reboot", *words, shlex.quote(os.path.join(os.path.dirname(program()), "ts")), "-q"])
     return (
-        "this machine does not run systemd, so there is no service to install. A server outlives sessions anyway.\n"
-        "For one after each start of the machine, add this line with `crontab -e`:\n"
+        "this machine does not run systemd, so no service can be installed. A server outlives sessions anyway.\n"
+        "To start one after each boot, add this line with `crontab -e`:\n"
         f"    {line.replace('%', chr(92) + '%')} >/dev/null 2>&1"
     )
 

@@ -26,7 +26,7 @@ VERSION = f"tsfast {__version__}".encode()
 def socket_path(given: str | os.PathLike[str] | None = None) -> str:
     """The socket of a queue: as given, else TS_SOCKET, else the default of `ts`. Raises QueueError, ValueError."""
     if given is not None and "\0" in (given := os.fsdecode(given)):
-        raise ValueError(f"a NUL byte is in the path of a socket: {given!r}")
+        raise ValueError(f"the path of a socket contains a NUL byte: {given!r}")
     try:
         return paths.socket_path(given)
     except paths.StateError as error:
@@ -69,7 +69,7 @@ def connect(path: str, patience: float | None = None) -> socket.socket | None:
     default = name == "socket" and os.path.basename(directory) == f"tsfast-{os.geteuid()}"
     ours = stat.S_ISDIR(about.st_mode) and about.st_uid == os.geteuid() and not about.st_mode & 0o077
     if default and not ours:
-        raise ServerUnavailable(f"{directory}: not a directory of ours that is closed to others (chmod 700 it)")
+        raise ServerUnavailable(f"{directory}: not an own directory that is closed to others (chmod 700 it)")
     try:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     except OSError as error:
@@ -111,7 +111,7 @@ def connect(path: str, patience: float | None = None) -> socket.socket | None:
 def start_server(path: str) -> None:
     """Have the launcher start the server, or replace one of an earlier release. Raises ServerUnavailable."""
     if not (launcher := programs.launcher()):
-        raise ServerUnavailable("ts is not there, which starts servers: install tsfast-spooler again")
+        raise ServerUnavailable("ts, which starts servers, is missing: install tsfast-spooler again")
     try:
         done = subprocess.run(
             [launcher, "-R"],
@@ -180,7 +180,7 @@ class Connection:
             start_server(path)
             connection = connect(path)
         if connection is None:
-            raise ServerUnavailable(f"{path}: a server was started and is not there")
+            raise ServerUnavailable(f"{path}: a server was started and is gone")
         self.socket = connection
         connection.setblocking(False)
         self._poll = select.poll()

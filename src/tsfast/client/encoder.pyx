@@ -121,7 +121,7 @@ cdef class Encoder:
         if size > <size_t> TSF_FRAME_MAX // 2:
             done = self._fail(b"the command and its variables are too long (more than 4 MiB)")
         elif argc == 0:
-            done = self._fail(b"there is no command")
+            done = self._fail(b"it has no command")
         elif argv[0] == c'-':
             done = self._check(argv, argc, part)
         if done < 0:
@@ -158,7 +158,7 @@ cdef class Encoder:
         if parse(self.words, <int> argc, &command) < 0:
             return self._fail(command.error)
         if command.action != ACTION_SUBMIT or command.flags & TSF_JOB_FOREGROUND or command.no_block:
-            done = self._fail(b"a batch takes commands to queue, without -f and -B")
+            done = self._fail(b"a batch accepts commands to queue, without -f and -B")
         for i in range(command.n_after + command.n_after_ok):
             id = command.after[i] if i < command.n_after else command.after_ok[i - command.n_after]
             if id >> PLACE_BIT == 0:
@@ -324,7 +324,7 @@ cdef class Encoder:
             c = line[0]
             line += 1
             if c == 0:
-                return self._fail(b"there is a NUL byte in it")
+                return self._fail(b"it contains a NUL byte")
             if quote == c'\'':
                 if c == c'\'':
                     quote = 0
@@ -340,7 +340,7 @@ cdef class Encoder:
                 line += 1
                 inside = True
             elif c == c'$' or c == c'`':
-                return self._fail(b"nothing is expanded here: write sh -c '...', or quote the $ and ` in it")
+                return self._fail(b"no shell expands it: write sh -c '...', or quote the $ and ` in it")
             elif quote:
                 if c == c'"':
                     quote = 0
@@ -357,7 +357,7 @@ cdef class Encoder:
                 inside = False
                 continue
             elif c == c'\r':
-                return self._fail(b"there is a carriage return in it: lines end with LF or CR LF")
+                return self._fail(b"it contains a carriage return: lines end with LF or CR LF")
             elif c == c'|' or c == c'&' or c == c';' or c == c'<' or c == c'>' or c == c'(' or c == c')':
                 return self._fail(b"no shell reads it: write sh -c '...', or quote the | & ; < > ( ) in it")
             inside = True
@@ -485,7 +485,7 @@ cdef uint32_t current_umask() except? 0xffffffff:
     text[max(got, 0)] = 0
     found = strstr(text, b"\nUmask:\t")
     if found == NULL:
-        raise OSError(ENOENT, "/proc/self/status does not tell the umask")
+        raise OSError(ENOENT, "/proc/self/status has no umask")
     return <uint32_t> strtoul(found + 8, NULL, 8)
 
 

@@ -103,7 +103,7 @@ class EventStream:
             self._epoll.register(self._timer, select.EPOLLIN)
         except OSError as error:
             self.close()
-            raise QueueError(f"no stream of events can be opened: {error.strerror}") from error
+            raise QueueError(f"the stream of events cannot be opened: {error.strerror}") from error
         try:
             self._connect()
         except BaseException:
@@ -217,7 +217,7 @@ class EventStream:
         except OSError as error:
             connection.close()
             self._later()
-            raise QueueError(f"the server cannot be waited for: {error.strerror}") from error
+            raise QueueError(f"waiting for the server failed: {error.strerror}") from error
         self._socket = connection
 
     def _later(self) -> None:

@@ -171,7 +171,7 @@ def _changes(value: Any) -> list[Word]:
         if not isinstance(name, str) or not isinstance(text, str | None):
             raise TypeError(f"env has {name!r}: {text!r}; names and values are str, or None to unset one")
         if not name or "=" in name:
-            raise ValueError(f"env has {name!r}, which is no name of a variable")
+            raise ValueError(f"env has {name!r}, which is not the name of a variable")
         changes.append(name if text is None else f"{name}={text}")
     return changes
 
@@ -191,7 +191,7 @@ def _encoded(argv: Any, options: Mapping[str, Any]) -> Encoded:
             env = _changes(value)
         elif name != "argv":
             raise ValueError(
-                f"{name!r} is no field of a job; there are argv, {', '.join(sorted([*_PUT, 'cwd', 'env']))}"
+                f"{name!r} is not a field of a job; the fields are argv, {', '.join(sorted([*_PUT, 'cwd', 'env']))}"
             )
     if isinstance(argv, (str, bytes)) or not isinstance(argv, Sequence):
         raise TypeError(f"argv is {type(argv).__name__}, not a list of words (see shlex.split): {argv!r}")

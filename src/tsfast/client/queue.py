@@ -468,7 +468,7 @@ class Queue:
                 connection.start_server(self.path)
                 raise ConnectionResetError("the server gave way to this release")
             else:
-                raise RequestFailed("this action is for the command line alone")
+                raise RequestFailed("this action exists only on the command line")
 
     # ---- the connection
 

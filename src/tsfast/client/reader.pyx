@@ -245,7 +245,7 @@ cdef class Reader:
         cdef statfs_t st
         cdef uint64_t floor, committed
         if self.dir_fd >= 0:
-            raise ValueError("it has its directory already")
+            raise ValueError("it has a directory already")
         self.dir_fd = dir_fd
         try:
             Table(os.dup(dir_fd), False)       # raises what there is to be raised

@@ -201,18 +201,18 @@ def serve(socket: str, report: int, alive: bytes, by_unit: bool) -> None:
     except (_core.TableError, trust.Untrusted, ValueError) as error:
         raise BootError(f"{error} ({place})") from None
     if server.damaged is not None:
-        note("the machine had stopped: the journal was written over the job table again")
+        note("the machine had stopped: the journal was replayed into the job table")
         if server.damaged:
             note(f"the journal is damaged in {server.damaged} places: what it held there is missing")
     if second_missing:
         note(f"no second pointer to the state directory, which is found by that beside the socket: {second_missing}")
     note(f"serving {socket}, pid {os.getpid()}, tsfast {__version__}")
     if server.truncated:
-        note(f"{server.truncated} segment files of the job table were cut off; jobs in the missing part are gone")
+        note(f"{server.truncated} segment files of the job table are truncated; jobs in the missing part are gone")
     if server.settings_lost:
-        note("the queue's settings were damaged: the defaults are taken")
+        note("the queue's settings are damaged: the defaults apply")
     for job in server.lost:
-        note(f"job {job}: lost: nobody can tell how it ended")
+        note(f"job {job}: lost: nobody knows how it ended")
     for job in damaged:
         note(f"job {job}: its record is damaged; the server will not start it")
     tell(report, LISTENS)
@@ -325,7 +325,7 @@ def check_name(socket: str, make: bool = True) -> None:
     try:
         if not os.path.lexists(directory):
             if not paths.is_default(socket):
-                raise BootError(f"{directory} is not there, so no queue can be in it: make it, or correct TS_SOCKET")
+                raise BootError(f"{directory} is not there, so it cannot hold a queue: make it, or correct TS_SOCKET")
             if not make:
                 return
             os.mkdir(directory, 0o700)
@@ -334,9 +334,9 @@ def check_name(socket: str, make: bool = True) -> None:
     except OSError as error:
         raise BootError(f"{directory}: {error.strerror}") from None
     if not os.path.isdir(directory):
-        raise BootError(f"{directory} is not a directory, so no queue can be in it")
+        raise BootError(f"{directory} is not a directory, so it cannot hold a queue")
     if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
-        raise BootError(f"{directory} is not writable, so no queue can be in it")
+        raise BootError(f"{directory} is not writable, so it cannot hold a queue")
     try:
         st = os.lstat(socket)
     except FileNotFoundError:
@@ -346,7 +346,7 @@ def check_name(socket: str, make: bool = True) -> None:
     if st.st_uid != os.geteuid():
         raise BootError(f"{socket} is taken by user {st.st_uid}: set TS_SOCKET to another path")
     if not stat.S_ISSOCK(st.st_mode):
-        raise BootError(f"{socket} is there and is no socket: set TS_SOCKET to another path")
+        raise BootError(f"{socket} exists and is not a socket: set TS_SOCKET to another path")
 
 
 def lock(directory: int, socket: str, place: str, report: int, alive: bytes) -> int | None:

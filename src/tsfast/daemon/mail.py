@@ -78,12 +78,12 @@ def main() -> None:
     job, level, output, command, facts = sys.argv[1:6]
     recipient = os.environ.get("TS_MAILTO") or os.environ.get("USER")
     if not recipient or any(c in recipient for c in "\r\n"):
-        refuse(job, " was not sent: neither TS_MAILTO nor USER names somebody")
+        refuse(job, " was not sent: neither TS_MAILTO nor USER names a recipient")
     path = f"{os.environ.get('PATH') or PATH_DEFAULT}:{SENDMAIL_PLACES}"
     # Not one that lies in the job's directory: others may have put it there.
     program = shutil.which("sendmail", path=":".join(place for place in path.split(":") if place.startswith("/")))
     if program is None:
-        refuse(job, " was not sent: there is no sendmail")
+        refuse(job, " was not sent: sendmail was not found")
     try:
         text = message(recipient, job, level, os.fsencode(output), os.fsencode(command), os.fsencode(facts))
         done = subprocess.run([program, "-oi", recipient], input=text, stdout=subprocess.DEVNULL)

@@ -56,7 +56,7 @@ class Directory:
             self._lock = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (OSError, paths.StateError) as error:
-            raise QueueError(f"no directory can be made for the tasks of the executor: {error}") from error
+            raise QueueError(f"the directory for the tasks of the executor cannot be created: {error}") from error
         return self.path
 
     def remove(self) -> None:
@@ -149,7 +149,7 @@ def read(path: str) -> bytes:
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(fd, "rb") as file:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise ValueError("it is no file")
+            raise ValueError("it is not a file")
         head = file.read(len(MARK) + 8)
         data = file.read()
     if len(head) != len(MARK) + 8 or head[: len(MARK)] != MARK:

@@ -106,7 +106,7 @@ class Tasks:
         try:
             self._bell = Bell()
         except OSError as error:
-            raise QueueError(f"no executor can be made: {error.strerror}") from error
+            raise QueueError(f"the executor cannot be created: {error.strerror}") from error
         self._clean = weakref.finalize(self, _clean, self._place, self._bell, self._streams, self._pid)
 
     @property
@@ -128,7 +128,7 @@ class Tasks:
             if not jobs:
                 return []
             if not sys.executable:
-                raise QueueError("sys.executable is not known, which is to run the tasks")
+                raise QueueError("sys.executable, which runs the tasks, is unknown")
             text, offsets = calls.packed(function, jobs, several)
             fields: Options = {"label": calls.label(function), **options}
             directory = self._directory

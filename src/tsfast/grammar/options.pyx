@@ -113,25 +113,25 @@ cdef Option[OPTIONS] TABLE = [
     Option(c"f", b"", NOTHING, NO_KIND, SET_FOREGROUND, QUEUEING, b"",
            b"stay in the foreground (-nf: with this terminal)"),
     Option(c"z", b"", NOTHING, NO_KIND, SET_GZIP, QUEUEING, b"", b"compress the stored output"),
-    Option(c"E", b"", NOTHING, NO_KIND, SET_SPLIT_STDERR, QUEUEING, b"", b"store stderr apart, in a second file (.e)"),
+    Option(c"E", b"", NOTHING, NO_KIND, SET_SPLIT_STDERR, QUEUEING, b"", b"store stderr in a second file (.e)"),
     Option(c"O", b"", VALUE, NAME, SET_NAME, QUEUEING, b"NAME", b"call the output file NAME.XXXXXX"),
     Option(0, b"log", VALUE, LOG, SET_LOG, QUEUEING, b"PATH", b"exactly this output file (also: --append, --truncate)"),
     Option(0, b"append", NOTHING, NO_KIND, SET_APPEND, QUEUEING, b"",
-           b"with --log: write at the end of a file that is there"),
-    Option(0, b"truncate", NOTHING, NO_KIND, SET_TRUNCATE, QUEUEING, b"", b"with --log: empty a file that is there"),
+           b"with --log: append to an existing file"),
+    Option(0, b"truncate", NOTHING, NO_KIND, SET_TRUNCATE, QUEUEING, b"", b"with --log: empty an existing file"),
     Option(c"m", b"", NOTHING, NO_KIND, SET_MAIL, QUEUEING, b"", b"mail the result"),
     Option(c"d", b"", NOTHING, NO_KIND, SET_AFTER_LAST, QUEUEING, b"", b"run it after the job added last"),
     Option(c"D", b"", VALUE, IDS, SET_AFTER, QUEUEING, b"ID,...", b"run it after these, however they end"),
-    Option(c"W", b"", VALUE, IDS, SET_AFTER_OK, QUEUEING, b"ID,...", b"run it only if all of these end well"),
+    Option(c"W", b"", VALUE, IDS, SET_AFTER_OK, QUEUEING, b"ID,...", b"run it only if all of these succeed"),
     Option(c"L", b"", VALUE, LABEL, SET_LABEL, QUEUEING, b"TEXT", b"label shown in the list"),
-    Option(c"N", b"", VALUE, COUNT_OR_0, SET_SLOTS, QUEUEING, b"NUM", b"slots that it takes (1)"),
+    Option(c"N", b"", VALUE, COUNT_OR_0, SET_SLOTS, QUEUEING, b"NUM", b"number of slots it takes (1)"),
     Option(c"G", b"gpus", VALUE, GPU_COUNT, SET_GPUS, QUEUEING, b"NUM",
-           b"GPUs, or a part of one: 0.5 (--vram 20G: by memory)"),
-    Option(0, b"vram", VALUE, MEMORY, SET_VRAM, QUEUEING, b"SIZE", b"so much memory of each GPU, which it may share"),
+           b"GPUs, or a share of one: 0.5 (--vram 20G: by memory)"),
+    Option(0, b"vram", VALUE, MEMORY, SET_VRAM, QUEUEING, b"SIZE", b"this much memory of each GPU, which it may share"),
     Option(c"g", b"gpu_indices", VALUE_UNLESS_LAST, GPU_LIST, ACTION_GPUS, QUEUEING, b"[GPUS]",
-           b"these GPUs, free or not; without: who has which"),
+           b"these GPUs, free or not; alone: which job has which"),
     Option(0, b"batch", VALUE, PATH, ACTION_BATCH, QUEUEING, b"FILE",
-           b"queue each line of FILE (-: stdin); shows the ids"),
+           b"queue each line of FILE (-: stdin); print the ids"),
     Option(0, b"array", VALUE, ARRAY, SET_ARRAY, QUEUEING, b"RANGE",
            b"jobs for {} = 1 to 100, at most 8 at once: 1-100%8"),
     Option(c"B", b"", NOTHING, NO_KIND, SET_NO_BLOCK, QUEUEING, b"", b"exit with 2 at once if the queue is full"),
@@ -140,9 +140,9 @@ cdef Option[OPTIONS] TABLE = [
     Option(c"M", b"serialize", VALUE_UNLESS_LAST, FORMAT, ACTION_LIST, LOOKING, b"[FMT]",
            b"list of the jobs as default, json or tab"),
     Option(c"s", b"", VALUE_UNLESS_LAST, ID_SET, ACTION_STATE, LOOKING, b"[IDS]", b"state of the job"),
-    Option(c"i", b"", VALUE_OR_RUN_LAST, ID_SET, ACTION_INFO, LOOKING, b"[IDS]", b"all that is known of the job"),
+    Option(c"i", b"", VALUE_OR_RUN_LAST, ID_SET, ACTION_INFO, LOOKING, b"[IDS]", b"everything known about the job"),
     Option(0, b"why", VALUE_UNLESS_LAST, ID_SET, ACTION_WHY, LOOKING, b"[IDS]",
-           b"what it waits for, or why it ended so"),
+           b"what it waits for, or why it ended"),
     Option(c"F", b"full_cmd", VALUE_UNLESS_LAST, ID, ACTION_FULL_COMMAND, LOOKING, b"[ID]", b"its whole command"),
     Option(c"a", b"get_label", VALUE_UNLESS_LAST, ID, ACTION_LABEL, LOOKING, b"[ID]", b"its label"),
     Option(c"o", b"", VALUE_OR_RUN_LAST, ID, ACTION_OUTPUT, LOOKING, b"[ID]", b"path of its output file"),
@@ -151,13 +151,13 @@ cdef Option[OPTIONS] TABLE = [
     Option(c"R", b"count_running", NOTHING, NO_KIND, ACTION_COUNT_RUNNING, LOOKING, b"", b"how many jobs run"),
 
     Option(c"t", b"", VALUE_OR_RUN_LAST, ID, ACTION_TAIL, FOLLOWING, b"[ID]",
-           b"last lines of its output, and on until it ends"),
+           b"last lines of its output; follow it until it ends"),
     Option(c"c", b"", VALUE_OR_RUN_LAST, ID, ACTION_CAT, FOLLOWING, b"[ID]",
-           b"all of its output, and on until it ends"),
+           b"all of its output; follow it until it ends"),
     Option(c"w", b"", VALUE_UNLESS_LAST, ID_SET, ACTION_WAIT, FOLLOWING, b"[IDS]",
            b"wait until they have ended (--wait-all: all jobs)"),
     Option(0, b"wait-all", NOTHING, NO_KIND, ACTION_WAIT_ALL, FOLLOWING, b"",
-           b"wait for all that is queued or runs now"),
+           b"wait for all jobs that are queued or run now"),
 
     Option(c"S", b"", VALUE_UNLESS_LAST, COUNT, ACTION_SLOTS, CHANGING, b"[NUM]", b"show or set the number of slots"),
     Option(c"u", b"", VALUE_UNLESS_LAST, ID_SET, ACTION_URGENT, CHANGING, b"[IDS]", b"start this one next"),
@@ -184,7 +184,7 @@ cdef Option[OPTIONS] TABLE = [
            b"show the pause after the start of a GPU job"),
     Option(0, b"set_gpu_wait", VALUE, SECONDS, ACTION_SET_GPU_WAIT, CHANGING, b"SEC",
            b"pause between the starts of GPU jobs"),
-    Option(c"K", b"", NOTHING, NO_KIND, ACTION_KILL_SERVER, CHANGING, b"", b"end the server; drops what is queued"),
+    Option(c"K", b"", NOTHING, NO_KIND, ACTION_KILL_SERVER, CHANGING, b"", b"stop the server and drop the queue"),
 
     Option(c"h", b"help", NOTHING, NO_KIND, ACTION_HELP, ABOUT, b"", b"this text (-V, --version: the version)"),
     Option(c"V", b"version", NOTHING, NO_KIND, ACTION_VERSION, ABOUT, b"", b"the version"),
@@ -211,7 +211,7 @@ cdef const char *spelling(char *room, const Option *option) noexcept nogil:
 cdef int wrong_option(Command *command, const char *dashes, const char *value, size_t size) noexcept nogil:
     cdef char[SHOWN + 4] word
     shown(word, value, size)
-    snprintf(command.error, sizeof(command.error), "wrong option '%s%s' (-h shows all)", dashes, <char *>word)
+    snprintf(command.error, sizeof(command.error), "unknown option '%s%s' (-h lists all)", dashes, <char *>word)
     return -1
 
 
@@ -246,7 +246,7 @@ cdef int apply(Parser *parser, Command *command, const Option *option, const cha
     """`value`: what stands in the option's own word (-N2, --opt=2), else NULL; takes the next word where it should."""
     if option.takes == NOTHING:
         if value != NULL:
-            return wrong_value(command, option, value, strlen(value), "is given, but it takes no argument")
+            return wrong_value(command, option, value, strlen(value), "is unexpected: the option takes no argument")
     elif value == NULL and parser.at < parser.argc:
         value = parser.argv[parser.at]
         parser.at += 1
@@ -339,7 +339,7 @@ cdef int parse_long(Parser *parser, Command *command, const char *word) noexcept
             equals += 1
         return apply(parser, command, option, equals)
     shown(given, word, size)
-    used = <size_t>snprintf(command.error, sizeof(command.error), "--%s can be", <char *>given)
+    used = <size_t>snprintf(command.error, sizeof(command.error), "--%s is ambiguous:", <char *>given)
     for i in range(OPTIONS):
         if used < sizeof(command.error) and strncmp(TABLE[i].name, word, size) == 0:
             used += <size_t>snprintf(command.error + used, sizeof(command.error) - used, " --%s", TABLE[i].name)
@@ -376,9 +376,9 @@ cdef int disagreement(Command *command) noexcept nogil:
     elif (flags & TSF_JOB_ARRAY and flags & TSF_JOB_LOG and command.array_count > 1
           and not flags & TSF_JOB_APPEND
           and strstr(command.log, b"{id}") == NULL and strstr(command.log, b"{index}") == NULL):
-        what = b"--array and --log: each element needs a file of its own, by {index} or {id} in the path"
+        what = b"--array and --log: each element needs its own file; use {index} or {id} in the path"
     elif command.gpu_exact != NULL and (command.gpu_share or command.vram):
-        what = b"-g names the GPUs: -G and --vram ask for any, and exclude it"
+        what = b"-g names the GPUs, and excludes -G and --vram"
     elif command.vram and command.gpu_share and command.gpus == 0:
         what = b"--vram needs a GPU, and -G 0 asks for none"
     if what == NULL:
@@ -390,7 +390,7 @@ cdef int disagreement(Command *command) noexcept nogil:
 
 cdef int parse_words_after_options(Parser *parser, Command *command) noexcept nogil:
     cdef const char *word
-    cdef char[SHOWN + 4] left_over
+    cdef char[SHOWN + 4] unexpected
     cdef char[32] name
     if parser.at >= parser.argc:
         return 0
@@ -411,9 +411,9 @@ cdef int parse_words_after_options(Parser *parser, Command *command) noexcept no
     if command.action == ACTION_HELP or command.action == ACTION_VERSION:
         return 0
     word = parser.argv[parser.at]
-    shown(left_over, word, strlen(word))
-    snprintf(command.error, sizeof(command.error), "'%s' is left over: %s queues no command", <char *>left_over,
-             spelling(name, parser.action))
+    shown(unexpected, word, strlen(word))
+    snprintf(command.error, sizeof(command.error), "unexpected '%s': %s takes %s argument", <char *>unexpected,
+             spelling(name, parser.action), b"no" if parser.action.takes == NOTHING else b"one")
     return -1
 
 

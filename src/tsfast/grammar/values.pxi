@@ -46,7 +46,7 @@ cdef int read_ids(Command *command, const Option *option, const char *value, uin
         size = strlen(word) if end == NULL else <size_t>(end - word)
         place = size > 0 and word[0] == c"@"
         if not read_range(word + place, size - place, MAX_ID, &first, &last):
-            return wrong_value(command, option, word, size, "is no job id (a list like 3 or 3,5-8 is needed)")
+            return wrong_value(command, option, word, size, "is not a job id (expected a list such as 3 or 3,5-8)")
         if last - first >= MAX_DEPENDENCIES:
             return wrong_value(command, option, word, size, "names too many jobs (at most 1000000)")
         words -= 1
@@ -106,11 +106,13 @@ cdef int read_id_set(Command *command, const Option *option, const char *value) 
         memset(ranges, 0, sizeof(IdRange))
         if bracket != NULL and <size_t>(bracket - word) < size:
             if not read_element(word, size, ranges):
-                return wrong_value(command, option, word, size, "is no element of an array (like 5[7] or 5[7-9])")
+                return wrong_value(command, option, word, size,
+                                   "is not an element of an array (such as 5[7] or 5[7-9])")
         elif not read_range(word, size, MAX_ID, &ranges.first, &ranges.last):
             if size and strchr(word, c"-") != NULL and c"0" <= word[0] <= c"9":
-                return wrong_value(command, option, word, size, "is no range of job ids (like 7-12)")
-            return wrong_value(command, option, word, size, "is no job id (whole numbers like 3 or 3,7-12 are needed)")
+                return wrong_value(command, option, word, size, "is not a range of job ids (such as 7-12)")
+            return wrong_value(command, option, word, size,
+                               "is not a job id (expected whole numbers, such as 3 or 3,7-12)")
         ranges += 1
         command.n_ranges += 1
         if end == NULL:
@@ -131,7 +133,7 @@ cdef int read_array(Command *command, const Option *option, const char *value) n
             or (limit != NULL and (not read_number(limit + 1, strlen(limit + 1), MAX_INDEX, &at_once)
                                    or at_once == 0))):
         return wrong_value(command, option, value, strlen(value),
-                           "is no range of numbers (like 1-1000, or 1-1000%50: at most 50 at once)")
+                           "is not a range of numbers (such as 1-1000, or 1-1000%50 for at most 50 at once)")
     if last - first >= <uint64_t> ARRAY_MAX:
         return wrong_value(command, option, value, strlen(value), "has more than 65536 numbers")
     command.array_first = <uint32_t>first
@@ -144,9 +146,9 @@ cdef int read_pair(Command *command, const Option *option, const char *value) no
     cdef const char *dash = strchr(value, c"-")
     if dash == NULL or not read_number(value, <size_t>(dash - value), MAX_ID, &command.id) \
             or not read_number(dash + 1, strlen(dash + 1), MAX_ID, &command.id2):
-        return wrong_value(command, option, value, strlen(value), "is no pair of job ids (like 3-5)")
+        return wrong_value(command, option, value, strlen(value), "is not a pair of job ids (such as 3-5)")
     if command.id == command.id2:
-        return wrong_value(command, option, value, strlen(value), "names one job twice (two different ones are needed)")
+        return wrong_value(command, option, value, strlen(value), "names one job twice (expected two different ones)")
     command.has_id = True
     return 0
 
@@ -190,7 +192,7 @@ cdef int read_gpu_count(Command *command, const Option *option, const char *valu
     if (not read_decimal(value, size, 3, <uint64_t> TSF_GPUS * TSF_GPU_WHOLE, &thousandths)
             or (thousandths > TSF_GPU_WHOLE and thousandths % TSF_GPU_WHOLE)):
         return wrong_value(command, option, value, size,
-                           "is no number of GPUs (0 to 1024, or a part of one, like 0.5 or 0.125)")
+                           "is not a number of GPUs (0 to 1024, or a share of one, such as 0.5 or 0.125)")
     if thousandths % TSF_GPU_WHOLE:
         command.gpus = 1
         command.gpu_share = <uint32_t> thousandths
@@ -226,7 +228,7 @@ cdef int read_gpu_list(Command *command, const Option *option, const char *value
         size = strlen(word) if end == NULL else <size_t>(end - word)
         if not read_number(word, size, TSF_GPUS - 1, &number) and not is_uuid(word, size):
             return wrong_value(command, option, word, size,
-                               "is no GPU (indices from 0 to 1023 or UUIDs are needed, like 0,3)")
+                               "is not a GPU (expected indices from 0 to 1023 or UUIDs, such as 0,3)")
         command.gpus += 1
         if command.gpus > TSF_GPUS:
             return option_error(command, option, "names too many GPUs (at most 1024)", b"")
@@ -260,7 +262,7 @@ cdef int read_memory(Command *command, const Option *option, const char *value) 
     shift = memory_shift(value + digits)
     if (shift == 0 or not read_decimal(value, digits, 6, (MAX_MEMORY >> shift) * MILLION + MILLION - 1, &millionths)
             or millionths == 0):
-        return wrong_value(command, option, value, size, "is no size of memory (like 20G, 0.5G or 512M)")
+        return wrong_value(command, option, value, size, "is not a size of memory (such as 20G, 0.5G or 512M)")
     size_k = millionths // MILLION << (shift - 10)
     size_k += ((millionths % MILLION << (shift - 10)) + MILLION - 1) // MILLION
     if size_k > MAX_MEMORY >> 10:
@@ -279,7 +281,7 @@ cdef int read_value(Command *command, const Option *option, const char *value) n
             return wrong_value(command, option, value, size, "is not one job")
     elif option.kind == ID:
         if not read_number(value, size, MAX_ID, &command.id):
-            return wrong_value(command, option, value, size, "is no job id (a whole number, 0 or more)")
+            return wrong_value(command, option, value, size, "is not a job id (a whole number, 0 or more)")
         command.has_id = True
     elif option.kind == ARRAY:
         return read_array(command, option, value)
@@ -293,12 +295,12 @@ cdef int read_value(Command *command, const Option *option, const char *value) n
         return read_pair(command, option, value)
     elif option.kind == COUNT:
         if not read_number(value, size, MAX_SLOTS, &number) or number == 0:
-            return wrong_value(command, option, value, size, "is no number of slots (1 to 1000000)")
+            return wrong_value(command, option, value, size, "is not a number of slots (1 to 1000000)")
         command.number = <uint32_t>number
         command.has_number = True
     elif option.kind == COUNT_OR_0:
         if not read_number(value, size, MAX_SLOTS, &number):
-            return wrong_value(command, option, value, size, "is no number of slots (0 to 1000000)")
+            return wrong_value(command, option, value, size, "is not a number of slots (0 to 1000000)")
         command.slots = <uint32_t>number
     elif option.kind == FORMAT:
         if same(value, b"default"):
@@ -308,30 +310,31 @@ cdef int read_value(Command *command, const Option *option, const char *value) n
         elif same(value, b"tab"):
             command.format = FORMAT_TAB
         else:
-            return wrong_value(command, option, value, size, "is no format (default, json or tab)")
+            return wrong_value(command, option, value, size, "is not a format (default, json or tab)")
     elif option.kind == LABEL:
         if size > MAX_LABEL:
             return wrong_value(command, option, value, size, "is too long (at most 65536 bytes)")
         command.label = value if size else NULL
     elif option.kind == NAME:
         if size == 0 or size > MAX_NAME or strchr(value, c"/") != NULL:
-            return wrong_value(command, option, value, size, "is no file name (1 to 200 bytes without a /)")
+            return wrong_value(command, option, value, size, "is not a file name (1 to 200 bytes without a /)")
         command.name = value
     elif option.kind == LOG:
         if size == 0 or size > MAX_LOG or value[size - 1] == c"/":
-            return wrong_value(command, option, value, size, "is no path of a file (1 to 4095 bytes, no / at the end)")
+            return wrong_value(command, option, value, size,
+                               "is not the path of a file (1 to 4095 bytes, no / at the end)")
         command.log = value
     elif option.kind == PATH:
         if size == 0:
-            return wrong_value(command, option, value, size, "is no directory")
+            return wrong_value(command, option, value, size, "is not a path")
         command.text = value
     elif option.kind == VARIABLE:
         if size == 0 or strchr(value, c"=") != NULL:
-            return wrong_value(command, option, value, size, "is no name of a variable")
+            return wrong_value(command, option, value, size, "is not the name of a variable")
         command.text = value
     elif option.kind == ASSIGNMENT:
         if value[0] == c"=" or strchr(value, c"=") == NULL:
-            return wrong_value(command, option, value, size, "is no assignment (like NAME=VALUE)")
+            return wrong_value(command, option, value, size, "is not an assignment (such as NAME=VALUE)")
         command.text = value
     elif option.kind == GPU_COUNT:
         return read_gpu_count(command, option, value)
@@ -341,12 +344,12 @@ cdef int read_value(Command *command, const Option *option, const char *value) n
         return read_memory(command, option, value)
     elif option.kind == PERCENT:
         if not read_number(value, size, 100, &number) or number == 0:
-            return wrong_value(command, option, value, size, "is no percentage (1 to 100)")
+            return wrong_value(command, option, value, size, "is not a percentage (1 to 100)")
         command.number = <uint32_t>number
         command.has_number = True
     elif option.kind == SECONDS:
         if not read_number(value, size, MAX_SECONDS, &number):
-            return wrong_value(command, option, value, size, "is no number of seconds (0 to 1000000)")
+            return wrong_value(command, option, value, size, "is not a number of seconds (0 to 1000000)")
         command.number = <uint32_t>number
         command.has_number = True
     elif option.kind == ENV_TEXT:

@@ -24,7 +24,7 @@ def socket_path(given: str | None = None) -> str:
     what = f"{'TS_SOCKET' if given is None else 'the socket'} is '{path}'"
     name = os.path.basename(path)
     if path.startswith("~"):
-        raise StateError(f"{what}, but only shells know ~, where it is not quoted (a file of that name is ./~)")
+        raise StateError(f"{what}, but only shells expand ~, and only unquoted (./~ is a file of that name)")
     if name in ("", ".", ".."):
         raise StateError(f"{what}, which is a directory: give the path of a socket in it")
     if len(os.fsencode(name)) > NAME_MOST:

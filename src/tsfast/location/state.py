@@ -222,7 +222,7 @@ def choose(socket: str, environ: "os._Environ[str]") -> tuple[str, str | None]:
             break
         reasons.append(reason)
     else:
-        raise StateError(f"no place for the state of the queue: {'; '.join(reasons)}")
+        raise StateError(f"no directory can hold the state of the queue: {'; '.join(reasons)}")
     warning = f"the queue is kept in {place}, because {'; '.join(reasons)}" if reasons else None
     return place, warning
 

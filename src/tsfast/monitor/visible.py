@@ -14,7 +14,7 @@ def check(text: str | None) -> None:
     for entry in _entries(text):
         index = entry.isascii() and entry.isdigit()
         if not index and not any(kind.startswith(entry[:4].upper()) for kind in KINDS):
-            raise VisibleError(f"TS_VISIBLE_DEVICES: '{entry[:16]}' is no index and no UUID")
+            raise VisibleError(f"TS_VISIBLE_DEVICES: '{entry[:16]}' is neither an index nor a UUID")
 
 
 def visible(text: str | None, devices: Iterable[tuple[int, str]]) -> set[int]:

@@ -111,7 +111,7 @@ def test_death_of_the_server_between_writing_and_syncing(durable):
     durable.open_gate("one")
     assert durable.wait(job) == 4
     assert durable.started() == ["one"]
-    assert "written over" not in durable.log()
+    assert "replayed" not in durable.log()
 
 
 def test_foreground_jobs_get_their_descriptors(durable):

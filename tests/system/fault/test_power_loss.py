@@ -233,7 +233,7 @@ def test_after_the_loss_the_queue_goes_on_and_nothing_runs_twice(recorded, queue
     boot.write_text("another-boot\n")
     queue.environment = {**queue.environment, "TSFAST_BOOT_ID_FILE": str(boot), "TSFAST_TRACED": "/nowhere"}
     queue.ts("-S", 99)
-    assert "the journal was written over" in queue.log()
+    assert "the journal was replayed" in queue.log()
     queue.wait_until(
         lambda: {job["State"] for job in queue.by_id().values()} <= {*FINAL, "cancelled"}, "the end of all jobs"
     )

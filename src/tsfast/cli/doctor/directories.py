@@ -215,7 +215,7 @@ def log_directory(patience: float) -> Iterator[Finding]:
     path = answer[1] if answer else os.path.abspath(os.environ.get("TMPDIR") or "/tmp")
     elsewhere = "ts --set_logdir DIRECTORY" if answer else "set TMPDIR"
     if not os.path.isdir(path):
-        yield error("output", f"{path}, for the jobs' output, is no directory", f"make it, or {elsewhere}")
+        yield error("output", f"{path}, for the jobs' output, is not a directory", f"make it, or {elsewhere}")
     elif not os.access(path, os.W_OK | os.X_OK):
         yield error("output", f"{path}, for the jobs' output, is not writable", elsewhere)
     else:

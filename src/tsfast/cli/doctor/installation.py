@@ -51,7 +51,7 @@ def unusable(path: str) -> str:
     try:
         with open(path, "rb") as file:
             if file.read(4) != ELF:
-                return "is no ELF program"
+                return "is not an ELF program"
         if os.statvfs(path).f_flag & os.ST_NOEXEC:
             return "is on a file system mounted with noexec"
     except OSError as failure:
@@ -86,13 +86,13 @@ def launcher(seconds: float) -> Iterator[Finding]:
         place = tempfile.TemporaryDirectory(prefix="tsfast-doctor-")
     except OSError as failure:
         what = f"{path} was not tried, no temporary directory can be made: {failure.strerror}"
-        yield warning("launcher", what, "make room in /tmp, or set TMPDIR")
+        yield warning("launcher", what, "free space in /tmp, or set TMPDIR")
         return
     try:
         with place as directory:
             release, wire = call_of(path, directory, seconds)
     except (OSError, ValueError) as failure:
-        yield error("launcher", f"{path} makes no call: {failure}", AGAIN)
+        yield error("launcher", f"{path} cannot make a call: {failure}", AGAIN)
         return
     from tsfast.client import connection
 
@@ -191,6 +191,6 @@ def extras() -> Iterator[Finding]:
         (there if found else missing).append(program if found else f"{program} ({what})")
     text = f"{', '.join(there) or 'none'}{'; not there: ' if missing else ''}{', '.join(missing)}"
     if importlib.util.find_spec("pynvml") is None:
-        yield warning("extras", text, "install nvidia-ml-py, which the GPUs need")
+        yield warning("extras", text, "install nvidia-ml-py, which GPU jobs need")
     else:
         yield ok("extras", text)

@@ -26,7 +26,7 @@ def limits() -> Iterator[Finding]:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     raise_it = "raise it in /etc/security/limits.conf, or LimitNOFILE of the service"
     if hard != resource.RLIM_INFINITY and hard < FEW_DESCRIPTORS:
-        yield warning("limits", f"{hard} open files (RLIMIT_NOFILE): few callers can wait at once", raise_it)
+        yield warning("limits", f"{hard} open files (RLIMIT_NOFILE): few clients can wait at once", raise_it)
     processes = resource.getrlimit(resource.RLIMIT_NPROC)[1]
     own = sum(1 for name in os.listdir("/proc") if name.isdigit() and owner(f"/proc/{name}") == os.getuid())
     left = processes - own if processes != resource.RLIM_INFINITY and os.geteuid() != 0 else None
@@ -128,7 +128,7 @@ def lease_directory(directory: str) -> Iterator[Finding]:
         yield error("leases", f"TS_LEASE_DIR {directory}: {failure.strerror}: no GPU is used", "make or unset it")
         return
     if about.st_mode & stat.S_IWOTH and not about.st_mode & stat.S_ISVTX:
-        yield warning("leases", f"anybody can replace the files in {directory}", f"chmod o-w {directory}")
+        yield warning("leases", f"any user can replace the files in {directory}", f"chmod o-w {directory}")
 
 
 def without_lease(found: "list[Record]", directory: str) -> Iterator[Finding]:

@@ -62,17 +62,17 @@ def name() -> Iterator[Finding]:
         if paths.is_default(path):
             yield ok("socket", f"{path}{own}; its directory is not there yet")
         else:
-            what = f"{directory} is not there, so no queue can be in it"
+            what = f"{directory} is not there, so it cannot hold a queue"
             yield error("socket", what, "make it, or correct TS_SOCKET")
         return
     except OSError as failure:
         yield error("socket", f"{directory}: {failure.strerror}", "set TS_SOCKET to another path")
         return
     if not stat.S_ISDIR(about.st_mode):
-        yield error("socket", f"{directory} is not a directory, so no queue can be in it", "correct TS_SOCKET")
+        yield error("socket", f"{directory} is not a directory, so it cannot hold a queue", "correct TS_SOCKET")
         return
     if not own and about.st_mode & 0o002 and not about.st_mode & stat.S_ISVTX:
-        yield warning("socket", f"anybody can put another socket into {directory}", f"chmod o-w {directory}")
+        yield warning("socket", f"any user can put another socket into {directory}", f"chmod o-w {directory}")
     if own and about.st_uid != os.geteuid():
         yield error("socket", f"{directory} belongs to user {about.st_uid}", "set TS_SOCKET to another path")
     elif own and about.st_mode & 0o077:
@@ -85,7 +85,7 @@ def name() -> Iterator[Finding]:
         yield ok("socket", f"{path}{own}")
         return
     if not stat.S_ISSOCK(about.st_mode):
-        yield error("socket", f"{path} is no socket", "remove it, or set TS_SOCKET to another path")
+        yield error("socket", f"{path} is not a socket", "remove it, or set TS_SOCKET to another path")
     elif about.st_uid != os.geteuid():
         yield error("socket", f"{path} is taken by user {about.st_uid}", "set TS_SOCKET to another path")
     else:
@@ -112,7 +112,7 @@ def ask(words: list[bytes], patience: float) -> tuple[int, str] | None:
                 raise OSError("it closes the connection")
             version, kind, length, _ = connection.FRAME.unpack(head)
             if version != encoder.WIRE_VERSION or length > encoder.FRAME_MAX:
-                raise OSError("it speaks another protocol")
+                raise OSError("it uses another protocol")
             payload = found.recv(length, socket.MSG_WAITALL) if length else b""
             if kind in (encoder.OUT, encoder.ERR):
                 text += payload
@@ -137,7 +137,7 @@ def check(patience: float) -> Iterator[Finding]:
             yield from stopped(pid)
         return
     except (OSError, QueueError) as failure:
-        yield error("server", f"it cannot be asked: {failure}", f"{log}, or set TS_SOCKET to another path")
+        yield error("server", f"it cannot be reached: {failure}", f"{log}, or set TS_SOCKET to another path")
         return
     took = time.monotonic() - began
     if answer is None:
@@ -194,8 +194,8 @@ def descriptors(pid: int) -> Iterator[Finding]:
     except OSError:
         return
     if most != resource.RLIM_INFINITY and used > 0.9 * most:
-        advice = "end callers that wait, or start the server with a higher RLIMIT_NOFILE"
-        yield warning("server", f"it has {used} files open and is allowed {most}: further callers wait", advice)
+        advice = "end waiting clients, or start the server with a higher RLIMIT_NOFILE"
+        yield warning("server", f"it has {used} files open and is allowed {most}: further clients wait", advice)
 
 
 def stopped(pid: int) -> Iterator[Finding]:

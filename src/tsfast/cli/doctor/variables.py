@@ -23,7 +23,7 @@ def check() -> Iterator[Finding]:
             continue
         meant = name.upper() if name.upper() in KNOWN else next(iter(nearest(name)), None)
         if meant:
-            yield warning("variables", f"{name} has no meaning", f"{meant} has: rename it")
+            yield warning("variables", f"{name} has no meaning", f"rename it to {meant}")
         elif name.startswith("TS_"):
             yield ok("variables", f"{name} is not one of tsfast's")
     yield from wrong_values()

@@ -108,7 +108,7 @@ static void say_that_it_starts(pid_t server)
     char number[24];
 
     if (to_terminal())
-        complain("the server (pid ", decimal((uint64_t)server, number), ") is taking the queue up, please wait",
+        complain("the server (pid ", decimal((uint64_t)server, number), ") is recovering the queue, please wait",
                  (char *)NULL);
 }
 

@@ -20,8 +20,7 @@ static void check_given(const char *path)
 
     name = name ? name + 1 : path;
     if (path[0] == '~')
-        refuse("TS_SOCKET is '", path,
-               "', but only shells know ~, where it is not quoted (a file of that name is ./~)");
+        refuse("TS_SOCKET is '", path, "', but only shells expand ~, and only unquoted (./~ is a file of that name)");
     if (!*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
         refuse("TS_SOCKET is '", path, "', which is a directory: give the path of a socket in it");
     if (strlen(name) > TSF_SOCKET_NAME_MOST)

@@ -64,7 +64,7 @@ static void look_at_hook(void)
 
     if (cause)
         complain("warning: TS_ONFINISH: '", program, "': ", strerror(cause),
-                 "; nothing will be run when the job has ended", (char *)NULL);
+                 "; no program will run when the job has ended", (char *)NULL);
 }
 
 static bool names_somebody(const char *name) { return name && *name && !strpbrk(name, "\r\n"); }
@@ -74,7 +74,7 @@ static void look_at_mail(void)
     const char *recipient = getenv("TS_MAILTO");
 
     if (!names_somebody(recipient && *recipient ? recipient : getenv("USER")))
-        complain("warning: -m: neither TS_MAILTO nor USER names somebody; no mail will be sent", (char *)NULL);
+        complain("warning: -m: neither TS_MAILTO nor USER names a recipient; no mail will be sent", (char *)NULL);
     else if (search("sendmail", path_of_jobs()) && search("sendmail", "/usr/sbin:/usr/lib"))
         complain("warning: -m: there is no sendmail in PATH, /usr/sbin or /usr/lib; no mail will be sent",
                  (char *)NULL);

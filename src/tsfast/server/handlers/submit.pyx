@@ -472,7 +472,7 @@ cdef class Adding:
         cdef uint64_t last_id
         cdef SubmitResult result
         if command.action != ACTION_SUBMIT or command.flags & TSF_JOB_FOREGROUND or command.no_block:
-            self._refuse(conn, reading.place, TSF_REFUSED_JOB, b"a batch takes commands to queue, without -f and -B")
+            self._refuse(conn, reading.place, TSF_REFUSED_JOB, b"a batch accepts commands to queue, without -f and -B")
             return 1
         if command.array_count:
             self._refuse(conn, reading.place, TSF_REFUSED_JOB, b"--array is for a call of its own, not for a batch")
