@@ -20,6 +20,8 @@ cdef int clear(Spool spool) noexcept nogil                  # -C: all ended jobs
 cdef int drop_all(Spool spool) noexcept nogil               # -K
 cdef int forget(Spool spool, uint64_t id) noexcept nogil    # an ended job
 
+# A client waits for its end: a job of -nf need not be kept for a client that may come back.
+cdef void client_waits(Spool spool, uint64_t id) noexcept nogil
 # The client of an ended foreground job has its reply.
 cdef void answered(Spool spool, uint64_t id) noexcept nogil
 cdef void forget_volatile(Spool spool, uint64_t id) noexcept nogil  # it has ended: soon, if it is a job of -nf

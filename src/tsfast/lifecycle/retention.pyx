@@ -101,6 +101,12 @@ cdef void forget_removed(Spool spool, uint64_t id) noexcept nogil:
     spool.table.forget(id, queued)
 
 
+cdef void client_waits(Spool spool, uint64_t id) noexcept nogil:
+    cdef Job *job = spool.queue.get(id)
+    if job != NULL:
+        job.flags |= FLAG_WAITED
+
+
 cdef void answered(Spool spool, uint64_t id) noexcept nogil:
     cdef Job *job = spool.queue.get(id)
     if job != NULL and job.flags & FLAG_VOLATILE:

@@ -4,21 +4,23 @@ The transitions are functions over it, one module for each step of a job's life:
 retention. `wiring` connects the reports of the engine to them. The Spool knows no clients: the owner sets the handlers
 to hear of a job's start or end.
 """
+cimport cython
 from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uint64_t
 
 from tsfast.base.loop cimport Loop
 from tsfast.engine.local cimport Runners
-from tsfast.layout.structs cimport tsf_hot
+from tsfast.layout.structs cimport tsf_cold, tsf_header, tsf_hot
 from tsfast.lifecycle.arrays cimport Arrays
 from tsfast.lifecycle.events cimport Events
 from tsfast.lifecycle.hooks cimport Hooks
-from tsfast.lifecycle.idempotency cimport Tokens
+from tsfast.lifecycle.idempotency cimport Tokens, tokens_find
 from tsfast.lifecycle.pauses cimport Pauses
 from tsfast.lifecycle.unreadable cimport Unreadable
 from tsfast.resources.allocator cimport Grants
 from tsfast.scheduler.scheduler cimport Job, Queue
 from tsfast.store.contexts cimport Contexts
+from tsfast.store.record cimport Row
 from tsfast.store.staging cimport Staging
 from tsfast.store.table cimport Table
 
@@ -26,6 +28,7 @@ ctypedef void (*JobHandler)(void *owner, uint64_t job, const tsf_hot *hot) noexc
 # The descriptors 0..2 of the client of a foreground job, lent for the call; returns 3, or 0 if there are none.
 ctypedef int (*DescriptorsHandler)(void *owner, uint64_t job, int *fds) noexcept nogil
 
+@cython.final
 cdef class Spool:
     cdef Loop loop
     cdef Table table
@@ -56,5 +59,85 @@ cdef class Spool:
     cdef JobHandler on_final          # a final state stands in the table
     cdef DescriptorsHandler take_descriptors
 
+    # ---- what the server asks; nothing here changes anything ---------------------------------------------------
+    # Jobs in memory. NULL: there is none, or it is not known (any more).
+    cdef inline const Job *job(self, uint64_t id) noexcept nogil:
+        return self.queue.get(id)
+
+    cdef inline bint next_id(self, uint64_t after, uint64_t *id) noexcept nogil:
+        """The smallest known id > after; UINT64_MAX: of all."""
+        return self.queue.next_id(after, id)
+
+    cdef inline const Job *last_added(self) noexcept nogil:
+        return self.queue.last_added()
+
+    cdef inline const Job *first_running(self) noexcept nogil:
+        """The one that started first, STARTING or RUNNING."""
+        return self.queue.first_running()
+
+    cdef inline const Job *first_ended(self) noexcept nogil:
+        return self.queue.first_ended()
+
+    cdef inline const Job *last_ended(self) noexcept nogil:
+        return self.queue.last_ended()
+
+    cdef inline const Job *following(self, const Job *job) noexcept nogil:
+        """In the list of running jobs, or in that of ended ones; NULL at its end."""
+        return self.queue.following(<Job *> job)
+
+    cdef inline const Job *preceding(self, const Job *job) noexcept nogil:
+        return self.queue.preceding(<Job *> job)
+
+    cdef inline size_t unfinished_ids(self, uint64_t *ids, size_t room) noexcept nogil:
+        """The first `room` ids of the jobs that have not ended, in the order of the queue. How many were written."""
+        return self.queue.live(ids, room)
+
+    # How many jobs are known, have not ended, are starting or running.
+    cdef inline uint64_t known(self) noexcept nogil:
+        return self.queue.known
+
+    cdef inline uint64_t unfinished(self) noexcept nogil:
+        return self.queue.known - self.queue.ended
+
+    cdef inline uint64_t running(self) noexcept nogil:
+        return self.queue.starting + self.queue.running
+
+    cdef inline uint64_t used_slots(self) noexcept nogil:
+        return self.queue.used_slots
+
+    cdef inline uint32_t slots(self) noexcept nogil:
+        return self.queue.max_slots
+
+    cdef inline uint32_t gpu_class(self, const Job *job) noexcept nogil:
+        """What GPUs it needs; 0: none."""
+        return self.queue.gpu_class(job)
+
+    cdef inline uint32_t held_back(self, const Job *job) noexcept nogil:
+        """It waits only for one of its array to end: the limit of that array. Else 0."""
+        return self.queue.held_back(job)
+
     # A queued job that waits for nothing but its GPUs.
     cdef bint allocating(self, const Job *job) noexcept nogil
+
+    # The table: settings and counters; records. 0, or -1 with errno.
+    cdef inline const tsf_header *header(self) noexcept nogil:
+        return &self.table.header
+
+    cdef inline int read_hot(self, uint64_t id, tsf_hot *hot) noexcept nogil:
+        return self.table.read_hot(id, hot)
+
+    cdef inline int read_row(self, uint64_t id, Row *row, tsf_hot *hot, tsf_cold *cold) noexcept nogil:
+        """All of a job; valid until the next read_row."""
+        return self.table.read_row(id, row, hot, cold)
+
+    cdef inline uint64_t removed_ones(self, uint64_t first, uint64_t last) noexcept nogil:
+        """How many of these ids -r removed, as far as that is still known; 0 for very many ids."""
+        return self.table.removed_ones(first, last)
+
+    cdef inline const char *directory(self, uint64_t context) noexcept nogil:
+        """The directory of the client that submitted a job; NULL if it cannot be read."""
+        return self.contexts.directory(context)
+
+    cdef inline bint knows_request(self, const uint64_t *token) noexcept nogil:
+        """The request was carried out before, and its reply may be lost."""
+        return tokens_find(&self.tokens, token) != 0

@@ -12,6 +12,9 @@ from tsfast.lifecycle.spool cimport Spool
 # Start what can start now, jobs and hooks.
 cdef void dispatch(Spool spool) noexcept nogil
 
+# A foreground job that waited for its client's descriptors: they are here. Nothing happens the second time.
+cdef void descriptors_came(Spool spool, uint64_t id) noexcept nogil
+
 # What the engine reports.
 cdef void started(Spool spool, uint64_t id, const tsf_run *run) noexcept nogil
 # Its runner died before it took the job.

@@ -116,6 +116,10 @@ cdef bint hand_over(Spool spool, Job *job, const tsf_cold *cold, Handover *hando
     return True
 
 
+cdef void descriptors_came(Spool spool, uint64_t id) noexcept nogil:
+    spool.queue.release(id)
+
+
 cdef void started(Spool spool, uint64_t id, const tsf_run *run) noexcept nogil:
     cdef Job *job = spool.queue.get(id)
     cdef tsf_hot hot
