@@ -1,5 +1,5 @@
-/* The answer: a stream of frames, taken as they come. Texts are shown piece by piece, however long their frame is; all
- * other frames are short and are awaited whole. */
+/* The reply: a stream of frames. The launcher shows texts piece by piece, however long their frame is; all other frames
+ * are short, and it waits until they are complete. */
 #include "launcher.h"
 
 #include <errno.h>
@@ -101,7 +101,7 @@ static void show_text(struct answer *answer, const char *text, size_t size)
     answer->printed = answer->printed || size > repeated;
 }
 
-/* Here and not by the server: only this process has the time zone of its caller. */
+/* Not in the server: only this process has the client's time zone. */
 static void show_moment(struct answer *answer, const struct place *place, const char *payload, size_t size)
 {
     struct tsf_moment moment;
@@ -168,7 +168,7 @@ static void obey(struct answer *answer, const struct place *place, int connectio
     }
 }
 
-/* False when the buffer holds no more that could be shown or obeyed. */
+/* False when the buffer holds nothing more to show or obey. */
 static bool take_step(struct answer *answer, const struct place *place, int connection, char **words)
 {
     const char *at = answer->in + answer->begin;
@@ -205,7 +205,7 @@ static bool take_step(struct answer *answer, const struct place *place, int conn
     return true;
 }
 
-/* In milliseconds, -1: for ever. */
+/* In milliseconds, -1: forever. */
 static int time_to_wait(const struct answer *answer)
 {
     if (answer->follow.file && answer->follow.notify_failed)
@@ -213,8 +213,8 @@ static int time_to_wait(const struct answer *answer)
     return answer->waits || answer->unsure ? -1 : silence_ms();
 }
 
-/* Until the server speaks: shows what the followed file gains, forwards signals. A stdout that nobody reads any more is
- * noticed even if nothing is written to it. */
+/* Until the server sends something: shows what is added to the followed file, forwards signals. Notices a stdout whose
+ * reader is gone even without writing to it. */
 static void serve_until_readable(struct answer *answer, const struct place *place, int connection)
 {
     struct follow *follow = &answer->follow;
@@ -251,8 +251,8 @@ static void serve_until_readable(struct answer *answer, const struct place *plac
     }
 }
 
-/* Returns if the connection broke before the answer was complete, or, true, the server gives way to a new one;
- * otherwise this is the end of the process. */
+/* Returns false if the connection broke before the reply was complete, true if the server gives way to a new one;
+ * otherwise it exits. */
 bool take_answer(struct answer *answer, const struct place *place, int connection, char **words)
 {
     answer->begin = answer->end = 0;

@@ -1,11 +1,11 @@
-/* Starting a server. Of many calls that find none, the one that holds the lock starts it and the others, once they have
- * the lock, find it there. The lock only saves work: that there is one server per socket is the server's own care. Its
- * file says whom the others wait for: the pid of the child, and "alive" behind it once that has said so.
+/* Starting a server. Of many calls that find none, the one that holds the lock starts it, and the others find it once
+ * they have the lock. The lock only saves work: the server itself ensures that a socket has only one server. The lock's
+ * file says what the others wait for: the pid of the child, and "alive" behind it once the child has reported that.
  *
- * The child gets the words of the call: some of them (-K, a wrong option) need no server, and it knows which. They are
- * in a file without a name, whose descriptor is in TSFAST_BOOT_WORDS: as arguments everybody could read them as long as
- * the server lives. Where the kernel makes no such file the variable is empty, and the server gets them in the request
- * alone. The child reports on the pipe whose number is in TSFAST_BOOT_FD:
+ * The child gets the words of the call, because it knows which of them (-K, a wrong option) need no server. They are in
+ * an unnamed file whose descriptor is in TSFAST_BOOT_WORDS: any user could read arguments as long as the server lives.
+ * If the kernel cannot create such a file, the variable is empty, and the server gets the words only in the request.
+ * The child reports on the pipe whose number is in TSFAST_BOOT_FD:
  *
  *   'A'        it takes the queue up, however long that takes
  *   'L'        its server listens: connect (what follows it is not for us)
@@ -32,7 +32,7 @@ enum { LONGEST_PAUSE_MS = 32 };
 
 static const char report_variable[] = "TSFAST_BOOT_FD=", words_variable[] = "TSFAST_BOOT_WORDS=",
                   zone_variable[] = "TZ=";
-/* Behind the standard library: a package beside ours may have the name of one of its modules. */
+/* Behind the standard library: a package beside tsfast may have the name of one of its modules. */
 #define FROM_TSFAST "import sys; sys.path.append(sys.argv.pop(1)); from tsfast."
 static const char boot_code[] = FROM_TSFAST "daemon.boot import main; main()";
 static const char help_code[] = FROM_TSFAST "daemon.boot import print_help; print_help()";
@@ -73,7 +73,7 @@ static bool still_there(const char *path, int lock)
            ours.st_ino == named.st_ino;
 }
 
-/* Who starts the server, from the file of the lock: the pid, 0 if it does not say. */
+/* The pid that starts the server, from the file of the lock; 0 if it has none. */
 static pid_t starting_server(int lock, bool *alive)
 {
     char text[64], *rest;
@@ -92,17 +92,17 @@ static void tell_others(int lock, pid_t child, bool alive)
 
     join(text, sizeof(text), decimal((uint64_t)child, number), alive ? " alive\n" : "\n", (char *)NULL);
     if (lock < 0 || ftruncate(lock, 0) != 0 || pwrite(lock, text, strlen(text), 0) < 0)
-        return; /* they do not hear of it: no harm is done */
+        return; /* they do not learn it, which is harmless */
 }
 
-/* What it says of an earlier start would let the others wait without end for this one, should it not go on. */
+/* What the file says about an earlier start would let the others wait forever for this one if it fails. */
 static void forget_earlier(int lock)
 {
     if (ftruncate(lock, 0) != 0)
         return; /* as in tell_others */
 }
 
-/* A server that is alive takes as long as it takes, but whoever sits there is told once. */
+/* A live server may take its time, but a person at a terminal gets one message. */
 static void say_that_it_starts(pid_t server)
 {
     char number[24];
@@ -112,7 +112,8 @@ static void say_that_it_starts(pid_t server)
                  (char *)NULL);
 }
 
-/* Another call has the lock. Returns when it has given it back, or, true, when a server listens although it has not. */
+/* Another call has the lock. Returns false when that call has released it, true when a server listens although it has
+ * not. */
 static bool await_lock(struct place *place, int lock, int *connection)
 {
     int pause = 1, waited = 0;
@@ -147,8 +148,8 @@ static void lock_path(const struct place *place, char path[PATH_MAX])
         refuse(place->path, ": the path of the socket is too long");
 }
 
-/* Where nobody has ever started a server, a call that could not start one leaves nothing behind. Where somebody has,
- * another call may be about to. */
+/* A call that could not start the first server leaves nothing behind. If there was a server before, another call may be
+ * about to start one. */
 static void refuse_early(const struct place *place)
 {
     struct limits limits;
@@ -161,8 +162,8 @@ static void refuse_early(const struct place *place)
     restore_limits(&limits);
 }
 
-/* -1 where no file can be made: no server can come to listen there either, and the child says why; or where there is a
- * connection, once it was asked for. */
+/* -1 if the file cannot be created: no server could listen there either, and the child reports why. Also -1 if there is
+ * a connection already, once `connection` was requested. */
 static int take_lock(struct place *place, int *connection)
 {
     char path[PATH_MAX];
@@ -211,8 +212,8 @@ static bool begins_with(const char *text, const char *beginning)
     return strncmp(text, beginning, strlen(beginning)) == 0;
 }
 
-/* Without the time zone of this call: the server has the machine's, and must not even open what this one names. A
- * script whose interpreter is not known cannot be told to pass over what is in Python's surroundings. */
+/* Without the time zone of this call: the server uses the machine's, and must not even open what this one names. A
+ * script whose interpreter is unknown cannot be made to ignore Python's environment. */
 static char **environment_with(char *report, char *words, const struct program *program)
 {
     char **list = allocate(count_of(environ) + 3), **to = list;
@@ -228,9 +229,8 @@ static char **environment_with(char *report, char *words, const struct program *
 
 enum { COMMAND_WORDS = 8 };
 
-/* Nothing of the caller's Python surroundings counts: PYTHON* variables, its directory, packages of its own (-I, -S).
- * The slow way leaves the packages to the script, which may be installed among those of its user (-E, -P). Returns
- * where more words go. */
+/* Ignores the client's Python environment: PYTHON* variables, its directory, its own packages (-I, -S). The slow way
+ * leaves the packages to the script, which may be installed among its user's (-E, -P). Returns where more words go. */
 static char **put_command(char **command, struct program *program, const char *code, const char *option)
 {
     if (program->interpreter[0])
@@ -253,7 +253,7 @@ static char **put_command(char **command, struct program *program, const char *c
     return command;
 }
 
-/* -1 if they cannot be handed on like this. */
+/* -1 if they cannot be passed like this. */
 static int file_of(char **words)
 {
     int file = (int)syscall(SYS_memfd_create, "words", 0);
@@ -269,8 +269,9 @@ static int file_of(char **words)
     return file;
 }
 
-/* In a session of its own from the beginning: Ctrl-C, Ctrl-\ and Ctrl-Z of this call, and the end of its terminal, are
- * not for a server that others wait for too. The caught signals are blocked here, and a server would inherit that. */
+/* In a session of its own from the beginning: Ctrl-C, Ctrl-\ and Ctrl-Z of this call, and the end of its terminal, must
+ * not reach a server for which other clients wait too. The server would also inherit that the caught signals are
+ * blocked here. */
 static pid_t spawn(char **command, char **environment, const struct forwarding *forwarding)
 {
     posix_spawnattr_t attributes;
@@ -372,7 +373,7 @@ static void run_boot(const struct place *place, int lock, char **words, const st
     close(ends[0]);
 }
 
-/* A connection to the server that is there now, or -1 if it is gone again. */
+/* A connection to the present server, or -1 if it is gone again. */
 int start_server(struct place *place, char **words, const struct forwarding *forwarding)
 {
     int lock, connection = -1;
@@ -389,8 +390,8 @@ int start_server(struct place *place, char **words, const struct forwarding *for
     return connection >= 0 ? connection : connect_to_server(place);
 }
 
-/* The server of an earlier release ends once we say so, and the connection with it. Whoever waited for it has then to
- * wait for our lock, and cannot start another one of that release. */
+/* The server of an earlier release ends, and with it the connection, when it receives this. Its waiting clients must
+ * then wait for our lock, and cannot start another server of that release. */
 int succeed_server(struct place *place, int connection, const struct forwarding *forwarding)
 {
     static const struct tsf_frame take_over = {.version = TSF_WIRE_VERSION, .type = TSF_FRAME_TAKE_OVER};

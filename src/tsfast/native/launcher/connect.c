@@ -1,4 +1,5 @@
-/* The way to the server: which socket it is, that nobody else has put one there, and the connection itself. */
+/* Connecting to the server: finding the socket, checking that it belongs to no other user, and the connection itself.
+ * */
 #include "launcher.h"
 
 #include "../trust.h"
@@ -13,7 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* What a mistyped TS_SOCKET looks like: it would name a second queue, without a word. */
+/* What a mistyped TS_SOCKET looks like: it would silently name a second queue. */
 static void check_given(const char *path)
 {
     const char *name = strrchr(path, '/');
@@ -48,7 +49,7 @@ void find_place(struct place *place)
         refuse("the path of the socket is too long: it begins with ", place->path);
 }
 
-/* Whoever can write to the directory can put another socket there; whoever made it can do so at any time. */
+/* A user who can write to the directory can put another socket there; its owner can do so at any time. */
 static void check_directory(const struct place *place, const char *path, const struct stat *about)
 {
     char number[24];
@@ -80,7 +81,7 @@ bool directory_exists(struct place *place)
     return rc == 0;
 }
 
-/* A path that is longer than an address is reached through its directory's descriptor. False if that is missing. */
+/* A path longer than an address is reached through its directory's descriptor. False if the directory is missing. */
 static bool shorten(const char *path, struct sockaddr_un *address, int *through)
 {
     const char *base = strrchr(path, '/');
@@ -102,7 +103,7 @@ static bool shorten(const char *path, struct sockaddr_un *address, int *through)
     return true;
 }
 
-/* So many calls wait to be accepted that the kernel takes no more of them: for a place among them. 0 or an errno. */
+/* The kernel's queue of waiting connections is full: waits for a place in it. 0 or an errno. */
 static int connect_patiently(const struct place *place, const struct sockaddr_un *address, int connection)
 {
     int flags = fcntl(connection, F_GETFL), cause = 0;
@@ -127,7 +128,7 @@ static int connect_patiently(const struct place *place, const struct sockaddr_un
     return cause;
 }
 
-/* Returns 0 or an errno; ENOENT and ECONNREFUSED mean that no server is there. */
+/* Returns 0 or an errno; ENOENT and ECONNREFUSED mean that no server listens. */
 static int try_connect(const struct place *place, int connection)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -143,7 +144,7 @@ static int try_connect(const struct place *place, int connection)
     return cause;
 }
 
-/* Why there is no connection: returns if it is because nothing listens, on a name that is ours to use. */
+/* Reports why there is no connection; returns only if no server listens and the name may be used. */
 static void examine_failure(const struct place *place, int cause)
 {
     struct stat about;
@@ -161,9 +162,9 @@ static void examine_failure(const struct place *place, int cause)
         refuse(place->path, ": ", strerror(cause));
 }
 
-/* Before anything is sent: an environment holds secrets. Root's own server is refused as well where it is not root who
- * asks: it would run the jobs as root. Root uses the queue of another user only where it was named: the way to the
- * default one can have come from that user's TMPDIR. */
+/* Checked before anything is sent, because an environment holds secrets. Other users may not use root's server: it
+ * would run their jobs as root. Root uses the queue of another user only if TS_SOCKET names it, because the path of the
+ * default one may come from that user's TMPDIR. */
 static void check_peer(struct place *place, int connection)
 {
     struct ucred peer;
@@ -197,7 +198,7 @@ int connect_to_server(struct place *place)
     return -1;
 }
 
-/* The path of the server's log, from the pointer to its state directory that stands beside the socket. */
+/* The path of the server's log, from the pointer to its state directory beside the socket. */
 const char *server_log(const struct place *place, char path[PATH_MAX])
 {
     char pointer[PATH_MAX], directory[PATH_MAX];

@@ -58,7 +58,7 @@ static off_t start_of_last_lines(const struct follow *follow, int32_t lines)
     return 0;
 }
 
-/* A repeated answer that names the same file goes on where the last one stopped. */
+/* A repeated reply that names the same file continues where the last one stopped. */
 void follow_file(struct follow *follow, const char *path, size_t size, int32_t lines)
 {
     if (size >= sizeof(follow->path))
@@ -79,7 +79,7 @@ void follow_file(struct follow *follow, const char *path, size_t size, int32_t l
     follow->offset = lines < 0 ? 0 : start_of_last_lines(follow, lines);
 }
 
-/* Only once it is known that the job still runs: an ended one's file needs no watch. */
+/* Only once the job is known to run: the file of an ended job needs no watch. */
 void follow_watch(struct follow *follow)
 {
     if (follow->notify || follow->notify_failed)
@@ -93,8 +93,8 @@ void follow_watch(struct follow *follow)
     follow->notify_failed = true;
 }
 
-/* Not to the end but to the size it has now: a writer that is faster than stdout would keep us here, deaf to the
- * server. The events are dropped first, so that a write after the copy wakes us again. */
+/* Copies up to the file's present size and not to its end: a writer faster than stdout would keep the launcher here,
+ * and it would ignore the server. Drops the events first, so that a write after the copy wakes it again. */
 void follow_copy(struct follow *follow)
 {
     off_t end;

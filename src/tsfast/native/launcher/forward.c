@@ -1,5 +1,5 @@
-/* Signals that the launcher of a foreground job catches and sends on. Those that the caller ignores (nohup, a script's
- * background jobs) stay ignored: the kernel would queue a blocked signal even so. */
+/* Signals that the launcher of a foreground job catches and forwards. Those that it inherited as ignored (nohup, a
+ * script's background jobs) stay ignored: the kernel would queue a blocked signal even so. */
 #include "launcher.h"
 
 #include <errno.h>

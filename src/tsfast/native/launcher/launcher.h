@@ -1,4 +1,4 @@
-/* What the parts of the launcher `ts` say to each other. The algorithm is at the top of main.c.
+/* The interfaces between the parts of the launcher `ts`. The algorithm is at the top of main.c.
  *
  * Descriptors 0 to 2 are open from the first step on, so 0 in a descriptor's field here means: none. */
 #ifndef TSFAST_LAUNCHER_H
@@ -22,10 +22,10 @@
 #define PATH_MAX 4096
 #endif
 
-/* Where the queue's socket is, and who may be behind it. */
+/* The path of the queue's socket, and which user may listen there. */
 struct place {
     char path[PATH_MAX];
-    size_t directory; /* length of the default directory's part of `path`, 0 if the caller named the socket */
+    size_t directory; /* length of the default directory's part of `path`, 0 if TS_SOCKET names the socket */
     uid_t user;
     pid_t server; /* of the last connection */
 };
@@ -44,7 +44,7 @@ struct request {
     unsigned long affinity[1024 / sizeof(unsigned long)];
 };
 
-/* The file that is shown as it grows (-c, -t); kept over a new connection, so that nothing is shown twice. */
+/* The followed file (-c, -t); kept over a new connection, so that nothing is shown twice. */
 struct follow {
     int file;
     int notify;
@@ -64,18 +64,18 @@ struct forwarding {
 struct answer {
     struct follow follow;
     struct forwarding forwarding;
-    uint32_t text_left; /* bytes of an OUT or ERR frame that have not come yet */
+    uint32_t text_left; /* bytes of an OUT or ERR frame that have not arrived yet */
     int text_fd;
     bool printed;
-    bool waits;       /* the server lives, and answers when it is time to */
-    bool unsure;      /* it can be of a release that does not say that it lives */
-    bool foreground;  /* the job runs with our descriptors: a broken connection is made again whatever was printed */
+    bool waits;       /* the server lives, and replies when it can */
+    bool unsure;      /* it may be of a release that does not report that it lives */
+    bool foreground;  /* the job has this process's descriptors: reconnect whatever was printed */
     uint64_t shown;   /* bytes of OUT frames, over all connections */
-    uint64_t to_skip; /* of them, those that this connection's answer repeats */
+    uint64_t to_skip; /* of them, those that this connection's reply repeats */
     bool exit_at_close;
-    bool succeed; /* the server gives way to one of our release */
+    bool succeed; /* the server gives way to one of this release */
     int32_t code;
-    size_t begin, end; /* what is unread in `in` */
+    size_t begin, end; /* the unread part of `in` */
     char in[1 << 16];
 };
 
@@ -84,7 +84,7 @@ struct limits {
     uint64_t of[5][2]; /* soft, hard */
 };
 
-/* The Python command line beside the launcher. The last two are empty where only the slow way leads to it. */
+/* The Python command line beside the launcher. The last two are empty if only the slow way leads to it. */
 struct program {
     char path[PATH_MAX];
     char interpreter[PATH_MAX];

@@ -1,10 +1,10 @@
 /* The limits that a server inherits from the call that starts it. They would bind it, and what it starts, for as long
- * as it lives. So while it is started this process has the highest limits that it can have: hard ones are lifted where
- * that is allowed (root), soft ones rise to the hard ones. If a server could not work with what is left, the call is
- * refused.
+ * as it lives. So this process takes the highest possible limits while it starts the server: it lifts hard limits where
+ * that is allowed (root) and raises soft ones to the hard ones. If a server could not work with the result, the call
+ * fails.
  *
- * Only the limits that bind the server itself: where hard limits may be lifted, each job gets those of its own caller.
- */
+ * Only the limits that affect the server itself: where hard limits may be lifted, each job gets those of its own
+ * client. */
 #include "launcher.h"
 
 #include <fcntl.h>
@@ -15,7 +15,7 @@
 
 enum { MEBIBYTE = 1 << 20, HARD = 1 };
 
-/* Of memory: what a server with a small queue takes. Of a file: what `runs` and a segment of the table take, which have
+/* Memory: what a server with a small queue needs. File size: what `runs` and a segment of the table need, which have
  * their full length from the beginning. */
 static const struct need {
     int limit;
@@ -44,14 +44,14 @@ static uint64_t most_files(void)
     return strtoull(text, NULL, 10);
 }
 
-/* False: a server could not work with it. */
+/* False if a server could not work with it. */
 static bool lift(const struct need *need, uint64_t had[2])
 {
     uint64_t highest = need->limit == RLIMIT_NOFILE ? most_files() : UINT64_MAX;
     uint64_t wanted[2] = {highest, highest};
 
     if (syscall(SYS_prlimit64, 0, need->limit, NULL, had) != 0)
-        had[0] = had[HARD] = UINT64_MAX; /* not for us to see, so not for us to change */
+        had[0] = had[HARD] = UINT64_MAX; /* unreadable, so also unchangeable */
     if (had[HARD] < highest && syscall(SYS_prlimit64, 0, need->limit, wanted, NULL) == 0)
         return true;
     wanted[0] = wanted[HARD] = had[HARD];
@@ -74,14 +74,14 @@ void lift_limits(struct limits *had)
     }
 }
 
-/* This call goes on with its own. */
+/* This call continues with its own limits. */
 void restore_limits(const struct limits *had)
 {
     for (int i = 0; i < NEEDS; i++)
         syscall(SYS_prlimit64, 0, needs[i].limit, had->of[i], NULL);
 }
 
-/* The one that ends a server which works well until then. */
+/* The limit that ends a server which works well until then. */
 void tell_of_its_end(void)
 {
     struct rlimit left;

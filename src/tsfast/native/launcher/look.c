@@ -1,5 +1,5 @@
-/* What will surely fail is told when the job is queued, as a warning. The server waits on nobody's paths, so it says
- * what is to be looked at, and this process looks: in the environment and the directory that the job has too. */
+/* Warnings about what will certainly fail, when the job is queued. The server never waits for a user's path, so it says
+ * what to check, and this process checks it, in the same environment and directory as the job. */
 #include "launcher.h"
 
 #include <errno.h>
@@ -10,7 +10,7 @@
 
 static const char default_path[] = "/usr/local/bin:/usr/bin:/bin"; /* as for a job without PATH */
 
-/* 0, or why it cannot be executed. */
+/* 0, or the errno of why it cannot be executed. */
 static int check_program(const char *path)
 {
     struct stat about;
@@ -20,7 +20,7 @@ static int check_program(const char *path)
     return S_ISREG(about.st_mode) && access(path, X_OK) == 0 ? 0 : EACCES;
 }
 
-/* As the runner looks for it: a file that cannot be executed does not hide a later one. */
+/* Searches like the runner: a file that cannot be executed does not hide a later one. */
 static int search(const char *name, const char *path)
 {
     char file[PATH_MAX];
@@ -67,21 +67,20 @@ static void look_at_hook(void)
                  "; no program will run when the job has ended", (char *)NULL);
 }
 
-static bool names_somebody(const char *name) { return name && *name && !strpbrk(name, "\r\n"); }
+static bool names_a_recipient(const char *name) { return name && *name && !strpbrk(name, "\r\n"); }
 
 static void look_at_mail(void)
 {
     const char *recipient = getenv("TS_MAILTO");
 
-    if (!names_somebody(recipient && *recipient ? recipient : getenv("USER")))
+    if (!names_a_recipient(recipient && *recipient ? recipient : getenv("USER")))
         complain("warning: -m: neither TS_MAILTO nor USER names a recipient; no mail will be sent", (char *)NULL);
     else if (search("sendmail", path_of_jobs()) && search("sendmail", "/usr/sbin:/usr/lib"))
         complain("warning: -m: there is no sendmail in PATH, /usr/sbin or /usr/lib; no mail will be sent",
                  (char *)NULL);
 }
 
-/* Only what another job may not mend in the meantime is sure, and a directory that it would make is told all the same.
- */
+/* Warns also of a missing directory, which an earlier job might still create. */
 static void look_at_log(const char *path, size_t size)
 {
     char file[PATH_MAX];

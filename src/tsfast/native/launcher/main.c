@@ -1,17 +1,16 @@
-/* ts: hands its words and what a job inherits from its caller to the queue's server, and does what the answer says.
+/* ts: sends its words, and what a job inherits from its client, to the queue's server, and obeys the reply.
  *
  *   0. -h and -V as the first word need no queue
  *   1. make sure that descriptors 0 to 2 are open
- *   2. find the socket: TS_SOCKET, else ${TMPDIR:-/tmp}/tsfast-<uid>/socket in a directory that only we can use
+ * 2. find the socket: TS_SOCKET, or else ${TMPDIR:-/tmp}/tsfast-<uid>/socket in a directory that only this user can use
  *   3. gather the request, with a random token
  *   4. connect, and check that the other side is the same user; start a server if there is none
  *   5. send the request; print, follow, forward, exec, exit, as the frames of the answer say
- *   6. if the server is of an earlier release, let it end, and start one of ours, which takes its queue up
- *   7. if the connection breaks before the answer is complete, go to 4: the token tells the server that it is the same
- *      request
+ * 6. if the server is of an earlier release, let it end and start one of this release, which takes the queue over
+ * 7. if the connection breaks before the reply is complete, go to 4: by the token the server recognises the request
  *
- * It knows no option: there is one grammar, in the server. In the usual case it makes one connect, one sendmsg, one
- * poll and one recv, and no allocation; what is rare is in other files, whose pages are then never read. */
+ * It knows no options: the only grammar is in the server. In the usual case it makes one connect, one sendmsg, one poll
+ * and one recv, and no allocation; rare cases are in other files, whose pages are then never read. */
 #include "launcher.h"
 
 #include <string.h>
@@ -39,8 +38,8 @@ static void pause_ms(long ms)
     nanosleep(&time, NULL);
 }
 
-/* A text that was shown in part cannot be taken back, and the next answer may differ from it; a foreground job's begins
- * with its id each time. */
+/* A partly shown text cannot be taken back, and the next reply may differ from it; that of a foreground job begins with
+ * its id each time. */
 static void prepare_next_try(struct patience *patience, const struct place *place, const struct answer *answer)
 {
     struct timespec now;
@@ -61,15 +60,14 @@ static void prepare_next_try(struct patience *patience, const struct place *plac
         pause_ms(shift < 7 ? 1L << shift : LONGEST_PAUSE_MS);
 }
 
-/* With the rights of somebody else than its caller's it would run their environment's programs, and jobs, with those.
- */
+/* A set-user-ID ts would run programs of its user's environment, and jobs, with the rights of its owner. */
 static void check_rights(void)
 {
     if (getauxval(AT_UID) != getauxval(AT_EUID) || getauxval(AT_GID) != getauxval(AT_EGID))
         refuse("this program must not be set-user-ID or set-group-ID (chmod ug-s it)");
 }
 
-/* Whatever is wrong with the queue, its place or its server, help is there, and it is that of this program. */
+/* Help works whatever is wrong with the queue or its server, and describes this program. */
 static void answer_alone(char **words)
 {
     static const char version[] = "tsfast " TSFAST_VERSION "\n";

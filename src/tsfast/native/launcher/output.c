@@ -1,4 +1,4 @@
-/* Texts and how they leave, without stdio: its set-up would cost more than all the rest of a call. */
+/* Text output without stdio, whose set-up would cost more than the rest of a call. */
 #include "launcher.h"
 
 #include "../shown.h"
@@ -67,7 +67,7 @@ const char *decimal(uint64_t number, char text[24])
     return at;
 }
 
-/* A caller that ignores SIGPIPE gets the same silent end as any other. */
+/* With SIGPIPE ignored, the launcher ends as silently as otherwise. */
 _Noreturn void die_of_pipe(void)
 {
     sigset_t set;
@@ -80,8 +80,8 @@ _Noreturn void die_of_pipe(void)
     _exit(128 + SIGPIPE);
 }
 
-/* After a failure nothing more is written to stdout, but the call goes on to its end: others may count on its waiting,
- * and its exit code says that the text is incomplete. */
+/* After a failure the call writes nothing more to stdout but continues to its end: a script may rely on its waiting,
+ * and the exit code says that the text is incomplete. */
 void show(int fd, const char *data, size_t size)
 {
     if (fd == STDOUT_FILENO && stdout_failed)

@@ -1,7 +1,7 @@
-/* Where the Python command line `tsfast` is: beside this program, else on PATH, else where TSFAST_PROGRAM says; of what
- * the environment names root executes only what nobody else can change. Its first lines name the interpreter, and the
- * packages are in ../lib; what is not understood leads to the slow way, which is to run the script itself, by its
- * interpreter if that is known. */
+/* Finds the Python command line `tsfast`: beside this program, or else on PATH, or else at TSFAST_PROGRAM; of what the
+ * environment names, root executes only what no other user can change. Its first lines name the interpreter, and the
+ * packages are in ../lib; if they cannot be parsed, the slow way runs the script itself, by its interpreter if that is
+ * known. */
 #include "launcher.h"
 
 #include "../trust.h"
@@ -22,7 +22,7 @@ static bool is_program(const char *path)
 
 static bool passed_over;
 
-/* Somebody else's PATH may have come with root's rights (sudo that keeps it). */
+/* Root may have another user's PATH (sudo that keeps it). */
 static bool is_program_to_trust(const char *path)
 {
     if (!is_program(path))
@@ -41,7 +41,7 @@ static void cut_last_part(char *path)
         *slash = '\0';
 }
 
-/* A file that was replaced on disk while we run is shown with a mark behind its name. */
+/* The kernel marks the name of a file that was replaced on disk while it runs. */
 static bool find_beside_us(char *path)
 {
     static const char mark[] = " (deleted)";
@@ -57,7 +57,7 @@ static bool find_beside_us(char *path)
     return join(path, PATH_MAX, self, "/tsfast", (char *)NULL) && is_program(path);
 }
 
-/* Relative entries are skipped: what starts the server must not depend on where a call is made. */
+/* Skips relative entries: the program that starts the server must not depend on the directory of a call. */
 static bool find_on_path(char *path)
 {
     const char *at = getenv("PATH");
@@ -95,7 +95,8 @@ static void read_beginning(const char *path, char *text, size_t size)
         close(file);
 }
 
-/* Takes the path at `from` up to one of `ends`; false if it is none, or holds what a shell would expand. */
+/* Takes the path at `from` up to one of `ends`; false if it is not a path, or contains something that a shell would
+ * expand. */
 static bool take_interpreter(char *to, const char *from, const char *ends)
 {
     size_t size = strcspn(from, ends);
@@ -162,7 +163,7 @@ static int count_packages(const char *lib, char *found, struct stat *first, int 
     return count;
 }
 
-/* More than one would leave open which of them the interpreter goes with. */
+/* With more than one it would be unclear which of them the interpreter uses. */
 static bool find_packages(const char *script, char *packages)
 {
     char real[PATH_MAX], lib[PATH_MAX];

@@ -1,6 +1,6 @@
-/* The line of a terminal that says how far `-w` of several jobs is. It is written over and over, cut to the width that
- * the terminal has now, and is gone when something else is to be written there: a message, or the prompt of the shell
- * after a signal has ended this process. */
+/* The progress line of `-w` of several jobs on a terminal. Each version overwrites the last one, cut to the terminal's
+ * present width; the launcher erases it before it writes anything else, and when a signal ends it, before the shell's
+ * prompt. */
 #include "launcher.h"
 
 #include <stdlib.h>
@@ -15,7 +15,7 @@ static volatile sig_atomic_t is_there;
 
 static void clean_up(int number);
 
-/* Its handler is taken away by the signal itself, so that raising it again ends or stops us. */
+/* The signal itself resets its handler, so that raising it again ends or stops the launcher. */
 static void watch_signal(int number)
 {
     struct sigaction action = {.sa_handler = clean_up, .sa_flags = SA_RESETHAND | SA_NODEFER | SA_RESTART};
@@ -31,7 +31,7 @@ static void clean_up(int number)
     watch_signal(number); /* we were stopped, and go on */
 }
 
-/* Those that the caller ignores stay ignored. */
+/* Signals inherited as ignored stay ignored. */
 static void watch_signals(void)
 {
     static bool watched;
@@ -52,8 +52,8 @@ static size_t columns(void)
     return ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 ? window.ws_col : 0;
 }
 
-/* The text is plain ASCII. The server puts before it what erases a line, for earlier launchers. A line that fills its
- * row wraps on some terminals. */
+/* The text is plain ASCII. For earlier launchers the server prefixes the sequence that erases a line. A line that fills
+ * its row wraps on some terminals. */
 void show_progress(const char *text, size_t size)
 {
     char line[256];

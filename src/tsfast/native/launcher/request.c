@@ -1,5 +1,5 @@
-/* The request: everything about the caller that a job inherits, gathered once and sent as often as it takes. The kernel
- * lays out the words and the environment as one run of strings each, so they are sent from where they are. */
+/* The request: everything that a job inherits from its client, collected once and sent as often as necessary. The
+ * kernel lays out the words and the environment as one run of strings each, so they are sent from there. */
 #include "launcher.h"
 
 #include <errno.h>
@@ -17,8 +17,8 @@
 
 extern char **environ;
 
-/* Asking for the window size tells three things at once: is it a terminal, how wide is it, is it open at all. What is
- * closed is filled, lest the socket land there and be printed into. */
+/* The window size tells three things at once: whether this is a terminal, how wide it is, and whether it is open at
+ * all. Closed descriptors are filled, so that the socket does not land there and receive output. */
 void open_standard_descriptors(struct tsf_request *request)
 {
     request->tty = TSF_HEARS_ALIVE | TSF_SHOWS_MOMENTS;
@@ -88,7 +88,7 @@ static void make_token(uint64_t token[2])
     const void *random_bytes;
 
     if (syscall(SYS_getrandom, token, 16, 0) != 16) {
-        /* where a filter denies it: what the kernel gave this process at its exec */
+        /* if a filter denies it: what the kernel gave this process at its exec */
         random_bytes = (const void *)getauxval(AT_RANDOM);
         if (!random_bytes)
             refuse("no random numbers: ", strerror(errno));
@@ -107,7 +107,7 @@ static size_t get_affinity(unsigned long *mask, size_t size)
     return got < 0 ? 0 : (size_t)got;
 }
 
-/* The empty string where the directory is gone: the server refuses it in words that fit the command. */
+/* The empty string if the directory is gone: the server refuses it with a message that fits the command. */
 static size_t get_directory(char *cwd, size_t size)
 {
     if (!getcwd(cwd, size) || cwd[0] != '/')
@@ -143,7 +143,7 @@ void collect_request(struct request *request, char **words)
                                              .release = tsf_release(TSFAST_VERSION)};
 }
 
-/* A failure is not reported here: the server may have answered before it closed, and reading tells both. */
+/* Does not report a failure: the server may have replied before it closed, and reading reveals both. */
 void send_request(const struct request *request, const struct place *place, int connection)
 {
     struct iovec parts[REQUEST_PARTS];

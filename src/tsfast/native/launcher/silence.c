@@ -1,6 +1,7 @@
-/* A server that says nothing. Every wait for it goes the same way: poll for silence_ms(); if nothing has come,
- * silence_passed(), which says so on a terminal the first time and gives the call up the second time; silence_ended()
- * when something has come. The time of a call that is itself stopped counts for one of the two at most. */
+/* A silent server. Every wait for it works in the same way: poll for silence_ms(); if nothing has arrived,
+ * silence_passed(), which prints a message on a terminal the first time and ends the call the second time;
+ * silence_ended() when something has arrived. The time during which the call itself is stopped counts for at most one
+ * of the two. */
 #include "launcher.h"
 
 #include <stdlib.h>
@@ -9,7 +10,7 @@
 
 enum { PATIENCE_MS = 30000, FIRST_MS = 3000, MAX_S = 1000000 };
 
-static int patience = PATIENCE_MS; /* milliseconds; 0: for ever */
+static int patience = PATIENCE_MS; /* milliseconds; 0: forever */
 static bool passed;
 
 void read_patience(void)
@@ -25,7 +26,7 @@ void read_patience(void)
     patience = atoi(text) * 1000;
 }
 
-/* How long to wait now, in milliseconds; -1: for ever. */
+/* How long to wait now, in milliseconds; -1: forever. */
 int silence_ms(void)
 {
     int first = patience < 2 * FIRST_MS ? patience / 2 : FIRST_MS;
@@ -35,7 +36,7 @@ int silence_ms(void)
     return passed ? patience - first : first;
 }
 
-/* `server`: its pid, 0 if that is not known. */
+/* `server`: its pid, 0 if unknown. */
 void silence_passed(const struct place *place, pid_t server, const char *what)
 {
     const char *yet = passed ? "" : " yet";
