@@ -18,6 +18,7 @@ NOT_TESTED := $(CURDIR)/build/not-tested
 EXTRA ?= test
 
 export TSFAST_STRICT := 1
+export TSFAST_PROBES := 1
 
 TARGETS := demo share build installed debug programs test test-debug soak fuzz fixture lint format typecheck bench \
 	bench-quick wheel sanitizers sanitized valgrind docs linkcheck clean distclean
@@ -122,7 +123,7 @@ fixture: debug
 lint: $(VENV)/.linters
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	PATH=$(BIN):$$PATH $(BIN)/cython-lint src examples
+	PATH=$(BIN):$$PATH $(BIN)/cython-lint src examples tests/probes
 	$(BIN)/clang-format --dry-run -Werror $(CC_FILES)
 
 format: $(VENV)/.linters

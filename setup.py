@@ -7,8 +7,9 @@
 
 TSFAST_STRICT=1, which the Makefile sets, makes warnings errors. TSFAST_DEBUG=1 compiles in the fault points and
 asserts, TSFAST_SANITIZE=1 adds ASan and UBSan, which report to files in the environment's directory `reports`;
-TSFAST_APART=1 makes a shared object of each module; TSFAST_NATIVE_CC is the compiler of the programs. See
-CONTRIBUTING.md.
+TSFAST_APART=1 makes a shared object of each module; TSFAST_PROBES=1 adds what shows tests the inside of some modules
+(tests/probes), as builds in place and debug builds have it anyway; TSFAST_NATIVE_CC is the compiler of the programs.
+See CONTRIBUTING.md.
 """
 
 import gzip
@@ -42,6 +43,7 @@ VERSION = re.search(r'^__version__ = "(.+)"', (PACKAGE / "__init__.py").read_tex
 DEBUG = os.environ.get("TSFAST_DEBUG", "") not in ("", "0")
 SANITIZE = os.environ.get("TSFAST_SANITIZE", "") not in ("", "0")
 APART = os.environ.get("TSFAST_APART", "") not in ("", "0")
+PROBES = DEBUG or APART or os.environ.get("TSFAST_PROBES", "") not in ("", "0")
 
 OPTIMISE = ["-O1", "-g", "-UNDEBUG", "-DTSFAST_FAULTS"] if DEBUG else ["-O2", "-g0"]
 STRICT = os.environ.get("TSFAST_STRICT", "") not in ("", "0")  # a later compiler or Python may know more of them
@@ -80,21 +82,22 @@ def module_name(source):
     return ".".join(Path(source).relative_to("src").with_suffix("").parts)
 
 
-MODULES = {module_name(source): source for source in files(PACKAGE, "**/*.pyx")}
+def modules(probes):
+    """Name and source of each. Those that are called probe are for tests."""
+    sources = files(PACKAGE, "**/*.pyx")
+    return {module_name(source): source for source in sources if probes or Path(source).stem != "probe"}
 
 
-def check_leaves():
+def check_leaves(names):
     """In one shared object each module has a PyInit_ of its own, which is named after the last part of its name."""
-    leaves = Counter(name.rpartition(".")[2] for name in MODULES)
+    leaves = Counter(name.rpartition(".")[2] for name in names)
     if twice := [leaf for leaf, number in leaves.items() if number > 1]:
         raise CompileError(f"more than one compiled module is called {', '.join(twice)}")
 
 
 def extensions():
-    """The shared objects. Those that belong to one are given by name: see build_extensions()."""
-    if APART:
-        return [Extension(name, [source]) for name, source in MODULES.items()]
-    return [Extension("tsfast._core", list(MODULES.values()))]
+    """The shared objects. What they are linked of is compiled by BuildExtensions."""
+    return [Extension(name, []) for name in (modules(PROBES) if APART else ["tsfast._core"])]
 
 
 def is_current(built, dependencies):
@@ -119,13 +122,16 @@ class BuildExtensions(build_ext):
         self.parallel = self.parallel or os.cpu_count()
 
     def run(self):
-        check_leaves()
         build_lib, build_temp = self.build_lib, self.build_temp
         if self.editable_mode or self.inplace:
             self.build_temp = f"build/inplace-{sys.implementation.cache_tag}"
             self.build_lib = f"{self.build_temp}/lib"
         stamp = Path(self.build_temp, "settings")
-        settings = repr((sys.version, Cython.__version__, COMPILE_ARGS, LINK_ARGS, DIRECTIVES, os.environ.get("CC")))
+        self.probes = PROBES or self.editable_mode or self.inplace
+        self.modules = modules(self.probes)
+        check_leaves(self.modules)
+        settings = (sys.version, Cython.__version__, COMPILE_ARGS, LINK_ARGS, DIRECTIVES, os.environ.get("CC"))
+        settings = repr((*settings, self.probes))
         if self.force or not stamp.is_file() or stamp.read_text() != settings:
             self.force = True
             stamp.unlink(missing_ok=True)  # until all is compiled anew
@@ -142,9 +148,9 @@ class BuildExtensions(build_ext):
 
         multiprocessing.set_start_method("fork", force=True)  # so that Cython's processes have our Options
         translated = cythonize(
-            [Extension(name, [source]) for name, source in MODULES.items()],
+            [Extension(name, [source]) for name, source in self.modules.items()],
             build_dir=self.build_temp,
-            include_path=["src"],
+            include_path=["src", self.directory_of_probes()],
             compiler_directives=DIRECTIVES,
             force=self.force,
             quiet=self.verbose == 0,
@@ -152,12 +158,22 @@ class BuildExtensions(build_ext):
         )
         self.compiled = 0
         with ThreadPoolExecutor(self.parallel) as pool:
-            objects = dict(zip(MODULES.values(), pool.map(self.compile_module, translated), strict=True))
+            objects = dict(zip(self.modules, pool.map(self.compile_module, translated), strict=True))
         for extension in self.extensions:  # what is left to do is to link
-            extension.extra_objects = extension.depends = [objects[source] for source in extension.sources]
+            extension.extra_objects = [objects[extension.name]] if APART else list(objects.values())
+            extension.depends = extension.extra_objects
             extension.extra_link_args = LINK_ARGS
-            extension.sources = []
         super().build_extensions()
+
+    def directory_of_probes(self):
+        there = Path("tests", "probes")
+        if self.probes:
+            return str(there)
+        empty = Path(self.build_temp, "no-probes")
+        empty.mkdir(parents=True, exist_ok=True)
+        for name in files(there, "*.pxi"):
+            (empty / Path(name).name).write_text("")
+        return str(empty)
 
     def compile_module(self, module):
         (source,) = module.sources
@@ -180,7 +196,7 @@ class BuildExtensions(build_ext):
 
     def write_list(self):
         """For tsfast/__init__.py, which finds the modules, and `tsfast doctor`, which tries them."""
-        names = "".join(f'        "{name}",\n' for name in MODULES)
+        names = "".join(f'        "{name}",\n' for name in self.modules)
         text = f'''"""Written by setup.py."""
 
 TOGETHER = {not APART}

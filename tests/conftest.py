@@ -2,6 +2,7 @@
 tested, support/fixtures.py has the queues of tests."""
 
 import os
+import re
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ pytest_plugins = ["support.fixtures"]
 settings.register_profile("tsfast", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tsfast")
 
-
+PROBED = re.compile(r"^from tsfast\S+ import .*\b(\w+Probe|render)\b", re.MULTILINE)
 NOT_HERE = pytest.StashKey[str]()  # the missing programs that a test needs
 NOT_TESTED = pytest.StashKey[Counter[tuple[str, str]]]()  # how many tests of which file want them
 BEFORE = "TSFAST_NOT_TESTED"  # a file for the sessions of one `make test`: the last one names all
@@ -26,6 +27,16 @@ BEFORE = "TSFAST_NOT_TESTED"  # a file for the sessions of one `make test`: the 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fast", action="store_true", help="leave out the tests marked slow")
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Against a wheel, what needs a probe is left out."""
+    if installation.has_probes() or collection_path.suffix != ".py":
+        return None
+    if PROBED.search(collection_path.read_text()) is None:
+        return None
+    print(f"left out: {collection_path.name} needs probes, which a wheel does not have")
+    return True
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

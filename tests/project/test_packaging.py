@@ -14,10 +14,11 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
-from tsfast._compiled import MODULES, TOGETHER
 
 import tsfast
+from support import installation
 from support.places import ROOT
+from tsfast._compiled import MODULES, TOGETHER
 
 SOURCES = ROOT / "src" / "tsfast"
 PACKAGE = Path(tsfast.__file__).parent
@@ -25,6 +26,10 @@ BIN = Path(sysconfig.get_path("scripts"))
 LONGEST_FILE = 700
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PINNED = (ROOT / "wheels" / "requirements.txt").read_text()
+
+
+def is_probe(module: str) -> bool:
+    return module.rpartition(".")[2] == "probe"
 
 
 def is_elf(path: Path) -> bool:
@@ -60,7 +65,7 @@ def test_only_nvml_is_required_at_run_time() -> None:
 def test_each_source_is_a_compiled_module_with_a_name_of_its_own() -> None:
     """In the shared object a module is known by the last part of its name."""
     sources = {".".join(path.relative_to(ROOT / "src").with_suffix("").parts) for path in SOURCES.rglob("*.pyx")}
-    assert sources == MODULES
+    assert {name for name in sources if installation.has_probes() or not is_probe(name)} == MODULES
     leaves = Counter(module.rpartition(".")[2] for module in MODULES)
     assert [leaf for leaf, number in leaves.items() if number > 1] == []
 
@@ -78,7 +83,8 @@ def test_what_is_no_compiled_module_is_not_found() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [*sorted(f"{module.replace('.', '/')}.pxd" for module in MODULES), "tsfast/native/table.h"]
+    "name",
+    [*sorted(f"{module.replace('.', '/')}.pxd" for module in MODULES if not is_probe(module)), "tsfast/native/table.h"],
 )
 def test_what_other_programs_are_compiled_with_is_installed(name: str) -> None:
     assert (PACKAGE.parent / name).is_file()

@@ -3,7 +3,7 @@
 import pytest
 
 from support.scheduling import run_all, skip_all, start_all
-from tsfast.scheduler.scheduler import Queue, QueueProbe
+from tsfast.scheduler.scheduler import QueueProbe
 
 # ---- order and slots ------------------------------------------------------------------------------------------------
 
@@ -487,6 +487,7 @@ def test_live_after_many_urgent_and_swaps():
 
 
 def test_the_queue_itself():
-    queue = Queue(3)
+    probe = QueueProbe(3)
+    queue = probe.queue
     assert (queue.max_slots, queue.used_slots, queue.known) == (3, 0, 0)
-    queue.check_invariants()
+    probe.check_invariants()

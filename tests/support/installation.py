@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import tsfast
 import tsfast.lifecycle.spool
+import tsfast.store.table
 
 DISTRIBUTION = "tsfast-spooler"
 BIN = Path(sys.executable).parent
@@ -40,6 +41,11 @@ def debug_parts() -> dict[str, bool]:
         "ts-run": b"TSFAST_FAULT\0" in RUNNER.read_bytes(),
         "ts": b".debug_info\0" in TS.read_bytes(),
     }
+
+
+def has_probes() -> bool:
+    """Whether it has what tests/probes adds to some modules: all builds for tests do, wheels do not."""
+    return hasattr(tsfast.store.table, "TableProbe")
 
 
 def wrong() -> str:

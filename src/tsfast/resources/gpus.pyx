@@ -402,12 +402,5 @@ cdef class Gpus:
     cdef void seed(self, uint64_t seed) noexcept nogil:
         self.random = seed if seed else 1
 
-    def check_invariants(self):
-        """Computes everything anew; AssertionError names what is wrong. For tests and debugging."""
-        check_devices(self)
-        check_groups(self)
-        check_classes(self)
-        check_verdicts(self)
 
-
-include "probe.pxi"
+include "gpus_probe.pxi"  # of tests/probes; empty in a wheel

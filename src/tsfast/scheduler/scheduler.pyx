@@ -518,13 +518,5 @@ cdef class Queue:
             ids[k] = job_at(self.chunks, jobs[k]).id
         return room
 
-    def check_invariants(self):
-        """Computes everything anew; AssertionError names what is wrong. For tests and debugging."""
-        check_slab(self)
-        check_lists(self)
-        check_heaps(self)
-        check_arrays(self)
-        check_edges(self)
 
-
-include "probe.pxi"
+include "scheduler_probe.pxi"  # of tests/probes; empty in a wheel

@@ -669,4 +669,4 @@ cdef class Table:
         return self.header.slots
 
 
-include "probe.pxi"
+include "table_probe.pxi"  # of tests/probes; empty in a wheel

@@ -1,4 +1,4 @@
-# The part of scheduler.pyx that is there for tests and debugging.
+# Included at the end of scheduler.pyx in builds for tests.
 
 # ---- checks ---------------------------------------------------------------------------------------------------------
 
@@ -395,4 +395,9 @@ cdef class QueueProbe:
             free(ids)
 
     def check_invariants(self):
-        self.queue.check_invariants()
+        """Computes everything anew; AssertionError names what is wrong."""
+        check_slab(self.queue)
+        check_lists(self.queue)
+        check_heaps(self.queue)
+        check_arrays(self.queue)
+        check_edges(self.queue)

@@ -1,4 +1,4 @@
-# The part of gpus.pyx that is there for tests and debugging.
+# Included at the end of gpus.pyx in builds for tests.
 
 # ---- checks ---------------------------------------------------------------------------------------------------------
 
@@ -285,4 +285,8 @@ cdef class GpusProbe:
                 self.gpus.give_back(number, mask, 0, False)
 
     def check_invariants(self):
-        self.gpus.check_invariants()
+        """Computes everything anew; AssertionError names what is wrong."""
+        check_devices(self.gpus)
+        check_groups(self.gpus)
+        check_classes(self.gpus)
+        check_verdicts(self.gpus)

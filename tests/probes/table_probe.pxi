@@ -1,4 +1,4 @@
-# The part of table.pyx that is there for tests.
+# Included at the end of table.pyx in builds for tests.
 
 cdef void _set_hot(tsf_hot *hot, dict fields) except *:
     memset(hot, 0, sizeof(tsf_hot))
