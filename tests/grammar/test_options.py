@@ -33,6 +33,7 @@ NOTHING_SET = {
     "after_ok": [],
     "words": 0,
     "ranges": [],
+    "filters": 0,
 }
 
 WITH_OPTIONAL_ID = {
@@ -370,8 +371,8 @@ def test_the_last_action_wins():
 
 
 def test_words_after_an_action():
-    assert error("-l", "foo") == "unexpected 'foo': -l takes no argument"
-    assert error("-k", "1", "2") == "unexpected '2': -k takes one argument"
+    assert error("-T", "foo") == "unexpected 'foo': -T takes no argument"
+    assert error("-p", "1", "2") == "unexpected '2': -p takes one argument"
     assert error("--get_logdir", "x") == "unexpected 'x': --get_logdir takes no argument"
     assert error("-S", "2", "--", "ls") == "unexpected 'ls': -S takes one argument"
     expect(["-h", "foo"], action=ACTIONS["help"])

@@ -144,6 +144,7 @@ cdef extern from "<errno.h>" nogil:
 cdef extern from "<time.h>" nogil:
     ctypedef long time_t
     struct tm:
-        pass
+        int tm_sec, tm_min, tm_hour, tm_mday, tm_mon, tm_year, tm_isdst
     tm *localtime_r(const time_t *time, tm *parts)
+    time_t mktime(tm *parts)
     size_t strftime(char *room, size_t size, const char *format, const tm *time)

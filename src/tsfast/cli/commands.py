@@ -67,3 +67,6 @@ COMMANDS = {
         Option("after", "what the service runs after it: SIGTERM to the jobs if the machine goes down"),
     ),
 }
+
+# Words that later releases give a meaning. They queue nothing already, so that no script comes to depend on that.
+RESERVED = frozenset("top web history report trace metrics status queues config reload".split())

@@ -9,7 +9,7 @@ import os
 import sys
 
 from tsfast.base.text import as_line
-from tsfast.cli.commands import COMMANDS
+from tsfast.cli.commands import COMMANDS, RESERVED
 from tsfast.location import programs
 
 TYPE_CHECKING = False  # as in tsfast/__init__.py
@@ -49,6 +49,10 @@ def main() -> int:
 
         module, function = COMMANDS[words[0]].place.split(":")
         return int(getattr(import_module(module), function)(words[1:]))
+    if words and words[0] in RESERVED:
+        text = f"'{words[0]}' is a word of a later release; `ts {words[0]}` queues a command of that name"
+        os.write(2, as_line(f"tsfast: {text}"))
+        return 255
     from tsfast.grammar import options
 
     try:
@@ -59,8 +63,13 @@ def main() -> int:
     if parsed["action"] == options.ACTIONS["list"]:
         from tsfast.cli import listing
 
-        if (code := listing.run(parsed["format"])) is not None:
+        chosen = [os.fsencode(word) for word in words] if parsed["ranges"] or parsed["filters"] else None
+        if (code := listing.run(parsed["format"], chosen)) is not None:
             return code
+    elif parsed["filters"]:
+        from tsfast.cli import selectors
+
+        return selectors.run(options.spelling_of(parsed["action"]), words)
     if parsed["action"] == options.ACTIONS["batch"]:
         from tsfast.cli import batch
 

@@ -4,6 +4,8 @@ Pure: no I/O, no environment. Texts are bytes as the caller typed them; nothing 
 """
 from libc.stdint cimport uint32_t, uint64_t
 
+from tsfast.grammar.selectors cimport Filter
+
 cdef enum ActionKind:
     ACTION_LIST = 0
     ACTION_SUBMIT
@@ -64,6 +66,8 @@ cdef struct Command:
     uint64_t id, id2
     IdRange *ranges          # -s -i -w -u -r -k --cancel: the ids as given, malloc'ed, freed by command_free. Of the
     size_t n_ranges          # actions that take one id only where it is an element of an array
+    Filter *filters          # FIELD=VALUE behind an action, malloc'ed, freed by command_free: the caller's side turns
+    size_t n_filters         # them into ids
     bint has_number
     uint32_t number
     const char *text

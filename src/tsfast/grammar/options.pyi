@@ -25,6 +25,7 @@ class Parsed(TypedDict):
     after_ok: list[int]
     words: int
     ranges: list[tuple[int, ...]]
+    filters: int
 
 @type_check_only
 class OptionRow(TypedDict):
@@ -44,4 +45,5 @@ FORMATS: dict[str, int]
 
 def help_bytes() -> bytes: ...
 def options() -> list[OptionRow]: ...
+def spelling_of(action: int) -> str: ...
 def parse_words(words: list[bytes]) -> Parsed: ...

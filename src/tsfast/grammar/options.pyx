@@ -19,12 +19,15 @@ from tsfast.layout.structs cimport (
     TSF_JOB_SPLIT_STDERR, TSF_JOB_TRUNCATE, TSF_JOB_VOLATILE,
 )
 from tsfast.base.limits cimport ARRAY_MAX, ENV_TEXT_MAX
+from tsfast.grammar.numbers cimport read_decimal, read_number, read_range, read_size
+from tsfast.grammar.selectors cimport Filter, is_filter, read_filter
 from tsfast.base.text cimport tsf_show
 
 cdef enum:
     MAX_LABEL = 65536
     MAX_NAME = 200
     MAX_RANGES = 65536
+    MAX_FILTERS = 64
     MAX_DEPENDENCIES = 1000000    # of a range in -D and -W
     MAX_LOG = 4095
     MAX_SLOTS = 1000000
@@ -105,7 +108,6 @@ cdef struct Option:
 
 cdef const uint64_t MAX_ID = 0x7fffffffffffffff
 cdef const uint64_t MAX_MEMORY = (1 << 50) - 1
-cdef const uint64_t MILLION = 1000000
 
 # The only place that knows an option.
 cdef Option[OPTIONS] TABLE = [
@@ -259,7 +261,7 @@ cdef int apply(Parser *parser, Command *command, const Option *option, const cha
         command.has_id = command.has_number = False
         command.run_last = option.takes == VALUE_OR_RUN_LAST
         command.id = command.id2 = 0
-        command.n_ranges = 0
+        command.n_ranges = command.n_filters = 0
         command.number = 0
         command.text = NULL
         if option.kind == FORMAT:
@@ -315,6 +317,15 @@ cdef int parse_cluster(Parser *parser, Command *command, const char *word) noexc
     return 0
 
 
+cdef bint begins(const char *name, const char *word, size_t size) noexcept nogil:
+    """Whether a long name begins so; - and _ are the same in it."""
+    cdef size_t i
+    for i in range(size):
+        if name[i] != word[i] and not ((name[i] == c"-" or name[i] == c"_") and (word[i] == c"-" or word[i] == c"_")):
+            return False
+    return True
+
+
 cdef int parse_long(Parser *parser, Command *command, const char *word) noexcept nogil:
     """`word`: after the two dashes. The whole name wins over longer names that begin with it."""
     cdef const char *equals = strchr(word, c"=")
@@ -326,7 +337,7 @@ cdef int parse_long(Parser *parser, Command *command, const char *word) noexcept
     for i in range(OPTIONS):
         if TABLE[i].group == HIDDEN and strlen(TABLE[i].name) != size:
             continue
-        if size and strncmp(TABLE[i].name, word, size) == 0:
+        if size and begins(TABLE[i].name, word, size):
             option = &TABLE[i]
             candidates += 1
             if strlen(option.name) == size:
@@ -341,7 +352,7 @@ cdef int parse_long(Parser *parser, Command *command, const char *word) noexcept
     shown(given, word, size)
     used = <size_t>snprintf(command.error, sizeof(command.error), "--%s is ambiguous:", <char *>given)
     for i in range(OPTIONS):
-        if used < sizeof(command.error) and strncmp(TABLE[i].name, word, size) == 0:
+        if used < sizeof(command.error) and begins(TABLE[i].name, word, size):
             used += <size_t>snprintf(command.error + used, sizeof(command.error) - used, " --%s", TABLE[i].name)
     return -1
 
@@ -388,6 +399,11 @@ cdef int disagreement(Command *command) noexcept nogil:
     return -1
 
 
+cdef bint takes_selectors(const Option *action) noexcept nogil:
+    """Whether the words behind an action choose its jobs."""
+    return action.kind == ID_SET or action.does == ACTION_LIST
+
+
 cdef int parse_words_after_options(Parser *parser, Command *command) noexcept nogil:
     cdef const char *word
     cdef char[SHOWN + 4] unexpected
@@ -430,7 +446,11 @@ cdef int parse(const char *const *argv, int argc, Command *command) noexcept nog
     while not failed and parser.at < argc:
         word = argv[parser.at]
         if word[0] != c"-" or word[1] == 0:
-            break
+            if parser.action == NULL or not takes_selectors(parser.action):
+                break
+            parser.at += 1
+            failed = read_selector(command, parser.action, word)
+            continue
         parser.at += 1
         if word[1] != c"-":
             failed = parse_cluster(&parser, command, word + 1)
@@ -458,8 +478,10 @@ cdef void command_free(Command *command) noexcept nogil:
     free(command.after)
     free(command.after_ok)
     free(command.ranges)
+    free(command.filters)
     command.ranges = NULL
-    command.n_ranges = 0
+    command.filters = NULL
+    command.n_ranges = command.n_filters = 0
     command.after = command.after_ok = NULL
     command.n_after = command.n_after_ok = 0
 

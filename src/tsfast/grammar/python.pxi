@@ -53,7 +53,8 @@ def _make_help():
                 left = ", ".join(names).replace("   , ", "    ") + (" " + row["operand"] if row["operand"] else "")
                 footnote = " *" if row["without"] == "the job run last" else ""
                 lines.append(f"  {left:<23} {row['help']}{footnote}")
-    lines.append("IDS: 3,7-12,5[7]. Without, as the last word: the one added last; *: run last.")
+    lines.append("IDS: 3,7-12,5[7], or filters like state=failed label~train (-l takes them too).")
+    lines.append("Without, as the last word: the job added last; *: run last.")
     lines.append("More: tsfast gpus, events, doctor, stop, install-service, serve (-h: options).")
     return "\n".join(lines).encode() + b"\n"
 
@@ -74,6 +75,16 @@ def help_bytes():
 
 class GrammarError(ValueError):
     """A wrong command line; the text is one line for the caller."""
+
+
+def spelling_of(int action):
+    """The option of an action, as it can be given; empty for a submission."""
+    cdef char[32] name
+    cdef int i
+    for i in range(OPTIONS):
+        if TABLE[i].does == action:
+            return spelling(name, &TABLE[i]).decode()
+    return ""
 
 
 cdef dict _as_dict(const Command *command):
@@ -104,6 +115,7 @@ cdef dict _as_dict(const Command *command):
         "ranges": [(command.ranges[i].first, command.ranges[i].last)
                    + ((command.ranges[i].index, command.ranges[i].last_index) if command.ranges[i].element else ())
                    for i in range(command.n_ranges)],
+        "filters": command.n_filters,
     }
 
 

@@ -1,33 +1,5 @@
 # The part of options.pyx that reads the arguments of options.
 
-cdef bint read_number(const char *value, size_t size, uint64_t most, uint64_t *number) noexcept nogil:
-    """Decimal digits and nothing else."""
-    cdef uint64_t n = 0, digit
-    cdef size_t i
-    if size == 0:
-        return False
-    for i in range(size):
-        if value[i] < c"0" or value[i] > c"9":
-            return False
-        digit = <uint64_t>(value[i] - c"0")
-        if n > (most - digit) // 10:
-            return False
-        n = n * 10 + digit
-    number[0] = n
-    return n <= most
-
-
-cdef bint read_range(const char *value, size_t size, uint64_t most, uint64_t *first, uint64_t *last) noexcept nogil:
-    """`7` or `7-12`."""
-    cdef size_t head = 0
-    while head < size and value[head] != c"-":
-        head += 1
-    if not read_number(value, head, most, first):
-        return False
-    last[0] = first[0]
-    return head == size or (read_number(value + head + 1, size - head - 1, most, last) and first[0] <= last[0])
-
-
 cdef int read_ids(Command *command, const Option *option, const char *value, uint64_t **ids,
                   size_t *count) noexcept nogil:
     """Appends the ids of `1,4-6` to the list, one by one; `@` stands before a place in a batch, or a range of them."""
@@ -82,7 +54,8 @@ cdef bint read_element(const char *value, size_t size, IdRange *element) noexcep
 
 
 cdef int read_id_set(Command *command, const Option *option, const char *value) noexcept nogil:
-    """`3,7-12,5[7]`: ranges of ids, a single one being a range too. More than one id: has_id stays False."""
+    """`3,7-12,5[7]`: ranges of ids, a single one being a range too. More than one id: has_id stays False. Added to
+    those that are there."""
     cdef size_t more = 1, size
     cdef const char *end
     cdef const char *bracket
@@ -91,13 +64,13 @@ cdef int read_id_set(Command *command, const Option *option, const char *value) 
     while word != NULL:
         more += 1
         word = strchr(word + 1, c",")
-    if more > MAX_RANGES:
+    if command.n_ranges + more > MAX_RANGES:
         return option_error(command, option, "names too many jobs (at most 65536 ids or ranges)", b"")
-    free(command.ranges)
-    command.n_ranges = 0
-    command.ranges = ranges = <IdRange *>malloc(more * sizeof(IdRange))
+    ranges = <IdRange *>realloc(command.ranges, (command.n_ranges + more) * sizeof(IdRange))
     if ranges == NULL:
         return option_error(command, option, "has more ids than there is memory for", b"")
+    command.ranges = ranges
+    ranges += command.n_ranges
     word = value
     while True:
         end = strchr(word, c",")
@@ -119,9 +92,34 @@ cdef int read_id_set(Command *command, const Option *option, const char *value) 
             break
         word = end + 1
     command.id = command.ranges[0].first
-    command.has_id = (command.n_ranges == 1 and command.ranges[0].last == command.id
+    command.has_id = (command.n_ranges == 1 and command.n_filters == 0 and command.ranges[0].last == command.id
                       and command.ranges[0].index == command.ranges[0].last_index)
     return 0
+
+
+cdef int read_one_filter(Command *command, const Option *option, const char *word) noexcept nogil:
+    cdef Filter *grown
+    cdef char[32] name
+    cdef char[200] why
+    if command.n_filters == MAX_FILTERS:
+        return option_error(command, option, "has more than 64 filters", b"")
+    grown = <Filter *>realloc(command.filters, (command.n_filters + 1) * sizeof(Filter))
+    if grown == NULL:
+        return option_error(command, option, "has more filters than there is memory for", b"")
+    command.filters = grown
+    if read_filter(word, &grown[command.n_filters], why, sizeof(why)) < 0:
+        snprintf(command.error, sizeof(command.error), "%s: %s", spelling(name, option), <char *>why)
+        return -1
+    command.n_filters += 1
+    command.has_id = False
+    return 0
+
+
+cdef int read_selector(Command *command, const Option *option, const char *word) noexcept nogil:
+    """One of the words that choose the jobs of an action: ids, or a filter."""
+    if is_filter(word):
+        return read_one_filter(command, option, word)
+    return read_id_set(command, option, word)
 
 
 cdef int read_array(Command *command, const Option *option, const char *value) noexcept nogil:
@@ -156,33 +154,6 @@ cdef int read_pair(Command *command, const Option *option, const char *value) no
 cdef bint same(const char *a, const char *b) noexcept nogil:
     cdef size_t size = strlen(b)
     return strlen(a) == size and strncmp(a, b, size) == 0
-
-
-cdef bint read_decimal(const char *value, size_t size, uint32_t places, uint64_t most,
-                       uint64_t *number) noexcept nogil:
-    """`2`, `0.5`, `.5`, `1.0`: in units of 10 ** -places. Zeros at the end say nothing, other digits must fit."""
-    cdef uint64_t whole = 0, part = 0, unit = 1
-    cdef size_t dot = 0, end = size
-    cdef uint32_t _place
-    for _place in range(places):
-        unit *= 10
-    while dot < size and value[dot] != c".":
-        dot += 1
-    if dot == size:
-        if not read_number(value, size, most // unit, &whole):
-            return False
-        number[0] = whole * unit
-        return True
-    if dot + 1 == size or (dot and not read_number(value, dot, most // unit, &whole)):
-        return False
-    while end > dot + 2 and value[end - 1] == c"0":
-        end -= 1
-    if end - dot - 1 > places or not read_number(value + dot + 1, end - dot - 1, unit - 1, &part):
-        return False
-    for _place in range(<uint32_t> (end - dot - 1), places):
-        part *= 10
-    number[0] = whole * unit + part
-    return number[0] <= most
 
 
 cdef int read_gpu_count(Command *command, const Option *option, const char *value) noexcept nogil:
@@ -237,37 +208,12 @@ cdef int read_gpu_list(Command *command, const Option *option, const char *value
         word = end + 1
 
 
-cdef int memory_shift(const char *unit) noexcept nogil:
-    """Of K, KB, Ki, KiB, and of M, G and T likewise, in either case; 0: no such unit."""
-    cdef int shift = 0
-    cdef size_t i
-    for i in range(4):
-        if unit[0] == b"KMGT"[i] or unit[0] == b"kmgt"[i]:
-            shift = 10 * <int> (i + 1)
-    if shift == 0:
-        return 0
-    unit += 1
-    unit += unit[0] == c"i" or unit[0] == c"I"
-    unit += unit[0] == c"B" or unit[0] == c"b"
-    return 0 if unit[0] else shift
-
-
 cdef int read_memory(Command *command, const Option *option, const char *value) noexcept nogil:
-    """20G, 0.5GB, 512MiB: powers of 1024, the unit is always given. In whole KiB, rounded up."""
-    cdef size_t size = strlen(value), digits = 0
-    cdef uint64_t millionths = 0, size_k
-    cdef int shift
-    while c"0" <= value[digits] <= c"9" or value[digits] == c".":
-        digits += 1
-    shift = memory_shift(value + digits)
-    if (shift == 0 or not read_decimal(value, digits, 6, (MAX_MEMORY >> shift) * MILLION + MILLION - 1, &millionths)
-            or millionths == 0):
+    cdef size_t size = strlen(value)
+    if not read_size(value, &command.vram):
         return wrong_value(command, option, value, size, "is not a size of memory (such as 20G, 0.5G or 512M)")
-    size_k = millionths // MILLION << (shift - 10)
-    size_k += ((millionths % MILLION << (shift - 10)) + MILLION - 1) // MILLION
-    if size_k > MAX_MEMORY >> 10:
+    if command.vram > MAX_MEMORY:
         return wrong_value(command, option, value, size, "is more memory than a GPU can have (less than 1024T)")
-    command.vram = size_k << 10
     return 0
 
 
@@ -286,7 +232,7 @@ cdef int read_value(Command *command, const Option *option, const char *value) n
     elif option.kind == ARRAY:
         return read_array(command, option, value)
     elif option.kind == ID_SET:
-        return read_id_set(command, option, value)
+        return read_selector(command, option, value)
     elif option.kind == IDS:
         if option.does == SET_AFTER:
             return read_ids(command, option, value, &command.after, &command.n_after)

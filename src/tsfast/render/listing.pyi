@@ -68,5 +68,11 @@ class WholeJob(LiveJob):
 def gpu_free_percent(dir_fd: int) -> int: ...
 def live_jobs(dir_fd: int) -> list[LiveJob]: ...
 def write_list(
-    dir_fd: int, format: int, columns: int, colour: bool, write: Callable[[bytes], object], terminal: bool = False
+    dir_fd: int,
+    format: int,
+    columns: int,
+    colour: bool,
+    write: Callable[[bytes], object],
+    terminal: bool = False,
+    only: list[tuple[int, int]] | None = None,
 ) -> None: ...

@@ -2,6 +2,7 @@
 # cython: auto_pickle=False
 """See listing.pxd."""
 import os
+from bisect import bisect_right
 
 from tsfast.store.table import TableError as TableError  # no-cython-lint
 
@@ -216,6 +217,18 @@ cdef class _Places:
             array.failed += 1
         return self.n_arrays
 
+    cdef int keep(self, list runs) except -1:
+        """Of the jobs only those in these runs of ids, which are in order."""
+        cdef size_t i, kept = 0
+        cdef list firsts = [first for first, _ in runs]
+        for i in range(self.n):
+            run = bisect_right(firsts, self.places[i].id) - 1
+            if run >= 0 and self.places[i].id <= runs[run][1]:
+                self.places[kept] = self.places[i]
+                kept += 1
+        self.n = kept
+        return 0
+
     cdef void collapse(self) noexcept nogil:
         """Of each array only the job that comes first."""
         cdef size_t i, kept = 0
@@ -243,10 +256,11 @@ cdef uint64_t slots_in_use(Table table, const Place *places, size_t n) noexcept 
     return used
 
 
-def write_list(int dir_fd, int format, uint32_t columns, bint colour, write, bint terminal=False):
-    """Write the list of all jobs of the table in the state directory `dir_fd` (taken over), by calls of `write` with
+def write_list(int dir_fd, int format, uint32_t columns, bint colour, write, bint terminal=False, list only=None):
+    """Write the list of the jobs of the table in the state directory `dir_fd` (taken over), by calls of `write` with
     bytes. format: 0 default, 1 JSON, 2 tab. columns: width to cut to, 0 for none; colour: of the states; terminal:
-    people read it. Raises OSError, TableError."""
+    people read it; only: the jobs of these ids (selection.select), a row each, None for all. Raises OSError,
+    TableError."""
     cdef Table table = Table(dir_fd, False)
     cdef Contexts contexts = Contexts(dir_fd)
     cdef _Places places = _Places()
@@ -266,7 +280,9 @@ def write_list(int dir_fd, int format, uint32_t columns, bint colour, write, bin
     look.now_ns = tsf_now_ns(CLOCK_REALTIME)
     look.gpus = table.header.gpu_devices > 0 or places.gpus
     used = slots_in_use(table, places.places, places.n)
-    if format == FORMAT_DEFAULT and places.n_arrays:
+    if only is not None:
+        places.keep(only)
+    elif format == FORMAT_DEFAULT and places.n_arrays:
         places.collapse()
     try:
         list_head(&text, &look, used, table.header.slots)
@@ -276,7 +292,7 @@ def write_list(int dir_fd, int format, uint32_t columns, bint colour, write, bin
                 lines[i].id = places.places[at + i].id
                 lines[i].array = NULL
                 lines[i].allocating = False
-                if places.places[at + i].array and format == FORMAT_DEFAULT:
+                if places.places[at + i].array and format == FORMAT_DEFAULT and only is None:
                     lines[i].array = &places.arrays[places.places[at + i].array]
             with nogil:
                 list_rows(&text, table, contexts, lines, n, &look, at == 0, 0)

@@ -172,7 +172,9 @@ cdef class Commands:
         cdef uint64_t id = 0
         if action == ACTION_INFO and not has_variable(request, b"TZ="):
             conn.tty &= ~<uint32_t> TSF_SHOWS_MOMENTS     # its time zone is the machine's, as ours
-        if action != ACTION_SUBMIT and self.spool.arrays.resolve(command) < 0:
+        if command.n_filters or (action == ACTION_LIST and command.n_ranges):
+            self.reply.elsewhere(conn)          # filters are matched over the table, by the client
+        elif action != ACTION_SUBMIT and self.spool.arrays.resolve(command) < 0:
             self.reply.fail(conn, command.error)
         elif action == ACTION_SUBMIT:
             if self.adding.one(conn, request, command, &id):
