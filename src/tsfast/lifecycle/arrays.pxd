@@ -24,7 +24,7 @@ cdef class Arrays:
     # The array that this job is an element of, known or not; NULL if it is in none, or none of its jobs is known any
     # more. Valid until the next add().
     cdef const Span *of(self, uint64_t id) noexcept nogil
-    # The jobs that are meant: where an array is named it is all of its elements, where nobody is named and the job
+    # The jobs that are meant: where an array is named it is all of its elements, where no job is named and the job
     # added last is meant, all of its array (-a, -o and -p tell of one element only). 0, or -1 with command.error.
     cdef int resolve(self, Command *command) noexcept nogil
     # Ids of -D or -W, malloc'ed: all elements in the place of an array. 0, or -1 without memory.

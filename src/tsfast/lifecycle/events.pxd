@@ -1,4 +1,4 @@
-"""The newest changes of jobs, numbered, in a ring. It knows nobody who reads them.
+"""The newest changes of jobs, numbered, in a ring. Who reads them is not its concern.
 
 Numbers begin with the time of the server's start in microseconds, so that those of a later server are larger, and fit
 into a JSON number.

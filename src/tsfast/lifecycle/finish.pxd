@@ -10,7 +10,7 @@ from tsfast.scheduler.scheduler cimport Job
 cdef int finish(Spool spool, Job *job, const Outcome *outcome) noexcept nogil
 # The final record of a job that was started.
 cdef void final_record(Spool spool, tsf_hot *hot, const Job *job, const Outcome *outcome) noexcept nogil
-# The end stands in the table: tell those who wait, skip those who must not run, forget what is not kept.
+# The end stands in the table: report it, skip the jobs that must not run now, forget the job if it is not kept.
 cdef void settled(Spool spool, uint64_t id, const tsf_hot *hot) noexcept nogil
 # The jobs that must not run because a dependency of theirs ended badly have ended as skipped.
 cdef void skip_dependents(Spool spool) noexcept nogil

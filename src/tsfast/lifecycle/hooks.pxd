@@ -1,8 +1,8 @@
 """What is to run when a job has ended: the program of its TS_ONFINISH, and its mail.
 
-Each is a process of its own (native/runner/hook.c), without a slot, that nobody waits for. That it is due stands in the
-job's record together with the final state, until its process was started: so it runs at least once, and a server that
-died before it could is followed by one that does.
+Each is a process of its own (native/runner/hook.c), without a slot; no job waits for it. The job's record says,
+together with the final state, that it is due, until its process was started: so it runs at least once, and if the
+server dies before, the next one starts it.
 """
 from libc.stdint cimport uint8_t, uint64_t
 

@@ -1,4 +1,4 @@
-"""The tokens of the newest calls that must not be done twice, and the jobs they were about. Inline piece of _spool."""
+"""The idempotency keys of the newest requests that must not be carried out twice, and the jobs that they concern."""
 from libc.stdint cimport uint64_t
 
 from tsfast.base.idmap cimport IdMap, idmap_del, idmap_get, idmap_put, not_there

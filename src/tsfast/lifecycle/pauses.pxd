@@ -1,7 +1,7 @@
 """Starts that wait because the system is short of something, through no fault of the jobs: which, why, how long.
 
 Without processes, memory or descriptors all starts pause, longer each time, until a job starts or ends. A directory
-that takes no more files is the affair of those who write there: one of them is tried from time to time, the others are
+that takes no more files concerns only the jobs that write there: one of them is tried from time to time, the others are
 held aside in their places, and jobs with output elsewhere pass them. Nothing of this is on the disk.
 """
 from libc.stdint cimport uint32_t, uint64_t

@@ -196,7 +196,7 @@ cdef class Pauses:
             if self._probe(&self.places[i]):
                 i += 1
                 continue
-            self.n_places -= 1         # nobody is left who writes there
+            self.n_places -= 1         # no job is left that writes there
             self.places[i] = self.places[self.n_places]
         if self.n_places:
             self.room_wait_ms = longer(self.room_wait_ms)

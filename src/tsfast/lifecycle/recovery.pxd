@@ -1,4 +1,4 @@
-"""RECOVER: a queue is taken up as its table and `runs` have it (docs/reliability.md), once, before anybody listens."""
+"""RECOVER: take up a queue as its table and `runs` have it (docs/reliability.md), once, before the server listens."""
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from tsfast.lifecycle.absent_callers cimport AbsentCallers
@@ -18,8 +18,8 @@ cdef class Recovery:
     cdef AbsentCallers absent
     cdef list running_since           # (start time, id) of the running jobs
     cdef dict groups                  # of arrays that allow only so many at once: (first id, class of GPUs) -> group
-    cdef readonly list lost           # ids of jobs of which nobody can tell how they ended
-    cdef list removal_tokens          # (token, token, id) of removals whose callers may ask again
+    cdef readonly list lost           # ids of jobs whose end nobody knows
+    cdef list removal_tokens          # (key, key, id) of removals whose clients may ask again
 
     # private
     cdef list _jobs(self, list damaged, list removed)

@@ -131,8 +131,8 @@ cdef class Recovery:
         return queued
 
     cdef _hold_damaged(self, uint64_t id, uint32_t slots):
-        """Nobody knows what became of it, or what it is: it stays in the list, for the user to remove, and does not
-        run; nor do those who wait for it."""
+        """What it is, and what became of it, is lost. It stays in the list until the user removes it; it does not run,
+        nor do the jobs that wait for it."""
         if self.queue.restore(id, slots, 0, (<uint64_t> 1 << 63) + id, JOB_READY, False) < 0:
             raise MemoryError
         self._hold(id)

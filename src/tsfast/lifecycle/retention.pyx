@@ -22,8 +22,8 @@ cdef bint untidy(Spool spool) noexcept nogil:
 
 
 cdef uint64_t kept(Spool spool) noexcept nogil:
-    """How many of those that have ended. If a caller has to ask again for those that it waits for, because the
-    server died, they are still there."""
+    """How many ended jobs. A client that has to ask again for the jobs that it waits for, because the server died,
+    still finds them."""
     return spool.table.header.max_finished + spool.kept_longer + spool.kept_for_waiters
 
 

@@ -1,5 +1,5 @@
-"""Jobs whose records were damaged when the server started: nobody can tell what they are, or whether they have run, so
-they are held. Nothing may write their records anew but what ends them: the next server would take them for queued."""
+"""Jobs whose records were damaged when the server started. What they are, and whether they have run, is lost, so they
+are held. Only their end may write their records anew: otherwise the next server would take them for queued."""
 from libc.stdint cimport uint64_t
 
 from tsfast.base.idmap cimport IdMap
@@ -12,7 +12,7 @@ cdef class Unreadable:
     # Hold it. -1: no memory.
     cdef int add(self, uint64_t id) noexcept nogil
     cdef bint has(self, uint64_t id) noexcept nogil
-    # A job that cannot run, nor end, as long as `culprit` is there: which it is itself, or waits for.
+    # A job that can neither run nor end as long as `culprit` is there: the job itself, or one that it waits for.
     cdef bint blocks(self, const Job *job, uint64_t *culprit) noexcept nogil
     # Before several calls of blocked(): look at all jobs up to this one, in which nothing must change meanwhile.
     cdef void look(self, uint64_t last) noexcept nogil

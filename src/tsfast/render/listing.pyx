@@ -179,7 +179,7 @@ cdef class _Places:
         place.id = id
         place.array = 0
         if tsf_hot_check(hot, id) != hot.check and table.read_hot(id, hot) < 0:
-            if errno == EIO:                   # damaged: nobody knows its place; where the server holds it
+            if errno == EIO:                   # damaged, its place is lost: it goes where the server holds it
                 place.order = (<uint64_t> 1 << 63) + id
                 place.part = 1
                 self.n += 1

@@ -26,7 +26,7 @@ cdef struct ArrayCounts:
     uint32_t index           # of the first one
     uint32_t queued, running, ok, failed, skipped, unreadable
     uint32_t removed         # by -r, before they ran; all others are forgotten
-    bint shown               # for those who make the list
+    bint shown               # for the code that makes the list
 
 # used: slots in use.
 cdef void list_header(Text *text, const Look *look, uint64_t used, uint32_t slots) noexcept nogil

@@ -1,4 +1,5 @@
-"""Which GPUs the jobs of the queue have been granted: choice, lease, record; and back when they end (docs/gpus.md)."""
+"""Which GPUs the jobs of the queue have: chosen, leased and recorded at their start, given back at their end
+(docs/gpus.md)."""
 from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
 
 from tsfast.resources.gpus cimport Device, Gpus
@@ -46,10 +47,10 @@ cdef class Grants:
     cdef bint hides               # jobs without GPUs are to see none: the machine may have some
     cdef bint answered            # some device has, in this round
 
-    # The class of what the job needs, with a reference for it; 0: no GPUs, -1: no memory, -2: a list that is none.
+    # The class of what the job needs, with a reference for it; 0: no GPUs, -1: no memory, -2: not a list of GPUs.
     cdef int32_t class_of(self, const tsf_cold *cold, const char *exact) noexcept nogil
     cdef void release_class(self, int32_t gpu_class) noexcept nogil
-    # Before jobs are started: say which classes are open, and see to it that NVML is asked if somebody waits.
+    # Before jobs are started: say which classes are open, and have NVML asked if a job waits for GPUs.
     cdef void refresh(self, Queue queue) noexcept nogil
     # Take GPUs for a job, and their leases. 0, or -1: not now (another queue has them), the class may not be open now.
     cdef int take(self, uint64_t job, int32_t gpu_class) noexcept nogil

@@ -129,7 +129,7 @@ cdef class Grants:
             self.gpus.round_end()
             self.complete = self.known = True
             self._forget_silent(record.index)
-            self.gpus.clear_leased()          # whoever had them may have given them back: try again
+            self.gpus.clear_leased()          # other queues may have given them back: try again
             if self.trouble[0] and (self.answered or record.index == 0):
                 self.trouble[0] = 0
                 tsf_log(b"NVML answers again")

@@ -12,8 +12,8 @@ A device in the hands of this queue:
          |                                         ^
          '---- take (sharing) ---------------------'
 
-Jobs of `-g` (exact) stand beside that: they take a device in whatever state it is, and while one has it nobody else
-gets it, except by `-g` too.
+Jobs of `-g` (exact) stand beside that: they take a device in whatever state it is, and while one has it no other
+job gets it, except by `-g` too.
 """
 cimport cython
 from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
@@ -29,7 +29,7 @@ cdef struct Need:             # what a job asks for
     uint32_t count            # of GPUs; not looked at if `exact`
     uint32_t share            # thousandths of each: TSF_GPU_WHOLE whole ones, 0 by memory only (then vram > 0)
     uint64_t vram             # bytes of each, 0: none asked for. With whole ones: so much of it must be free
-    const char *exact         # NULL, or the list of `-g`: indices and UUIDs with commas between; the caller's
+    const char *exact         # NULL, or the list of `-g`: indices and UUIDs with commas between; borrowed
 
 cdef struct Device:
     char uuid[64]             # NUL-terminated, like all texts
@@ -49,7 +49,7 @@ cdef struct Device:
     uint64_t baseline_free    # memory_free when the first of those that have it now took it
     uint64_t promised         # bytes, to all that share it
     uint64_t promised_vram    # of these: asked for as bytes
-    uint32_t promised_share   # thousandths of those who asked for no memory; they count as that part of the memory
+    uint32_t promised_share   # thousandths of the jobs that asked for no memory; they count as that part of the memory
     uint32_t share            # thousandths given away, at most 1000
     uint32_t fullness         # the larger of share and the promised part of baseline_free, in thousandths
     uint32_t holders          # jobs of this queue that have it: whole, sharing and exact together
@@ -61,10 +61,10 @@ cdef struct Device:
     bint without              # the poller leaves it out: it stays present
 
 # What keeps a device from a job: the first that applies. Up to VERDICT_SILENT it is not the present use of the device:
-# the job waits until somebody changes the machine or its settings.
+# the job waits until the machine or its settings change.
 cdef enum Verdict:
     VERDICT_HIDDEN            # TS_VISIBLE_DEVICES leaves it out
-    VERDICT_DIVIDED           # its MIG instances are devices, it is none
+    VERDICT_DIVIDED           # its MIG instances are the devices
     VERDICT_PROHIBITED        # by its compute mode
     VERDICT_ALONE             # a MIG instance, and the job needs several GPUs
     VERDICT_UNSHARED          # exclusive by its compute mode, and the job would share it
@@ -102,7 +102,7 @@ cdef class Gpus:
     # Sets of slots. Read only for others.
     cdef uint64_t present[TSF_GPU_WORDS]     # in the last whole round, or told since
     cdef uint64_t visible[TSF_GPU_WORDS]
-    cdef uint64_t usable[TSF_GPU_WORDS]      # answers, nobody else computes on it, its compute mode allows it
+    cdef uint64_t usable[TSF_GPU_WORDS]      # answers, no other process computes on it, its compute mode allows it
     cdef uint64_t possible[TSF_GPU_WORDS]    # neither divided nor prohibited: exact needs are content with that
     cdef uint64_t exclusive[TSF_GPU_WORDS]   # by its compute mode
     cdef uint64_t mig[TSF_GPU_WORDS]         # an instance of a divided GPU
@@ -132,7 +132,7 @@ cdef class Gpus:
     cdef Device *device(self, uint32_t slot) noexcept nogil           # slot < n_devices; valid for ever
 
     # ---- needs -------------------------------------------------------------------------------------------------
-    # The class of all equal needs, from 1 on, with one more reference. -1: no memory. -2: a list that is none (empty,
+    # The class of all equal needs, from 1 on, with one more reference. -1: no memory. -2: not a list of GPUs (empty,
     # an empty element, one that occurs twice, neither an index below TSF_GPUS nor a UUID), or a need of no GPU, of
     # more than TSF_GPUS, of a share above TSF_GPU_WHOLE, of neither share nor memory, or of 1 << MEMORY_BITS bytes or
     # more.

@@ -9,6 +9,6 @@ cdef enum:
     LEASE_HELD = -2       # another queue has it
     LEASE_MISSING = -3    # TS_LEASE_DIR is set and has no usable file for it
 
-# A descriptor that holds the lock, the caller's to close; or one of the above. `mig`: an instance of the GPU at `bus`,
-# which has no file of its own in sysfs. directory: TS_LEASE_DIR, NULL or empty if it is not set.
+# A descriptor that holds the lock, for the caller to close, or one of the above. `mig`: an instance of the GPU at
+# `bus`, which has no file of its own in sysfs. directory: TS_LEASE_DIR, NULL or empty if it is not set.
 cdef int lease_take(const char *directory, const char *uuid, const char *bus, bint mig) noexcept nogil

@@ -28,7 +28,7 @@ cdef bint is_none() noexcept nogil:
 
 
 cdef int lock(const char *path) noexcept nogil:
-    """-1: there is no such file, or it is none that can be locked. What may pass counts as held by others."""
+    """-1: there is no such file, or none that can be locked. An error that may pass counts as held by others."""
     cdef stat_t opened, named
     cdef int fd = open_(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
     cdef int done
@@ -40,7 +40,7 @@ cdef int lock(const char *path) noexcept nogil:
     done = flock(fd, LOCK_EX | LOCK_NB)
     while done < 0 and errno == EINTR:
         done = flock(fd, LOCK_EX | LOCK_NB)
-    # Somebody may have put another file there meanwhile, which the next one would lock.
+    # Another file may be there meanwhile, which the next queue would lock.
     if (done < 0 or fstat(fd, &opened) < 0 or stat_(path, &named) < 0
             or named.st_ino != opened.st_ino or named.st_dev != opened.st_dev):
         close(fd)

@@ -1,4 +1,4 @@
-"""The process that asks NVML (tsfast.gpus): alive while somebody needs it, given up when it hangs.
+"""The server's end of the process that asks NVML (tsfast.monitor): started while jobs need it, ended when it hangs.
 
 What it says comes as records through a pipe (native/gpus.h). The server itself never calls the driver's library.
 """
@@ -33,7 +33,7 @@ cdef class Poller:
     cdef int failures                # in a row
     cdef Suspect suspects[SUSPECTS_MAX]
     cdef int n_suspects
-    cdef int timeout_ms              # how long a device may be silent, and how long it stays when nobody needs it
+    cdef int timeout_ms              # how long a device may be silent, and how long it stays when no job needs it
     cdef int silence_timer, linger_timer, retry_timer
     cdef bytes python, packages
     cdef const char *python_text
@@ -43,8 +43,8 @@ cdef class Poller:
     cdef TroubleHandler on_trouble
     cdef StoppedHandler on_stopped   # whenever it is not asked any more: what it said grows old from now on
 
-    cdef void need(self, bint needed) noexcept nogil    # may be called as often as one likes
-    cdef void reaped(self, pid_t pid, int status) noexcept nogil    # a child that is no runner has ended
+    cdef void need(self, bint needed) noexcept nogil    # cheap if nothing changes
+    cdef void reaped(self, pid_t pid, int status) noexcept nogil    # a child has ended that is not the engine's
 
     cdef void renew(self) noexcept nogil                # what its environment says has changed: the next one reads it
 

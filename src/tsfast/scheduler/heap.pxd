@@ -1,4 +1,4 @@
-"""Heaps of jobs, and sorting them. Inline leaf helpers of scheduler.pyx; nothing here needs memory."""
+"""Heaps of jobs, and sorting them. Inline helpers of scheduler.pyx; nothing here needs memory."""
 from libc.stdint cimport uint32_t, uint64_t
 
 from tsfast.scheduler.slab cimport Job, job_at

@@ -1,24 +1,11 @@
-r"""The queue as a pure state machine: order, slots, dependencies. No I/O, no clock, no Python object per job.
+"""Which job starts next: a pure state machine of order, slots and dependencies. No I/O, no clock, no Python objects.
 
-What GPUs a job needs is a number to it, the job's class; which classes could have theirs now is for the owner to say.
-Of the jobs of an array only so many are starting or running as it allows: the others do not count as ready to run.
+The scheduler knows what GPUs a job needs only as a number, the class of the job; its owner says which classes could
+have their GPUs now. Of an array only as many jobs start or run as the array allows: the others do not count as ready.
 
-The composition root calls a transition when something has happened, then pulls what follows from it with `next_start`
-and `next_skipped` until they return 0. Every transition is O(1) or O(log n) plus the edges it resolves; nothing
-recurses, nothing scans the jobs.
-
-          add/restore
-              |
-              v          release, last dependency ended
-          BLOCKED ------------------------------------------> READY
-              |  ^                                             | ^
-              |  '---------------------------------.  next_start | requeue
-              | a job of after_ok ended badly        \          v |
-              v                                       \      STARTING --started--> RUNNING
-          (skip FIFO) --next_skipped--> ENDED          \        | finish             | finish
-                                                        \       v                    v
-          remove: BLOCKED|READY -> gone                  '--- ENDED <----------------'
-          forget: ENDED -> gone (kept as GHOST while an edge still points at it)
+The owner calls a transition when something has happened, then asks `next_start` and `next_skipped` for what follows
+from it until they return 0. Every transition is O(1) or O(log n) plus the edges that it resolves; nothing recurses,
+nothing scans the jobs.
 """
 cimport cython
 from libc.stdint cimport uint32_t, uint64_t
@@ -27,6 +14,19 @@ from tsfast.scheduler.heap cimport Heap
 from tsfast.base.idmap cimport IdMap
 from tsfast.scheduler.slab cimport NIL, Chain, Edge, Job
 
+#   add, restore
+#       |
+#       |-- it waits for nothing ---------------------------.
+#       v                                                    v
+#   BLOCKED -- the last dependency ended, or release ---> READY <--- requeue ---.
+#       |  <------------- link, hold ------------------------ |                  |
+#       |                                                     '-- next_start --> STARTING -- started --> RUNNING
+#       |-- a job of after_ok ended badly --> SKIPPING                           |                         |
+#       |                                        '-- next_skipped --> ENDED <----'------- finish ----------'
+#       '-- cancel (also from READY) -------------------------------> ENDED -- forget --> gone
+#       '-- remove (also from READY) --> gone
+#
+# A job that is gone while an edge still points at it is a GHOST until its last dependency has ended.
 cdef enum JobState:
     JOB_FREE = 0          # slab slot not in use
     JOB_BLOCKED = 1       # pending > 0
@@ -39,7 +39,7 @@ cdef enum JobState:
 
 cdef enum JobFlag:
     FLAG_BAD = 1          # ENDED: did not end well (error level other than 0, signal, skipped, lost)
-    FLAG_WAITED = 2       # for the owner's use: somebody waits for its end
+    FLAG_WAITED = 2       # for the owner's use: a client waits for its end
     FLAG_VOLATILE = 4     # for the owner's use: to be forgotten as soon as it has ended
     FLAG_SKIPPED = 8      # for the owner's use: ENDED without having run
     FLAG_HOOKED = 16      # for the owner's use: something is to run when it has ended
@@ -66,7 +66,7 @@ cdef struct GpuClass:     # the ready jobs that need the same GPUs; owned by Que
 
 # Jobs of which at most `limit` are STARTING or RUNNING; owned by Queue.arrays. Of its READY members only the first in
 # the order of the queue is in one of the queue's heaps, where it takes part like any other job, and only while one more
-# may start: so whoever looks for the next job never looks at arrays.
+# may start: so the search for the next job never looks at arrays.
 cdef struct JobArray:
     Heap waiting                        # the other READY members
     uint32_t room                       # of `waiting`
@@ -121,24 +121,23 @@ cdef class Queue:
     cdef int add(self, uint64_t id, uint32_t slots, uint32_t group, const uint64_t *after, size_t n_after,
                  const uint64_t *after_ok, size_t n_after_ok, uint32_t holds) noexcept nogil
     # Recovery: a job as it stands in the table. First all jobs, in id order, then link() for the dependencies of
-    # those that are queued; then normal life. state: JOB_READY (queued), JOB_STARTING, JOB_RUNNING or JOB_ENDED (then
-    # `bad`).
-    # Jobs are put in the order of their order keys (running list: the order of the calls; see latest_start).
-    # ADD_REFUSED: the id did not grow, or another state.
+    # those that are queued; then the other transitions. state: JOB_READY (queued), JOB_STARTING, JOB_RUNNING or
+    # JOB_ENDED (then `bad`). Jobs are put in the order of their order keys (running list: the order of the calls; see
+    # latest_start). ADD_REFUSED: the id did not grow, or another state.
     cdef int restore(self, uint64_t id, uint32_t slots, uint32_t group, uint64_t order, JobState state,
                      bint bad) noexcept nogil
     # Recovery: the dependencies of a restored queued job. An id unknown here counts as ended well: by the write order
-    # of the table, whoever was to be skipped because of it already is. So does an id that is not smaller than its own:
-    # there can be no circle. ADD_REFUSED: the job is not BLOCKED or READY.
+    # of the table, all jobs that were to be skipped because of it already are. So does an id that is not smaller than
+    # its own: there can be no circle. ADD_REFUSED: the job is not BLOCKED or READY.
     cdef int link(self, uint64_t id, const uint64_t *after, size_t n_after,
                   const uint64_t *after_ok, size_t n_after_ok, uint32_t holds) noexcept nogil
     # Recovery: makes a running job the last of the running list. restore() gets the jobs by id; call this for each
     # running one in the order of their start. -1: it does not run.
     cdef int latest_start(self, uint64_t id) noexcept nogil
     # The next job to start now, or 0. It is then STARTING and has its slots. Rule: strictly in the order of the queue,
-    # so that a job that needs many slots is not overtaken for ever by small ones: the first ready job that could run
-    # at all (slots <= max_slots) starts if its slots are free, else nobody behind it does, except jobs of 0 slots,
-    # which always start. Jobs with slots > max_slots wait aside and hold up nobody; so do those of a class that is not
+    # so that small jobs do not overtake a job of many slots for ever: the first ready job that could run at all
+    # (slots <= max_slots) starts if its slots are free, else no job behind it does, except jobs of 0 slots, which
+    # always start. Jobs with slots > max_slots wait aside and hold up no other job; so do those of a class that is not
     # open.
     cdef bint next_start(self, uint64_t *id) noexcept nogil
     # The next job that is to be skipped, or 0. It is then ENDED and bad, and its own dependents are resolved.

@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: auto_pickle=False
-"""The queue: see scheduler.pxd for the rules and the states.
+"""See scheduler.pxd for the rules and the states.
 
 Where a job is found:
 
@@ -61,7 +61,7 @@ cdef inline uint64_t *counter(Queue q, uint8_t state) noexcept nogil:
     return &q.unused
 
 
-# The only place where a job's state changes. Which heap or list it is in is its caller's affair.
+# The only place where a job's state changes. Its caller moves it to the heap or the list of the new state.
 cdef inline void set_state(Queue q, Job *job, JobState state) noexcept nogil:
     counter(q, job.state)[0] -= 1
     counter(q, <uint8_t> state)[0] += 1
@@ -141,7 +141,7 @@ cdef void sort_ended(Queue q) noexcept nogil:
     q.ended_unsorted = False
 
 
-# ---- the queue ------------------------------------------------------------------------------------------------------
+# ---- the scheduler --------------------------------------------------------------------------------------------------
 
 @cython.final
 cdef class Queue:

@@ -1,4 +1,4 @@
-"""A job in memory, and what links it to others: chunks that never move, lists, edges. Inline leaf helpers of _jobs."""
+"""A job in memory, and its links to others: chunks that never move, lists, edges. Inline helpers of scheduler.pyx."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef enum:
@@ -15,7 +15,7 @@ cdef struct Job:
     uint16_t attempt      # for the owner's use
     uint32_t slots
     uint32_t pending      # unresolved edges that point at it, plus holds
-    uint32_t edges        # head of the list of those who wait for it (edge pool)
+    uint32_t edges        # head of the list of the jobs that wait for it (edge pool)
     uint32_t place        # READY: position in its heap; SKIPPING: next in the FIFO
     uint32_t run          # for the owner's use: entry of `runs`, 0 if none
     uint32_t prev_known   # all known jobs by id

@@ -173,7 +173,7 @@ cdef inline void vacate(Queue q, uint32_t i) noexcept nogil:
         choose_first(q, job.group)
 
 
-# A queued job leaves its heap, if it is in one, and loses its holds: nobody can lift them any more.
+# A queued job leaves its heap, if it is in one, and loses its holds, which nothing can lift any more.
 cdef inline void take_out(Queue q, uint32_t i) noexcept nogil:
     cdef Job *job = job_at(q.chunks, i)
     if job.state == JOB_READY:
@@ -193,14 +193,14 @@ cdef void to_skipping(Queue q, uint32_t i) noexcept nogil:
     q.skips.last = i
 
 
-# The end of job i for those who wait for it, in the order in which they came.
+# The end of job i for the jobs that wait for it, in the order in which they were added.
 cdef void resolve(Queue q, uint32_t i, bint bad) noexcept nogil:
     cdef uint32_t e = job_at(q.chunks, i).edges
     cdef uint32_t ordered = NIL
     cdef uint32_t following, waiter
     cdef Job *job
     cdef bint ok
-    while e != NIL:                     # the list is newest first: turn it round
+    while e != NIL:                     # the list is newest first: reverse it
         following = edge_at(q.edge_chunks, e).next
         edge_at(q.edge_chunks, e).next = ordered
         ordered = e
