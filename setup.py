@@ -12,6 +12,7 @@ TSFAST_APART=1 makes a shared object of each module; TSFAST_PROBES=1 adds what s
 See CONTRIBUTING.md.
 """
 
+import ast
 import gzip
 import multiprocessing
 import os
@@ -86,6 +87,17 @@ def modules(probes):
     """Name and source of each. Those that are called probe are for tests."""
     sources = files(PACKAGE, "**/*.pyx")
     return {module_name(source): source for source in sources if probes or Path(source).stem != "probe"}
+
+
+def bare_packages():
+    """Those whose __init__.py says what they are for, and nothing else."""
+    sources = files(PACKAGE, "*/**/__init__.py")
+    return [module_name(Path(source).parent) for source in sources if not has_code(source)]
+
+
+def has_code(source):
+    body = ast.parse(Path(source).read_text()).body
+    return not all(isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant) for statement in body)
 
 
 def check_leaves(names):
@@ -195,16 +207,10 @@ class BuildExtensions(build_ext):
         return PACKAGE if self.editable_mode or self.inplace else Path(build_lib, "tsfast")
 
     def write_list(self):
-        """For tsfast/__init__.py, which finds the modules, and `tsfast doctor`, which tries them."""
-        names = "".join(f'        "{name}",\n' for name in self.modules)
-        text = f'''"""Written by setup.py."""
-
-TOGETHER = {not APART}
-MODULES = frozenset(
-    (
-{names}    )
-)
-'''
+        """For tsfast/__init__.py, which finds modules and packages, and `tsfast doctor`, which tries the modules."""
+        text = '"""Written by setup.py."""\n\n' + f"TOGETHER = {not APART}\n"
+        for what, names in (("MODULES", self.modules), ("PACKAGES", bare_packages())):
+            text += f"{what} = frozenset((\n" + "".join(f'    "{name}",\n' for name in names) + "))\n"
         place = self.place_of(self.build_lib) / "_compiled.py"
         if not place.is_file() or place.read_text() != text:
             place.parent.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 """What an installation consists of, and the shape of the sources."""
 
+import ast
 import importlib
 import importlib.metadata
 import importlib.util
@@ -18,7 +19,7 @@ import pytest
 import tsfast
 from support import installation
 from support.places import ROOT
-from tsfast._compiled import MODULES, TOGETHER
+from tsfast._compiled import MODULES, PACKAGES, TOGETHER
 
 SOURCES = ROOT / "src" / "tsfast"
 PACKAGE = Path(tsfast.__file__).parent
@@ -74,6 +75,17 @@ def test_compiled_modules_are_one_file() -> None:
     places = {Path(str(importlib.import_module(module).__file__)) for module in MODULES}
     assert len(places) == (1 if TOGETHER else len(MODULES))
     assert set(PACKAGE.rglob(f"*{EXTENSION_SUFFIXES[0]}")) == places
+
+
+def test_packages_that_the_finder_makes_have_no_code() -> None:
+    """It does not read their __init__.py."""
+    bodies = {path.parent: ast.parse(path.read_text()).body for path in SOURCES.rglob("*/__init__.py")}
+    bare = {place for place, body in bodies.items() if [type(statement) for statement in body] == [ast.Expr]}
+    names = {".".join(place.relative_to(ROOT / "src").parts) for place in bare - {SOURCES}}
+    assert names == PACKAGES
+    assert all(
+        list(importlib.import_module(name).__path__) == [str(PACKAGE / Path(*name.split(".")[1:]))] for name in PACKAGES
+    )
 
 
 def test_what_is_no_compiled_module_is_not_found() -> None:
