@@ -1,6 +1,0 @@
-from typing import final
-
-@final
-class Contexts:
-    def __init__(self, state_dir: int) -> None: ...
-    def sweep(self, all: bool = False) -> None: ...
