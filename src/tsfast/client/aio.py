@@ -1,4 +1,4 @@
-"""A queue for asyncio: what would make the event loop wait is awaited."""
+"""A queue for asyncio: whatever would block the event loop is a coroutine."""
 
 import asyncio
 import contextvars
@@ -21,8 +21,8 @@ T = TypeVar("T")
 
 
 class AsyncQueue:
-    """`Queue` with coroutines. `queue` is the one underneath, whose looks at the job table (state, result, jobs, job)
-    take no time and can be used as they are."""
+    """`Queue` with coroutines. `queue` is the plain queue; its methods that only read the job table (state, result,
+    jobs, job) take no time and can be called directly."""
 
     def __init__(self, socket: str | os.PathLike[str] | None = None):
         self.queue = Queue(socket)
@@ -34,7 +34,7 @@ class AsyncQueue:
         self.queue.close()
 
     async def submit(self, argv: Sequence[Word], *, block: bool = True, **options: Unpack[Options]) -> int:
-        """See Queue.submit. Cancelled, it goes on underneath: the job may be queued all the same."""
+        """See Queue.submit. After a cancellation it continues in its thread: the job may still be queued."""
         return await _in_thread(lambda: self.queue.submit(argv, block=block, **options))
 
     async def submit_many(
@@ -46,7 +46,7 @@ class AsyncQueue:
     async def as_completed(self, ids: Ids, timeout: float | None = None) -> AsyncIterator[Result]:
         """See Queue.as_completed."""
         deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
-        with await _in_thread(Ends, self.queue, ids) as waiting:  # of very many, the look takes its time
+        with await _in_thread(Ends, self.queue, ids) as waiting:  # for very many ids, reading takes a while
             while True:
                 for result in await _in_thread(waiting.take):
                     yield result
@@ -64,7 +64,7 @@ class AsyncQueue:
         return [found[id] for id in wanted]
 
     async def watch(self, since: int | None = None) -> AsyncIterator[Event]:
-        """See Queue.watch; for ever."""
+        """See Queue.watch; never ends."""
         with await _in_thread(EventStream, self.queue.path, since) as stream:
             while True:
                 await _readable(stream)
@@ -89,8 +89,8 @@ class AsyncQueue:
 
 
 async def _in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """What may wait for the server or a disk. Raises QueueError where there can be no more threads, RuntimeError once
-    the event loop's executor is shut down."""
+    """Runs what may wait for the server or a disk. Raises QueueError if no thread can be started, RuntimeError once the
+    event loop's executor is shut down."""
     loop = asyncio.get_running_loop()
     context = contextvars.copy_context()
     try:

@@ -1,4 +1,5 @@
-"""The way of a program to the server of a queue, as the launcher goes it (native/launcher, docs/protocol.md)."""
+"""The connection of a program to the server of a queue; it does what the launcher does (native/launcher,
+docs/protocol.md)."""
 
 import os
 import select
@@ -24,7 +25,8 @@ VERSION = f"tsfast {__version__}".encode()
 
 
 def socket_path(given: str | os.PathLike[str] | None = None) -> str:
-    """The socket of a queue: as given, else TS_SOCKET, else the default of `ts`. Raises QueueError, ValueError."""
+    """The socket of a queue: as given, or else TS_SOCKET, or else the default of `ts`. Raises QueueError,
+    ValueError."""
     if given is not None and "\0" in (given := os.fsdecode(given)):
         raise ValueError(f"the path of a socket contains a NUL byte: {given!r}")
     try:
@@ -36,7 +38,7 @@ def socket_path(given: str | os.PathLike[str] | None = None) -> str:
 
 
 def patience_s() -> float | None:
-    """TS_PATIENCE: how long a server may say nothing; None: for ever. Raises ServerUnavailable."""
+    """TS_PATIENCE: how long a server may stay silent; None: forever. Raises ServerUnavailable."""
     text = os.environ.get("TS_PATIENCE") or str(PATIENCE_S)
     if not (text.isascii() and text.isdigit() and len(text) <= 7 and int(text) <= 1000000):
         raise ServerUnavailable(f"TS_PATIENCE is {text[:60]!r}, allowed is a number from 0 to 1000000")
@@ -44,20 +46,19 @@ def patience_s() -> float | None:
 
 
 def server_of(connection: socket.socket) -> int:
-    """Its pid, 0 if that cannot be seen from here."""
+    """Its pid, 0 if it is invisible from here."""
     return int(PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size))[0])
 
 
 def silent(connection: socket.socket, path: str) -> ServerUnavailable:
-    """What is said of a server that has said nothing for so long."""
+    """The message about a server that has been silent for so long."""
     pid = server_of(connection)
     return ServerUnavailable(f"the server {f'(pid {pid})' if pid else f'at {path}'} does not answer")
 
 
 def connect(path: str, patience: float | None = None) -> socket.socket | None:
-    """A connection to the server of our user; None if there is none. patience: in seconds, for it and for each
-    later call of the connection; with 0 there is none, either, where it would have to be waited for. Raises
-    ServerUnavailable."""
+    """A connection to the server of our user; None if there is none. patience: in seconds, for connecting and for each
+    later call of the connection; with 0 also None if connecting would have to wait. Raises ServerUnavailable."""
     wait = patience_s() if patience is None else patience
     directory, name = os.path.split(path)
     try:
@@ -75,11 +76,11 @@ def connect(path: str, patience: float | None = None) -> socket.socket | None:
     except OSError as error:
         raise ServerUnavailable(f"no connection can be made: {error.strerror}") from error
     connection.setblocking(patience != 0)
-    if wait:  # where the kernel takes no more callers; a time-out of Python's would not wait at all
+    if wait:  # if the kernel's queue is full; a time-out of Python's would not wait at all
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(wait), int(wait % 1 * 1e6)))
     through = -1
     try:
-        if len(os.fsencode(path)) > 107:  # longer than an address: by the directory's descriptor
+        if len(os.fsencode(path)) > 107:  # longer than an address: through the directory's descriptor
             through = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             connection.connect(f"/proc/self/fd/{through}/{name}")
         else:
@@ -109,7 +110,7 @@ def connect(path: str, patience: float | None = None) -> socket.socket | None:
 
 
 def start_server(path: str) -> None:
-    """Have the launcher start the server, or replace one of an earlier release. Raises ServerUnavailable."""
+    """Let the launcher start the server, or replace one of an earlier release. Raises ServerUnavailable."""
     if not (launcher := programs.launcher()):
         raise ServerUnavailable("ts, which starts servers, is missing: install tsfast-spooler again")
     try:
@@ -130,7 +131,7 @@ def start_server(path: str) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """As it is now, whatever other threads do to it."""
+    """The present environment, whatever other threads do to it."""
     return {name: value for name in list(os.environ) if (value := os.environ.get(name)) is not None}
 
 
@@ -143,8 +144,8 @@ def _has_directory() -> bool:
 
 
 def caller(directory: bool = True) -> bytes:
-    """What jobs inherit from this process as it is now (struct tsf_request and its strings). directory: one of them has
-    none of its own. Raises RequestFailed."""
+    """What jobs inherit from this process now (struct tsf_request and its strings). directory: at least one of them has
+    no directory of its own. Raises RequestFailed."""
     try:
         cwd = os.getcwdb()
     except OSError as error:
@@ -166,8 +167,8 @@ def request(words: list[bytes], context: bytes, version: bytes = VERSION) -> byt
 
 
 class Connection:
-    """Frames to and from a server that is there, started if need be. One that says nothing for TS_PATIENCE is given up,
-    unless it has said that it lives and that we have to wait. Raises ServerUnavailable."""
+    """Frames to and from a server, which is started if necessary. Gives up a server that is silent for TS_PATIENCE,
+    unless it has reported that it lives. Raises ServerUnavailable."""
 
     def __init__(self, path: str):
         self.path = path
@@ -193,10 +194,10 @@ class Connection:
 
     def __del__(self) -> None:
         if hasattr(self, "socket"):
-            self.close()  # without the warning that a socket gives: a queue need not be closed
+            self.close()  # without a socket's warning: a queue need not be closed
 
     def send(self, data: bytes) -> None:
-        """Raises OSError: the connection is broken. What comes meanwhile is kept for receive()."""
+        """Raises OSError: the connection is broken. Keeps what arrives meanwhile for receive()."""
         left = memoryview(data)
         while left:
             try:
@@ -225,7 +226,7 @@ class Connection:
         return self._frames.popleft()
 
     def _await(self, events: int) -> int:
-        """Which of them have come."""
+        """Which of them have arrived."""
         self._poll.register(self.socket, events)
         found = self._poll.poll(None if self._alive or self._patience is None else self._patience * 1000)
         if not found:
@@ -233,7 +234,7 @@ class Connection:
         return found[0][1]
 
     def _take_in(self) -> None:
-        """What has come. A frame that says that the server lives is for us alone, and counts until the next one."""
+        """What has arrived. A frame that reports that the server lives stays here, and counts until the next one."""
         try:
             data = self.socket.recv(CHUNK)
         except BlockingIOError:

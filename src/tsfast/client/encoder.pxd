@@ -1,16 +1,16 @@
-"""The caller's side of BATCH frames (native/wire.h): jobs in, frames out.
+"""The client's side of BATCH frames (native/wire.h): jobs in, frames out.
 
-Every job is checked by the one grammar when it comes in, so that a wrong one is told before anything is sent.
+The grammar checks every job when it is added, so that a wrong one is reported before anything is sent.
 """
 from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uint64_t
 
-# Consecutive jobs that go out together.
+# Consecutive jobs that are sent together.
 cdef struct Part:
     size_t begin                  # of its jobs in `data`; they end where the next part begins
     uint64_t place                # in the batch, of its first job
     uint32_t count
-    bint looks_back               # one waits for a job of an earlier part
+    bint looks_back               # one depends on a job of an earlier part
 
 cdef class Encoder:
     cdef char *data               # owned: the struct tsf_batch_job of all jobs, each with its strings
@@ -18,9 +18,9 @@ cdef class Encoder:
     cdef Part *parts              # owned
     cdef size_t n_parts, parts_room
     cdef readonly uint64_t count
-    cdef readonly bint needs_directory        # there is a job without a directory of its own: it gets the caller's
-    cdef uint64_t highest, highest_place      # the greatest job id that one waits for + 1, and which one does
-    cdef const char **words       # owned: of the job at hand
+    cdef readonly bint needs_directory        # a job has no directory of its own: it gets the client's
+    cdef uint64_t highest, highest_place      # the greatest id that a job depends on, + 1, and which job does
+    cdef const char **words       # owned: of the current job
     cdef size_t words_room
     cdef char error[320]
 

@@ -40,7 +40,7 @@ EVENTS, ALIVE = TSF_FRAME_EVENTS, TSF_FRAME_ALIVE
 
 
 class EncodeError(ValueError):
-    """A job that cannot be queued. `place`: which one of the batch, from 0; `reason`: why, in one line."""
+    """A job that cannot be queued. `place`: its place in the batch, from 0; `reason`: why, in one line."""
 
     def __init__(self, place: int, reason: str):
         super().__init__(f"job {place} of the batch: {reason}")
@@ -139,7 +139,7 @@ cdef class Encoder:
         return 0
 
     cdef int _check(self, const char *argv, uint32_t argc, Part *part) noexcept nogil:
-        """By the grammar: words that begin with options."""
+        """Parses words that begin with options."""
         cdef Command command
         cdef const char **grown
         cdef uint64_t id
@@ -177,7 +177,7 @@ cdef class Encoder:
 
     # ---- from Python objects -----------------------------------------------------------------------------------
     cdef size_t _put_word(self, object word, object what) except 0:
-        """Bytes of it with its NUL."""
+        """The bytes of a word, with a NUL."""
         cdef const char *text = NULL
         cdef Py_ssize_t size = 0
         if type(word) is not str and type(word) is not bytes:
@@ -239,13 +239,13 @@ cdef class Encoder:
             raise ValueError(shown(self.error))
 
     def add(self, words, cwd=None, env=None):
-        """One job, as the words of a command line of ts. cwd: an absolute path; env: `NAME=VALUE` and `NAME` (to be
-        unset). Raises TypeError, ValueError; then it is not in the batch."""
+        """Adds one job, as the words of a command line of ts. cwd: an absolute path; env: `NAME=VALUE` and `NAME` (to
+        be unset). Raises TypeError, ValueError; then the job is not in the batch."""
         self._add(words, False, cwd, env)
 
     def extend(self, jobs, spec):
-        """All of an iterable: a list or tuple is a command; of all else `spec(job)` makes (words, cwd, env) for add().
-        Raises EncodeError, and what the iterable and `spec` raise; what came before is in the batch."""
+        """Adds all of an iterable: a list or tuple is a command; from anything else `spec(job)` makes (words, cwd, env)
+        for add(). Raises EncodeError, and what the iterable and `spec` raise; the jobs before are in the batch."""
         for job in jobs:
             try:
                 if type(job) is list or type(job) is tuple:
@@ -258,10 +258,10 @@ cdef class Encoder:
 
     # ---- from a file -------------------------------------------------------------------------------------------
     def lines(self, bytes text not None, spec, options=()):
-        """One job a line: the words that one would type after `ts`, with the shell's quotes; or, where it begins with
-        `{`, what `spec(line)` makes of it: (words, cwd, env). Empty lines and those that begin with `#` are none. Lines
-        end with LF or CR LF, the last one also without; a byte order mark of UTF-8 before a line does not belong to it.
-        options: words that stand before those of each line. Raises EncodeError; its place is the line, from 1."""
+        """Adds one job per line: the words that you would type after `ts`, with the shell's quotes; or, if the line
+        begins with `{`, what `spec(line)` makes of it: (words, cwd, env). Ignores empty lines and those that begin with
+        `#`. Lines end with LF or CR LF, the last one also without; a UTF-8 byte order mark before a line is ignored.
+        options: words that precede those of each line. Raises EncodeError; its place is the line, from 1."""
         cdef const char *start = PyBytes_AS_STRING(text)
         cdef const char *end = start + PyBytes_GET_SIZE(text)
         cdef const char *line = start
@@ -377,20 +377,20 @@ cdef class Encoder:
 
     @property
     def frames(self) -> int:
-        """How many frames there are to send."""
+        """The number of frames to send."""
         return self.n_parts - (self.n_parts > 0 and self.parts[self.n_parts - 1].count == 0)
 
     @property
     def refers_to(self):
-        """The greatest id of a job outside the batch that one of it waits for, and the place of that one; or None."""
+        """The greatest id outside the batch that one of its jobs depends on, and the place of that job; or None."""
         return (self.highest - 1, self.highest_place) if self.highest else None
 
     def looks_back(self, size_t number) -> bool:
-        """Whether a job of this frame waits for one of an earlier frame, so that those must be acknowledged first."""
+        """Whether a job of this frame depends on one of an earlier frame, so that those must be acknowledged first."""
         return number < self.n_parts and self.parts[number].looks_back
 
     def places(self, size_t number) -> tuple[int, int]:
-        """Of a frame: place of its first job in the batch, number of jobs. Raises IndexError."""
+        """The place of a frame's first job in the batch, and its number of jobs. Raises IndexError."""
         if number >= self.n_parts:
             raise IndexError(number)
         return self.parts[number].place, self.parts[number].count
@@ -473,7 +473,7 @@ def current_caller(bytes cwd not None) -> bytes:
 
 
 cdef uint32_t current_umask() except? 0xffffffff:
-    """From /proc, since Linux 4.7: umask(2) tells it only by changing it, for the other threads too."""
+    """From /proc, since Linux 4.7: umask(2) returns it only by changing it, for the other threads too."""
     cdef char text[2048]
     cdef const char *found
     cdef ssize_t got
@@ -496,7 +496,7 @@ def release(bytes version not None) -> int:
 
 def request(list words not None, bytes caller not None, bytes version not None) -> bytes:
     """A REQUEST frame with the words of a command line. caller: as caller() returns it, with a token; version: the
-    release that is to be served, b"" for any. Raises ValueError: it is too long for a frame."""
+    release of the client, b"" for any. Raises ValueError: it is too long for a frame."""
     cdef tsf_frame frame
     cdef tsf_request head
     cdef bytes block = b"".join([word + b"\0" for word in words])

@@ -1,4 +1,4 @@
-"""What can go wrong for a program that uses a queue, or an executor."""
+"""The errors of a queue and of an executor."""
 
 TYPE_CHECKING = False  # as in tsfast/__init__.py
 if TYPE_CHECKING:
@@ -10,7 +10,7 @@ class QueueError(Exception):
 
 
 class ServerUnavailable(QueueError):
-    """There is no server for the queue and none could be started, or it cannot be spoken to."""
+    """The queue has no server and none could be started, or its server cannot be used."""
 
 
 class RequestFailed(QueueError):
@@ -18,15 +18,15 @@ class RequestFailed(QueueError):
 
 
 class QueueFull(RequestFailed):
-    """There is no room in the queue (TS_MAXCONN), and waiting for it was not wanted or cannot help."""
+    """The queue is full (TS_MAXCONN), and the call should not wait, or waiting cannot help."""
 
 
 class UnknownJob(RequestFailed, LookupError):
-    """A job id was never given out, or the job is no longer known."""
+    """A job id was never assigned, or the job is no longer known."""
 
 
 class JobRefused(QueueError, ValueError):
-    """A job that cannot be queued; nothing of its batch was. `place`: which one of the batch it is, counted from 0."""
+    """A job that cannot be queued; nothing of its batch was. `place`: its place in the batch, counted from 0."""
 
     def __init__(self, place: int, reason: str):
         super().__init__(f"job {place} of the batch: {reason}" if place else reason)
@@ -38,9 +38,10 @@ class JobRefused(QueueError, ValueError):
 
 
 class BatchInterrupted(QueueError):
-    """A batch that was queued in part. runs: first and last id of each run of ids in a row, in the order of the batch;
-    they belong to its first `queued` jobs, of `total`. The others are not queued; only where the server went away for
-    good, those of frames that were on their way (at most 8, of 4,096 jobs) can be without an answer having come."""
+    """A batch that was queued in part. runs: first and last id of each run of consecutive ids, in the order of the
+    batch; they belong to its first `queued` jobs, of `total`. The others are not queued; only if the server disappeared
+    for good, those of frames that were on their way (at most 8, of 4,096 jobs) may be queued although no reply has
+    arrived."""
 
     def __init__(self, runs: list[tuple[int, int]], total: int, reason: str):
         self.queued = sum(last - first + 1 for first, last in runs)
@@ -51,7 +52,7 @@ class BatchInterrupted(QueueError):
 
     @property
     def ids(self) -> list[int]:
-        """The ids of the jobs that are queued, in the order of the batch."""
+        """The ids of the queued jobs, in the order of the batch."""
         return [id for first, last in self.runs for id in range(first, last + 1)]
 
     def __reduce__(self) -> tuple[type["BatchInterrupted"], tuple[list[tuple[int, int]], int, str]]:
@@ -72,8 +73,8 @@ class SubmissionInterrupted(KeyboardInterrupt):
 
 
 class QueueWarning(UserWarning):
-    """A job was queued that may wait for ever, for slots or GPUs that there are not. runs: as of BatchInterrupted, of
-    all jobs that the call has queued: where warnings are errors, this is raised instead of returning their ids."""
+    """A queued job may wait forever, for slots or GPUs that do not exist. runs: as of BatchInterrupted, of all jobs
+    that the call has queued: if warnings are errors, this is raised instead of returning their ids."""
 
     def __init__(self, text: str, runs: list[tuple[int, int]] | None = None):
         super().__init__(text)
@@ -88,12 +89,12 @@ class QueueWarning(UserWarning):
         return [id for first, last in self.runs for id in range(first, last + 1)]
 
 
-# ---- what a future of an executor raises where there is no result of the task ----
+# ---- what a future of an executor raises if the task has no result ----
 
 
 class JobError(QueueError):
-    """A task whose job did not end by itself, or left no result. `result`: how it ended; `output`: the end of what it
-    wrote, "" if that is not known."""
+    """A task whose job did not end by itself, or left no result. `result`: how it ended; `output`: the end of its
+    output, "" if unknown."""
 
     def __init__(self, result: "tsfast.Result", reason: str, output: str = ""):
         super().__init__(f"job {result.id} {reason}" + (f"; its output ends with:\n{output}" if output else ""))
@@ -110,15 +111,15 @@ class JobFailed(JobError):
 
 
 class JobKilled(JobError):
-    """It was ended by a signal, which is `result.signal`."""
+    """A signal, `result.signal`, ended it."""
 
 
 class JobCancelled(JobError):
-    """It was taken out of the queue (`ts -r`) or cancelled, by somebody else than the future's cancel()."""
+    """It was removed (`ts -r`) or cancelled, but not by the future's cancel()."""
 
 
 class JobSkipped(JobError):
-    """A job that it had to wait for ended badly."""
+    """A job that it depended on failed."""
 
 
 class JobNotStarted(JobError):
@@ -126,16 +127,16 @@ class JobNotStarted(JobError):
 
 
 class JobLost(JobError):
-    """How it ended is not known: the machine was restarted, or the job is forgotten, as after `ts -K`."""
+    """Nobody knows how it ended: the machine was restarted, or the job is forgotten, as after `ts -K`."""
 
 
 class TaskError(QueueError):
-    """A task raised an exception that cannot be pickled; the text is its traceback. Or its call could not be read, or
-    its result not be written."""
+    """A task raised an exception that cannot be pickled; the text is its traceback. Or the task could not read its
+    call, or not write its result."""
 
 
 class RemoteTraceback(Exception):
-    """The cause of an exception that a task raised: the traceback there."""
+    """The cause of an exception that a task raised: the task's traceback."""
 
 
 for _error in list(globals().values()):

@@ -1,4 +1,4 @@
-"""Every change of a queue's jobs, as its server tells them: `EventStream`. What is said is in docs/protocol.md."""
+"""Every change of a queue's jobs, as its server reports them: `EventStream`. docs/protocol.md describes the events."""
 
 import contextlib
 import os
@@ -34,7 +34,7 @@ STATES = (
     "cancelled",
 )
 UNFINISHED = frozenset({"queued", "starting", "running"})
-# States in which a job stays. What may follow is that it is forgotten; a removed one is by then.
+# Final states. A job may be forgotten afterwards; a removed one is forgotten already.
 ENDED = frozenset({"finished", "failed", "killed", "not-startable", "lost", "skipped", "removed", "cancelled"})
 
 _WATCH = struct.Struct("=Q")
@@ -42,15 +42,15 @@ _EVENT = struct.Struct("=QQQiBBBx")
 _RECEIVED = 1 << 18
 _RETRY_S = 0.05
 _RETRY_MAX_S = 0.5
-_POLL_MAX_S = 3600.0  # epoll takes no more than some weeks
+_POLL_MAX_S = 3600.0  # epoll accepts at most some weeks
 
 
 class Event(NamedTuple):
-    """A change of a job, or a word about the stream itself.
+    """A change of a job, or a note about the stream itself.
 
     kind `change`: job `id` is in `state` since `time` (seconds since 1970); `status` is as from os.wait(), None if
-    there is none. `head`, the first of a stream: from here on everything is told. `gap`: changes up to `seq` are
-    missing. A look at the table after these two shows what was not told; they have no id, state and status."""
+    there is none. `head`, the first of a stream: every later event will follow. `gap`: changes up to `seq` are missing.
+    The table, read after these two, shows what was not reported; they have no id, state and status."""
 
     seq: int
     id: int
@@ -66,32 +66,32 @@ def unpacked(payload: bytes | memoryview) -> list[Event]:
         raise ServerUnavailable("the server has sent half an event")
     found = []
     for seq, job, time_ns, status, state, kind, waited in _EVENT.iter_unpack(payload):
-        if kind < len(KINDS) and state < len(STATES):  # else of a later release: not for us
+        if kind < len(KINDS) and state < len(STATES):  # otherwise of a later release: unknown here
             found.append(Event(seq, job, STATES[state], status if waited else None, time_ns / 1e9, KINDS[kind]))
     return found
 
 
 class EventStream:
-    """The changes of the jobs of a queue (`path`: its socket, as for Queue), whichever server it has: where one ends,
-    the next one is found half a second after it is there at the latest. None is started, but with `start`.
+    """The changes of the jobs of a queue (`path`: its socket, as for Queue), whichever server it has: after the end of
+    one, the stream finds the next one within half a second of its start. It starts none, except with `start`.
 
-    What happens from now on is told, beginning with the start of a server if there is none; with `since` also what
-    came after that event, as far as the server remembers it (1: all of that). `seq` is the newest event that was
-    read: a stream opened with it as `since` goes on from there. For asyncio: add_reader(stream.fileno(), ...), then
+    It reports what happens from now on, beginning with the start of a server if there is none; with `since` also what
+    came after that event, as far as the server remembers it (1: all of that). `seq` is the newest event that was read:
+    a stream opened with it as `since` continues from there. For asyncio: add_reader(stream.fileno(), ...), then
     read(0). For one thread at a time."""
 
     def __init__(
         self, path: str | os.PathLike[str] | None = None, since: int | None = None, *, start: bool = False
     ) -> None:
-        """Raises ServerUnavailable if it is somebody else who listens there, as read() does later, and QueueError."""
+        """Raises ServerUnavailable if another user listens there, as read() does later, and QueueError."""
         self.path = socket_path(path)
         self.seq = since or 0
         self._start = start
-        self._heard = self.seq  # the newest event that has come
-        self._begun = False  # `head` has come
+        self._heard = self.seq  # the newest event that has arrived
+        self._begun = False  # `head` has arrived
         self._told: deque[Event] = deque()
         self._socket: socket.socket | None = None
-        self._server = 0  # pid of the server that was heard last
+        self._server = 0  # pid of the last server
         self._other = False  # the connection is to another one
         self._input = bytearray()
         self._pause = _RETRY_S
@@ -110,7 +110,7 @@ class EventStream:
             self.close()
             raise
 
-    # ---- for the caller ----
+    # ---- for the program ----
 
     def fileno(self) -> int:
         """The same descriptor as long as the stream is open: readable when read(0) has something to do."""
@@ -118,13 +118,13 @@ class EventStream:
 
     @property
     def connected(self) -> bool:
-        """There is a server, as far as is known. If not, read() looks for one, which can take a moment."""
+        """Whether there is a server, as far as known. If not, read() looks for one, which can take a moment."""
         return self._socket is not None
 
     def read(self, timeout: float | None = None) -> list[Event]:
-        """What has happened, at least one event; none when so many seconds are over. Raises ServerUnavailable if the
-        server is not ours, cannot be understood or does not answer for TS_PATIENCE (the next call tries again),
-        QueueError in a process that was forked from that of the stream, ValueError if the stream is closed."""
+        """The new events, at least one; none after so many seconds. Raises ServerUnavailable if the server belongs to
+        another user, uses another protocol or does not answer for TS_PATIENCE (the next call tries again), QueueError
+        in a process that was forked from that of the stream, ValueError if the stream is closed."""
         self._wait(timeout)
         return [self._next() for _ in range(len(self._told))]
 
@@ -159,12 +159,12 @@ class EventStream:
     ) -> None:
         self.close()
 
-    # ---- what has come ----
+    # ---- what has arrived ----
 
     def _wait(self, timeout: float | None) -> None:
-        """Until there is something to read, or so many seconds are over."""
+        """Wait until there is something to read, or for so many seconds."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        if self._pid != os.getpid():  # what came to the one would be missing in the other
+        if self._pid != os.getpid():  # an event that one of them reads would be missing in the other
             raise QueueError("the stream of events belongs to the process that this one was forked from")
         while not self._told:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -188,7 +188,7 @@ class EventStream:
     # ---- the connection ----
 
     def _connect(self) -> None:
-        """To whoever listens now, or later."""
+        """Connect to the server that listens now, or later."""
         try:
             connection = connect(self.path, None if self._start else 0)
             if connection is None and self._start:
@@ -208,7 +208,7 @@ class EventStream:
             connection.close()
             self._later()
             return
-        timerfd.start(self._timer, patience_s() or 0)  # until it has answered
+        timerfd.start(self._timer, patience_s() or 0)  # until it has replied
         self._other = self._server not in (0, server)
         self._server = server
         self._input.clear()
@@ -222,7 +222,7 @@ class EventStream:
 
     def _later(self) -> None:
         if not self._heard:
-            self._heard = self.seq = 1  # whatever the next server tells has happened since this stream was opened
+            self._heard = self.seq = 1  # whatever the next server reports has happened since this stream was opened
         timerfd.start(self._timer, self._pause)
         self._pause = min(2 * self._pause, _RETRY_MAX_S)
 
@@ -234,14 +234,14 @@ class EventStream:
             self._later()
 
     def _silent(self) -> bool:
-        """The server was to answer by now."""
+        """The server should have replied by now."""
         try:
             return bool(os.read(self._timer, 8))
         except BlockingIOError:
             return False
 
     def _receive(self, connection: socket.socket) -> bool:
-        """False: nothing had come."""
+        """False: nothing had arrived."""
         try:
             try:
                 data = connection.recv(_RECEIVED)
@@ -254,13 +254,13 @@ class EventStream:
                 self._frames()
             else:
                 self._lost(connection)
-        except BaseException:  # of an interrupted one nobody knows how far it has come
+        except BaseException:  # how far an interrupted one has come is unknown
             self._lost(connection)
             raise
         return True
 
     def _frames(self) -> None:
-        """What has come as a whole. Raises ServerUnavailable."""
+        """The complete frames that have arrived. Raises ServerUnavailable."""
         at = 0
         with memoryview(self._input) as view:
             while len(view) - at >= FRAME.size:
@@ -280,7 +280,7 @@ class EventStream:
             head = events[0]
             self._pause = _RETRY_S
             timerfd.start(self._timer, 0)
-            # The numbers of two servers cannot be compared where the clock was set back in between.
+            # The numbers of two servers cannot be compared if the clock was set back in between.
             if self._other and not (len(events) > 1 and events[1].kind == GAP):
                 events.insert(1, Event(self._heard, 0, "", None, head.time, GAP))
             self._other = False

@@ -1,6 +1,6 @@
-"""A job as a program describes it, and the words of the command line that say the same.
+"""A job as a program describes it, and the equivalent words of the command line.
 
-The command line is the one definition of what a job can have (docs/cli.md): every field here is one of its options.
+The command line alone defines what a job can have (docs/cli.md): every field here is one of its options.
 """
 
 import json
@@ -16,24 +16,24 @@ Encoded: TypeAlias = tuple[Sequence[Word], Word | None, Sequence[Word] | None]
 
 
 class Options(TypedDict, total=False):
-    """What can be said of a job beside its command. What is not given is as with `ts`."""
+    """The options of a job. What is not given is as with `ts`."""
 
-    gpus: float | str  #: how many GPUs, or a part of one: 0.5
+    gpus: float | str  #: number of GPUs, or a share of one: 0.5
     vram: int | str  #: memory of each GPU: bytes, or a text like "20G"
     gpu_ids: Sequence[int | str]  #: these GPUs, by index or UUID, free or not
-    slots: int  #: how many slots it takes: 1
-    #: ids of jobs that must have ended before it starts; "@N": the Nth job of the batch that it is in, from 0
+    slots: int  #: number of slots it takes: 1
+    #: ids of jobs that must have ended before it starts; "@N": the Nth job of its batch, from 0
     after: Ids
-    after_ok: Ids  #: likewise, and they must have ended well
-    after_last: bool  #: it starts after the job that was queued before it
+    after_ok: Ids  #: likewise, and they must have succeeded
+    after_last: bool  #: it starts after the job queued before it
     label: str  #: shown in the list
-    env: Mapping[str, str | None]  #: variables that it has beside the caller's, or (None) without it
-    cwd: str | os.PathLike[str]  #: its directory, instead of the caller's
+    env: Mapping[str, str | None]  #: variables in addition to the program's, or (None) removed from them
+    cwd: str | os.PathLike[str]  #: its directory, instead of the program's
     output: str | os.PathLike[str]  #: exactly this output file; {id}, {label} and {date} are filled in
-    append: bool  #: with output: the file may be there, and is written to at its end
-    truncate: bool  #: with output: the file may be there, and is emptied
+    append: bool  #: with output: append to an existing file
+    truncate: bool  #: with output: empty an existing file
     name: str  #: instead of output: the beginning of the name of a file in the queue's directory
-    split_stderr: bool  #: stderr in a file of its own, whose name ends in ".e"
+    split_stderr: bool  #: stderr in a second file, whose name ends in ".e"
     gzip: bool  #: compress the output
     store_output: bool  #: False: discard the output
     mail: bool  #: send a mail when it has ended
@@ -201,7 +201,7 @@ def _encoded(argv: Any, options: Mapping[str, Any]) -> Encoded:
 
 
 def encoded(job: object) -> Encoded:
-    """Of a Job, a mapping with its fields, or a sequence of words. Raises TypeError, ValueError."""
+    """From a Job, a mapping with its fields, or a sequence of words. Raises TypeError, ValueError."""
     if isinstance(job, Job):
         return _encoded(job.argv, job.options)
     if isinstance(job, Mapping):
@@ -214,7 +214,7 @@ def encoded(job: object) -> Encoded:
 
 
 def from_json(line: bytes) -> Encoded:
-    """Of a line of JSON: an object with the fields of a job. Raises ValueError, TypeError."""
+    """From a line of JSON: an object with the fields of a job. Raises ValueError, TypeError."""
     try:
         job = json.loads(line)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -52,14 +52,14 @@ JobLike: TypeAlias = Job | Mapping[str, Any] | Sequence[Word]
 _REFUSED_JOB, _REFUSED_ID, _REFUSED_FULL = 1, 2, 3
 _WINDOW = 8  # frames on the way
 _IDLE = 4  # connections that are kept for the next call
-_LOOK_S = 1.0  # after so long it is made sure that the table is still the queue's
+_LOOK_S = 1.0  # after so long it checks that the table is still the queue's
 _RANGES = 65536  # of ids that one request can name
 
 
 class Queue:
-    """The queue of a socket: as given, else TS_SOCKET, else the default of `ts`. Its server is started when it is
-    needed. Can be used from several threads, which do not wait for each other, and after a fork. Usable as a context
-    manager, which closes the connections; the queue and its jobs go on."""
+    """The queue of a socket: as given, or else TS_SOCKET, or else the default of `ts`. It starts a server when it needs
+    one. Several threads can use it without waiting for each other, and so can a child after a fork. A context manager,
+    which closes the connections; the queue and its jobs continue."""
 
     def __init__(self, socket: str | os.PathLike[str] | None = None):
         self.path = connection.socket_path(socket)
@@ -82,7 +82,7 @@ class Queue:
         return type(self), (self.path,)
 
     def close(self) -> None:
-        """Close what is open; it is opened again when it is needed."""
+        """Close what is open; the queue opens it again when necessary."""
         while self._idle:
             self._idle.pop().close()
         self._reader = None
@@ -90,9 +90,9 @@ class Queue:
     # ---- adding jobs
 
     def submit(self, argv: Sequence[Word], *, block: bool = True, **options: Unpack[Options]) -> int:
-        """Queue a command; its id. options: the fields of `tsfast.Job`. block: wait for room where the queue is full.
+        """Queue a command; its id. options: the fields of `tsfast.Job`. block: wait for room if the queue is full.
 
-        Raises TypeError, ValueError (JobRefused) for what is no job, QueueFull, RequestFailed, ServerUnavailable. Where
+        Raises TypeError, ValueError (JobRefused) for what is not a job, QueueFull, RequestFailed, ServerUnavailable. If
         warnings are errors, a QueueWarning has the ids of the jobs, which are queued."""
         return self._submit(self.encode([Job(argv, **options) if options else argv]), block)[0][1]
 
@@ -100,8 +100,8 @@ class Queue:
         """Queue many jobs: lists of words, `Job` objects, or mappings with the fields of a Job. Their ids, in order.
 
         In `after` and `after_ok` "@N" stands for the Nth job of the batch. A wrong job raises JobRefused, and then none
-        is queued. Large batches go in several frames, each of which is queued as a whole: if the server goes away for
-        good or its disk is full, BatchInterrupted tells which jobs are queued."""
+        is queued. Large batches go in several frames, each of which is queued as a whole: if the server disappears for
+        good or its disk is full, BatchInterrupted says which jobs are queued."""
         import numpy
 
         parts = self._submit(self.encode(batch), block)
@@ -181,13 +181,13 @@ class Queue:
         if warned:
             import warnings
 
-            # Not before all is queued: where warnings are errors, the first one ends the call.
+            # Not before all is queued: if warnings are errors, the first one ends the call.
             for text in warned:
                 warnings.warn(QueueWarning(text, _runs(parts)), stacklevel=3)
         return parts
 
     def _check_ids(self, encoder: Encoder) -> None:
-        """Before anything is sent: the server would find out frame by frame. Raises JobRefused."""
+        """Checks before anything is sent: the server would find out frame by frame. Raises JobRefused."""
         if encoder.refers_to is not None:
             self._give_back(self._take())  # there is a server, so there is a table
             id, place = encoder.refers_to
@@ -205,14 +205,14 @@ class Queue:
         warned: list[str],
         block: bool,
     ) -> None:
-        """Those that are not acknowledged, some ahead of the answers. Raises OSError: to be continued."""
+        """Sends the frames that are not acknowledged, some ahead of the replies. Raises OSError: to be continued."""
         sent = len(parts)
         open_for_more = True
         while len(parts) < len(tokens):
             while open_for_more and sent < len(tokens) and sent - len(parts) < _WINDOW:
                 back = encoder.looks_back(sent)
                 if back and sent > len(parts):
-                    break  # the ids of the frames before it are to be known first
+                    break  # it needs the ids of the frames before it
                 earlier = [(place, first) for place, first, _ in parts] if back else []
                 try:
                     frame = encoder.frame(sent, caller, tokens[sent], earlier, not block, connection.VERSION)
@@ -221,7 +221,7 @@ class Queue:
                 try:
                     server.send(frame)
                 except OSError:
-                    open_for_more = False  # it may have refused an earlier frame: its answers are there
+                    open_for_more = False  # it may have refused an earlier frame: its replies are there
                 sent += 1
             kind, payload = server.receive()
             if kind == ADDED:
@@ -259,11 +259,11 @@ class Queue:
             return RequestFailed(reason)
         return BatchInterrupted(_runs(parts), len(encoder), reason)
 
-    # ---- looking: at the job table, without the server
+    # ---- reading: the job table, without the server
 
     def state(self, id: int) -> str:
-        """A word of `tsfast.client.events.STATES`, or `damaged`: its record cannot be read, and it is held. Raises
-        UnknownJob for an id that was never given out."""
+        """A word of `tsfast.client.events.STATES`, or `damaged`: its record cannot be read, and it does not start.
+        Raises UnknownJob for an id that was never assigned."""
         table = self._table()
         try:
             code = table.state(id) if table is not None else 0
@@ -300,8 +300,8 @@ class Queue:
             raise QueueError(f"the job table cannot be read: {error}") from error
 
     def job(self, id: int) -> "WholeJob":
-        """All that is known of a job: command, label, dependencies, output file and more. Raises UnknownJob, QueueError
-        if its record is damaged."""
+        """Everything known about a job: command, label, dependencies, output file and more. Raises UnknownJob,
+        QueueError if its record is damaged."""
         table = self._table()
         try:
             found = table.job(id) if table is not None else None
@@ -315,7 +315,7 @@ class Queue:
         return found
 
     def output_path(self, id: int) -> str | None:
-        """Of the job's output file; None if it has none, or not yet. Raises UnknownJob."""
+        """The path of the job's output file; None if it has none, or not yet. Raises UnknownJob."""
         return os.fsdecode(self.job(id)["output"]) or None
 
     @staticmethod
@@ -356,8 +356,8 @@ class Queue:
         return EventStream(self.path, since)
 
     def as_completed(self, ids: Ids, timeout: float | None = None) -> Iterator[Result]:
-        """The results of the jobs, in the order in which they end. Raises UnknownJob at once, TimeoutError when so many
-        seconds are over."""
+        """The results of the jobs, in the order in which they end. Raises UnknownJob at once, TimeoutError after so
+        many seconds."""
         waiting = Ends(self, ids)
         deadline = None if timeout is None else time.monotonic() + timeout
 
@@ -375,7 +375,8 @@ class Queue:
         return results()
 
     def wait(self, ids: Ids, timeout: float | None = None) -> list[Result]:
-        """Until all of them have ended; their results, in the order of the ids. Raises UnknownJob, TimeoutError."""
+        """Wait until all of them have ended; their results, in the order of the ids. Raises UnknownJob,
+        TimeoutError."""
         wanted = id_list(ids)
         found = {result.id: result for result in self.as_completed(wanted, timeout)}
         return [found[id] for id in wanted]
@@ -400,7 +401,7 @@ class Queue:
 
     @property
     def slots(self) -> int:
-        """How many slots the queue has."""
+        """The number of slots."""
         return int(self.ask("-S"))
 
     @slots.setter
@@ -412,7 +413,7 @@ class Queue:
         self.ask("-C")
 
     def shutdown(self) -> None:
-        """End the server and drop what is queued, like `ts -K`. Running jobs run on."""
+        """Stop the server and drop the queue, like `ts -K`. Running jobs continue."""
         self.ask("-K")
 
     def _for_all(self, option: str, ids: Ids) -> None:
@@ -427,8 +428,8 @@ class Queue:
             self.ask(option, ",".join(words[at : at + _RANGES]))
 
     def ask(self, *words: str) -> str:
-        """What `ts` with these words prints, for an action that needs nothing but the server (not -f, -c, -t or what
-        is shown by `tsfast` itself). Raises RequestFailed with its line, UnknownJob, ServerUnavailable."""
+        """What `ts` prints for these words, for an action that needs only the server (not -f, -c, -t or what `tsfast`
+        itself shows). Raises RequestFailed with its line, UnknownJob, ServerUnavailable."""
         if any("\0" in word for word in words):
             raise ValueError(f"a word contains a NUL byte: {words!r}")
         context = os.urandom(16) + encoded_caller(b"/", [], 0o22, 0, [(0, 0)] * 16, b"")[16:]
@@ -448,7 +449,7 @@ class Queue:
                 server.close()
 
     def _answer(self, server: Connection) -> str:
-        """Of a request, to its end. Raises OSError: the request is to be made again."""
+        """The reply to a request, to its end. Raises OSError: the request must be repeated."""
         out = err = b""
         while True:
             kind, payload = server.receive()
@@ -473,8 +474,8 @@ class Queue:
     # ---- the connection
 
     def _take(self) -> Connection:
-        """One that is idle, or a new one. Each call has one of its own."""
-        if self._pid != os.getpid():  # a parent's: its answers are not ours
+        """An idle connection, or a new one. Each call has its own."""
+        if self._pid != os.getpid():  # the parent's: its replies are not for this process
             self._idle, self._pid = [], os.getpid()
         try:
             return self._idle.pop()
@@ -489,7 +490,7 @@ class Queue:
 
 
 class Ends:
-    """Jobs whose end is waited for: read() and take() until nothing is pending."""
+    """Waits for the ends of jobs: read() and take() until nothing is pending."""
 
     def __init__(self, queue: Queue, ids: Ids):
         """Raises UnknownJob."""
@@ -509,7 +510,7 @@ class Ends:
 
     @property
     def stream(self) -> EventStream:
-        """What there is to wait for while something is pending; its server is started if there is none. Raises
+        """The stream to wait for while something is pending; starts a server if there is none. Raises
         ServerUnavailable."""
         if self._stream is None:
             self._stream = EventStream(self._queue.path, start=True)
@@ -524,7 +525,7 @@ class Ends:
         return found
 
     def _look(self) -> None:
-        """At the table: for those that ended before the stream tells of ends, or while it could not."""
+        """Reads the table: for jobs that ended before the stream began, or while it had no connection."""
         self._queue._looked = 0.0  # it may be another one than a moment ago
         for id in sorted(self.pending):
             self._end(id, None)
@@ -545,7 +546,7 @@ class Ends:
 
 
 def ending(queue: Queue, id: int, event: Event | None = None) -> Result | None:
-    """How a job ended, if it has. event: that told so; the table may have forgotten the job since."""
+    """How a job ended, if it has. event: the one that reported it; the table may have forgotten the job since."""
     result = queue.result(id)
     if event is not None and (not result.ended or result.state == "forgotten"):
         return of_event(event)
@@ -560,7 +561,7 @@ def id_list(ids: SupportsIndex | Iterable[SupportsIndex]) -> list[int]:
 
 
 def _identity(path: str) -> tuple[int, int] | None:
-    """Which file it is; None if it is not there. Raises OSError."""
+    """Which file it is; None if it does not exist. Raises OSError."""
     try:
         about = os.stat(path)
     except FileNotFoundError:
@@ -580,7 +581,7 @@ def _line_of(text: bytes, place: int) -> int:
 
 
 def _runs(parts: list[tuple[int, int, int]]) -> list[tuple[int, int]]:
-    """First and last id of each run of ids in a row."""
+    """First and last id of each run of consecutive ids."""
     runs: list[tuple[int, int]] = []
     for _, first, count in parts:
         if runs and runs[-1][1] + 1 == first:

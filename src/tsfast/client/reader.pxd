@@ -1,7 +1,7 @@
-"""The table of a queue for other programs: states, results and whole tables, read without a word to the server.
+"""The table of a queue for other programs: states, results and whole tables, read without the server.
 
-Python programs use the class Reader through its methods; Cython programs may call its functions without the GIL. Then
-a Reader is for one thread at a time, but for snapshot(), which shares nothing with the rest.
+Python programs use the class Reader through its methods; Cython programs may call its functions without the GIL. Then a
+Reader is for one thread at a time, except for snapshot(), which shares nothing with the rest.
 """
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -44,7 +44,7 @@ cdef struct Hots:
     uint64_t number
     const char *data          # owned, a mapping; NULL: they are read through `fd`
     int fd                    # owned; -1: none
-    size_t size               # bytes that are there; 0: this place is free
+    size_t size               # present bytes; 0: this place is free
     uint64_t inode
 
 cdef class Reader:

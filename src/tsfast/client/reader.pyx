@@ -2,9 +2,9 @@
 # cython: auto_pickle=False
 """See reader.pxd.
 
-What a server writes meanwhile is met in two forms: a record that is half old, half new fails its checksum and is read
-again; a job that is forgotten between two looks is gone. Nothing is ever written here. Single records come from
-mappings, which cost no system call; whole tables from read calls, which a mapping would not make faster.
+A server may write meanwhile: a half-written record fails its checksum and is read again; a job that is forgotten
+between two reads is gone. This module never writes. Single records come from mappings, which cost no system call; whole
+tables from read calls, which a mapping would not make faster.
 """
 import os
 
@@ -34,7 +34,7 @@ from tsfast.base.system cimport (
 from tsfast.store.table cimport Table, is_hole
 
 cdef enum:
-    CHUNK = 1024                  # records that are read at a time; divides a segment
+    CHUNK = 1024                  # records read at a time; divides a segment
     TMPFS_MAGIC = 0x01021994
     NO_GROUP = 0xffffffffffffffff
 
@@ -69,7 +69,7 @@ CANCELLED = TSF_CANCELLED
 DAMAGED = STATE_DAMAGED
 
 class TableError(QueueError, StoreError):
-    """The table cannot be used: not ours, of a newer format, or damaged. The text is one line for the user."""
+    """The table cannot be used: another user's, of a newer format, or damaged. The text is one line for the user."""
     __module__ = "tsfast"
 
 
@@ -99,7 +99,7 @@ cdef bint wait_a_moment(int *tried, int *pauses) noexcept nogil:
 
 
 cdef size_t read_some(int fd, void *data, size_t size, uint64_t offset) noexcept nogil:
-    """As many bytes as there are."""
+    """Reads as many bytes as there are."""
     cdef size_t done = 0
     cdef ssize_t got
     while done < size:
@@ -121,7 +121,7 @@ cdef uint64_t cold_place(uint64_t id) noexcept nogil:
 
 
 cdef int read_both(int fd, uint64_t id, tsf_hot *hot, tsf_cold *cold, int *pauses) noexcept nogil:
-    """One job that could not be read with the others: 1: it is there, 0: it is not, -1: it is damaged."""
+    """One job that could not be read with the others: 1: it exists, 0: it does not, -1: it is damaged."""
     cdef int tried = 0
     while True:
         if read_some(fd, hot, sizeof(tsf_hot), hot_place(id)) < sizeof(tsf_hot) or is_hole(hot, sizeof(tsf_hot)):
@@ -248,7 +248,7 @@ cdef class Reader:
             raise ValueError("it has a directory already")
         self.dir_fd = dir_fd
         try:
-            Table(os.dup(dir_fd), False)       # raises what there is to be raised
+            Table(os.dup(dir_fd), False)       # raises the appropriate error
         except StoreError as failed:
             raise TableError(str(failed)) from failed
         except OSError as failed:
@@ -256,7 +256,7 @@ cdef class Reader:
         if self._map_header() < 0 and errno != ENOENT:
             raise ReadError(errno, strerror(errno).decode(), "header")
         self.ids(&floor, &committed)
-        # There a hole takes memory once a mapping of it is read, and where none is left that would be SIGBUS.
+        # There, reading a mapped hole takes memory, and without memory it would be SIGBUS.
         self.mapping = fstatfs(dir_fd, &st) == 0 and st.f_type != TMPFS_MAGIC
 
     cdef int _map_header(self) noexcept nogil:
@@ -297,7 +297,7 @@ cdef class Reader:
                 self.known_floor = both[1]
                 break
             if not wait_a_moment(&tried, &pauses):
-                break                      # somebody damaged it
+                break                      # it is damaged
         committed[0] = self.known_committed
         floor[0] = self.known_floor
 
@@ -369,7 +369,7 @@ cdef class Reader:
         return True
 
     cdef void _drop_vanished(self) noexcept nogil:
-        """Keep no storage of segments whose files are gone."""
+        """Release the mappings of segments whose files are gone."""
         cdef char name[32]
         cdef stat_t st
         cdef Hots *hots
@@ -383,7 +383,7 @@ cdef class Reader:
                 close_hots(hots)
 
     cdef size_t _room(self, uint64_t floor, uint64_t committed) noexcept nogil:
-        """How many jobs there can be at most."""
+        """The greatest possible number of jobs."""
         cdef uint64_t number, first, last
         cdef char name[32]
         cdef stat_t st
@@ -398,7 +398,7 @@ cdef class Reader:
 
     cdef size_t _fill(self, uint64_t floor, uint64_t committed, JobRow *rows, size_t room,
                       uint64_t *damaged) except? 0 nogil:
-        """The rows of the jobs that are there; how many."""
+        """Writes the rows of the existing jobs; their number."""
         cdef tsf_hot *hots = <tsf_hot *> malloc(CHUNK * (sizeof(tsf_hot) + sizeof(tsf_cold)))
         cdef tsf_cold *colds = <tsf_cold *> (hots + CHUNK)
         cdef uint64_t id = floor, last
@@ -447,7 +447,7 @@ cdef class Reader:
     # ---- for Python --------------------------------------------------------------------------------------------
     @property
     def committed(self) -> int:
-        """The next id; all ids below it and from `floor` on were given out."""
+        """The next id; all ids below it and from `floor` on were assigned."""
         cdef uint64_t floor, committed
         self.ids(&floor, &committed)
         return committed
@@ -460,12 +460,12 @@ cdef class Reader:
         return floor
 
     def state(self, uint64_t id) -> int:
-        """The job's state as it is now: a constant of this module. NONE: it was forgotten, or was never there."""
+        """The job's present state: a constant of this module. NONE: it is forgotten, or never existed."""
         cdef tsf_hot hot
         return self.read_hot(id, &hot)
 
     def states(self, ids):
-        """The same of many: an array of uint8, of the shape of `ids` (numpy array of uint64, or what makes one)."""
+        """The states of many: an array of uint8, of the shape of `ids` (a numpy array of uint64, or what makes one)."""
         import numpy
 
         cdef Py_buffer source, target
@@ -491,7 +491,7 @@ cdef class Reader:
         return states
 
     def result(self, uint64_t id):
-        """A Result; None for a job that is not there. Raises OSError for one whose record is damaged."""
+        """A Result; None for a job that does not exist. Raises OSError if its record is damaged."""
         cdef tsf_hot hot
         cdef int state = self.read_hot(id, &hot)
         if state == STATE_DAMAGED:
@@ -524,8 +524,8 @@ cdef class Reader:
         return rows
 
     def job(self, uint64_t id):
-        """All that the table has of one job; None for a job that is not there. Raises ReadError for one whose record is
-        damaged, and TableError if the header is."""
+        """Everything the table has of one job; None for a job that does not exist. Raises ReadError for one whose
+        record is damaged, and TableError if the header is."""
         cdef tsf_hot hot
         try:
             job = read_job(self.dir_fd, id) if self.read_hot(id, &hot) != TSF_NONE else None

@@ -13,10 +13,10 @@ _LOSSES = ("its runner was killed", "the machine was restarted", "its record was
 class Result(NamedTuple):
     """The state of a job, and how it ended if it has.
 
-    state: a word of `tsfast.STATES`; exit_code: 0 to 255, or None if it has not ended by itself;
-    signal: that ended it; start: seconds since 1970; duration, user_time, system_time: seconds, once it has ended;
-    maxrss: bytes; reason: why it could not start, or is lost. What is not known, of a job that is forgotten or
-    has not ended, is None."""
+    state: a word of `tsfast.STATES`; exit_code: 0 to 255, or None if it did not end by itself; signal: the one that
+    ended it; start: seconds since 1970; duration, user_time, system_time: seconds, once it has ended; maxrss: bytes;
+    reason: why it could not start, or is lost. Unknown values, of a job that is forgotten or has not ended, are
+    None."""
 
     id: int
     state: str
@@ -36,7 +36,7 @@ class Result(NamedTuple):
 
     @property
     def ended(self) -> bool:
-        """It will not run any more: it has ended, is not known any more, or its record is damaged."""
+        """It will not run any more: it has ended, is forgotten, or its record is damaged."""
         return self.state in ENDED or self.state in ("forgotten", "damaged")
 
 
@@ -65,7 +65,7 @@ def of_record(record: "reader.Result") -> Result:
 
 
 def of_event(event: Event) -> Result:
-    """From the stream of events, of a job that is forgotten since."""
+    """From the stream of events, for a job that is forgotten since."""
     if event.status is None:
         return Result(event.id, event.state)
     if os.WIFSIGNALED(event.status):

@@ -1,1 +1,1 @@
-"""For Python alone."""
+"""For Python only."""

@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: auto_pickle=False
-"""A timer that is a descriptor, for Python before 3.13: whoever waits for others waits for it too."""
+"""A timer with a descriptor, for Python before 3.13: one wait covers it and other descriptors."""
 from libc.string cimport memset, strerror
 
 from tsfast.base.system cimport (
