@@ -1,14 +1,14 @@
-"""The way from the first call to a serving process. Run by the launcher, with the caller's words.
+"""From the first call to a serving process. The launcher runs this, with the words of the call.
 
     python -I -S -c '... main()' SOCKET        or        tsfast --boot SOCKET
 
-TSFAST_BOOT_WORDS is the descriptor of a file with the caller's words, which have no place among our arguments:
-everybody can read those as long as the server lives. TSFAST_BOOT_UNIT is set by `tsfast serve`: what the service's unit
-says of priority and memory is kept, what a call had is not. TSFAST_BOOT_FD is the descriptor on which the launcher
-hears: `A`, the server is alive and takes the queue up; `L`, a server listens now; or `X` and a byte, nothing more is to
-be done, exit with that code. Behind the `L` stands what systemd wants to hear if it listens instead (sd_notify(3); it
-ignores the first line). Words that need no server are answered here. The process becomes the server itself: one start
-of Python, no fork. Imports only what a start needs: the first call waits for it.
+TSFAST_BOOT_WORDS is the descriptor of a file with the words of the call, which must not be arguments: any user can read
+those as long as the server lives. TSFAST_BOOT_UNIT is set by `tsfast serve`: what the service's unit says of priority
+and memory is kept, what a call had is not. TSFAST_BOOT_FD is the descriptor on which the launcher hears: `A`, the
+server is alive and takes the queue up; `L`, a server listens now; or `X` and a byte, nothing more is to be done, exit
+with that code. Behind the `L` stands what systemd wants to hear if it listens instead (sd_notify(3); it ignores the
+first line). Words that need no server are answered here. The process becomes the server itself: one start of Python, no
+fork. Imports only what a start needs: the first call waits for it.
 """
 
 import os
@@ -26,7 +26,7 @@ SLOTS_DEFAULT = 1
 MAX_FINISHED_DEFAULT = 1000
 CANCEL_GRACE_S = 10
 GPU_TIMEOUT_S = 10
-# Numbers that a starting server reads from its environment: what counts if one is not set, and the least allowed.
+# Numbers that a starting server reads from its environment: the default, and the least allowed.
 NUMBERS = {
     "TS_SLOTS": (SLOTS_DEFAULT, 1),
     "TS_MAXFINISHED": (MAX_FINISHED_DEFAULT, 0),
@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
     code = 0
     try:
         given = caller_words()
-        # A launcher of an earlier release, still running: it gives its words as arguments, and knows no `A`.
+        # A launcher of an earlier release, still running: it passes its words as arguments, and does not know `A`.
         parsed = options.parse_words([os.fsencode(word) for word in words[1:]] if given is None else given)
         action = parsed["action"]
         if action == options.ACTIONS["help"]:
@@ -92,8 +92,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def caller_words() -> list[bytes] | None:
-    """Of the call that starts the server, none where there was no way to hand them on. None: they are not given like
-    this. Raises OSError."""
+    """The words of the call that starts the server, empty if the launcher could not pass them. None: they are not
+    passed in this way. Raises OSError."""
     given = os.environ.pop("TSFAST_BOOT_WORDS", None)
     if not given:
         return None if given is None else []
@@ -116,9 +116,9 @@ def print_help() -> None:
 
 
 def tell(report: int, what: bytes) -> None:
-    """Whoever waits for the server; if nobody does any more, it serves all the same."""
+    """The launcher that waits for the server; the server also serves if it is gone."""
     try:
-        if what:  # systemd would hear of nothing, too
+        if what:  # systemd would receive nothing, too
             os.write(report, what)
     except OSError:
         pass
@@ -130,7 +130,8 @@ def version_line() -> bytes:
 
 
 def drop(socket: str, report: int, alive: bytes) -> None:
-    """-K without a server: what a crashed one has left is dropped too. If one has just come, the launcher asks that."""
+    """-K without a server: also drops what a crashed one has left. If one has just started, the launcher asks that
+    one."""
     try:
         place = state.find(socket, os.environ)
     except state.Gone as gone:
@@ -152,8 +153,8 @@ def drop(socket: str, report: int, alive: bytes) -> None:
 
 
 def serve(socket: str, report: int, alive: bytes, by_unit: bool) -> None:
-    """Become the server of a queue, unless there is one. Returns only when there is one, after saying so. alive: what
-    the launcher hears once it is known that this takes as long as it takes. by_unit: no call has started us."""
+    """Become the server of a queue, unless there is one. Returns only if there is one, after reporting it. alive:
+    called once the start is certain to proceed, however long it takes. by_unit: no call has started this process."""
     check_engine()
     take_own_zone()
     close_all_but(report)
@@ -244,7 +245,7 @@ def save_list(path: bytes, directory: int) -> None:
 
 
 def gpu_count() -> int:
-    """How many GPUs the kernel's driver shows, without NVML; 0: none, or it does not tell."""
+    """How many GPUs the kernel's driver shows, without NVML; 0: none, or unknown."""
     try:
         return len(os.listdir("/proc/driver/nvidia/gpus"))
     except OSError:
@@ -252,7 +253,7 @@ def gpu_count() -> int:
 
 
 def may_have_gpus() -> bool:
-    """Whether anything here speaks of NVIDIA's GPUs. No driver is asked, since that can hang."""
+    """Whether anything here suggests NVIDIA GPUs. Asks no driver, since that can hang."""
     if gpu_count() or any(map(os.path.exists, GPU_NODES)):
         return True
     folders = [*os.environ.get("LD_LIBRARY_PATH", "").split(":"), *LIBRARY_FOLDERS]
@@ -260,7 +261,7 @@ def may_have_gpus() -> bool:
 
 
 def has_file(path: str) -> bool:
-    """An empty one is none: containers can have it as a place to mount the real one on."""
+    """An empty file does not count: containers can have it as a mount point for the real one."""
     try:
         return os.stat(path).st_size > 0
     except OSError:
@@ -279,15 +280,15 @@ def number(variable: str) -> int:
 
 
 def check_engine() -> None:
-    """Who runs the jobs: this machine, so far. Raises BootError."""
+    """The engine: only the local one, so far. Raises BootError."""
     engine = os.environ.get("TS_ENGINE", "")
     if engine not in ("", "local"):
         raise BootError(f"TS_ENGINE is '{engine[:60]}', allowed is local")
 
 
 def take_own_zone() -> None:
-    """The time zone is the machine's, not that of whoever starts the server. The launcher sees to that too, before
-    Python looks; who calls otherwise, as a service manager, may still have one."""
+    """Use the machine's time zone, not that of the call that starts the server. The launcher removes TZ too, before
+    Python reads it; a service manager, which starts the server otherwise, may set it."""
     if os.environ.pop("TZ", None) is not None:
         import time
 
@@ -303,7 +304,7 @@ def switch(variable: str) -> bool | None:
 
 
 def close_all_but(report: int) -> None:
-    """Nothing of the first caller stays open in the server, so that its pipes and files end when it does."""
+    """Close everything inherited from the first client, so that its pipes and files end when it does."""
     try:
         fds = [int(name) for name in os.listdir("/proc/self/fd")]
     except OSError:  # hidden
@@ -317,8 +318,8 @@ def close_all_but(report: int) -> None:
 
 
 def check_name(socket: str, make: bool = True) -> None:
-    """Refuse a name that cannot be a queue's, or that somebody else has taken. Only the default's directory is made
-    where it is missing. Raises BootError."""
+    """Refuse a name that cannot be a queue's, or that another user has taken. Creates only the default's directory if
+    it is missing. Raises BootError."""
     import stat
 
     directory = os.path.dirname(socket)
@@ -351,17 +352,18 @@ def check_name(socket: str, make: bool = True) -> None:
 
 def lock(directory: int, socket: str, place: str, report: int, alive: bytes) -> int | None:
     """Take the locks that make this the only server of the state directory; the descriptor of its file `lock`, to be
-    kept. None if a server answers instead. Raises BootError when neither happens for a while.
+    kept. None if a server answers instead. Raises BootError if neither happens for a while.
 
-    The directory itself is locked, for nobody can remove that lock and keep the jobs, and its file `lock`, which is all
-    that servers of earlier releases look at. The file says who has it, and whether they are still taking the queue up,
-    which is waited for however long it takes."""
+    Locks the directory itself, because nobody can remove that lock and keep the jobs, and its file `lock`, the only
+    lock of servers of earlier releases. The file names its holder, and says whether it still recovers the queue; this
+    waits for the recovery, however long it takes."""
     import time
 
-    # A description of its own: runners get a copy of `directory`, and would keep the lock when their server is gone.
+    # A separate open file description: runners get a copy of `directory`, and would keep the lock when their server is
+    # gone.
     own = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
     file = -1
-    socket_dir = -1  # gone: nobody can answer there
+    socket_dir = -1  # gone: no server can answer there
     try:
         socket_dir = os.open(os.path.dirname(socket), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -379,7 +381,7 @@ def lock(directory: int, socket: str, place: str, report: int, alive: bytes) -> 
                 os.close(file)
                 file = -1
                 continue
-            # Even if we are alone here: then it has another state directory.
+            # Even without another lock holder: the server may have another state directory.
             if socket_dir >= 0 and checks.answers(socket_dir, name):
                 os.close(own)
                 os.close(file)
@@ -401,7 +403,7 @@ def lock(directory: int, socket: str, place: str, report: int, alive: bytes) -> 
 
 
 def locked(fd: int) -> bool:
-    """Whether the lock is ours now. Directories that cannot be locked count as such: `lock` is locked as well."""
+    """Whether this process has the lock now. True for directories that cannot be locked: `lock` is locked as well."""
     import fcntl
     import stat
 
@@ -424,7 +426,7 @@ def is_named(fd: int, name: str, directory: int) -> bool:
 
 
 def write_lock(fd: int, more: bytes) -> None:
-    """Who has the lock, for those who wait for it, and for people."""
+    """Write the holder of the lock, for waiting processes and for people."""
     try:
         os.ftruncate(fd, 0)
         os.pwrite(fd, b"%d%s" % (os.getpid(), more), 0)
@@ -433,7 +435,7 @@ def write_lock(fd: int, more: bytes) -> None:
 
 
 def open_log(directory: int) -> int:
-    """The server's log, begun anew when it has become long."""
+    """The server's log, started anew when it has become long."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     fd = trust.open_file("log", flags, directory)
     if os.fstat(fd).st_size > LOG_LIMIT:
@@ -455,7 +457,7 @@ def note(text: str) -> None:
 
 
 def boot_id() -> str:
-    """Identifies this boot of the machine; empty where /proc does not tell."""
+    """Identifies this boot of the machine; empty without /proc."""
     try:
         fd = os.open("/proc/sys/kernel/random/boot_id", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -467,9 +469,9 @@ def boot_id() -> str:
 
 
 def detach(log: int, by_unit: bool) -> None:
-    """Take off what belongs to the first caller: session, directory, limits, priorities, processors, descriptors.
+    """Reset what belongs to the first client: session, directory, limits, priorities, processors, descriptors.
 
-    Soft limits rise to the hard ones: a job gets its own caller's limits, at most those of its server."""
+    Soft limits rise to the hard ones: a job gets its own client's limits, at most those of its server."""
     import resource
 
     try:
@@ -483,7 +485,7 @@ def detach(log: int, by_unit: bool) -> None:
                 hard = resource.getrlimit(getattr(resource, name))[1]
                 resource.setrlimit(getattr(resource, name), (hard, hard))
             except (ValueError, OSError):
-                pass  # not known to this kernel
+                pass  # unknown to this kernel
     if not by_unit:
         leave_priorities()
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
@@ -495,8 +497,8 @@ def detach(log: int, by_unit: bool) -> None:
 
 
 def leave_priorities() -> None:
-    """Those of the first caller, and what else the kernel hands on to children: each as far as it is allowed, for jobs
-    get a note of what could not be applied."""
+    """Reset the first client's priorities, and what else children inherit: each as far as allowed, because jobs get a
+    note of what could not be applied."""
     try:
         if os.sched_getscheduler(0) != os.SCHED_OTHER:
             os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))

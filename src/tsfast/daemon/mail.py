@@ -1,4 +1,4 @@
-"""The mail of a job of -m, made and handed to sendmail when the job has ended.
+"""Composes the mail of a job of -m and passes it to sendmail when the job has ended.
 
 Started by the server through `ts-run hook`, in the job's environment and directory, with stderr in the server's log:
 
@@ -24,7 +24,7 @@ PATH_DEFAULT = "/usr/local/bin:/usr/bin:/bin"
 
 
 def read_output(path: bytes) -> str:
-    """The job's output; of a long one its end, after a line that says so."""
+    """The job's output; only the end of a long one, after a line that says so."""
     if not path:
         return ""
     try:
@@ -41,7 +41,7 @@ def read_output(path: bytes) -> str:
 
 
 def dated(facts: str) -> str:
-    """With times of day, in the time zone of the job, where the server has left seconds (info() of rows.pxd)."""
+    """The facts, with times of day in the job's time zone where the server has left seconds."""
 
     def moment(mark: re.Match[str]) -> str:
         return time.strftime("%a %b %e %H:%M:%S %Y\n", time.localtime(int(mark[1])))
@@ -50,7 +50,7 @@ def dated(facts: str) -> str:
 
 
 def message(recipient: str, job: str, level: str, output: bytes, command: bytes, facts: bytes) -> bytes:
-    """The mail as sendmail takes it."""
+    """The mail as sendmail reads it."""
     mail = email.message.EmailMessage(policy=email.policy.SMTP.clone(linesep="\n"))
     shown = command.decode("utf-8", "replace")
     if len(shown) > SUBJECT_MOST:
@@ -80,7 +80,7 @@ def main() -> None:
     if not recipient or any(c in recipient for c in "\r\n"):
         refuse(job, " was not sent: neither TS_MAILTO nor USER names a recipient")
     path = f"{os.environ.get('PATH') or PATH_DEFAULT}:{SENDMAIL_PLACES}"
-    # Not one that lies in the job's directory: others may have put it there.
+    # Not one in the job's directory: other users may have put it there.
     program = shutil.which("sendmail", path=":".join(place for place in path.split(":") if place.startswith("/")))
     if program is None:
         refuse(job, " was not sent: sendmail was not found")

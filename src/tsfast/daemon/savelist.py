@@ -1,4 +1,4 @@
-"""`TS_SAVELIST`: the jobs that have not ended as a shell script that queues them again, written at SIGTERM."""
+"""`TS_SAVELIST`: at SIGTERM, writes a shell script that queues the unfinished jobs again."""
 
 import os
 import re
@@ -29,7 +29,7 @@ def append(path: bytes, directory: int) -> None:
 
 
 def script(jobs: "list[LiveJob]") -> bytes:
-    """One line a job, in the order of the list; a job that others wait for comes before them."""
+    """One line per job, in the order of the list; a job comes before its dependents."""
     by_id = {job["id"]: job for job in jobs}
     runs = array_runs(jobs)
     waited_for = {id for job in jobs for id in needs(job)}
@@ -54,8 +54,8 @@ def script(jobs: "list[LiveJob]") -> bytes:
 
 
 def array_runs(jobs: "list[LiveJob]") -> "dict[int, list[LiveJob]]":
-    """Elements of arrays, by id: those of the same array that one call queues, which have ids in a row. An element with
-    a file of its own is queued alone: its path is no pattern any more."""
+    """Elements of arrays, by id: those of one array that one call queues, with consecutive ids. An element with its own
+    file is queued alone: its path is not a pattern any more."""
     runs: dict[int, list[LiveJob]] = {}
     for job in sorted((job for job in jobs if job["array"]), key=lambda job: job["id"]):
         before = runs.get(job["id"] - 1)
@@ -78,7 +78,7 @@ def alike(one: "LiveJob", other: "LiveJob") -> bool:
 
 
 def needs(job: "LiveJob") -> list[int]:
-    """Whom it waits for; a running one waits for nobody any more."""
+    """The ids it waits for; a running job waits for none."""
     return [] if job["running"] else job["after"] + job["after_ok"]
 
 
@@ -124,7 +124,7 @@ def line(run: "list[LiveJob]", known: Container[int]) -> bytes:
 
 
 def gpu_words(job: "LiveJob") -> list[bytes]:
-    """-g, or -G and --vram, as they were given."""
+    """-g, or -G and --vram, as given."""
     if job["gpu_exact"]:
         return [b"-g", job["gpu_exact"]]
     words = []
@@ -138,7 +138,7 @@ def gpu_words(job: "LiveJob") -> list[bytes]:
 
 
 def quoted(word: bytes) -> bytes:
-    """For any shell, while text.pyx writes $'...' where it keeps a line whole, which only some understand."""
+    """For any shell: text.pyx writes $'...', which only some shells understand."""
     if re.fullmatch(rb"[\w@%+=:,./-]+", word, re.ASCII):
         return word
     return b"'" + word.replace(b"'", b"'\\''") + b"'"

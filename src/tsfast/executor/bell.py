@@ -1,4 +1,4 @@
-"""A descriptor by which one thread wakes another one that waits for descriptors."""
+"""A descriptor with which one thread wakes another one that waits for descriptors."""
 
 import contextlib
 import os
@@ -6,7 +6,7 @@ import threading
 
 
 class Bell:
-    """Rung by any thread, also once it is closed: its number may be that of another file by then."""
+    """Any thread may ring it, even after it is closed: its number may then belong to another file."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

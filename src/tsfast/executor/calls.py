@@ -1,7 +1,7 @@
-"""The files between an executor and its tasks, of which worker.py is the other side.
+"""The files between an executor and its tasks; worker.py is the other side.
 
-They lie below the queue's state directory, which only its user can enter and no cleaner of temporary files goes
-through: SOCKET's state/executors/PID.RANDOM, locked by the executor as long as it lives.
+They lie below the queue's state directory, which only its user can enter and which no cleaner of temporary files
+touches: SOCKET's state/executors/PID.RANDOM, locked by the executor while it lives.
 """
 
 import fcntl
@@ -26,21 +26,21 @@ MARK = b"TSFR"  # a result: this, the length of what follows in 8 bytes, and a p
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 
-_LEFT_S = 3600.0  # what an executor has left is looked at after this time
-_LOOKED_AT = 100_000  # jobs; of a longer list the left directories stay for another day
+_LEFT_S = 3600.0  # the age at which leftovers of an executor are examined
+_LOOKED_AT = 100_000  # jobs; with a longer list the leftovers stay for another day
 
 
 class Directory:
-    """The directory of an executor, made when the first task needs it."""
+    """The directory of an executor, created when the first task needs it."""
 
     def __init__(self, queue: Queue):
         self.path = ""
-        self.needed_by: set[int | None] = set()  # jobs that may run on; None: it is not known which
+        self.needed_by: set[int | None] = set()  # jobs that may continue; None: unknown which
         self._queue = queue
         self._lock = -1
 
     def make(self) -> str:
-        """Its path; a directory that is gone is made anew. The queue has a state directory. Raises QueueError."""
+        """Its path; creates it again if it is gone. The queue has a state directory. Raises QueueError."""
         if self.path and os.path.isdir(self.path):
             return self.path
         try:
@@ -60,13 +60,13 @@ class Directory:
         return self.path
 
     def remove(self) -> None:
-        """With all files, unless jobs may still need them; then a later executor removes it."""
+        """Removes it with all files, unless jobs may still need them; then a later executor does."""
         self._unlock()
         if self.path and not self.needed_by:
             shutil.rmtree(self.path, ignore_errors=True)
 
     def leave(self) -> None:
-        """To the process that this one was forked from."""
+        """Leaves it to the process that this one was forked from."""
         self._unlock()
 
     def _unlock(self) -> None:
@@ -80,7 +80,7 @@ class Calls:
 
     def __init__(self, path: str, jobs: int):
         self.path = path
-        self.jobs = jobs  # that have not ended
+        self.jobs = jobs  # jobs that have not ended
 
     def write(self, text: bytes) -> None:
         """Raises QueueError."""
@@ -101,7 +101,7 @@ class Calls:
 
 
 def remove(path: str) -> None:
-    """A file that may be gone."""
+    """Removes a file that may be gone."""
     try:
         os.unlink(path)
     except OSError:
@@ -126,7 +126,7 @@ def packed(function: Callable[..., Any], jobs: list[list[Call]], several: bool) 
 
 
 def label(function: object) -> str:
-    """The name of a callable, where that is a name."""
+    """The name of a callable, if it has one."""
     try:
         name = function.__name__  # type: ignore[attr-defined]
         if isinstance(name, str) and name.isprintable() and name:
@@ -145,7 +145,7 @@ def _places() -> list[str]:
 
 
 def read(path: str) -> bytes:
-    """What a task has left. Raises OSError; ValueError for what is no whole file."""
+    """The file that a task has left. Raises OSError; ValueError for an incomplete file."""
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(fd, "rb") as file:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
@@ -161,7 +161,7 @@ def read(path: str) -> bytes:
 
 
 def _sweep(base: str, queue: Queue) -> None:
-    """Remove what executors have left that were killed, or whose jobs ran on, once no job of the queue needs it."""
+    """Removes leftovers of executors that were killed, or whose jobs continued, once no job of the queue needs them."""
     left = [place for place in _left(base) if _unlocked(place)]
     if left and (needed := _words(queue)) is not None:
         for place in left:
@@ -198,7 +198,7 @@ def _unlocked(place: str) -> bool:
 
 
 def _words(queue: Queue) -> set[bytes] | None:
-    """The directories that commands of unfinished jobs name files in; None if that cannot be known."""
+    """The directories whose files commands of unfinished jobs name; None if unknown."""
     found: set[bytes] = set()
     table = queue._table()
     if table is None or table.committed - table.floor > _LOOKED_AT:

@@ -18,12 +18,13 @@ T = TypeVar("T")
 
 
 class Executor(concurrent.futures.Executor):
-    """Runs callables and commands as jobs of a queue. queue: a Queue, or what Queue() takes; options: the fields of
-    `tsfast.Job` that all jobs get. with_options() is for those of single tasks.
+    """Runs callables and commands as jobs of a queue. queue: a Queue, or the argument of Queue(); options: the fields
+    of `tsfast.Job` that all jobs get; with_options() sets those of single tasks.
 
     Callables and their arguments are pickled by cloudpickle (the extra `executor`), so functions of __main__ and of a
-    notebook work. Each runs in an interpreter of its own, in the caller's directory, with its sys.path. What the call
-    returns or raises comes back, with the traceback there as the cause; a job that gives neither raises a JobError."""
+    notebook work. Each runs in an interpreter of its own, in the program's directory, with its sys.path. The future
+    returns or raises what the call did, with the task's traceback as the cause; a job without either raises a
+    JobError."""
 
     def __init__(self, queue: Queue | str | os.PathLike[str] | None = None, **options: Unpack[Options]):
         self._tasks = Tasks(queue)
@@ -35,8 +36,8 @@ class Executor(concurrent.futures.Executor):
         return self._tasks.queue
 
     def with_options(self, **options: Unpack[Options]) -> "Executor":
-        """The same executor for tasks with more or other options: `executor.with_options(gpus=1).submit(train)`.
-        What ends the one ends the other."""
+        """The same executor with more or other options for its tasks: `executor.with_options(gpus=1).submit(train)`. A
+        shutdown ends both."""
         other = Executor.__new__(type(self))
         other._tasks = self._tasks
         other._options = {**self._options, **options}
@@ -47,7 +48,7 @@ class Executor(concurrent.futures.Executor):
         return self._tasks.submit_calls(fn, [[(args, kwargs)]], False, self._options)[0]
 
     def submit_argv(self, argv: Sequence[Word], **options: Unpack[Options]) -> JobFuture[Result]:
-        """Queue a command. The future's result is how it ended, whatever its exit code; a JobError if it did not end by
+        """Queue a command. The future's result is a Result, whatever its exit code; a JobError if it did not end by
         itself."""
         every: Options = {**self._options, **options}
         return self._tasks.submit_jobs([Job(argv, **every)], [None])[0]
@@ -55,8 +56,8 @@ class Executor(concurrent.futures.Executor):
     def map(
         self, fn: Callable[..., T], *iterables: Iterable[Any], timeout: float | None = None, chunksize: int = 1
     ) -> Iterator[T]:
-        """Queue a call for each element, in one batch; the results in their order. chunksize: calls in one job. Raises
-        TimeoutError so many seconds after this call; jobs whose results are not taken are taken out of the queue."""
+        """Queue a call for each element, in one batch; the results in their order. chunksize: calls per job. Raises
+        TimeoutError so many seconds after this call; jobs whose results are not taken are removed from the queue."""
         deadline = None if timeout is None else time.monotonic() + timeout
         if chunksize < 1:
             raise ValueError("chunksize must be 1 or more")
@@ -71,7 +72,7 @@ class Executor(concurrent.futures.Executor):
                 while futures:
                     left = None if deadline is None else deadline - time.monotonic()
                     values = futures[-1].result(left)
-                    del futures[-1]  # nothing of a result that was taken is kept
+                    del futures[-1]  # keep nothing of a result that was taken
                     values.reverse()
                     while values:
                         yield values.pop()
@@ -81,6 +82,6 @@ class Executor(concurrent.futures.Executor):
         return results()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """No more tasks; those that there are run on, without `cancel_futures`, which takes the ones that wait out of
-        the queue. wait: until all have ended and their callbacks have run; not in a callback itself."""
+        """Accept no more tasks; the present ones continue, but `cancel_futures` removes waiting ones from the queue.
+        wait: until all have ended and their callbacks have run; not in a callback itself."""
         self._tasks.shutdown(wait, cancel_futures)

@@ -26,13 +26,13 @@ class JobFuture(concurrent.futures.Future[T]):
     _notified = False  # of being cancelled
 
     def cancel(self) -> bool:
-        """Take the job out of the queue. False if it runs or has ended: then it goes on, and Queue.cancel() with `id`
-        would end it. False, too, if the server does not answer in a moment, and then it is taken out later, if it has
-        not begun by then. Raises QueueError."""
+        """Take the job out of the queue. False if it runs or has ended: it continues, and Queue.cancel() with `id`
+        would end it. Also False if the server does not answer in a moment; then it is taken out later, unless it has
+        begun by then. Raises QueueError."""
         return self._tasks.cancel(self)
 
     def add_done_callback(self, fn: Callable[[concurrent.futures.Future[T]], object]) -> None:
-        """See concurrent.futures.Future. What a callback raises is logged, whatever it is."""
+        """See concurrent.futures.Future. Logs whatever a callback raises."""
 
         def callback(future: concurrent.futures.Future[T]) -> None:
             try:

@@ -1,4 +1,4 @@
-"""What a task has given: from the file of its result, or from how its job ended."""
+"""The outcome of a task: from the file of its result, or from how its job ended."""
 
 import errno
 import os
@@ -21,8 +21,8 @@ _SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
 
 
 def of(queue: Queue, path: str | None, result: Result) -> tuple[Any, BaseException | None]:
-    """What the job gave, or what the task raised, or a JobError. path: of the file of the result, None for a command.
-    Raises what unpickling raises: what was there to be pickled cannot be made again here."""
+    """The result of the job, or what the task raised, or a JobError. path: of the file of the result, None for a
+    command. Raises what unpickling raises."""
     if path is None:
         by_itself = result.state in ("finished", "failed")
         return (result, None) if by_itself else (None, without_result(queue, result))
@@ -42,7 +42,7 @@ def of(queue: Queue, path: str | None, result: Result) -> tuple[Any, BaseExcepti
 
 
 def _read(path: str) -> bytes:
-    """What this program is short of at the moment is waited for."""
+    """Waits while this program is short of something."""
     for attempt in range(ATTEMPTS):
         try:
             return calls.read(path)
@@ -54,7 +54,7 @@ def _read(path: str) -> bytes:
 
 
 def _raised(value: Any, trace: str) -> BaseException:
-    """What a future can raise: nothing else, and nothing that is false, would be raised by it."""
+    """An exception that a future can raise: it would not raise anything else, nor anything that is false."""
     cause = RemoteTraceback(f'\n"""\n{trace}"""')
     try:
         if isinstance(value, BaseException) and value:
@@ -85,7 +85,7 @@ def without_result(queue: Queue, result: Result) -> JobError:
 
 
 def _tail(queue: Queue, id: int) -> str:
-    """The end of what the job wrote."""
+    """The end of the job's output."""
     try:
         path = queue.output_path(id)
         if path is None or path.endswith(".gz") or not stat.S_ISREG(os.stat(path).st_mode):

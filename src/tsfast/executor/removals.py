@@ -1,4 +1,4 @@
-"""Jobs of an executor that are to be taken out of the queue: a thread of its own asks the server, which may hang."""
+"""Removes jobs of an executor from the queue: in a thread of its own, because the server may hang."""
 
 import threading
 from collections import deque
@@ -9,7 +9,7 @@ from tsfast.client.queue import Queue
 
 
 class Removal:
-    """What was asked for at once, and what has become of it."""
+    """The jobs of one request, and its outcome."""
 
     def __init__(self, ids: list[int]):
         self.ids = ids
@@ -19,7 +19,7 @@ class Removal:
 
 
 class Removals:
-    """changed: its lock is held while anything of a removal changes, and whoever waits for it is notified."""
+    """changed: its lock is held while anything of a removal changes, and its waiters are notified."""
 
     def __init__(self, queue: Queue, changed: threading.Condition):
         self._queue = queue
@@ -28,7 +28,7 @@ class Removals:
         self._removes = False  # there is a thread that does
 
     def ask(self, ids: list[int], run: Callable[[Callable[[], None]], None]) -> Removal:
-        """run: runs a function in another thread, or raises RuntimeError; then it is run in this one."""
+        """run: runs a function in another thread, or raises RuntimeError; then it runs in this one."""
         removal = Removal(ids)
         with self._changed:
             if not ids:
@@ -66,12 +66,12 @@ class Removals:
                     self._changed.notify_all()
 
     def _remove(self, ids: list[int], refused: list[int]) -> None:
-        """A request removes all or none; those that run are left."""
+        """A request removes all or none; running jobs stay."""
         try:
             self._queue.remove(ids)
         except RequestFailed as error:
             if len(ids) > 1:
                 self._remove(ids[len(ids) // 2 :], refused)
                 self._remove(ids[: len(ids) // 2], refused)
-            elif not isinstance(error, UnknownJob):  # else it has ended, or another call has removed it
+            elif not isinstance(error, UnknownJob):  # otherwise it has ended, or another call has removed it
                 refused += ids

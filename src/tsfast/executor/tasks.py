@@ -1,8 +1,8 @@
 """The tasks of an executor: their jobs, their futures, and the threads that bring them together.
 
-One thread listens for ends; others set the results and so run callbacks and what unpickling runs, none of which can
-hold up or end the one that listens; another asks the server to take jobs out of the queue, as cancel() must not wait
-for it in an event loop. None is a daemon: a program that ends waits for its tasks, as it does with other executors.
+One thread receives events; others set the results and so run callbacks and what unpickling runs, none of which can
+delay or end the receiving thread; another asks the server to remove jobs, because cancel() must not wait for it in an
+event loop. None is a daemon: a program that ends waits for its tasks, as with other executors.
 """
 
 import concurrent.futures
@@ -38,7 +38,7 @@ from tsfast.executor.futures import JobFuture
 from tsfast.executor.removals import Removals
 
 _GONE_S = 0.5  # an event follows what it tells by no more than a turn of the server
-_STUCK_S = 0.1  # a callback that takes longer gets others a thread of their own
+_STUCK_S = 0.1  # after a longer callback the others get another thread
 _PATIENCE_S = 3.0  # of cancel() with a server that does not answer
 _PATIENCE_IN_LOOP_S = 0.1  # of the same in an event loop
 _WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "worker.py")
@@ -52,7 +52,7 @@ def _exit() -> None:
     _exiting = True
 
 
-try:  # before the threads are waited for, as concurrent.futures does; atexit comes after that
+try:  # before the interpreter waits for the threads, as concurrent.futures does; atexit comes later
     threading._register_atexit(_exit)  # type: ignore[attr-defined]
 except RuntimeError:
     _exiting = True  # this is imported while the interpreter ends
@@ -76,15 +76,15 @@ class _Thread(threading.Thread):
 
 
 class Tasks:
-    """The jobs of an executor, and the threads that hear of their ends and pass them on, as long as there are any."""
+    """The jobs of an executor, and, while there are any, the threads that receive their ends and deliver them."""
 
     def __init__(self, queue: Queue | str | os.PathLike[str] | None):
         self._own = not isinstance(queue, Queue)
         self.queue = queue if isinstance(queue, Queue) else Queue(queue)
-        self._changed = threading.Condition()  # its lock can be taken again, by signal handlers and __del__
+        self._changed = threading.Condition()  # reentrant, for signal handlers and __del__
         self._opening = threading.RLock()
-        self._pending: dict[int, _Task] = {}  # their ends have not been heard
-        self._heard: dict[int, tuple[_Task, Result | QueueError]] = {}  # not yet passed on
+        self._pending: dict[int, _Task] = {}  # their ends have not been received
+        self._heard: dict[int, tuple[_Task, Result | QueueError]] = {}  # not yet delivered
         self._left: dict[int, _Task] = {}  # given up, but their jobs may run
         self._new: list[int] = []  # their ends may have been told before they were known here
         self._look: dict[int, Event | None] = {}  # jobs to look at, and how they ended, if that was told
@@ -111,7 +111,7 @@ class Tasks:
 
     @property
     def _directory(self) -> str:
-        """Of the files of calls and results; for it there has to be a server. Raises QueueError."""
+        """The directory of calls and results; it needs a server. Raises QueueError."""
         with self._opening:
             if self._submitting or not self._closed:
                 self._open()
@@ -143,7 +143,7 @@ class Tasks:
             return self.submit_jobs([Job(argv, **fields) for argv in words], results, group)
 
     def submit_jobs(self, jobs: list[Job], results: list[Any], group: Calls | None = None) -> list[JobFuture[Any]]:
-        """results: the files that they leave, None if they do not."""
+        """results: the files that they leave, None if they leave none."""
         with self._adding():
             queued: Calls | None = None
             try:
@@ -178,7 +178,7 @@ class Tasks:
 
     @contextlib.contextmanager
     def _adding(self) -> Iterator[None]:
-        """Raises RuntimeError where it is too late for more tasks."""
+        """Raises RuntimeError if it is too late for more tasks."""
         if self._pid != os.getpid():
             raise RuntimeError("the executor belongs to the process that this one was forked from")
         with self._changed:
@@ -196,14 +196,15 @@ class Tasks:
             self._bell.ring()
 
     def _open(self) -> EventStream:
-        """The stream, from before the jobs are queued that it is to tell of. Raises QueueError."""
+        """The stream, opened before the jobs are queued whose events it must contain. Raises QueueError."""
         with self._opening:
             if not self._streams:
                 self._streams.append(EventStream(self.queue.path, start=True))
             return self._streams[0]
 
     def _listen(self) -> None:
-        """See that there is a thread that does. Raises QueueError, and RuntimeError while the interpreter ends."""
+        """Start the receiving thread if there is none. Raises QueueError, and RuntimeError while the interpreter
+        ends."""
         with self._changed:
             if not self._listens:
                 self._listens = True
@@ -216,7 +217,7 @@ class Tasks:
                     raise QueueError(f"no thread can be started for the tasks: {error}") from error
 
     def _run(self, target: Callable[[], None]) -> None:
-        """In a thread of our own. Raises RuntimeError: none can be started."""
+        """Runs it in a thread. Raises RuntimeError: none can be started."""
 
         def run() -> None:
             try:
@@ -250,7 +251,7 @@ class Tasks:
             if future.id in self._pending:
                 removal = self._removals.ask([future.id], self._run)
 
-                # It may have run to its end before it was removed: the events tell.
+                # It may have run to its end before it was removed: the events will show it.
                 def told() -> bool:
                     return (
                         future.id not in self._pending
@@ -264,7 +265,7 @@ class Tasks:
             waits = future.id in self._pending
         if heard is not None:
             self._pass_on(*heard)
-        elif not waits:  # another thread passes it on
+        elif not waits:  # another thread delivers it
             concurrent.futures.wait([future], max(0.0, deadline - time.monotonic()))
         elif removal is not None and removal.error is not None:
             raise removal.error
@@ -307,10 +308,10 @@ class Tasks:
                 self.queue.close()
             self._clean()
 
-    # ---- hearing of ends
+    # ---- receiving ends
 
     def _serve(self) -> None:
-        """The thread that listens. Whatever ends it, every future hears of it."""
+        """The receiving thread. Whatever ends it, every future gets an exception."""
         failures = 0
         while True:
             with self._changed:
@@ -336,7 +337,7 @@ class Tasks:
             self._help()
 
     def _hear(self) -> bool:
-        """Wait until something has happened. Whether there is a server. Raises QueueError."""
+        """Wait until something has happened; whether there is a server. Raises QueueError."""
         stream = self._open()
         both = select.poll()
         both.register(stream.fileno(), select.POLLIN)
@@ -365,7 +366,7 @@ class Tasks:
         with self._changed:
             if not self._submitting and not self._new:
                 self._early.clear()
-        # A look at the table comes last: there a job that was removed is only one that is not known.
+        # The table comes last: there a removed job is just unknown.
         for id in list(self._look):
             self._look_at(id, self._look[id])
             del self._look[id]
@@ -376,7 +377,7 @@ class Tasks:
             return
         try:
             result = ending(self.queue, id, told)
-        except UnknownJob:  # it was there: this is another table
+        except UnknownJob:  # it existed: this is another table
             result = Result(id, "forgotten")
         if result is None:
             if told is None and id in self._pending:
@@ -391,7 +392,7 @@ class Tasks:
                     self._changed.notify_all()
 
     def _is_gone(self, id: int) -> bool:
-        """A job that the table has forgotten has no event on its way that tells how it ended."""
+        """No event on its way says how a job ended that the table has forgotten."""
         now = time.monotonic()
         return self._gone.setdefault(id, now + _GONE_S) <= now
 
@@ -405,7 +406,7 @@ class Tasks:
         return max(0.0, min(left)) * 1000 + 1 if left else None
 
     def _began(self, id: int) -> None:
-        """A job whose start may have been told before it was known here."""
+        """A job whose start may have been reported before it was known here."""
         now = self.queue.result(id)
         if now.state == "running" and now.start is not None:
             self._begins(self._pending[id].future)
@@ -418,7 +419,7 @@ class Tasks:
                 self._changed.notify_all()
 
     def _give_up(self, error: QueueError) -> None:
-        """Every future hears of it; files stay for jobs that may run."""
+        """Every future gets the exception; files stay for jobs that may run."""
         with self._changed:
             self._left.update(self._pending)
             self._place.needed_by.update(self._pending)
@@ -431,10 +432,10 @@ class Tasks:
             while self._streams:
                 self._streams.pop().close()
 
-    # ---- passing them on
+    # ---- delivering them
 
     def _help(self) -> None:
-        """See that somebody passes on what was heard, though all who do may be held up by callbacks."""
+        """Ensure that a thread delivers what was received, although callbacks may block all delivering threads."""
         now = time.monotonic()
         with self._changed:
             if self._passed != self._stuck[0] or not self._heard:
@@ -453,7 +454,7 @@ class Tasks:
             self._pass_on(*heard)
 
     def _take(self, id: int | None = None) -> tuple[_Task, Result | QueueError] | None:
-        """An end that was heard, to be passed on by the caller."""
+        """The next received end, for the calling thread to deliver."""
         with self._changed:
             if id is None:
                 id = next(iter(self._heard), None)
@@ -473,10 +474,10 @@ class Tasks:
                     self._passers -= 1
                     return
             self._pass_on(*heard)
-            del heard  # nothing is kept of it while there is nothing to do
+            del heard  # keep nothing of it while there is nothing to do
 
     def _pass_on(self, task: _Task, told: Result | QueueError) -> None:
-        """In any thread: whatever the result or a callback does, the next one is passed on."""
+        """In any thread: whatever the result or a callback does, the next one is delivered."""
         try:
             self._settle(task, told)
         except BaseException:
@@ -500,8 +501,8 @@ class Tasks:
                 value, error = outcome.of(self.queue, task.path, told)
             except BaseException as failed:
                 error = failed
-            self._clear(task, told)  # before anybody hears of the end: then its files are gone
-            # What was removed before its events were read is only known to be gone.
+            self._clear(task, told)  # before the end is visible, because its files are gone then
+            # Of a job removed before its events were read, only its absence is known.
             gone = told.state in ("removed", "forgotten") and isinstance(error, outcome.JobError)
             if gone and future._unwanted:
                 concurrent.futures.Future.cancel(future)
@@ -535,7 +536,7 @@ class Tasks:
 
 
 def _patience() -> float:
-    """How long the caller can wait for the server."""
+    """How long the calling thread can wait for the server."""
     asyncio = sys.modules.get("asyncio")
     if asyncio is not None:
         try:

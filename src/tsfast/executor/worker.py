@@ -1,8 +1,8 @@
 """Runs one task of an executor, as a queue's job: python -P .../worker.py TASKS OFFSET RESULT
 
 TASKS is a file of pickles: sys.path, the callable, and from OFFSET on the arguments. RESULT is written under another
-name and renamed: it is whole, or not there. This file imports nothing of tsfast: a task waits for no more than Python
-and what it needs itself.
+name and renamed: it is complete, or does not exist. This file imports nothing of tsfast: a task waits only for Python
+and for what it needs itself.
 """
 
 import os
@@ -22,7 +22,7 @@ def main() -> int:
         return 0  # the task has forked, and this is the child: its parent has the result
     try:
         write(path, data)
-    except OSError as error:  # a shorter one may find room
+    except OSError as error:  # a shorter one may fit
         text = f"its result of {len(data)} bytes cannot be written: {error}"
         say(text + "\n")
         write(path, pickle.dumps((False, None, text)))
@@ -31,7 +31,8 @@ def main() -> int:
 
 
 def outcome(tasks: str, offset: int, process: int) -> tuple[bool, bytes]:
-    """Whether it returned, and what the file of the result holds. Raises what the task raises in a child of its own."""
+    """Whether the task returned, and the content of the result's file. Raises what the task raises in a forked
+    child."""
     try:
         file = open(tasks, "rb")  # noqa: SIM115
     except OSError as error:
@@ -57,7 +58,7 @@ def outcome(tasks: str, offset: int, process: int) -> tuple[bool, bytes]:
 
 
 def say(text: str) -> None:
-    """On stderr, where the task has left one that works."""
+    """Writes to stderr, if the task has left a working one."""
     try:
         sys.stderr.write(text)
         sys.stderr.flush()
@@ -66,7 +67,7 @@ def say(text: str) -> None:
 
 
 def failure(error: BaseException, trace: str) -> bytes:
-    """An exception for the file. Not every one can be pickled, or made again from what is pickled of it."""
+    """An exception for the file. Not every one can be pickled, or restored from its pickle."""
     try:
         data = pickled((False, error, trace))
         if isinstance(pickle.loads(data)[1], BaseException):
@@ -77,7 +78,7 @@ def failure(error: BaseException, trace: str) -> bytes:
 
 
 def pickled(value: object) -> bytes:
-    """By cloudpickle where it needs to be: for what belongs to the program's __main__."""
+    """With cloudpickle if necessary: for what belongs to the program's __main__."""
     try:
         return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
     except Exception:

@@ -1,4 +1,4 @@
-"""Which queue a call means: the path of its socket. Imports nothing but os: it is on the way of the first call."""
+"""The queue that a call means: the path of its socket. Imports only os, because the first call waits for it."""
 
 import os
 
@@ -6,7 +6,8 @@ NAME_MOST = 88  # bytes of a socket's name: TSF_SOCKET_NAME_MOST of native/wire.
 
 
 class StateError(Exception):
-    """No queue can be there, or its state cannot be used. The text is one line for the user, without a `ts: `."""
+    """The path cannot hold a queue, or the queue's state cannot be used. The text is one line for the user, without a
+    `ts: `."""
 
 
 def default_path(base: str | None = None) -> str:
@@ -16,8 +17,8 @@ def default_path(base: str | None = None) -> str:
 
 
 def socket_path(given: str | None = None) -> str:
-    """The absolute path of the socket: as given, else TS_SOCKET, else the default. Raises StateError for what looks
-    mistyped, as native/launcher/connect.c does."""
+    """The absolute path of the socket: as given, or else TS_SOCKET, or else the default. Raises StateError for what
+    looks mistyped, as native/launcher/connect.c does."""
     path = os.environ.get("TS_SOCKET") if given is None else given
     if not path:
         return default_path()
@@ -36,18 +37,18 @@ def canonical(socket: str) -> str:
     """The path that names the queue: absolute, its directory without symbolic links."""
     directory, name = os.path.split(socket)
     if ".." in directory.split("/") and not os.path.isdir(directory):
-        return socket  # there can be no queue, and what is missing must not be left out of its path
+        return socket  # no queue can be there, and its path must keep what is missing
     return os.path.join(os.path.realpath(directory), name)
 
 
 def is_default(socket: str) -> bool:
-    """The queue of calls without TS_SOCKET. Only its directory is made where it is missing. A service's is
-    below /tmp, whatever its TMPDIR is."""
+    """The queue of calls without TS_SOCKET. Only its directory is created if it is missing. A service's is below /tmp,
+    whatever its TMPDIR is."""
     return socket in (canonical(default_path()), canonical(default_path("/tmp")))
 
 
 def machine_id() -> str:
-    """What tells this machine from others that share its home directories."""
+    """What distinguishes this machine from others that share its home directories."""
     for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -63,7 +64,7 @@ def machine_id() -> str:
 
 
 def queue_name(socket: str) -> str:
-    """Directory name of a queue: 64 bits of FNV-1a of its socket's path; the note inside tells collisions apart."""
+    """Directory name of a queue: 64 bits of FNV-1a of its socket's path; the note inside distinguishes collisions."""
     value = 0xCBF29CE484222325
     for byte in os.fsencode(socket):
         value = (value ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF

@@ -1,10 +1,10 @@
-"""Where the state directory of a socket is, noted twice: beside the socket, and where neither the environment nor a
-reboot decides.
+"""The two pointers to the state directory of a socket: beside the socket, and in a place that depends on neither the
+environment nor a reboot.
 
-`SOCKET.state` goes with the directory of the socket, which is often below /tmp. The second pointer is what is left
-then, /var/tmp/tsfast-UID/MACHINE/QUEUE.state: the id of the file system that the state directory is on, a blank, and
-its path. Where it cannot be kept (the directory is somebody else's, the disk is full) the queue does without it.
-Pointers of queues whose state was deleted are removed by those that come later.
+`SOCKET.state` disappears with the directory of the socket, which is often below /tmp. Then the second pointer remains,
+/var/tmp/tsfast-UID/MACHINE/QUEUE.state: the id of the file system of the state directory, a blank, and its path. If it
+cannot be kept (the directory belongs to another user, the disk is full), the queue works without it. Later queues
+remove the pointers of queues whose state was deleted.
 """
 
 import os
@@ -13,15 +13,15 @@ from tsfast.base import trust
 from tsfast.location import checks
 from tsfast.location.paths import StateError, machine_id, queue_name
 
-# f_type of statfs(2): what is on them does not outlive the mount, so what is gone has not just been unmounted.
+# f_type of statfs(2): their files do not outlive the mount, so a missing one is deleted and not just unmounted.
 VOLATILE = {0x01021994, 0x858458F6}
 ENDING = ".state"
 LOOKED_AT = 16  # other pointers, by each new one
 
 
 def read_text(path: str, dir_fd: int | None = None) -> str | None:
-    """Text of a private file of ours; None where there is none. Zeros, which a loss of power can leave in a file, count
-    as no text. Raises StateError for somebody else's."""
+    """The text of our private file; None if there is none. Zeros, which a loss of power can leave in a file, count as
+    empty. Raises StateError for another user's file."""
     try:
         fd = trust.open_file(path, dir_fd=dir_fd)
     except FileNotFoundError:
@@ -40,7 +40,7 @@ def read_text(path: str, dir_fd: int | None = None) -> str | None:
 
 
 def write_text(path: str, text: str, dir_fd: int | None = None) -> None:
-    """One process at a time may do so, the one with the locks of the queue. Raises OSError."""
+    """Only the process with the locks of the queue may call this. Raises OSError."""
     trust.replace_file(path, os.fsencode(text) + b"\n", dir_fd)
 
 
@@ -53,8 +53,7 @@ def beside(socket: str) -> str:
 
 
 def pin(socket: str, place: str) -> bool:
-    """Note beside the socket where its state is. False: another server has just noted another place. Raises
-    StateError."""
+    """Write the pointer beside the socket. False: another server has just written another one. Raises StateError."""
     path = beside(socket)
     try:
         known = read_text(path)
@@ -63,7 +62,7 @@ def pin(socket: str, place: str) -> bool:
                 fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             except FileExistsError:
                 return read_text(path) == place
-            try:  # whoever dies before the write leaves an empty file, which counts as none
+            try:  # a process that dies before the write leaves an empty file, which counts as none
                 os.write(fd, os.fsencode(place) + b"\n")
             finally:
                 os.close(fd)
@@ -78,15 +77,14 @@ def pin(socket: str, place: str) -> bool:
 
 
 class Second:
-    """What the second pointer says."""
+    """The content of the second pointer."""
 
     def __init__(self, file_system: str, place: str) -> None:
         self.file_system = file_system
         self.place = place
 
     def is_deleted(self) -> bool:
-        """The state directory was deleted. False: it is there, or on a file system that is not mounted now, or nobody
-        can tell."""
+        """The state directory was deleted. False: it exists, or may be on a file system that is not mounted."""
         path = self.place
         while not os.path.lexists(path):
             path = os.path.dirname(path)
@@ -105,7 +103,7 @@ def _parsed(text: str | None) -> Second | None:
 
 
 def _file_system(path: str) -> str:
-    """What tells the file system of a path from others, also after the next start of the machine. Raises OSError."""
+    """Identifies the file system of a path, also after a reboot. Raises OSError."""
     fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
         if checks.filesystem_type(fd) in VOLATILE:
@@ -116,7 +114,7 @@ def _file_system(path: str) -> str:
 
 
 def home() -> str:
-    """The directory that depends on nothing but the user; a part of it is for states without another place."""
+    """The directory that depends only on the user; a part of it is for states without another place."""
     return os.path.join(os.environ.get("TSFAST_VAR_TMP") or "/var/tmp", f"tsfast-{os.geteuid()}")
 
 
@@ -151,11 +149,11 @@ def trouble() -> str | None:
 
 
 def note_second(socket: str, place: str) -> str | None:
-    """Keep the second pointer, while this process holds the locks of the queue; or why that cannot be."""
+    """Write the second pointer, while this process holds the locks of the queue; or why that failed."""
     import fcntl
 
     try:
-        # Open until the process ends: what is in a locked directory is not removed for its age (tmpfiles.d(5)).
+        # Open until the process ends: tmpfiles.d(5) removes no old files from a locked directory.
         directory = trust.open_directory(os.path.join(home(), machine_id()), make=True)
         try:
             fcntl.flock(directory, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -192,15 +190,15 @@ def _tidy(directory: int, own: str) -> None:
 
 
 def forget(socket: str) -> None:
-    """Both pointers, where the state that they lead to is gone: the next call may begin an empty queue."""
+    """Remove both pointers if their state is gone: the next call may begin an empty queue."""
     try:
         os.unlink(beside(socket))
     except OSError:
-        pass  # the next call tells what it sees there
+        pass  # the next call reports what it finds there
     try:
         directory = trust.open_directory(os.path.join(home(), machine_id()))
     except OSError:
-        return  # nobody has looked at what is there, either
+        return  # nothing has read it yet, either
     try:
         os.unlink(_name(socket), dir_fd=directory)
     except OSError:

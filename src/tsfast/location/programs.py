@@ -1,4 +1,4 @@
-"""Where the native programs of this installation are, and how its Python programs are run."""
+"""Where the native programs of this installation are, and how to run its Python programs."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__fil
 
 
 def _directories() -> list[str]:
-    """Where they can be, the likeliest first."""
+    """Their possible places, the likeliest first."""
     try:
         called = os.path.realpath(sys.argv[0])  # pipx and uv leave a link to the command where the user sees it
     except OSError:  # a relative path, and the working directory is gone
@@ -22,7 +22,8 @@ def _directories() -> list[str]:
 
 
 def launcher() -> str:
-    """The program `ts`; "" if it is gone. Other packages have one of that name, but none with `tsfast` beside it."""
+    """The program `ts`; "" if it is gone. Other packages have a program of that name, but none with `tsfast` beside
+    it."""
     for directory in _directories():
         if all(os.access(os.path.join(directory, name), os.X_OK) for name in ("ts", "tsfast")):
             return os.path.join(directory, "ts")
@@ -30,10 +31,10 @@ def launcher() -> str:
 
 
 def isolated(module: str, *words: str, program: str = "", site: bool = False) -> list[str]:
-    """The command that runs main() of one of our modules, whatever Python surroundings the caller has: PYTHON*
-    variables, a directory with modules of standard names, packages of its own. Our directory comes behind the standard
-    library, for the same reason. program: what it was called as; site: packages of the installation that are not beside
-    ours are found too."""
+    """The command that runs main() of one of our modules, independent of the Python environment: PYTHON* variables, a
+    directory with modules of standard names, the user's packages. Our directory comes after the standard library, for
+    the same reason. program: the name it was called by; site: also find packages of the installation that are not
+    beside ours."""
     ours = "import sys; sys.path.append(sys.argv.pop(1)); "
     name = "del sys.argv[0]; " if program else ""
     others = "import site; site.main(); " if site else ""
@@ -42,11 +43,11 @@ def isolated(module: str, *words: str, program: str = "", site: bool = False) ->
 
 
 def environment() -> dict[bytes, bytes]:
-    """The caller's. Python, and the shell that starts it, may have added variables of their own, so it is the one that
-    this process was born with."""
+    """The environment at the start of this process, because Python, and the shell that starts it, may have added
+    variables."""
     try:
         with open("/proc/self/environ", "rb") as file:
             born = [item.partition(b"=") for item in file.read().split(b"\0") if b"=" in item]
     except OSError:
-        return dict(os.environb)  # a system that hides it: the environment of now
+        return dict(os.environb)  # hidden: the present environment
     return {name: value for name, _, value in born}

@@ -1,9 +1,8 @@
-"""Which queue: the state directory of a socket, chosen once and pinned.
+"""The state directory of a socket, chosen once and pinned.
 
-A queue is the canonical path of its socket. Its state directory is found again by one of two pointers (pointers.py),
-or, where they were lost, by the note in the directory (`queue`), whatever the environment of the call
-that looks for it: it must never decide that a queue is empty. Imports nothing but os, trust and the core: it is on
-the way of the first call.
+A queue is the canonical path of its socket. One of two pointers (pointers.py) leads to its state directory, or, if both
+are lost, the note in the directory (`queue`), whatever the environment of the call: the environment must never decide
+that a queue is empty. Imports only os, trust and the core, because the first call waits for it.
 """
 
 import os
@@ -35,8 +34,8 @@ NETWORK_FILE_SYSTEMS = {
 
 
 def open_place(place: str, make: bool = False) -> int:
-    """A descriptor of a state directory that only we and root can change or replace, and that holds nothing of others;
-    what is in it is opened by that. Raises StateError; FileNotFoundError where there is none."""
+    """A descriptor of a state directory that only we and root can change or replace, and that contains nothing of other
+    users; its files are opened relative to it. Raises StateError; FileNotFoundError where there is none."""
     directory = _open(place, make)
     try:
         trust.check_entries(place, directory)
@@ -58,7 +57,7 @@ def _open(place: str, make: bool = False) -> int:
 
 
 def _note(place: str) -> str | None:
-    """The socket that a state directory belongs to; None if it is not there. Raises StateError."""
+    """The socket that a state directory belongs to; None if it does not exist. Raises StateError."""
     try:
         directory = _open(place)
     except FileNotFoundError:
@@ -88,7 +87,7 @@ def _homes(environ: "os._Environ[str]") -> list[str]:
 
 
 def candidates(socket: str, environ: "os._Environ[str]") -> list[str]:
-    """Where the state of a queue can be, best first; the last one is the place for homes that cannot be used."""
+    """The possible places for the state of a queue, best first; the last one is for homes that cannot be used."""
     below = os.path.join(machine_id(), queue_name(socket))
     places = [os.path.abspath(environ["TS_STATE"])] if environ.get("TS_STATE") else []
     places += [os.path.join(home, "tsfast", below) for home in _homes(environ)]
@@ -96,7 +95,7 @@ def candidates(socket: str, environ: "os._Environ[str]") -> list[str]:
 
 
 def note(place: str) -> str | None:
-    """The socket that a state directory belongs to; None if it says nothing that can be trusted."""
+    """The socket that a state directory belongs to; None if it has no trusted note."""
     try:
         return _note(place)
     except StateError:
@@ -118,10 +117,10 @@ class Gone(StateError):
 
 
 def find(socket: str, environ: "os._Environ[str]") -> str | None:
-    """The state directory of a canonical socket path, or None where there is none yet. Raises StateError.
+    """The state directory of a canonical socket path, or None if there is none yet. Raises StateError.
 
-    It is where the note says so: in that of the pointer beside the socket, else in that of the second pointer, else in
-    one of the candidates. A TS_STATE that says otherwise is refused, as is a pointer to what is not there now."""
+    The note in it decides: in the directory of the pointer beside the socket, or else in that of the second pointer, or
+    else in one of the candidates. Refuses a TS_STATE that contradicts it, and a pointer to a missing directory."""
     pinned = read_text(pointers.beside(socket)) or None
     second = None
     place = pinned and _of_pointer(pinned, socket, True)
@@ -151,8 +150,8 @@ def find(socket: str, environ: "os._Environ[str]") -> str | None:
 
 
 def _of_pointer(place: str, socket: str, beside: bool) -> str | None:
-    """The place if it is the socket's; None if it is gone, or if the second pointer leads to what is another's now.
-    Where a loss of power has taken the note, the pointer alone counts."""
+    """The place if it is the socket's; None if it is gone, or if the second pointer leads to another queue's directory.
+    If a loss of power has destroyed the note, the pointer alone counts."""
     try:
         note = _note(place)
     except StateError as error:
@@ -163,7 +162,7 @@ def _of_pointer(place: str, socket: str, beside: bool) -> str | None:
 
 
 def _is_marked(place: str, socket: str) -> bool:
-    """Is it our queue, in a place that others can change? Nothing of it is used, but neither is it an empty one."""
+    """Whether it is this queue, in a place that others can change: it must not be used, nor count as empty."""
     try:
         return os.lstat(place).st_uid == os.geteuid() and read_text(os.path.join(place, "queue")) == socket
     except (StateError, OSError):
@@ -171,7 +170,7 @@ def _is_marked(place: str, socket: str) -> bool:
 
 
 def _unsuitable(place: str) -> str | None:
-    """Why a directory (made if it is not there) cannot hold a queue; None if it can."""
+    """Why a directory (created if it does not exist) cannot hold a queue; None if it can."""
     try:
         directory = open_place(place, make=True)
     except StateError as error:
@@ -228,7 +227,7 @@ def choose(socket: str, environ: "os._Environ[str]") -> tuple[str, str | None]:
 
 
 def mark(directory: int, socket: str, place: str) -> None:
-    """Note in a state directory, whose locks we hold, which socket it belongs to. Raises StateError."""
+    """Write into a state directory, whose locks we hold, which socket it belongs to. Raises StateError."""
     try:
         known = read_text("queue", directory)
         if known == socket:
