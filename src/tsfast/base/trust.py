@@ -1,10 +1,10 @@
-"""Opening what other users could have put there: first open, then look at what was opened, then use only that.
+"""Opens what other users could have put in place: first open, then examine the open file, then use only that.
 
-A directory is reached from / one name at a time, and each has to be one that nobody else can change: its owner is us or
-root, and no group and no other user can write to it, unless it is sticky (/tmp, /var/tmp), for there only owners can
-rename. So what such a path leads to stays what was looked at, and opening it again is safe. Who is trusted with which
-path is a table in docs/reliability.md; the rules for the native programs are in native/trust.h. Imports nothing but os
-and stat: it is on the way of the first call.
+It reaches a directory from / one name at a time, and no other user may be able to change any of them: the owner must be
+us or root, and no group and no other user may write to it, unless it is sticky (/tmp, /var/tmp), where only owners can
+rename. So the target of such a path cannot change, and opening it again is safe. Who is trusted with which path is a
+table in docs/reliability.md; the rules for the native programs are in native/trust.h. Imports nothing but os and stat:
+it is on the way of the first call.
 """
 
 import os
@@ -15,13 +15,13 @@ ACCESS_LIST = "system.posix_acl_access"
 
 
 class Untrusted(PermissionError):
-    """Somebody else could have put it there, or could change it. The text is one line: what, whose, what to do."""
+    """Another user could have put it there, or could change it. The text is one line: what, whose, and advice."""
 
 
 def open_directory(path: str, make: bool = False) -> int:
     """A descriptor of a directory of ours, by an absolute path that only we and root can change.
 
-    make: what is missing of the path is made, closed to others. Raises Untrusted, OSError."""
+    make: create what is missing of the path, closed to others. Raises Untrusted, OSError."""
     names = _names(path)
     links = 0
     walk = _Walk()
@@ -54,21 +54,21 @@ class _Walk:
     def __init__(self) -> None:
         self.fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self.path = ""
-        self.shared = False  # others can make entries, but not rename ours
-        self.system = os.fstat(self.fd).st_uid  # not 0 in a user namespace without root: then nobody can tell its owner
+        self.shared = False  # other users can create entries, but not rename ours
+        self.system = os.fstat(self.fd).st_uid  # not 0 in a user namespace without root, where its owner is unknown
 
     def close(self) -> None:
         os.close(self.fd)
 
     def open(self) -> int:
-        """A descriptor of it to read it by. Raises OSError."""
+        """A descriptor for reading it. Raises OSError."""
         try:
             return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.fd)
         except OSError as error:
             raise type(error)(error.errno, error.strerror, self.path or "/") from None
 
     def enter(self, name: str, on_the_way: bool, make: bool) -> str | None:
-        """Go to an entry; the target instead if it is a symbolic link. on_the_way: it is not what is looked for."""
+        """Go to an entry, or to the target of a symbolic link. on_the_way: it is not the last one."""
         path = os.path.dirname(self.path) if name == ".." else f"{self.path}/{name}"
         entry = self._open(name, path, make)
         try:
@@ -112,7 +112,7 @@ class _Walk:
 
 
 def _writers(fd: int, about: os.stat_result) -> str:
-    """Who else can write to a file or directory, and what to do; empty if nobody can."""
+    """Which other users can write to a file or directory, and advice; empty if none can."""
     if about.st_mode & stat.S_IWOTH:
         return "is writable by all users (chmod o-w it)"
     if about.st_mode & stat.S_IWGRP and not _is_private_group(fd, about):
@@ -122,7 +122,7 @@ def _writers(fd: int, about: os.stat_result) -> str:
 
 def _is_private_group(fd: int, about: os.stat_result) -> bool:
     """The group of its owner alone, as Debian and Fedora make one for each user, who then work with umask 002. It is
-    the owner's main group, has its name, and no members are listed; and no access list lets in somebody else."""
+    the owner's main group, has its name, and lists no members; and no access list admits another user."""
     import errno
     import grp
     import pwd
@@ -140,8 +140,8 @@ def _is_private_group(fd: int, about: os.stat_result) -> bool:
 
 
 def open_file(path: str, flags: int = os.O_RDONLY, dir_fd: int | None = None) -> int:
-    """A descriptor of a regular file of ours that nobody else can write to and that has no other name. With O_CREAT it
-    is made where it is missing. Never waits. Raises Untrusted, OSError."""
+    """A descriptor of our regular file that no other user can write to and that has no other name. O_CREAT creates it
+    if it is missing. Never waits. Raises Untrusted, OSError."""
     flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     while True:
         try:
@@ -158,7 +158,7 @@ def open_file(path: str, flags: int = os.O_RDONLY, dir_fd: int | None = None) ->
         try:
             return os.open(path, flags | os.O_EXCL, 0o600, dir_fd=dir_fd)
         except FileExistsError:
-            continue  # somebody was faster: look at theirs
+            continue  # another process was faster: examine its file
     try:
         about = os.fstat(fd)
         reason = _unsuitable(about) or _writers(fd, about)
@@ -171,7 +171,7 @@ def open_file(path: str, flags: int = os.O_RDONLY, dir_fd: int | None = None) ->
 
 
 def open_named(path: str, flags: int = os.O_RDONLY) -> int:
-    """open_file() for a path that the user chose: a symbolic link there counts where nobody else can make one."""
+    """open_file() for a path that the user chose: accepts a symbolic link where no other user can create one."""
     try:
         about = os.lstat(path)
         above = os.stat(os.path.dirname(path) or ".")
@@ -184,8 +184,8 @@ def open_named(path: str, flags: int = os.O_RDONLY) -> int:
 
 
 def open_subdirectory(name: str, dir_fd: int, make: bool = False) -> int:
-    """A descriptor of a directory of ours in one that only we can change. make: it is made if it is missing. Raises
-    Untrusted, OSError."""
+    """A descriptor of our directory in one that only we can change. make: create it if it is missing. Raises Untrusted,
+    OSError."""
     if make:
         try:
             os.mkdir(name, 0o700, dir_fd=dir_fd)
@@ -204,8 +204,8 @@ def open_subdirectory(name: str, dir_fd: int, make: bool = False) -> int:
 
 
 def check_entries(path: str, directory: int) -> None:
-    """Others cannot make entries in an open directory of ours; could they do so before? Then it holds something that is
-    not ours, or that leads elsewhere. Raises Untrusted, OSError."""
+    """Other users cannot create entries in our open directory; checks whether they could before: then it contains
+    something that is not ours, or that leads elsewhere. Raises Untrusted, OSError."""
     with os.scandir(directory) as entries:
         for entry in entries:
             try:
@@ -215,14 +215,14 @@ def check_entries(path: str, directory: int) -> None:
             if stat.S_ISDIR(about.st_mode) and about.st_uid in (0, os.geteuid()):
                 continue  # root's: lost+found
             if stat.S_ISSOCK(about.st_mode) and about.st_uid == os.geteuid():
-                continue  # TS_SOCKET may name one here; nothing is read from it
+                continue  # TS_SOCKET may name one here; it is never read
             reason = _unsuitable(about)
             if reason:
                 raise Untrusted(f"{path}/{entry.name} {reason} (if it is yours, chown it; else remove it)")
 
 
 def _what_else(path: str, dir_fd: int | None) -> str:
-    """Why a file that cannot be opened is none of ours; empty if it is one."""
+    """Why a file that cannot be opened is not ours; empty if it is."""
     try:
         return _unsuitable(os.stat(path, dir_fd=dir_fd, follow_symlinks=False))
     except OSError:
@@ -238,7 +238,7 @@ def _unsuitable(about: os.stat_result) -> str:
 
 
 def create_file(path: str, dir_fd: int | None = None) -> int:
-    """A new file, to be written; what was there under its name is unlinked. Raises OSError."""
+    """A new file for writing; unlinks an existing one of that name. Raises OSError."""
     try:
         os.unlink(path, dir_fd=dir_fd)
     except FileNotFoundError:
@@ -247,9 +247,9 @@ def create_file(path: str, dir_fd: int | None = None) -> int:
 
 
 def replace_file(path: str, data: bytes, dir_fd: int | None = None) -> None:
-    """Its new contents, as a whole or not at all. One process at a time may do so: the name that it has meanwhile is
-    always the same, so that the next one takes over what a killed one has left. If another user has taken that name, in
-    a directory that is shared, it is one that cannot be guessed. Raises OSError."""
+    """Replaces its contents as a whole or not at all. Only one process at a time may do so: the temporary name is
+    always the same, so that the next process replaces what a killed one has left. If another user has taken that name
+    in a shared directory, the name is random. Raises OSError."""
     temporary = f"{path}.new"
     try:
         fd = create_file(temporary, dir_fd)

@@ -1,7 +1,7 @@
-"""The words that `tsfast` takes besides those of `ts`. Each is a program of its own, with options of its own.
+"""The commands that `tsfast` has besides the words of `ts`. Each has options of its own.
 
-Their parsers, the manual page, the completions and a page of the documentation are made from this table. It is looked
-into by each call of `tsfast`, so it imports nothing.
+The parsers, the manual page, the completions and a page of the documentation come from this table. Each call of
+`tsfast` reads it, so it imports nothing.
 """
 
 
@@ -16,8 +16,8 @@ class Option:
 
 
 class Command:
-    """One word of `tsfast`: `place` is the function that runs it, "module:function"; it takes the words that follow and
-    gives the exit code. Exclusive: at most one of the options in a call.
+    """One command of `tsfast`: `place` is the function that runs it, "module:function"; it takes the words that follow
+    and returns the exit code. Exclusive: at most one of the options in a call.
     """
 
     def __init__(self, place: str, help: str, *options: Option, exclusive: bool = False) -> None:

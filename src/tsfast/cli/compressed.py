@@ -1,4 +1,4 @@
-"""`-c` and `-t` of a job whose output is compressed: shown as it is written, until the job ends."""
+"""`-c` and `-t` of a job with compressed output: show it as it is written, until the job ends."""
 
 import os
 import select
@@ -13,7 +13,7 @@ TAIL_KEPT = 1 << 20
 
 
 class Reader:
-    """What has been compressed so far of a file that grows; several streams one after the other count as one."""
+    """The uncompressed text of a growing file; consecutive streams count as one."""
 
     def __init__(self, path: bytes) -> None:
         self.file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
@@ -43,8 +43,8 @@ def last_lines(text: bytes, lines: int) -> bytes:
 
 
 def show(launcher: str, answer: bytes, lines: int | None) -> int:
-    """Show the output of the job of which the server has answered `ID PATH`; from its last lines on, or all of it. The
-    job's error level."""
+    """Show the output of the job for which the server has replied `ID PATH`, from its last lines on or all of it;
+    returns the job's error level."""
     job, _, path = answer.partition(b" ")
     environment = {name: value for name, value in os.environb.items() if name != b"TSFAST_ANSWER"}
     nowhere = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1)]
@@ -80,7 +80,7 @@ def show(launcher: str, answer: bytes, lines: int | None) -> int:
 
 
 def ended(child: int) -> int | None:
-    """The wait status of the child if it has ended, or does in the next moment."""
+    """The wait status of the child if it has ended, or ends in a moment."""
     pid, status = os.waitpid(child, os.WNOHANG)
     if pid:
         return status

@@ -1,4 +1,4 @@
-"""`-c` and `-t` of an array: the outputs of its elements, each behind a line `==> PATH <==`, as tail does."""
+"""`-c` and `-t` of an array: the outputs of its elements, each after a line `==> PATH <==`, as tail prints it."""
 
 import os
 import select
@@ -19,10 +19,10 @@ ENDS_SHOWN = 10
 
 
 class Plain:
-    """What is in a file that grows."""
+    """The content of a growing file."""
 
     def __init__(self, path: bytes, last: int | None = None) -> None:
-        """last: only so many bytes, from its end on."""
+        """last: start at most so many bytes before its end."""
         self.file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
         if last is not None and (size := os.fstat(self.file).st_size) > last:
             os.lseek(self.file, size - last, os.SEEK_SET)
@@ -32,7 +32,7 @@ class Plain:
 
 
 class Waiter:
-    """A `ts -w` of the array: its exit code is ours, and what it has to say comes last."""
+    """A `ts -w` of the array: its exit code is ours, and its message comes last."""
 
     def __init__(self) -> None:
         self.words = os.memfd_create("words", 0)
@@ -45,7 +45,7 @@ class Waiter:
             (os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1)
         ]
         actions.append((os.POSIX_SPAWN_DUP2, self.words, 2))
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # or it could begin without us knowing it
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # otherwise it could begin unnoticed
         try:
             words = ["ts", "-w", str(array)]
             self.pid = os.posix_spawn(launcher, words, environment, file_actions=actions, setsigmask=before)
@@ -60,7 +60,7 @@ class Waiter:
         return self.code is not None
 
     def finish(self) -> int:
-        """After all is shown: its exit code."""
+        """Its exit code, after everything has been shown."""
         while not self.ended():
             select.select([], [], [], LOOK_AGAIN_S)
         os.write(2, os.pread(self.words, CHUNK, 0))
@@ -97,7 +97,7 @@ class Elements:
     def _show_one(self, id: int, waiter: Waiter) -> None:
         reader = None
         while True:
-            done = waiter.ended()  # looked at first: what runs no more then has written all
+            done = waiter.ended()  # checked first: a job that no longer runs has written everything
             now = self.table.state(id)
             if reader is None and now not in self.waiting:
                 job = self._job(id)
@@ -130,7 +130,8 @@ class Elements:
     # ---- -t
 
     def show_ends(self, lines: int) -> int:
-        """Of those that run and started last, else of those that ended last; how many more of them there are."""
+        """The elements that run and started last, or else those that ended last; and how many more of them there
+        are."""
         ids = [id for id in self.ids if self.table.state(id) in self.live and self.table.state(id) not in self.waiting]
         if not ids:
             ids = [id for id in self.ids if self.table.state(id) not in self.live]
@@ -163,7 +164,7 @@ def complain(text: str) -> int:
 
 
 def show(launcher: str, answer: bytes, lines: int | None) -> int:
-    """The array of which the server has answered `array FIRST COUNT`: all its output until it ends, and the exit code
+    """The array for which the server has replied `array FIRST COUNT`: all its output until it ends, and the exit code
     of `-w`; or the last lines of a few elements."""
     first, count = (int(word) for word in answer.split()[1:3])
     waiter = None

@@ -1,4 +1,4 @@
-"""`TS_ENV`: its command is run here, by the caller, so that the server never waits on it."""
+"""`TS_ENV`: the client runs its command, so that the server never waits for it."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ MOST = 65536
 
 
 def text_of(command: str) -> str:
-    """What the shell command prints, up to 64 KiB, as one word for the server."""
+    """The output of the shell command, up to 64 KiB, as one word for the server."""
     environment = programs.environment()
     with subprocess.Popen(
         ["/bin/sh", "-c", command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environment
@@ -20,7 +20,7 @@ def text_of(command: str) -> str:
 
 
 def completed(words: list[str], command: str) -> list[str] | None:
-    """The words of a submission with what the command printed; None if the user interrupted it."""
+    """The words of a submission with the output of the command; None if the user interrupted it."""
     try:
         return ["--text_of_ts_env", text_of(command), *words]
     except KeyboardInterrupt:

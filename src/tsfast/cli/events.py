@@ -31,7 +31,7 @@ def run(words: list[str]) -> int:
 
 
 def show(stream: EventStream, form: Callable[[Event], str]) -> int:
-    """Until nobody reads the lines any more."""
+    """Print lines until their reader is gone."""
     watched = select.poll()
     watched.register(stream.fileno(), select.POLLIN)
     watched.register(1, 0)  # tells when its reader is gone, which a write would only with the next event

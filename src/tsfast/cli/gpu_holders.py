@@ -1,4 +1,4 @@
-"""Which file stands for a GPU when a queue leases it, and who holds it; see docs/gpus.md. Nothing is locked here."""
+"""The lease file of a GPU and the holder of the lease; see docs/gpus.md. Locks nothing."""
 
 import os
 
@@ -6,7 +6,7 @@ from tsfast.resources.leases import lease_paths
 
 
 def find(uuid: str, bus: str, mig: bool, lease_dir: str | None) -> str | None:
-    """The lease file; None if there is none that can be read. `lease_dir` is TS_LEASE_DIR."""
+    """The lease file; None if none can be read. `lease_dir` is TS_LEASE_DIR."""
     for path in lease_paths(uuid.encode(), bus.encode(), mig, os.fsencode(lease_dir or "")):
         if os.access(path, os.R_OK):
             return os.fsdecode(path)
@@ -24,12 +24,12 @@ def held() -> dict[tuple[int, int, int], int]:
                     major, minor, inode = fields[5].split(":")
                     found[int(major, 16), int(minor, 16), int(inode)] = int(fields[4])
     except OSError:
-        pass  # hidden: then nothing is known of them
+        pass  # hidden, so unknown
     return found
 
 
 def holder(path: str, locks: dict[tuple[int, int, int], int]) -> int | None:
-    """The pid that took the lease, which need not live any more; None if it is free."""
+    """The pid that took the lease, which may have ended since; None if it is free."""
     try:
         about = os.stat(path)
     except OSError:

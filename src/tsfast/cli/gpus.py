@@ -1,6 +1,6 @@
-"""`tsfast gpus`: the machine's GPUs, and who holds each.
+"""`tsfast gpus`: the machine's GPUs, and the holder of each.
 
-NVML is asked by a process of its own, since a call of it can hang for good. Leases are looked up, never taken.
+A process of its own asks NVML, since a call of it can hang forever. Leases are only read, never taken.
 """
 
 import json
@@ -21,20 +21,20 @@ from tsfast.render import listing
 from tsfast.resources.gpus import why_not
 
 MIB = 1 << 20
-# As the server's TS_GPU_TIMEOUT: for each device, and while NVML as a whole is asked, which wakes all GPUs.
+# Like the server's TS_GPU_TIMEOUT: for each device, and while NVML starts, which wakes all GPUs.
 PATIENCE_S = 10.0
 INIT_PATIENCE_S = 60.0
 SERVER_PATIENCE_S = 3.0
-# What the server's environment says of GPUs; --setenv changes it.
+# The variables of the server's environment about GPUs; --setenv changes them.
 VARIABLES = ("TS_VISIBLE_DEVICES", "TS_GPU_MEMORY_ONLY", "TS_LEASE_DIR")
 
 
 class GpusError(Exception):
-    """The GPUs cannot be told. The text is one line, without a leading `tsfast: `."""
+    """The GPUs cannot be listed. The text is one line, without a leading `tsfast: `."""
 
 
 class Settings:
-    """What decides which GPUs the queue uses: as its server has it, else as this call would start one."""
+    """What decides which GPUs the queue uses: from its server, or else as this call would start one."""
 
     def __init__(self) -> None:
         self.percent = 90
@@ -67,7 +67,7 @@ class Settings:
         return {**os.environ, **self.variables}
 
     def lines(self) -> str:
-        """Which variables leave GPUs out or let them in, and whose they are."""
+        """Which variables exclude or include GPUs, and their origin."""
         whose = "of the queue's server" if self.of_server else "of this call"
         told = {name: self.variables[name] for name in ("TS_VISIBLE_DEVICES", "TS_GPU_MEMORY_ONLY")}
         return "".join(f"{name}={shown(value)} ({whose})\n" for name, value in told.items() if value)
@@ -117,8 +117,8 @@ def needed(gpus: str | None, vram: str | None) -> tuple[int, int, int]:
 
 
 def ask(patience: float | None, environment: dict[str, str] | None = None) -> tuple[list[Record], str]:
-    """One round of the poller: its devices, and why NVML as a whole did not answer. patience: for each answer.
-    Raises GpusError."""
+    """One round of the monitor: its devices, and why NVML as a whole did not answer. patience: for each answer. Raises
+    GpusError."""
     child = subprocess.Popen(
         programs.isolated("monitor.__main__", "--once", site=True),
         stdin=subprocess.DEVNULL,
@@ -140,7 +140,7 @@ def ask(patience: float | None, environment: dict[str, str] | None = None) -> tu
             child.kill()  # not waited for: a call that hangs in the kernel cannot be ended
             child.stdout.close()
             if whole:
-                break  # all is told: it hangs in its end
+                break  # everything is reported: it hangs at its end
             raise GpusError(f"{asked_last(answer)} did not answer within {limit:g} s{doing(answer)}") from None
         chunk = os.read(child.stdout.fileno(), 1 << 16)
         if not chunk:
@@ -159,7 +159,7 @@ def ask(patience: float | None, environment: dict[str, str] | None = None) -> tu
 
 
 def doing(answer: list[Record]) -> str:
-    """What NVML was asked for when all of it was asked."""
+    """What NVML was asked last, if not about a device."""
     last = answer[-1]
     return f" {last.why}" if last.kind == records.ASKING and last.index == records.NONE and last.why else ""
 
@@ -191,7 +191,7 @@ def holders() -> dict[str, list[int]]:
 
 
 class Row:
-    """A device: what is told of it, as in JSON, and a word that only the table has."""
+    """A device: its fields in JSON, and one that only the table shows."""
 
     def __init__(self, told: dict[str, object], note: str) -> None:
         self.told = told
@@ -234,7 +234,7 @@ def describe(
 
 
 def in_words(verdict: str, said: str, gpu: Record, held: list[int], lease_pid: int | None) -> str:
-    """Why the device is not free, in the server's words, with names where the server has none; empty if it is free."""
+    """Why the device is not free, in the server's words, with names added; empty if it is free."""
     if held:
         return f"job{'s' if len(held) > 1 else ''} {', '.join(map(str, held))}"
     if verdict == "foreign" and (name := user(gpu.foreign_uid)):
@@ -247,7 +247,7 @@ def in_words(verdict: str, said: str, gpu: Record, held: list[int], lease_pid: i
 
 
 def user(uid: int) -> str | None:
-    """The name of a user, or the number of one without a name; None if it is not known who."""
+    """The name of a user, or the number of one without a name; None if unknown."""
     if uid == records.NONE:
         return None
     try:

@@ -1,5 +1,5 @@
-"""`--log`: whether the file is there already is looked at here, by the caller, so that the person hears of it at once
-and the server never waits on somebody's path."""
+"""`--log`: the client checks whether the file already exists, so that the user learns it at once and the server never
+waits for a user's path."""
 
 import os
 import stat
@@ -10,7 +10,7 @@ from tsfast.grammar import logpath, options
 
 
 def check(parsed: "options.Parsed") -> int:
-    """0 if the launcher may go on with this submission; else 255, with one line on stderr."""
+    """0 if the launcher may continue with this submission; otherwise 255, with one line on stderr."""
     if not must_be_new(parsed):
         return 0
     flags = parsed["flags"]
@@ -24,8 +24,8 @@ def check(parsed: "options.Parsed") -> int:
 
 
 def is_device(path: bytes) -> bool:
-    """/dev/null or a terminal, which nobody loses anything by; not a link to one, as /dev/stdout, which is another file
-    for the job than for its caller."""
+    """/dev/null or a terminal, where nothing can be lost; not a link to one, such as /dev/stdout, which is another file
+    for the job than for its client."""
     try:
         return stat.S_ISCHR(os.lstat(path).st_mode)
     except OSError:
@@ -33,12 +33,12 @@ def is_device(path: bytes) -> bool:
 
 
 def wants_check(parsed: "options.Parsed") -> bool:
-    """Whether the server leaves something to this side: which day it is here, or what must not be there yet."""
+    """Whether the server leaves something to the client: the day here, or a file that must not exist yet."""
     return b"{date}" in (parsed["log"] or b"") or must_be_new(parsed)
 
 
 def must_be_new(parsed: "options.Parsed") -> bool:
-    """Whether the file must not be there. With {id} in it the path is not known yet; the start of the job finds out."""
+    """Whether the file must not exist. A path with {id} is unknown yet; the start of the job checks it."""
     path = parsed["log"]
     rewrites = options.FLAGS["append"] | options.FLAGS["truncate"]
     known = b"{id}" not in path if path is not None and not parsed["array"] else False
@@ -46,5 +46,5 @@ def must_be_new(parsed: "options.Parsed") -> bool:
 
 
 def mark() -> dict[bytes, bytes]:
-    """The variable that says that the check was made, which is the day here."""
+    """The variable that reports the check; its value is the day here."""
     return {b"TSFAST_LOG_CHECKED": time.strftime("%Y-%m-%d").encode()}

@@ -1,4 +1,4 @@
-"""`--set_logdir`: the directory is looked at here, by the caller, so that the server never waits on somebody's path."""
+"""`--set_logdir`: the client checks the directory, so that the server never waits for a user's path."""
 
 import os
 
@@ -6,7 +6,8 @@ from tsfast.base.text import as_line
 
 
 def check(path: bytes | None) -> int:
-    """0 if output files can be made in `path`, and the launcher may go on; else 255, with one line on stderr."""
+    """0 if output files can be created in `path`, and the launcher may continue; otherwise 255, with one line on
+    stderr."""
     path = path or b""
     if not os.path.isdir(path):
         why = "is not a directory"

@@ -1,8 +1,8 @@
-"""The command `tsfast`: the command line of `ts`, and what needs Python, as `tsfast gpus`.
+"""The command `tsfast`: the command line of `ts`, and commands that need Python, such as `tsfast gpus`.
 
-Short answers come from the server, which the native launcher asks; the launcher runs this program for what the server
-leaves to its callers (lists of more than 2,000 jobs, paths, the command of TS_ENV), and to start a server where it does
-not find the package itself.
+The native launcher gets short replies from the server; it runs this program for what the server leaves to its clients
+(lists of more than 2,000 jobs, paths, the command of TS_ENV), and to start a server if it cannot find the package
+itself.
 """
 
 import os
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 def end_quietly(kind: type[BaseException], error: BaseException, trace: "TracebackType | None") -> None:
-    """Ctrl-C ends the program, as it does others, without a traceback; Python sends itself the signal after this."""
+    """Ctrl-C ends the program without a traceback, like any other; Python sends itself the signal after this."""
     if not issubclass(kind, KeyboardInterrupt):
         sys.__excepthook__(kind, error, trace)
 
 
 def command() -> int:
-    """The script `tsfast`. What its installer writes cannot tell the interpreter to pass over the caller's Python
-    surroundings, so where there are any, this is executed anew without them."""
+    """The script `tsfast`. An installer's script cannot make the interpreter ignore the user's Python environment, so
+    if there is one, this restarts without it."""
     if sys.executable and not sys.flags.ignore_environment and any(name.startswith(b"PYTHON") for name in os.environb):
         words = programs.isolated("cli.main", *sys.argv[1:], program=sys.argv[0], site=True)
         os.execve(words[0], words, programs.environment())
@@ -102,7 +102,7 @@ def main() -> int:
 
 
 def launch(words: list[str], marks: dict[bytes, bytes] | None = None) -> int:
-    """Have the launcher ask the server. marks: variables for it."""
+    """Let the launcher ask the server. marks: variables for it."""
     launcher = programs.launcher()
     try:
         os.execve(launcher, ["ts", *words], {**programs.environment(), **(marks or {})})

@@ -1,4 +1,4 @@
-"""The options of the commands of `tsfast`, read as the table of `commands` says."""
+"""Parses the options of the commands of `tsfast` by the table in `commands`."""
 
 import argparse
 import os
@@ -36,7 +36,7 @@ READERS: dict[str, Callable[[str], object]] = {
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+    """Reports an error in one line."""
 
     def error(self, message: str) -> NoReturn:
         os.write(2, as_line(f"tsfast: {message} (`{self.prog} -h` lists the options)"))
@@ -44,7 +44,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def parse(name: str, words: list[str]) -> argparse.Namespace | int:
-    """The options of a command, or the exit code where they are wrong (it was said why) or help was asked for."""
+    """The options of a command, or the exit code after an error message or the help."""
     command = COMMANDS[name]
     parser = Parser(f"tsfast {name}", description=f"{command.help[:1].upper()}{command.help[1:]}.")
     group = parser.add_mutually_exclusive_group() if command.exclusive else parser

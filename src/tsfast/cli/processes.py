@@ -1,4 +1,4 @@
-"""Other processes, as /proc shows them. Nothing newer than that is asked of the kernel."""
+"""Other processes, as /proc shows them; needs nothing newer of the kernel."""
 
 import os
 import time
@@ -8,7 +8,7 @@ _LOOK_S = 0.02
 
 
 def content(pid: int | str, name: str) -> str:
-    """Of a file of the process; empty if it is gone, or not ours to see (hidepid). Raises OSError."""
+    """The content of a file of the process; empty if it is gone or hidden (hidepid). Raises OSError."""
     try:
         with open(f"/proc/{pid}/{name}", errors="replace") as file:
             return file.read()
@@ -27,7 +27,7 @@ def has_ended(pid: int) -> bool:
 
 
 def wait_for(pids: Iterable[int], seconds: float) -> set[int]:
-    """Until they have ended; those that have not."""
+    """Wait until they have ended; returns those that have not."""
     end = time.monotonic() + seconds
     left = set(pids)
     while left := {pid for pid in left if not has_ended(pid)}:
@@ -38,8 +38,8 @@ def wait_for(pids: Iterable[int], seconds: float) -> set[int]:
 
 
 def server_of(place: str) -> int | None:
-    """The pid of the server that holds a state directory; None if there is none, or it is not to be seen. Servers of
-    earlier releases hold `lock` alone."""
+    """The pid of the server that holds a state directory; None if there is none, or it is hidden. Servers of earlier
+    releases hold `lock` alone."""
     from tsfast.cli import gpu_holders
 
     locks = gpu_holders.held()

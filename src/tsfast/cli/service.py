@@ -1,7 +1,7 @@
 """`tsfast install-service`: a unit of systemd that keeps a server for the queue; `tsfast serve`: what it runs.
 
-Where the queue has a server already, which any call of `ts` may have started, `tsfast serve` waits until that ends, and
-then becomes the next one. So there is always one server, and one that the service manager knows as soon as can be.
+If the queue has a server already, which any call of `ts` may have started, `tsfast serve` waits until that one ends,
+and then becomes the next one. So there is always one server, and the service manager's own as soon as possible.
 """
 
 import fcntl
@@ -28,7 +28,7 @@ KEPT = (
     "TS_GPU_MEMORY_ONLY TS_GPU_TIMEOUT TS_LEASE_DIR TS_SAVELIST TMPDIR XDG_STATE_HOME TSFAST_VAR_TMP "
     "LD_LIBRARY_PATH".split()
 )
-# What changes or stops the interpreter before our first line; a user manager may have it (import-environment).
+# Variables that affect the interpreter before our first line; a user manager may have them (import-environment).
 UNSET = (
     "PYTHONHOME PYTHONPATH PYTHONPLATLIBDIR PYTHONUSERBASE PYTHONHASHSEED PYTHONMALLOC PYTHONUTF8 PYTHONIOENCODING "
     "PYTHONWARNINGS PYTHONOPTIMIZE PYTHONINSPECT PYTHONVERBOSE PYTHONDEBUG PYTHONDEVMODE PYTHONPROFILEIMPORTTIME "
@@ -37,12 +37,12 @@ UNSET = (
 BOOTED_WITH_SYSTEMD = "/run/systemd/system"
 WANTS = "default.target.wants"
 LINGERING = "/var/lib/systemd/linger"
-REFUSED = 255  # the code of a server that cannot start: trying again would not help
-MARGIN_S = 10  # for the manager, when jobs have had their time
+REFUSED = 255  # the code of a server that cannot start: a retry would not help
+MARGIN_S = 10  # for the manager, after the jobs' grace time
 
 
 class ServiceError(Exception):
-    """There is no service. The text is for the user, without a leading `tsfast: `."""
+    """The service cannot be installed or used. The text is for the user, without a leading `tsfast: `."""
 
 
 def run(words: list[str]) -> int:
@@ -146,7 +146,7 @@ WantedBy=default.target
 
 
 def ours(path: str) -> str | None:
-    """The unit of ours that is there, None if there is none. Raises ServiceError for somebody else's."""
+    """Our existing unit, None if there is none. Raises ServiceError for a foreign one."""
     try:
         about = os.lstat(path)
     except FileNotFoundError:
@@ -200,7 +200,7 @@ def another(socket: str, name: str) -> int | None:
 
 
 def write(path: str, text: str) -> None:
-    """As a whole or not at all; systemd starts what it says, so nobody else may be able to change it."""
+    """Writes it as a whole or not at all; systemd executes it, so no other user may be able to change it."""
     directory = trust.open_directory(os.path.dirname(path), make=True)
     try:
         trust.replace_file(os.path.basename(path), text.encode("utf-8", "surrogateescape"), directory)
@@ -216,7 +216,7 @@ def uninstall(socket: str) -> None:
     stopped = systemctl(["disable", "--now", name])
     os.unlink(path)
     wanted = os.path.join(os.path.dirname(path), WANTS, name)
-    if os.path.islink(wanted):  # nobody has disabled it
+    if os.path.islink(wanted):  # the user has not disabled it
         os.unlink(wanted)
     say(f"removed: {path}\n")
     if not stopped or not systemctl(["daemon-reload"]):
@@ -229,7 +229,7 @@ def commands(name: str) -> str:
 
 
 def systemctl(*calls: list[str]) -> bool:
-    """Whether all of these calls went well. What systemctl says of a failure is shown."""
+    """Whether all of these calls succeeded. Shows systemctl's message about a failure."""
     if shutil.which("systemctl") is None:
         return False
     for words in calls:
@@ -270,7 +270,8 @@ def without_systemd(socket: str) -> str:
 
 
 def serve(words: list[str]) -> int:
-    """`tsfast serve`: become the server of the queue, once there is no other. Returns for --after and wrong words."""
+    """`tsfast serve`: become the server of the queue, once there is no other. Returns only for --after and wrong
+    words."""
     options = parsing.parse("serve", words)
     if isinstance(options, int):
         return options
@@ -290,12 +291,12 @@ def serve(words: list[str]) -> int:
     os.environ["TSFAST_BOOT_FD"] = str(manager)
     os.environ["TSFAST_BOOT_WORDS"] = ""
     os.environ["TSFAST_BOOT_UNIT"] = "1"
-    # Executed anew: the package may have been replaced while we waited.
+    # Executed again: the package may have been replaced while this process waited.
     os.execv(sys.executable, programs.isolated("daemon.boot", socket))
 
 
 def service_manager() -> int:
-    """A descriptor to tell it how we are, as sd_notify(3); what is told without one goes nowhere."""
+    """A descriptor for status messages to the service manager, as sd_notify(3); without one, messages are dropped."""
     name = os.environ.pop("NOTIFY_SOCKET", "")
     if name[:1] in ("/", "@"):
         with sockets.socket(sockets.AF_UNIX, sockets.SOCK_DGRAM) as channel:
@@ -303,13 +304,13 @@ def service_manager() -> int:
                 channel.connect("\0" + name[1:] if name[0] == "@" else name)
                 return channel.detach()
             except OSError:
-                pass  # nobody hears it; the queue is served all the same
+                pass  # no manager receives it; the server serves anyway
     return os.open("/dev/null", os.O_WRONLY)
 
 
 def wait_for_the_end_of_another(place: str, manager: int) -> None:
-    """Until nobody holds a lock of servers (see boot.lock). The server takes them itself, so another can still be
-    first."""
+    """Wait until no process holds a lock of servers (see boot.lock). The server takes them itself, so another one can
+    still be first."""
     directory = state.open_place(place)
     fds = [directory]
     try:

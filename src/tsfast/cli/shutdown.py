@@ -1,5 +1,6 @@
-"""What the unit runs after each end of its server. If the user manager itself ends, because the machine goes down or
-the last session without lingering is over, jobs get SIGTERM and some time: all that it does by itself is SIGKILL.
+"""The unit runs this after each end of its server. If the user manager itself ends, because the machine goes down or
+the last session without lingering is over, jobs get SIGTERM and some time: the user manager by itself only sends
+SIGKILL.
 """
 
 import os
@@ -45,8 +46,8 @@ def manager_ends() -> bool:
 
 
 def end_jobs(place: str) -> set[int]:
-    """SIGTERM to the jobs of our control group, and SIGCONT to those that are stopped. Their runners, which leave the
-    results for the next server. Raises OSError."""
+    """Sends SIGTERM to the jobs of our control group, and SIGCONT to stopped ones; returns their runners, which leave
+    the results for the next server. Raises OSError."""
     where = os.stat(place)
     known = {int(name): found for name in os.listdir("/proc") if name.isdigit() and (found := processes.fields(name))}
     runners = {pid for pid in known if is_runner(pid, where)}
@@ -57,13 +58,13 @@ def end_jobs(place: str) -> set[int]:
                 os.killpg(pid, signal.SIGTERM)
                 os.killpg(pid, signal.SIGCONT)
             except OSError:
-                continue  # it has ended, or is another user's now
+                continue  # it has ended, or its pid belongs to another user now
             told.add(int(parent))
     return told
 
 
 def is_runner(pid: int, where: os.stat_result) -> bool:
-    """Of the queue with this state directory, and started by the service."""
+    """A runner of the queue with this state directory, started by the service."""
     if processes.content(pid, "comm") != f"{RUNNER}\n":
         return False
     try:

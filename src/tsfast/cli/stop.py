@@ -1,4 +1,4 @@
-"""`tsfast stop`: end the server and keep the queue, for another environment, another release, or a removal."""
+"""`tsfast stop`: stop the server and keep the queue, for another environment, another release, or a removal."""
 
 import contextlib
 import os
@@ -30,7 +30,7 @@ def run(words: list[str]) -> int:
 
 
 def stop(path: str, patience: float) -> str:
-    """What was done. Raises OSError, QueueError, boot.BootError."""
+    """Returns what it did. Raises OSError, QueueError, boot.BootError."""
     found = connection.connect(path, patience)
     if found is None:
         if not os.path.lexists(os.path.dirname(path)):
@@ -40,7 +40,7 @@ def stop(path: str, patience: float) -> str:
         pid = int(struct.unpack("3i", found.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
         if pid == 0:
             raise OSError(f"{path}: its server cannot be seen from here (another container?)")
-        if is_open(found):  # and so the process is the one that listens, not a later one of that number
+        if is_open(found):  # so the process is the one that listens, not a later one with its pid
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
             if processes.wait_for([pid], patience):

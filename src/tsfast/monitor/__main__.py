@@ -1,9 +1,10 @@
-"""The GPU poller: writes the records of native/gpus.h to stdout, a round every half second, until its reader is gone.
+"""The GPU monitor: writes the records of native/gpus.h to stdout, a round every half second, until its reader is gone.
 
     python -I -m tsfast.gpus [--once] [--own-uid N] [--period MS] [--without UUID-or-INDEX]...
 
-A process of its own since a call of NVML can hang for good, and then only a process can be given up. A byte on stdin
-asks for a round at once. While NVML as a whole does not answer, it says so every few seconds and tries again.
+It is a process of its own, since a call of NVML can hang forever, and only a process can be abandoned. A byte on stdin
+requests a round at once. While NVML as a whole does not answer, the monitor reports that every few seconds and tries
+again.
 """
 
 import argparse
@@ -27,15 +28,15 @@ PR_SET_PDEATHSIG = 1
 
 
 class Pipes:
-    """stdout, for the records, and stdin, for whoever does not want to wait."""
+    """stdout, for the records, and stdin, for requests of an early round."""
 
     def __init__(self) -> None:
         self._out = os.dup(1)
         with contextlib.suppress(OSError):
-            os.dup2(2, 1)  # what a library prints is no record
+            os.dup2(2, 1)  # a library's output is not a record
         self._poll = select.poll()
         self._poll.register(0, select.POLLIN)
-        self._poll.register(self._out, 0)  # only POLLERR, which is always reported: nobody reads
+        self._poll.register(self._out, 0)  # only POLLERR, which is always reported: the reader is gone
 
     def write(self, record: Record) -> None:
         """Raises BrokenPipeError when the reader is gone."""
@@ -48,7 +49,7 @@ class Pipes:
                 select.select([], [self._out], [])
 
     def pause(self, seconds: float) -> bool:
-        """Wait, but no longer than until somebody asks: whether one did. Raises BrokenPipeError."""
+        """Wait, at most until a request arrives; whether one did. Raises BrokenPipeError."""
         end = time.monotonic() + seconds
         while True:
             left = max(0.0, end - time.monotonic())
@@ -58,13 +59,13 @@ class Pipes:
                 if fd == 0:
                     if events & select.POLLIN and os.read(0, 4096):
                         return True
-                    self._poll.unregister(0)  # closed: nobody will ask
+                    self._poll.unregister(0)  # closed: no request will come
             if time.monotonic() >= end:
                 return False
 
 
 def end_with_parent() -> None:
-    """Where prctl is missing the end of the pipe tells the same, unless somebody else holds it."""
+    """Without prctl, the end of the pipe says the same, unless another process holds it."""
     try:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     except (OSError, AttributeError):
@@ -81,7 +82,7 @@ def arguments() -> argparse.Namespace:
 
 
 def failed(pipes: Pipes, why: str, seconds: float) -> None:
-    """Say so until it is time to try again, or until somebody asks."""
+    """Report the failure until it is time to try again, or until a request arrives."""
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         pipes.write(Record(FAILED, why=why))
@@ -90,7 +91,7 @@ def failed(pipes: Pipes, why: str, seconds: float) -> None:
 
 
 def serve(pipes: Pipes, poller: Poller, period: float) -> None:
-    """Rounds for good. Raises Stale, BrokenPipeError."""
+    """Rounds without end. Raises Stale, BrokenPipeError."""
     pause = 1.0
     while True:
         began = time.monotonic()
@@ -126,7 +127,7 @@ def main() -> int:
         return 0
     except (Unavailable, VisibleError) as error:
         return give_up(pipes, str(error))
-    except BaseException as error:  # whatever it is, somebody waits for a reason
+    except BaseException as error:  # whatever it is, the server waits for a reason
         return give_up(pipes, words(error))
     finally:
         poller.close()

@@ -1,4 +1,4 @@
-"""Which devices there are, and in which order: as CUDA counts them, MIG instances behind the last whole GPU."""
+"""The devices in CUDA's order, MIG instances after the last whole GPU."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ class Device:
 
 
 class Machine:
-    """The devices of the last enumeration. One that can no longer tell who it is keeps the identity of before."""
+    """The devices of the last enumeration. A device that no longer identifies itself keeps its identity."""
 
     def __init__(self, without: set[str]) -> None:
         self.without = without
@@ -37,9 +37,9 @@ class Machine:
         self._known: dict[int, Identity] = {}
 
     def enumerate(self, nvml: Nvml, count: int) -> Iterator[Record]:
-        """Find the devices anew. Yields whom it is about to ask."""
+        """Enumerate the devices. Yields each before it is asked."""
         if count != self.count:
-            self._known.clear()  # numbers have moved
+            self._known.clear()  # the numbers have changed
         whole: list[Device] = []
         instances: list[Device] = []
         for number in range(count):
@@ -96,7 +96,7 @@ class Machine:
 
 
 def in_bus_order(devices: list[Device]) -> list[Device]:
-    """Those whose place is not known stay where NVML has them."""
+    """Devices without a known place stay where NVML has them."""
     unknown = [(number, device) for number, device in enumerate(devices) if not device.bus]
     ordered = sorted((device for device in devices if device.bus), key=lambda device: _place(device.bus))
     for number, device in unknown:

@@ -1,7 +1,7 @@
-"""Questions to NVML, each one call or a few, and which errors concern one device and which all.
+"""Queries of NVML, each one call or a few, and which errors concern one device and which all.
 
-`pynvml` is imported here alone, and only when NVML is opened: it takes longer than all the rest. Which one is installed
-is not ours to choose: an old one, or another package of that name, can lack functions or raise anything.
+Only this module imports `pynvml`, and only when it opens NVML, because the import takes longer than everything else.
+The installed one may be old, or another package of that name, and lack functions or raise anything.
 """
 
 from typing import Any, NamedTuple, NoReturn
@@ -10,7 +10,7 @@ MOST_NODES = 1024
 MOST_LINKS = 36
 # A process may start between the call that counts them and the call that lists them.
 TRIES = 3
-LISTS_OF_PROCESSES = (  # the newest first: what a driver or a binding does not know is left to the next
+LISTS_OF_PROCESSES = (  # the newest first: if a driver or a binding does not know one, the next is tried
     "nvmlDeviceGetComputeRunningProcesses_v3",
     "nvmlDeviceGetComputeRunningProcesses_v2",
     "nvmlDeviceGetComputeRunningProcesses",
@@ -29,7 +29,7 @@ MODE_DEFAULT, MODE_EXCLUSIVE_THREAD, MODE_PROHIBITED, MODE_EXCLUSIVE_PROCESS = r
 MIG_ENABLED = 1
 SCOPE_NODE = 0
 
-# What nvmlDeviceGetHandleByIndex and its kin hand out.
+# What nvmlDeviceGetHandleByIndex and similar functions return.
 Handle = Any
 
 
@@ -38,7 +38,7 @@ class Unavailable(Exception):
 
 
 class Stale(Unavailable):
-    """Only a new process can help: what this one has loaded is that of an old driver, or of no use."""
+    """Only a new process can help: this one has loaded an old driver's library, or a useless one."""
 
 
 class NoAnswer(Exception):
@@ -46,7 +46,7 @@ class NoAnswer(Exception):
 
 
 class Refusal(Exception):
-    """NVML says no, with an error code."""
+    """NVML refuses, with an error code."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
@@ -74,7 +74,7 @@ def load() -> Any:
         import pynvml
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # SystemExit among them: the end of a module is none of ours
+    except BaseException as error:  # also SystemExit: a module must not end this process
         if isinstance(error, ImportError) and error.name == "pynvml":
             raise Unavailable("pynvml is not installed: pip install nvidia-ml-py") from None
         raise Stale(f"pynvml cannot be imported: {words(error)}") from None
@@ -94,7 +94,7 @@ def words(error: BaseException) -> str:
 
 class Nvml:
     def __init__(self, library: Any) -> None:
-        """Initialise what load() gave. Raises Unavailable."""
+        """Initialise the result of load(). Raises Unavailable."""
         self._lib = library
         self._ask_all("nvmlInit")
 
@@ -102,15 +102,15 @@ class Nvml:
         try:
             self._call("nvmlShutdown")
         except (Refusal, Missing, NoAnswer):
-            pass  # what is shut down for an error is often broken in this too
+            pass  # after an error the shutdown often fails, too
 
-    # ---- who is there ----
+    # ---- which devices exist ----
 
     def count(self) -> int:
         return int(self._ask_all("nvmlDeviceGetCount"))
 
     def handle(self, number: int) -> Handle:
-        """By NVML's own number, which nearly always, but not surely, follows the PCI bus ids."""
+        """By NVML's own number, which usually, but not always, follows the PCI bus ids."""
         return self._ask("nvmlDeviceGetHandleByIndex", number)
 
     def identity(self, handle: Handle) -> Identity:
@@ -149,7 +149,7 @@ class Nvml:
             return -1
 
     def links(self, handle: Handle) -> list[str]:
-        """Bus ids of what its active NVLinks lead to: GPUs or switches."""
+        """Bus ids at the other ends of its active NVLinks: GPUs or switches."""
         found = []
         for number in range(MOST_LINKS):
             active = self._ask_or(None, "nvmlDeviceGetNvLinkState", handle, number)
@@ -170,7 +170,7 @@ class Nvml:
         return int(self._ask_or(MODE_DEFAULT, "nvmlDeviceGetComputeMode", handle))
 
     def processes(self, handle: Handle) -> list[int]:
-        """The pids of those that compute on it, as NVML counts them."""
+        """The pids of processes that compute on it, as NVML numbers them."""
         for name in LISTS_OF_PROCESSES:
             for _ in range(TRIES):
                 try:
@@ -187,7 +187,7 @@ class Nvml:
     # ---- errors ----
 
     def _call(self, name: str, *arguments: Any) -> Any:
-        """Raises Refusal, Missing; NoAnswer for what is no error of NVML's."""
+        """Raises Refusal, Missing; NoAnswer for errors that are not NVML's."""
         function = getattr(self._lib, name, None)
         if function is None:
             raise Missing(name)
@@ -221,7 +221,7 @@ class Nvml:
             self._raise(error)
 
     def _ask_or(self, default: Any, name: str, *arguments: Any) -> Any:
-        """Something that not every device, driver or version of pynvml knows."""
+        """A query that not every device, driver or version of pynvml supports."""
         try:
             return self._call(name, *arguments)
         except (Missing, NoAnswer):
@@ -240,7 +240,7 @@ def words_of_nvml(error: Any) -> str:
 
 
 def text_of(answer: Any) -> str:
-    """Older bindings give bytes."""
+    """Older bindings return bytes."""
     return answer.decode("utf-8", "replace") if isinstance(answer, bytes) else str(answer)
 
 

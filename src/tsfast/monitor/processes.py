@@ -1,4 +1,4 @@
-"""Whose the processes are that NVML names by their pids."""
+"""The users of the processes that NVML names by their pids."""
 
 import os
 
@@ -7,7 +7,7 @@ MACHINE = 0xEFFFFFFC
 
 
 def owner(pid: int) -> int | None:
-    """The uid that a process runs as; None if it is not to be seen from here."""
+    """The uid of a process; None if it is hidden."""
     try:
         return os.stat(f"/proc/{pid}").st_uid
     except OSError:
@@ -16,7 +16,7 @@ def owner(pid: int) -> int | None:
 
 def pids_are_our_own() -> bool:
     """Whether /proc shows a pid namespace of our own, as in a container. NVML names processes by the machine's pids,
-    which lead nowhere there.
+    which mean nothing there.
 
     In such a namespace but with the /proc of the one around it, our process has a pid in both (NSpid), and those of
     NVML can be looked up.

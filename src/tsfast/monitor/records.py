@@ -27,7 +27,7 @@ SIZE = _LAYOUT.size
 
 @dataclass(slots=True)
 class Record:
-    """struct tsf_gpu; what each field means stands there."""
+    """struct tsf_gpu, which documents each field."""
 
     kind: int
     index: int = NONE
@@ -46,7 +46,7 @@ class Record:
 
 
 def _text(text: str, size: int) -> bytes:
-    """UTF-8 that leaves room for the NUL and ends with a whole character."""
+    """UTF-8, cut so that the NUL fits and the last character is complete."""
     return text.encode("utf-8", "replace")[: size - 1].decode("utf-8", "ignore").encode()
 
 

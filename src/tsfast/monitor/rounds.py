@@ -1,4 +1,4 @@
-"""One round: every device is asked how it is, and what is about to be asked is said before."""
+"""One round: announces and queries every device."""
 
 import time
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ from tsfast.monitor.records import (
 )
 from tsfast.monitor.visible import visible
 
-# MIG instances come and go, and NVLinks come up: so often all is enumerated anew though the count is the same.
+# The interval of enumeration even if the count stays the same: MIG instances come and go, and NVLinks come up.
 ROUNDS_PER_ENUMERATION = 40
 
 
@@ -85,7 +85,7 @@ class Poller:
                 answers += 1
             elif not device.matches(machine.without):
                 silent = silent or record.why
-                self._rounds = 0  # it may be another one now, or there again
+                self._rounds = 0  # it may be another one now, or back again
             yield record
         yield Record(ROUND, len(devices))
         if silent and not answers:
@@ -130,7 +130,7 @@ class Poller:
             about.flags |= UNSEEN if self.own_pids and about.foreign_uid == NONE else 0
 
     def _foreign(self, pids: list[int]) -> tuple[int, int] | None:
-        """The first process of somebody else, pid and uid: one whose user is known before one that cannot be seen."""
+        """The first foreign process, pid and uid: one with a known user before a hidden one."""
         unseen = None
         for pid in pids:
             uid = owner(pid)

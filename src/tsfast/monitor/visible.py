@@ -6,7 +6,7 @@ KINDS = ("GPU-", "MIG-")
 
 
 class VisibleError(Exception):
-    """The variable means nothing. The text is one short line."""
+    """The variable is invalid. The text is one short line."""
 
 
 def check(text: str | None) -> None:
@@ -18,9 +18,10 @@ def check(text: str | None) -> None:
 
 
 def visible(text: str | None, devices: Iterable[tuple[int, str]]) -> set[int]:
-    """Of the devices (index, UUID) the indices of those that are allowed: all if the variable is unset or empty.
+    """The indices of the allowed ones of the devices (index, UUID): all if the variable is unset or empty.
 
-    A UUID can be shortened as long as one device alone begins so. What no device matches, or several, allows none.
+    A UUID can be shortened as long as only one device begins with it. An entry that matches no device, or several,
+    allows none.
     """
     devices = list(devices)
     if not (text or "").strip():

@@ -1,4 +1,4 @@
-"""`tsfast doctor`: is all well here, and what is to be done if not? It looks, and changes nothing."""
+"""`tsfast doctor`: checks the installation and the queue, and gives advice. It changes nothing."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from tsfast.cli.doctor import directories, inherited, installation, machine, ser
 from tsfast.cli.doctor.finding import ERROR, OK, WARNING, Check, Finding, together
 
 PATIENCE_S = 10.0
-GPUS_S = 600.0  # they give up by themselves: so many may have to wake up, one after the other
+GPUS_S = 600.0  # they have time limits of their own: many GPUs may have to wake up, one after the other
 
 
 def run(words: list[str]) -> int:
@@ -34,8 +34,8 @@ def run(words: list[str]) -> int:
 
 
 def checks(given: float | None) -> list[Check]:
-    """In the order in which they are shown. What gives up by itself does so a little earlier, and says why. given: the
-    seconds of --timeout."""
+    """The checks in the order of their display. Those with a time limit of their own end a little earlier, with a
+    reason. given: the seconds of --timeout."""
     seconds = PATIENCE_S if given is None else given
     own = 0.8 * seconds
     of_queue = [
@@ -62,7 +62,7 @@ def checks(given: float | None) -> list[Check]:
 
 
 def lines(findings: list[Finding]) -> str:
-    """One line each: level, what was checked, what was found; what to do."""
+    """One line each: level, check, finding; advice."""
     width = max((len(one.check) for one in findings), default=0)
     text = ""
     for one in findings:

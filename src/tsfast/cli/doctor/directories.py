@@ -1,4 +1,4 @@
-"""The directories of the queue, what is in them, and what other queues have left behind."""
+"""The directories of the queue, their contents, and leftovers of other queues."""
 
 import os
 import shlex
@@ -110,7 +110,7 @@ def free_text(path: str) -> str:
 
 
 def files(place: str) -> Iterator[Finding]:
-    """Whether others can read what jobs were given."""
+    """Whether other users can read the jobs' data."""
     open_to_others = []
     for name in sorted(os.listdir(place)):
         try:
@@ -128,7 +128,8 @@ def files(place: str) -> Iterator[Finding]:
 
 
 def queue() -> Iterator[Finding]:
-    """What the table and the journal tell: is it readable, is somebody there to run it, is it of the past?"""
+    """The table and the journal: whether they are readable, a server can run the jobs, and the times lie in the
+    past."""
     from tsfast.client.reader import Reader, TableError
     from tsfast.location import state
 
@@ -155,7 +156,7 @@ def queue() -> Iterator[Finding]:
 
 
 def live(reader: "Reader") -> str:
-    """How many jobs have not ended. A long table is not counted to its end."""
+    """The number of unfinished jobs; does not count a long table to its end."""
     from tsfast.client.reader import QUEUED, RUNNING, STARTING
 
     end = time.monotonic() + LONG_COUNT_S
@@ -202,7 +203,7 @@ def durability(place: str) -> Iterator[Finding]:
         yield warning("journal", f"TS_DURABLE is {wanted}, but the queue is {'' if sizes else 'not '}durable", when)
 
 
-# ---- where output goes ----
+# ---- the directory of the output ----
 
 
 def log_directory(patience: float) -> Iterator[Finding]:
@@ -227,7 +228,7 @@ def log_directory(patience: float) -> Iterator[Finding]:
 
 
 def others() -> Iterator[Finding]:
-    """State directories in the usual places whose socket nobody can reach any more."""
+    """State directories in the usual places whose socket cannot be reached any more."""
     from tsfast.location import state
 
     path = server.queue_socket()
@@ -258,7 +259,7 @@ def below(directory: str) -> list[str]:
 
 
 def waiting(place: str) -> str:
-    """What is left in such a queue."""
+    """What such a queue still contains."""
     from tsfast.client.reader import Reader, TableError
     from tsfast.location import state
 

@@ -1,6 +1,6 @@
-"""What a check finds, and checks that run beside each other, each in a process of its own.
+"""The findings of a check, and parallel checks, each in a process of its own.
 
-So none can hold up the others: not one that waits on a dead network file system or in a driver, nor one whose module
+So none can delay the others: neither one that waits for a dead network file system or a driver, nor one whose module
 crashes.
 """
 
@@ -45,7 +45,7 @@ class Check:
 
 
 class _Running:
-    """A check in its process, and what it has said so far."""
+    """A check in its process, and its findings so far."""
 
     def __init__(self, check: Check) -> None:
         self.check = check
@@ -58,13 +58,13 @@ class _Running:
         os.close(write_end)
 
     def read(self) -> bool:
-        """Take what is there; whether there is more to come."""
+        """Read what has arrived; whether more may come."""
         data = os.read(self.fd, CHUNK)
         self.data += data
         return bool(data)
 
     def findings(self, late: bool) -> Iterator[Finding]:
-        """What it found, and how it ended if not as it should."""
+        """Its findings, and how it ended if it failed."""
         os.close(self.fd)
         name = self.check.name
         for line in self.data.split(b"\n")[:-1]:
@@ -97,7 +97,7 @@ def _be(check: Check, fd: int) -> None:
 
 def together(checks: list[Check]) -> Iterator[Finding]:
     """All findings, in the order of the checks."""
-    sys.stdout.flush()  # what is in the buffer would be in each child's too
+    sys.stdout.flush()  # each child would inherit the buffer's content
     running = [_Running(check) for check in checks]
     left = {one.fd: one for one in running}
     poll = select.poll()

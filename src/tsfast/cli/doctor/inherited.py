@@ -1,4 +1,4 @@
-"""What the server, and so every job, has from the call that started it, where this call has something else."""
+"""What the server, and so every job, inherits from the call that started it, where this call differs."""
 
 import os
 import resource
@@ -24,7 +24,7 @@ NAMESPACES = {
 POLICIES = {0: "other", 1: "fifo", 2: "round robin", 3: "batch", 5: "idle", 6: "deadline"}
 POLICY = 0xFF  # without the flag for resetting it at a fork
 CGROUPS = "/sys/fs/cgroup"
-NO_LIMIT = 1 << 60  # as the memory controller of version 1 says it
+NO_LIMIT = 1 << 60  # as the memory controller of version 1 reports it
 
 
 def check() -> Iterator[Finding]:
@@ -59,7 +59,7 @@ def limit_names() -> list[str]:
 
 
 def lower_limits(pid: int, status: dict[str, str]) -> Iterator[str]:
-    """Nothing where the server may give its jobs any limit."""
+    """Yields nothing if the server may give its jobs any limit."""
     if int(status.get("CapEff", "0"), 16) & CAP_SYS_RESOURCE:
         return
     for name in limit_names():
@@ -106,7 +106,7 @@ def fewer_rights(its: dict[str, str], ours: dict[str, str]) -> Iterator[str]:
 
 
 def cgroup(pid: int | str) -> str:
-    """Of the unified hierarchy, or of that with the memory controller."""
+    """In the unified hierarchy, or in that with the memory controller."""
     found = ""
     for line in processes.content(pid, "cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
@@ -118,7 +118,7 @@ def cgroup(pid: int | str) -> str:
 
 
 def memory_limit(group: str) -> int | None:
-    """The least on the way up; None: there is none, or it is not to be seen."""
+    """The least on the way up; None: there is none, or it is hidden."""
     name = "memory.limit_in_bytes" if group.startswith("memory/") else "memory.max"
     path, least = group.rstrip("/"), None
     while path:

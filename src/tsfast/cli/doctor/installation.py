@@ -1,4 +1,4 @@
-"""The installation: package, compiled modules, launcher, runner, where the names on PATH lead, and what is optional."""
+"""The installation: package, compiled modules, launcher, runner, the names on PATH, and optional parts."""
 
 import importlib
 import importlib.metadata
@@ -47,7 +47,7 @@ def package() -> Iterator[Finding]:
 
 
 def unusable(path: str) -> str:
-    """Why a native program cannot be run; empty if it can."""
+    """Why a native program cannot run; empty if it can."""
     try:
         with open(path, "rb") as file:
             if file.read(4) != ELF:
@@ -103,7 +103,8 @@ def launcher(seconds: float) -> Iterator[Finding]:
 
 
 def call_of(program: str, directory: str, seconds: float) -> tuple[int, int]:
-    """Release and wire version of a call that the launcher makes to a socket of ours. Raises OSError, ValueError."""
+    """Release and wire version of a call that the launcher makes to a socket of this check. Raises OSError,
+    ValueError."""
     from tsfast.client import connection, encoder
 
     with socket.socket(socket.AF_UNIX) as listener:
@@ -138,7 +139,7 @@ def call_of(program: str, directory: str, seconds: float) -> tuple[int, int]:
 
 
 def path() -> Iterator[Finding]:
-    """What a shell runs for each of our commands."""
+    """The programs that a shell runs for each of our commands."""
     directory = os.path.dirname(launcher_path())
     for name in ("ts", "tsp", "tsfast"):
         ours, found = os.path.join(directory, name), shutil.which(name)
@@ -166,7 +167,7 @@ def content(path: str) -> bytes:
 
 
 def whose(path: str) -> str:
-    """Of which package a program called `ts` or `tsp` is, as far as it shows."""
+    """The package of a program called `ts` or `tsp`, as far as it can be recognised."""
     try:
         data = content(path)
     except OSError:
@@ -180,7 +181,7 @@ def whose(path: str) -> str:
 
 
 def extras() -> Iterator[Finding]:
-    """What some options need, and others do without."""
+    """What only some options need."""
     there: list[str] = []
     missing: list[str] = []
     for module, what in (("numpy", "arrays in Python"), ("pynvml", "GPUs: install nvidia-ml-py")):

@@ -14,8 +14,8 @@ from tsfast.cli.doctor.finding import Finding, error, ok, warning
 if TYPE_CHECKING:
     from tsfast.monitor.records import Record
 
-# The server: one for each connection, runner and context it has open. Below this a few hundred callers that wait are
-# the end of it.
+# The server needs one for each connection, runner and open context. Below this, a few hundred waiting clients use them
+# up.
 FEW_DESCRIPTORS = 1024
 # A job is two processes at least.
 FEW_PROCESSES = 64
@@ -51,7 +51,7 @@ def owner(path: str) -> int | None:
 
 
 def inotify_refused() -> str:
-    """Why no file could be watched now; empty if one can."""
+    """Why no file can be watched now; empty if one can."""
     libc = ctypes.CDLL(None, use_errno=True)
     fd = libc.inotify_init1(os.O_CLOEXEC)
     if fd < 0:
@@ -79,7 +79,7 @@ def clock() -> Iterator[Finding]:
 
 
 def devices(patience: float | None) -> Iterator[Finding]:
-    """As the server's poller asks for them, in a process of its own."""
+    """As the server's monitor asks for them, in a process of its own."""
     from tsfast.cli import gpus
     from tsfast.daemon import boot
     from tsfast.location.paths import StateError

@@ -1,4 +1,4 @@
-"""The socket, and the server behind it: asked only what changes nothing, and never started."""
+"""The socket, and the server behind it: never starts one, and asks only what changes nothing."""
 
 import os
 import resource
@@ -22,7 +22,7 @@ def queue_socket() -> str:
 
 
 def is_named() -> bool:
-    """False: TS_SOCKET cannot be a queue's, which the check of it tells."""
+    """False: TS_SOCKET cannot be a queue's, which another check reports."""
     from tsfast.location import paths
 
     try:
@@ -33,7 +33,7 @@ def is_named() -> bool:
 
 
 def place() -> str | None:
-    """The queue's state directory; None if there is none or it cannot be used, which the check of it tells."""
+    """The queue's state directory; None if there is none or it cannot be used, which another check reports."""
     from tsfast.location import paths, state
 
     try:
@@ -93,7 +93,7 @@ def name() -> Iterator[Finding]:
 
 
 def ask(words: list[bytes], patience: float) -> tuple[int, str] | None:
-    """The server's pid, and what it prints for these words; None if none is there. Raises OSError, QueueError."""
+    """The server's pid, and its reply to these words; None without a server. Raises OSError, QueueError."""
     from tsfast.client import connection, encoder
 
     found = connection.connect(queue_socket(), patience)
@@ -101,7 +101,7 @@ def ask(words: list[bytes], patience: float) -> tuple[int, str] | None:
         return None
     with found:
         pid = int(struct.unpack("3i", found.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
-        # No version: whatever is there is to serve us, and not to give way.
+        # No version: the server should reply, and not give way.
         found.sendall(connection.request(words, connection.caller(False), version=b""))
         end = time.monotonic() + patience
         text = b""
@@ -169,7 +169,7 @@ def releases(told: str) -> Iterator[Finding]:
 
 
 def installation_of(pid: int) -> Iterator[Finding]:
-    """A server keeps the modules that it has loaded, but starts runners from its package's directory."""
+    """A server keeps its loaded modules, but starts runners from its package's directory."""
     from tsfast.cli.doctor.installation import PACKAGE
 
     try:
@@ -187,7 +187,7 @@ def installation_of(pid: int) -> Iterator[Finding]:
 
 
 def descriptors(pid: int) -> Iterator[Finding]:
-    """Each caller that waits has one; when none is left the server accepts no more until one is closed."""
+    """Each waiting client has one; when none is left, the server accepts no connection until one closes."""
     try:
         most = resource.prlimit(pid, resource.RLIMIT_NOFILE)[0]
         used = len(os.listdir(f"/proc/{pid}/fd"))

@@ -1,4 +1,4 @@
-"""The variables whose names begin with TS_: are there such, and is what they say allowed?"""
+"""The variables whose names begin with TS_: whether they exist, and whether their values are allowed."""
 
 import difflib
 import os
@@ -36,7 +36,7 @@ def nearest(name: str) -> list[str]:
 
 
 def wrong_values() -> Iterator[Finding]:
-    """Told as a starting server would tell it."""
+    """Reports what a starting server would report."""
     from tsfast.daemon import boot
     from tsfast.monitor import visible
 
