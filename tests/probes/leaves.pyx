@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, auto_pickle=False
+# cython: language_level=3, auto_pickle=False
 """Leaves of the compiled code that nothing in Python calls, as tests see them. support/probes.py compiles this file."""
 from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uint64_t

@@ -29,13 +29,13 @@ cdef class Arrays:
             return 0
         if self.n == self.room:
             self._drop_unknown()
-        # At least half of it is new room, so that looking for what is gone costs little for each array.
-        if 2 * self.n >= self.room:
-            grown = <Span *> realloc(self.spans, room * sizeof(Span))
-            if grown == NULL:
-                return -1
-            self.spans = grown
-            self.room = room
+            # At least half of it is free then, so that looking for what is gone costs little for each array.
+            if 2 * self.n >= self.room:
+                grown = <Span *> realloc(self.spans, room * sizeof(Span))
+                if grown == NULL:
+                    return -1
+                self.spans = grown
+                self.room = room
         self.spans[self.n].first = first
         self.spans[self.n].count = count
         self.spans[self.n].index = index
