@@ -25,6 +25,7 @@ SOURCES = ROOT / "src" / "tsfast"
 PACKAGE = Path(tsfast.__file__).parent
 BIN = Path(sysconfig.get_path("scripts"))
 LONGEST_FILE = 700
+MOST_ENTRIES = 40
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PINNED = (ROOT / "wheels" / "requirements.txt").read_text()
 
@@ -142,7 +143,22 @@ def test_tests_of_wheels_are_there() -> None:
 
 def test_files_are_short() -> None:
     suffixes = {".py", ".pyx", ".pxd", ".pxi", ".pyi", ".c", ".h"}
-    folders = ("src", "tests", "wheels")
+    folders = ("src", "tests", "bench", "wheels")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in suffixes]
     lengths = {str(path.relative_to(ROOT)): path.read_bytes().count(b"\n") for path in files}
     assert {name: lines for name, lines in lengths.items() if lines > LONGEST_FILE} == {}
+
+
+@pytest.mark.parametrize("top", ["src", "tests", "bench", "docs", "examples", "share", "wheels"])
+def test_folders_fit_on_a_screen(top: str) -> None:
+    made = {".so", ".pyc", ".egg-info"}
+    entries = [path for path in (ROOT / top).rglob("*") if path.suffix not in made and path.name != "__pycache__"]
+    counts = Counter(str(path.parent.relative_to(ROOT)) for path in entries)
+    assert {folder: count for folder, count in counts.items() if count > MOST_ENTRIES} == {}
+
+
+def test_tests_mirror_the_source() -> None:
+    """tests/PACKAGE tests src/tsfast/PACKAGE; what belongs to none of them is in one of four other folders."""
+    folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and path.name[0] not in "._"}
+    packages = {path.name for path in SOURCES.iterdir() if path.is_dir()}
+    assert folders - packages == {"probes", "project", "support", "system"}
