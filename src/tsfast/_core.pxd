@@ -16,6 +16,7 @@ cdef class Server:
     cdef Journal journal              # None but with TS_DURABLE
     cdef bint had_journal             # this queue's last server had one
     cdef readonly object damaged      # places of its journal, if it had to be replayed; else None
+    cdef readonly bint migrated       # the table was of an earlier format until this start
     cdef readonly list lost           # ids of jobs that recovery found lost
     cdef Source signals               # SIGCHLD, SIGTERM
     cdef Source watch                 # inotify on the socket's name

@@ -13,6 +13,7 @@ from tsfast.store.contexts cimport Contexts
 from tsfast.server.inherited cimport bounds_find
 from tsfast.store.journal cimport Journal
 from tsfast.store.journal import discard, has_journal, replay
+from tsfast.store.migration import migrate
 from tsfast.base.limits cimport LISTEN_BACKLOG, REBIND_RETRY_MS
 from tsfast.base.loop cimport Loop, Source
 from tsfast.engine.outbox cimport Outbox
@@ -41,6 +42,7 @@ def drop_queue(int state_dir, str boot_id not None):
     cdef bint journaled = has_journal(state_dir)
     if journaled:
         replay(state_dir, boot_id)
+    migrate(state_dir)
     cdef Contexts contexts = Contexts(state_dir)
     cdef Table table = Table(state_dir, True)
     if table.drop_all() < 0:
@@ -107,6 +109,7 @@ cdef class Server:
         self.had_journal = has_journal(state_dir)
         if self.had_journal:
             self.damaged = replay(state_dir, boot_id)
+        self.migrated = migrate(state_dir)
         if durable or (durable is None and self.had_journal):
             self.journal = Journal(self.loop, state_dir, boot_id)
         contexts = Contexts(state_dir)

@@ -146,7 +146,7 @@ def test_result(
 
 def test_every_field_of_a_row(table: TableProbe, reader: Reader) -> None:
     fields = {name: 100 + i for i, name in enumerate(JOB_DTYPE.names) if name not in ("id", "exit_code", "signal")}
-    fields |= {"state": FAILED, "status": 7 << 8, "enqueue_ns": 2**63 + 1, "order": 2**63 + 2, "vram": 2**40}
+    fields |= {"state": FAILED, "end": 2, "status": 7 << 8, "enqueue_ns": 2**63 + 1, "order": 2**63 + 2, "vram": 2**40}
     table.put({}, n=3)
     id = table.put(fields, argv=(b"echo", b"x y"))
     rows = reader.snapshot()
@@ -279,10 +279,15 @@ def test_a_header_that_is_damaged_meanwhile(directory: Path, table: TableProbe) 
 
 
 def test_a_table_of_an_earlier_version(directory: Path) -> None:
+    """Those of an earlier format are for a server to take up."""
     for path in sorted(TABLES.glob("*.json")):
         place = directory / path.stem
         place.mkdir()
         subprocess.run(["tar", "-xJf", path.with_suffix(".tar.xz"), "-C", place], check=True)
+        if path.stem == "0.1.0":
+            with pytest.raises(TableError, match="earlier version of tsfast: the next call of ts takes it up"):
+                Reader(opened(place))
+            continue
         for _ in range(2):
             reader = Reader(opened(place))
             rows = reader.snapshot()

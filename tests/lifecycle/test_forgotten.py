@@ -77,6 +77,43 @@ def test_clear_while_a_caller_waits(queue: Queue) -> None:
     assert (waiter.wait(30), waiter.stderr.read()) == (9, b"")
 
 
+@pytest.mark.parametrize("words", [("-w", "0-3"), ("--wait-all",)])
+def test_what_was_counted_outlives_clear_and_the_server(queue: Queue, words: tuple[str, ...]) -> None:
+    """The caller hands to the next server what it has heard of jobs that are forgotten by then."""
+    _, gate = queue.blocker()
+    for code in (9, 8):
+        queue.submit("sh", "-c", f"exit {code}")
+    held = queue.gate()
+    last = queue.submit(*held.command)
+    waiter = queue.start(*words)
+    queue.wait_until(lambda: sleeping(waiter.pid))
+    gate.open()
+    queue.wait_for_state(last, "running")
+    queue.get("-C")
+    for _ in range(2):
+        queue.kill_server()
+        assert queue.ids() == [last]
+        queue.wait_until(lambda: sleeping(waiter.pid))
+    held.open()
+    assert (waiter.wait(30), waiter.stderr.read()) == (9, b"")
+
+
+def test_wait_for_all_counts_what_ended_before_the_server_died(queue: Queue) -> None:
+    _, gate = queue.blocker()
+    queue.submit("sh", "-c", "exit 7")
+    held = queue.gate()
+    last = queue.submit(*held.command)
+    waiter = queue.start("--wait-all")
+    queue.wait_until(lambda: sleeping(waiter.pid))
+    gate.open()
+    queue.wait_for_state(last, "running")
+    queue.kill_server()
+    assert len(queue.ids()) == 3
+    held.open()
+    assert (waiter.wait(30), waiter.stderr.read()) == (7, b"")
+    assert queue.run("--wait-all").returncode == 0, "what has ended before is no part of another call"
+
+
 def test_nothing_is_kept_and_both_kinds_of_wait_know_the_end(queue: Queue) -> None:
     queue.environment["TS_MAXFINISHED"] = "0"
     blocker, gate = queue.blocker()

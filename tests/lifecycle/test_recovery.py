@@ -176,7 +176,7 @@ def test_dash_k_without_a_server_gives_back_the_storage(queue: Queue) -> None:
     queue.kill_server()
     with changed(queue.state_dir / "header", tsf_header) as header:
         header.committed, header.floor = 70_000, 0
-        ids = bytes(header)[tsf_header.committed.offset : tsf_header.slots.offset]
+        ids = bytes(header)[tsf_header.committed.offset : tsf_header.features.offset]
         header.ids_check = lib.check32(ids, len(ids), 0)
     queue.get("-K")
     assert not [path.name for path in queue.state_dir.iterdir() if path.name.endswith(".00000000")]

@@ -7,7 +7,7 @@ cdef void _set_hot(tsf_hot *hot, dict fields) except *:
     hot.attempt = fields.get("attempt", 0)
     hot.utime_ms = fields.get("utime_ms", 0)
     hot.stime_ms = fields.get("stime_ms", 0)
-    hot.status = fields.get("status", 0)
+    hot.status = fields.get("status", 0) & 0xffff
     hot.pid = fields.get("pid", 0)
     hot.cause = fields.get("cause", 0)
     hot.stage = fields.get("stage", 0)
@@ -41,11 +41,12 @@ cdef class TableProbe:
         """Take over the descriptor of a state directory, empty at first."""
         self.table = Table(dir_fd, True)
 
-    def put(self, dict fields not None, argv=(b"true",), uint32_t n=1) -> int:
-        """Submit n jobs alike, of one segment; the first one's id. `fields`: those of tsf_hot and tsf_cold by name."""
+    def put(self, dict fields not None, argv=(b"true",), uint32_t n=1, bytes extra=b"") -> int:
+        """Submit n jobs alike, of one segment; the first one's id. `fields`: those of tsf_hot and tsf_cold by name.
+        extra: the optional part of a single one, a multiple of 8 bytes."""
         cdef uint64_t first = self.table.header.committed
         cdef bytes words = b"".join([word + b"\0" for word in argv])
-        cdef bytes blobs = words * n
+        cdef bytes blobs = words * n + (bytes(7 - (len(words) - 1) % 8) + extra if extra else b"")
         cdef tsf_hot *hot = <tsf_hot *> calloc(n, sizeof(tsf_hot))
         cdef tsf_cold *cold = <tsf_cold *> calloc(n, sizeof(tsf_cold))
         cdef uint32_t i
@@ -54,6 +55,7 @@ cdef class TableProbe:
                 raise MemoryError
             _set_hot(hot, fields)
             _set_cold(cold, fields, <uint32_t> len(argv), <uint32_t> len(words))
+            cold[0].extra_len = len(extra) // 8
             for i in range(1, n):
                 hot[i] = hot[0]
                 cold[i] = cold[0]
@@ -92,3 +94,17 @@ cdef class TableProbe:
         hot_there = self.table.has_segment(id >> TSF_SEGMENT_BITS) and self.table.read_hot(id, &hot) == 0
         cold_there = hot_there and self.table.read_cold(id, &cold) == 0
         return (<object> hot if hot_there else None), (<object> cold if cold_there else None)
+
+    def extra(self, uint64_t id):
+        """The optional part, None: it has none. Raises OSError: the job cannot be read."""
+        cdef Row row
+        cdef tsf_hot hot
+        cdef tsf_cold cold
+        if self.table.read_row(id, &row, &hot, &cold) < 0:
+            raise OSError(errno, strerror(errno).decode())
+        return None if row.extra == NULL else (<const char *> row.extra)[:tsf_extra_room(&cold)]
+
+    def is_whole(self, uint64_t id) -> bool:
+        """As a recovery looks at it."""
+        cdef tsf_cold cold
+        return self.table.read_cold(id, &cold) == 0 and self.table.blob_is_whole(id, &cold)

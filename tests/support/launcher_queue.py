@@ -31,9 +31,9 @@ class Peer:
             data += piece
         return data
 
-    def frame(self):
+    def frame(self, version=VERSION):
         head = layouts.tsf_frame.from_buffer_copy(self._exactly(HEAD))
-        assert head.version == VERSION
+        assert head.version == version
         return head.type, self._exactly(head.length)
 
     def request(self):
@@ -42,6 +42,7 @@ class Peer:
         fields = layouts.tsf_request.from_buffer_copy(payload)
         found = {name: getattr(fields, name) for name in ("argc", "env_count", "umask", "nice", "columns", "tty")}
         found["token"] = bytes(fields.token)
+        found["counted"] = bytes(fields.counted)
         found["limits"] = [tuple(pair) for pair in fields.limits]
         at = ctypes.sizeof(fields)
         for name in ("argv", "cwd", "env", "affinity"):

@@ -27,6 +27,10 @@ uint64_t hash64(const void *p, size_t n, uint64_t seed) { return tsf_hash64(p, n
 uint64_t run_check(const struct tsf_run *run) { return tsf_run_check(run); }
 uint32_t hot_check(const struct tsf_hot *hot, uint64_t id) { return tsf_hot_check(hot, id); }
 uint32_t cold_check(const struct tsf_cold *cold, uint64_t id) { return tsf_cold_check(cold, id); }
+uint32_t extra_check(const void *extra, uint64_t id) { return tsf_extra_check(extra, id); }
+uint32_t course_check(const void *course, uint32_t words, uint64_t id) { return tsf_course_check(course, words, id); }
+int course_newest(const void *extra, uint64_t id) { return tsf_course_newest(extra, id); }
+int extra_fits(const void *extra, const struct tsf_cold *cold, uint64_t id) { return tsf_extra_fits(extra, cold, id); }
 """
 
 
@@ -141,6 +145,10 @@ def _compiled() -> tuple[dict[str, Any], ctypes.CDLL]:
     lib.run_check.argtypes = [ctypes.POINTER(structures["tsf_run"])]
     lib.hot_check.argtypes = [ctypes.POINTER(structures["tsf_hot"]), ctypes.c_uint64]
     lib.cold_check.argtypes = [ctypes.POINTER(structures["tsf_cold"]), ctypes.c_uint64]
+    lib.extra_check.argtypes = lib.course_newest.argtypes = [ctypes.c_char_p, ctypes.c_uint64]
+    lib.course_check.argtypes = [ctypes.c_char_p, ctypes.c_uint32, ctypes.c_uint64]
+    lib.extra_fits.argtypes = [ctypes.c_char_p, ctypes.POINTER(structures["tsf_cold"]), ctypes.c_uint64]
+    lib.extra_check.restype = lib.course_check.restype = ctypes.c_uint32
     lib.check32.restype = lib.hot_check.restype = lib.cold_check.restype = ctypes.c_uint32
     lib.hash64.restype = lib.run_check.restype = ctypes.c_uint64
     return {**structures, **{name: values[name] for name in constants}}, lib

@@ -11,6 +11,7 @@ from support import layouts
 from support.queues import Queue
 
 VERSION, FRAME_MAX = layouts.TSF_WIRE_VERSION, layouts.TSF_FRAME_MAX
+VERSION1 = layouts.TSF_WIRE_VERSION1  # of the first release
 HEAD = ctypes.sizeof(layouts.tsf_frame)
 HEARS_ALIVE, SHOWS_MOMENTS = layouts.TSF_HEARS_ALIVE, layouts.TSF_SHOWS_MOMENTS
 # Of clients
@@ -24,7 +25,7 @@ SEND_DESCRIPTORS, FOLLOW, ENDED = (
 )  # fmt: skip
 PROGRESS, GIVE_WAY, ALIVE = layouts.TSF_FRAME_PROGRESS, layouts.TSF_FRAME_GIVE_WAY, layouts.TSF_FRAME_ALIVE
 ADDED, REFUSED = layouts.TSF_FRAME_ADDED, layouts.TSF_FRAME_REFUSED
-EVENTS, MOMENT = layouts.TSF_FRAME_EVENTS, layouts.TSF_FRAME_MOMENT
+EVENTS, MOMENT, COUNTED = layouts.TSF_FRAME_EVENTS, layouts.TSF_FRAME_MOMENT, layouts.TSF_FRAME_COUNTED
 UNKNOWN = 99
 
 LIMITS = [resource.getrlimit(kind) for kind in range(layouts.TSF_LIMITS)]  # as the queue's server has them

@@ -13,7 +13,7 @@ cdef enum:
     DIFF_MAX = 4096                # longest difference to a base context; beyond that a new base is made
     PATH_BYTES = 4096              # longest path that the kernel takes, with its NUL
     EVENTS_KEPT = 65536            # newest changes of jobs that a watcher can still be told (a power of two)
-    EVENTS_A_FRAME = 2047          # so that a watcher's output is one that a connection keeps its memory for
+    EVENTS_A_FRAME = 1638          # so that a watcher's output is one that a connection keeps its memory for
     READER_TRIES = 5               # a reader may meet a record while the server writes it
     READER_PAUSES = 20             # and in one call it waits so often, if the server was interrupted while it wrote
     READER_PAUSE_US = 100

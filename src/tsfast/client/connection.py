@@ -244,8 +244,11 @@ class Connection:
         at = 0
         while len(self._rest) - at >= FRAME.size:
             version, kind, length, _ = FRAME.unpack_from(self._rest, at)
+            if version == encoder.FIRST_WIRE_VERSION:
+                start_server(self.path)  # it did not understand us, and has done nothing
+                raise ConnectionResetError("the server was of an earlier release")
             if version != encoder.WIRE_VERSION or length > encoder.FRAME_MAX:
-                raise ServerUnavailable("the server is of another release: restart it with ts -K")
+                raise ServerUnavailable("the server is of another release: end it with tsfast stop, its jobs stay")
             end = at + FRAME.size + length
             if len(self._rest) < end:
                 break

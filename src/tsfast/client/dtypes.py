@@ -15,7 +15,7 @@ JOB_DTYPE = numpy.dtype(
         ("duration_ns", "u8"),  # once it has ended
         ("order", "u8"),  # place in the queue; once it has ended: in the order of ending
         ("vram", "u8"),  # bytes of each GPU's memory
-        ("utime_ms", "u4"),  # of the job's own process, once it has ended
+        ("utime_ms", "u4"),  # of the job's own process, once it has ended; 2**32 - 1: that or more
         ("stime_ms", "u4"),
         ("maxrss_kb", "u4"),
         ("slots", "u4"),
@@ -32,7 +32,8 @@ JOB_DTYPE = numpy.dtype(
         ("cause", "u2"),  # not startable: errno; lost: enum tsf_loss
         ("state", "u1"),  # a constant of tsfast.client.reader
         ("signal", "u1"),  # that ended it
-        ("notes", "u1"),  # enum tsf_note and enum tsf_due
+        ("notes", "u1"),  # enum tsf_note
+        ("end", "u1"),  # enum tsf_end: how it has ended
     ],
     align=True,  # as struct JobRow of reader.pxd
 )

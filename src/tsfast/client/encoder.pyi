@@ -4,6 +4,7 @@ from typing import Any, final
 from tsfast.client.job import Encoded, Word
 
 WIRE_VERSION: int
+FIRST_WIRE_VERSION: int
 FRAME_MAX: int
 REQUEST: int
 WATCH: int

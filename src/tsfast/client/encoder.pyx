@@ -17,6 +17,7 @@ from tsfast.layout.structs cimport (
     TSF_BATCH_NO_BLOCK, TSF_FRAME_ADDED, TSF_FRAME_ALIVE, TSF_FRAME_BATCH, TSF_FRAME_ERR, TSF_FRAME_EVENTS,
     TSF_FRAME_EXEC, TSF_FRAME_EXIT, TSF_FRAME_EXIT_AT_CLOSE, TSF_FRAME_GIVE_WAY, TSF_FRAME_MAX, TSF_FRAME_OUT,
     TSF_FRAME_REFUSED, TSF_FRAME_REQUEST, TSF_FRAME_WATCH, TSF_HEARS_ALIVE, TSF_JOB_FOREGROUND, TSF_WIRE_VERSION,
+    TSF_WIRE_VERSION1,
     tsf_batch, tsf_batch_job, tsf_batch_part, tsf_frame, tsf_release, tsf_request,
 )
 from tsfast.base.limits cimport BATCH_BYTES, BATCH_JOBS
@@ -32,6 +33,7 @@ cdef extern from "<unistd.h>" nogil:
 
 # Of native/wire.h, for Python: the frames that a program sends and receives.
 WIRE_VERSION = <uint32_t> TSF_WIRE_VERSION
+FIRST_WIRE_VERSION = <uint32_t> TSF_WIRE_VERSION1
 FRAME_MAX = <uint32_t> TSF_FRAME_MAX
 REQUEST, WATCH = TSF_FRAME_REQUEST, TSF_FRAME_WATCH
 OUT, ERR, EXIT, EXIT_AT_CLOSE = TSF_FRAME_OUT, TSF_FRAME_ERR, TSF_FRAME_EXIT, TSF_FRAME_EXIT_AT_CLOSE

@@ -34,11 +34,25 @@ STATES = (
     "cancelled",
 )
 UNFINISHED = frozenset({"queued", "starting", "running"})
+# By enum tsf_end: how a job has ended, finer than its state.
+ENDS = (
+    "",
+    "done",
+    "failed",
+    "killed",
+    "timed-out",
+    "out-of-memory",
+    "cancelled",
+    "skipped",
+    "removed",
+    "lost",
+    "not-startable",
+)
 # Final states. A job may be forgotten afterwards; a removed one is forgotten already.
 ENDED = frozenset({"finished", "failed", "killed", "not-startable", "lost", "skipped", "removed", "cancelled"})
 
 _WATCH = struct.Struct("=Q")
-_EVENT = struct.Struct("=QQQiBBBx")
+_EVENT = struct.Struct("=QQQiBBBBBB6x")
 _RECEIVED = 1 << 18
 _RETRY_S = 0.05
 _RETRY_MAX_S = 0.5
@@ -49,8 +63,9 @@ class Event(NamedTuple):
     """A change of a job, or a note about the stream itself.
 
     kind `change`: job `id` is in `state` since `time` (seconds since 1970); `status` is as from os.wait(), None if
-    there is none. `head`, the first of a stream: every later event will follow. `gap`: changes up to `seq` are missing.
-    The table, read after these two, shows what was not reported; they have no id, state and status."""
+    there is none; `end` is how it has ended, "" if it has not. `head`, the first of a stream: every later event will
+    follow. `gap`: changes up to `seq` are missing. The table, read after these two, shows what was not reported; they
+    have no id, state, status and end."""
 
     seq: int
     id: int
@@ -58,6 +73,7 @@ class Event(NamedTuple):
     status: int | None
     time: float
     kind: str = CHANGE
+    end: str = ""
 
 
 def unpacked(payload: bytes | memoryview) -> list[Event]:
@@ -65,9 +81,11 @@ def unpacked(payload: bytes | memoryview) -> list[Event]:
     if len(payload) % _EVENT.size:
         raise ServerUnavailable("the server has sent half an event")
     found = []
-    for seq, job, time_ns, status, state, kind, waited in _EVENT.iter_unpack(payload):
+    for seq, job, time_ns, status, state, kind, waited, end, _tries, _group in _EVENT.iter_unpack(payload):
         if kind < len(KINDS) and state < len(STATES):  # otherwise of a later release: unknown here
-            found.append(Event(seq, job, STATES[state], status if waited else None, time_ns / 1e9, KINDS[kind]))
+            known = ENDS[end] if end < len(ENDS) else ENDS[0]
+            waited_for = status if waited else None
+            found.append(Event(seq, job, STATES[state], waited_for, time_ns / 1e9, KINDS[kind], known))
     return found
 
 
@@ -266,7 +284,7 @@ class EventStream:
             while len(view) - at >= FRAME.size:
                 version, kind, length, _ = FRAME.unpack_from(view, at)
                 if version != WIRE_VERSION or length > FRAME_MAX:
-                    raise ServerUnavailable("the server is of another release: restart it with ts -K")
+                    raise ServerUnavailable("the server is of another release: the next call of ts replaces it")
                 if len(view) - at - FRAME.size < length:
                     break
                 at += FRAME.size

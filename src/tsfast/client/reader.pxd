@@ -20,7 +20,7 @@ cdef struct JobRow:
     uint64_t duration_ns      # once it has ended
     uint64_t order            # place in the queue; once it has ended: in the order of ending
     uint64_t vram             # bytes of each GPU's memory; 0: not said
-    uint32_t utime_ms         # the job's own process, once it has ended and was waited for
+    uint32_t utime_ms         # the job's own process, once it has ended and was waited for; UINT32_MAX: that or more
     uint32_t stime_ms
     uint32_t maxrss_kb
     uint32_t slots
@@ -37,7 +37,8 @@ cdef struct JobRow:
     uint16_t cause            # NOT_STARTABLE: errno; LOST: enum tsf_loss
     uint8_t state             # enum tsf_state
     uint8_t signal            # that ended it; 0: none
-    uint8_t notes             # enum tsf_note and enum tsf_due
+    uint8_t notes             # enum tsf_note
+    uint8_t end               # enum tsf_end
 
 # The hot records of one segment.
 cdef struct Hots:

@@ -21,7 +21,7 @@ from libc.string cimport memset
 from tsfast.layout.structs cimport (
     TSF_CANCELLED, TSF_FAILED, TSF_FINISHED, TSF_HOT_BYTES, TSF_KILLED, TSF_LOST, TSF_NONE, TSF_NOT_STARTABLE,
     TSF_QUEUED, TSF_RUNNING, TSF_SEGMENT_BITS, TSF_SEGMENT_JOBS, TSF_SKIPPED, TSF_STARTING, tsf_check32, tsf_cold,
-    tsf_cold_check, tsf_header, tsf_hot, tsf_hot_check,
+    tsf_cold_check, tsf_header, tsf_hot, tsf_hot_check, tsf_hot_stime_ms, tsf_hot_utime_ms,
 )
 from tsfast.base.limits cimport READER_PAUSE_US, READER_PAUSES, READER_TRIES
 from tsfast.render.listing cimport read_job
@@ -141,6 +141,7 @@ cdef void fill_row(JobRow *row, uint64_t id, const tsf_hot *hot, const tsf_cold 
     row.id = id
     row.state = hot.state
     row.notes = hot.notes
+    row.end = hot.end
     row.attempt = hot.attempt
     row.status = hot.status
     row.pid = hot.pid
@@ -152,8 +153,8 @@ cdef void fill_row(JobRow *row, uint64_t id, const tsf_hot *hot, const tsf_cold 
     row.exit_code = error_level(hot)
     row.signal = <uint8_t> end_signal(hot)
     if was_waited_for(hot):
-        row.utime_ms = hot.utime_ms
-        row.stime_ms = hot.stime_ms
+        row.utime_ms = <uint32_t> min(tsf_hot_utime_ms(hot), <uint64_t> 0xffffffff)
+        row.stime_ms = <uint32_t> min(tsf_hot_stime_ms(hot), <uint64_t> 0xffffffff)
         row.maxrss_kb = hot.maxrss_kb
     row.enqueue_ns = cold.enqueue_ns
     row.slots = cold.slots
@@ -199,8 +200,8 @@ cdef class Result:
     cdef readonly int pid
     cdef readonly uint64_t start_ns
     cdef readonly uint64_t duration_ns
-    cdef readonly uint32_t utime_ms
-    cdef readonly uint32_t stime_ms
+    cdef readonly uint64_t utime_ms
+    cdef readonly uint64_t stime_ms
     cdef readonly uint32_t maxrss_kb
     cdef readonly int stage
     cdef readonly int cause
@@ -223,8 +224,8 @@ cdef Result new_result(uint64_t id, const tsf_hot *hot):
     result.start_ns = hot.start_ns
     result.duration_ns = hot.duration_ns
     if was_waited_for(hot):
-        result.utime_ms = hot.utime_ms
-        result.stime_ms = hot.stime_ms
+        result.utime_ms = tsf_hot_utime_ms(hot)
+        result.stime_ms = tsf_hot_stime_ms(hot)
         result.maxrss_kb = hot.maxrss_kb
     result.stage = hot.stage
     result.cause = hot.cause

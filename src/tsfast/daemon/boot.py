@@ -205,6 +205,8 @@ def serve(socket: str, report: int, alive: bytes, by_unit: bool) -> None:
         note("the machine had stopped: the journal was replayed into the job table")
         if server.damaged:
             note(f"the journal is damaged in {server.damaged} places: what it held there is missing")
+    if server.migrated:
+        note("the job table was that of an earlier release: it has the format of this one from now on")
     if second_missing:
         note(f"no second pointer to the state directory, which is found by that beside the socket: {second_missing}")
     note(f"serving {socket}, pid {os.getpid()}, tsfast {__version__}")

@@ -17,8 +17,8 @@ cdef struct Outcome:
     uint16_t stage
     uint64_t start_ns
     uint64_t duration_ns
-    uint32_t utime_ms
-    uint32_t stime_ms
+    uint64_t utime_ms
+    uint64_t stime_ms
     uint32_t maxrss_kb
     uint32_t notes
     char suffix[8]
@@ -76,8 +76,8 @@ cdef inline void from_wait(Outcome *outcome, const tsf_run *run, int status, con
         outcome.stage = TSF_STAGE_EXEC
         outcome.cause = <uint16_t> run.spawn_errno
     outcome.duration_ns = now - run.start_ns if now > run.start_ns else 0
-    outcome.utime_ms = <uint32_t> (usage.ru_utime.tv_sec * 1000 + usage.ru_utime.tv_usec // 1000)
-    outcome.stime_ms = <uint32_t> (usage.ru_stime.tv_sec * 1000 + usage.ru_stime.tv_usec // 1000)
+    outcome.utime_ms = <uint64_t> (usage.ru_utime.tv_sec * 1000 + usage.ru_utime.tv_usec // 1000)
+    outcome.stime_ms = <uint64_t> (usage.ru_stime.tv_sec * 1000 + usage.ru_stime.tv_usec // 1000)
     outcome.maxrss_kb = <uint32_t> usage.ru_maxrss
 
 

@@ -1,5 +1,5 @@
 """The C layouts of native/: one definition, there; here only the names that Cython code uses."""
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stddef cimport size_t
 
 cdef extern from "tsfast/native/check.h" nogil:
@@ -18,6 +18,9 @@ cdef extern from "tsfast/native/table.h" nogil:
         TSF_SEGMENT_JOBS
         TSF_LIMITS
         TSF_SUFFIX
+        TSF_TABLE_FEATURES
+        TSF_PART_MAX
+        TSF_EXTRA_VERSION
     const uint64_t TSF_TABLE_MAGIC
     const uint64_t TSF_HOT_BYTES
     const uint64_t TSF_COLD_BYTES
@@ -37,6 +40,40 @@ cdef extern from "tsfast/native/table.h" nogil:
         TSF_FORGOTTEN
         TSF_CANCELLED
         TSF_ALLOCATING
+
+    cdef enum tsf_end:
+        TSF_END_NONE
+        TSF_END_DONE
+        TSF_END_FAILED
+        TSF_END_KILLED
+        TSF_END_TIMED_OUT
+        TSF_END_OUT_OF_MEMORY
+        TSF_END_CANCELLED
+        TSF_END_SKIPPED
+        TSF_END_REMOVED
+        TSF_END_LOST
+        TSF_END_NOT_STARTABLE
+
+    cdef enum tsf_hot_flag:
+        TSF_HOT_HELD
+        TSF_HOT_PAUSED
+        TSF_HOT_REQUEUED
+        TSF_HOT_READY
+        TSF_HOT_SECONDS
+        TSF_HOT_TREE
+
+    cdef enum tsf_engine:
+        TSF_ENGINE_LOCAL
+        TSF_ENGINE_SLURM
+
+    cdef enum tsf_extra_flag:
+        TSF_EXTRA_PTY
+        TSF_EXTRA_UNIQUE
+        TSF_EXTRA_JOB_DIR
+
+    cdef enum tsf_queue_flag:
+        TSF_QUEUE_PAUSED
+        TSF_QUEUE_DRAIN
 
     cdef enum tsf_forgotten:
         TSF_WAS_REMOVED
@@ -81,20 +118,25 @@ cdef extern from "tsfast/native/table.h" nogil:
 
     cdef struct tsf_hot:
         uint8_t state
-        uint8_t notes
+        uint8_t end
         uint16_t attempt
+        uint16_t status
+        uint16_t cause
         uint32_t run
         uint32_t gen
         uint32_t utime_ms
         uint32_t stime_ms
-        int32_t status
+        uint64_t skipped_by
         int32_t pid
-        uint16_t cause
-        uint16_t stage
+        uint8_t stage
+        uint8_t notes
+        uint8_t due
+        uint8_t tries
         uint64_t start_ns
         uint64_t duration_ns
         uint64_t order
-        char suffix[8]
+        char suffix[6]
+        uint16_t flags
         uint32_t maxrss_kb
         uint32_t check
 
@@ -113,18 +155,79 @@ cdef extern from "tsfast/native/table.h" nogil:
         uint32_t n_after_ok
         uint32_t argc
         uint32_t argv_len
-        uint32_t label_len
-        uint32_t prefix_len
-        uint32_t cwd_len
         uint32_t diff_len
         uint32_t env_text_len
-        uint16_t gpu_share
+        uint16_t label_len
+        uint16_t prefix_len
+        uint16_t cwd_len
         uint16_t gpu_exact_len
         uint64_t vram
-        uint32_t gpus
+        uint16_t gpus
+        uint16_t gpu_share
+        uint16_t array_limit
+        uint8_t version
+        int8_t priority
         uint32_t array_first
-        uint32_t array_limit
+        uint32_t label_hash
+        uint16_t extra_len
+        uint8_t group
+        uint8_t engine
         uint32_t check
+
+    cdef struct tsf_extra:
+        uint32_t check
+        uint16_t version
+        uint16_t size
+        uint32_t length
+        uint32_t flags
+        uint64_t not_before_ns
+        uint64_t unique_hash
+        uint32_t limit_s
+        uint16_t grace_s
+        uint8_t tries
+        uint8_t warn_signal
+        uint32_t warn_s
+        uint32_t retry_delay_s
+        uint8_t retry_codes[32]
+        uint32_t retry_ends
+        uint32_t core_words
+        uint64_t memory
+        uint32_t cores
+        uint8_t requeue_codes[32]
+        uint8_t uuid[16]
+        uint32_t n_one_of
+        uint32_t n_on_fail
+        uint32_t params_len
+        uint32_t notify_len
+        uint32_t gpu_kind_len
+        uint32_t stdin_len
+
+    cdef struct tsf_course:
+        uint32_t check
+        uint32_t serial
+        uint32_t attempt
+        uint64_t paused_ns
+        uint64_t pause_begun_ns
+        uint64_t not_before_ns
+        uint64_t memory
+        uint64_t utime_us
+        uint64_t stime_us
+        uint64_t peak_memory
+        uint64_t engine_job
+        uint32_t engine_element
+
+    uint64_t tsf_extra_offset(const tsf_cold *cold) noexcept
+    uint64_t tsf_extra_room(const tsf_cold *cold) noexcept
+    uint32_t tsf_extra_check(const tsf_extra *extra, uint64_t id) noexcept
+    bint tsf_extra_fits(const tsf_extra *extra, const tsf_cold *cold, uint64_t id) noexcept
+    uint32_t tsf_course_check(const tsf_course *course, uint32_t core_words, uint64_t id) noexcept
+    tsf_course *tsf_course_at(const tsf_extra *extra, int place) noexcept
+    int tsf_course_newest(const tsf_extra *extra, uint64_t id) noexcept
+    uint32_t tsf_label_hash(const char *label, size_t size) noexcept
+    uint8_t tsf_end_of(uint8_t state) noexcept
+    void tsf_hot_set_times(tsf_hot *hot, uint64_t utime_ms, uint64_t stime_ms) noexcept
+    uint64_t tsf_hot_utime_ms(const tsf_hot *hot) noexcept
+    uint64_t tsf_hot_stime_ms(const tsf_hot *hot) noexcept
 
     cdef enum:
         TSF_GRANTED_BY_UUID
@@ -161,6 +264,53 @@ cdef extern from "tsfast/native/table.h" nogil:
         uint32_t ids_check
         uint64_t committed
         uint64_t floor
+        uint32_t features
+        uint32_t not_features
+        uint32_t slots
+        uint32_t max_finished
+        uint64_t intent[5]
+        uint64_t swap_token[2]
+        uint32_t logdir_len
+        char logdir[2984]
+        uint32_t gpu_free_percent
+        uint32_t gpu_wait_s
+        uint32_t gpu_devices
+        uint32_t flags
+        uint64_t history
+        uint32_t check
+
+    cdef struct tsf_group:
+        char name[40]
+        uint32_t slots
+        uint32_t flags
+        uint32_t check
+
+    cdef struct tsf_book:
+        uint64_t first
+        uint64_t token
+        uint32_t count
+        uint32_t ended
+        uint32_t bad
+        uint32_t forgotten
+        uint64_t bad_id
+        int32_t bad_level
+        uint32_t check
+
+    uint32_t tsf_hot_check(const tsf_hot *hot, uint64_t id) noexcept
+    uint32_t tsf_cold_check(const tsf_cold *cold, uint64_t id) noexcept
+
+cdef extern from "tsfast/native/table1.h" nogil:
+    cdef struct tsf_hot1:
+        uint32_t check
+
+    cdef struct tsf_cold1:
+        uint32_t check
+
+    cdef struct tsf_header1:
+        uint64_t magic
+        uint32_t format
+        uint64_t committed
+        uint64_t floor
         uint32_t slots
         uint32_t max_finished
         uint64_t intent[5]
@@ -172,8 +322,10 @@ cdef extern from "tsfast/native/table.h" nogil:
         uint32_t gpu_devices
         uint32_t check
 
-    uint32_t tsf_hot_check(const tsf_hot *hot, uint64_t id) noexcept
-    uint32_t tsf_cold_check(const tsf_cold *cold, uint64_t id) noexcept
+    void tsf_hot_from1(tsf_hot *hot, const tsf_hot1 *old, uint64_t id) noexcept
+    void tsf_cold_from1(tsf_cold *cold, const tsf_cold1 *old, uint64_t id) noexcept
+    bint tsf_ids_fit1(const tsf_header1 *old) noexcept
+    uint32_t tsf_settings_check1(const tsf_header1 *old) noexcept
 
 cdef extern from "tsfast/native/runs.h" nogil:
     enum:
@@ -259,6 +411,7 @@ cdef extern from "tsfast/native/runs.h" nogil:
 cdef extern from "tsfast/native/wire.h" nogil:
     enum:
         TSF_WIRE_VERSION
+        TSF_WIRE_VERSION1
         TSF_FRAME_MAX
         TSF_EXIT_ERROR
 
@@ -283,6 +436,7 @@ cdef extern from "tsfast/native/wire.h" nogil:
         TSF_FRAME_LOOK
         TSF_FRAME_ALIVE
         TSF_FRAME_MOMENT
+        TSF_FRAME_COUNTED
         TSF_FRAME_ADDED
         TSF_FRAME_REFUSED
 
@@ -313,6 +467,14 @@ cdef extern from "tsfast/native/wire.h" nogil:
         TSF_HEARS_ALIVE
         TSF_SHOWS_MOMENTS
 
+    cdef struct tsf_counted:
+        uint64_t since
+        uint64_t gone
+        uint64_t bad
+        uint64_t bad_id
+        int32_t bad_level
+        uint32_t reserved
+
     cdef struct tsf_request:
         uint64_t token[2]
         uint32_t argc
@@ -326,6 +488,7 @@ cdef extern from "tsfast/native/wire.h" nogil:
         uint32_t columns
         uint32_t tty
         uint64_t limits[16][2]
+        tsf_counted counted
 
     cdef struct tsf_batch:
         uint64_t place
@@ -384,6 +547,9 @@ cdef extern from "tsfast/native/wire.h" nogil:
         uint8_t state
         uint8_t kind
         uint8_t waited
+        uint8_t end
+        uint8_t tries
+        uint8_t group
 
 cdef extern from "tsfast/native/gpus.h" nogil:
     enum:

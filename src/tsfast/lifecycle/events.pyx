@@ -43,7 +43,7 @@ cdef class Events:
         event.status = 0
         event.state = <uint8_t> state
         event.kind = TSF_EVENT_CHANGE
-        event.waited = 0
+        event.waited = event.end = event.tries = event.group = 0
         return event
 
     cdef void add(self, uint64_t id, int state) noexcept nogil:
@@ -51,6 +51,8 @@ cdef class Events:
 
     cdef void ended(self, uint64_t id, const tsf_hot *hot) noexcept nogil:
         cdef tsf_event *event = self._next(id, hot.state)
+        event.end = hot.end
+        event.tries = hot.tries
         if was_waited_for(hot):
             event.waited = 1
             event.status = hot.status

@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: auto_pickle=False
 """See finish.pxd."""
-from libc.stdint cimport int32_t, uint64_t, uint8_t
+from libc.stdint cimport int32_t, uint16_t, uint64_t, uint8_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy, memset, strerror
 
@@ -10,7 +10,7 @@ from tsfast.engine.outcome cimport Outcome
 from tsfast.layout.structs cimport (
     TSF_CANCELLED, TSF_DUE_HOOK, TSF_DUE_MAIL, TSF_FAILED, TSF_FINISHED, TSF_JOB_HOOK, TSF_JOB_MAIL, TSF_KILLED,
     TSF_LOST, TSF_NOTE_CANCEL, TSF_NOT_STARTABLE, TSF_SKIPPED, TSF_STAGE_EXEC, TSF_STAGE_NONE, TSF_STAGE_RECORD,
-    tsf_cold, tsf_fault, tsf_hot,
+    tsf_cold, tsf_fault, tsf_hot, tsf_hot_set_times,
 )
 from tsfast.lifecycle.retention cimport forget_volatile
 from tsfast.lifecycle.spool cimport Spool
@@ -34,7 +34,7 @@ cdef int finish(Spool spool, Job *job, const Outcome *outcome) noexcept nogil:
     final_record(spool, &hot, job, outcome)
     if job.flags & FLAG_HOOKED and spool.table.read_cold(id, &cold) == 0:
         due = due_at_end(&cold)
-    hot.notes |= due
+    hot.due = due
     tsf_fault(b"finish-reported")
     if spool.table.write_hot(id, &hot) < 0:
         return -1
@@ -72,12 +72,11 @@ cdef void final_record(Spool spool, tsf_hot *hot, const Job *job, const Outcome 
         hot.state = TSF_FAILED if outcome.status else TSF_FINISHED
     hot.notes = <uint8_t> outcome.notes
     hot.attempt = job.attempt
-    hot.utime_ms = outcome.utime_ms
-    hot.stime_ms = outcome.stime_ms
-    hot.status = outcome.status
+    tsf_hot_set_times(hot, outcome.utime_ms, outcome.stime_ms)
+    hot.status = <uint16_t> outcome.status
     hot.pid = outcome.pid
     hot.cause = outcome.cause
-    hot.stage = outcome.stage
+    hot.stage = <uint8_t> outcome.stage
     hot.start_ns = outcome.start_ns
     hot.duration_ns = outcome.duration_ns
     hot.order = spool.next_end

@@ -227,11 +227,11 @@ cdef class Hooks:
     cdef void _begun(self, const Due *due) noexcept nogil:
         cdef tsf_hot hot
         if self.table.read_hot(due.job, &hot) < 0:
-            hot.notes = 0
+            hot.due = 0
         else:
-            hot.notes &= <uint8_t> ~due.what
+            hot.due &= <uint8_t> ~due.what
             self.table.write_hot(due.job, &hot)     # refused: the next server runs it once more
-        self.on_begun(self.owner, due.job, hot.notes & (TSF_DUE_HOOK | TSF_DUE_MAIL))
+        self.on_begun(self.owner, due.job, hot.due & (TSF_DUE_HOOK | TSF_DUE_MAIL))
 
     cdef void reaped(self, pid_t pid) noexcept nogil:
         cdef int i

@@ -22,7 +22,7 @@ from tsfast.lifecycle.finish cimport due_at_end
 from tsfast.lifecycle.retention cimport removed_token
 from tsfast.lifecycle.spool cimport Spool
 from tsfast.lifecycle.submission cimport job_flags
-from tsfast.base.system cimport errno
+from tsfast.base.system cimport CLOCK_REALTIME, errno, tsf_now_ns
 from tsfast.store.table cimport GROUP
 from tsfast.lifecycle.idempotency cimport tokens_remember
 
@@ -49,10 +49,13 @@ cdef class Recovery:
             self.table.header.max_finished = max_finished
             if self.table.save_settings() < 0:
                 raise OSError(errno, "cannot write the job table's header")
+        # Places in the order of ending are larger than those of earlier servers, whose jobs may be forgotten.
+        self.spool.next_end = tsf_now_ns(CLOCK_REALTIME) // 1000
         self.queue.set_slots(self.table.header.slots)
         damaged = []
         removed = []
         queued = self._jobs(damaged, removed)
+        self.queue.ends_after(self.spool.next_end - 1)
         if self.table.header.intent[0]:
             self.table.header.intent[0] = 0
             self.table.save_settings()
@@ -191,7 +194,7 @@ cdef class Recovery:
                 if outcome.lost:
                     self.lost.append(id)
                 finish.final_record(self.spool, hot, &shadow, &outcome)
-                hot.notes |= due_at_end(cold)
+                hot.due = due_at_end(cold)
                 hot.order = self.spool.next_end
                 if self.table.write_hot(id, hot) < 0:
                     raise OSError(errno, "cannot write the job table")
@@ -210,9 +213,9 @@ cdef class Recovery:
         job = self.queue.get(id)
         job.attempt = hot.attempt
         job.flags |= job_flags(cold)
-        if hot.notes & (TSF_DUE_HOOK | TSF_DUE_MAIL):
+        if hot.due & (TSF_DUE_HOOK | TSF_DUE_MAIL):
             job.flags |= FLAG_DUE
-            self.spool.hooks.add(id, hot.notes & (TSF_DUE_HOOK | TSF_DUE_MAIL))
+            self.spool.hooks.add(id, hot.due & (TSF_DUE_HOOK | TSF_DUE_MAIL))
         if hot.state == TSF_SKIPPED or (hot.state == TSF_CANCELLED and hot.pid == 0):
             job.flags |= FLAG_SKIPPED
         return hot.state

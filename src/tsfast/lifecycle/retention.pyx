@@ -2,7 +2,7 @@
 # cython: auto_pickle=False
 """See retention.pxd."""
 from libc.stddef cimport size_t
-from libc.stdint cimport uint64_t, uint8_t
+from libc.stdint cimport uint16_t, uint64_t, uint8_t
 from libc.stdlib cimport realloc
 from libc.string cimport memmove
 
@@ -136,6 +136,6 @@ cdef void hook_begun(Spool spool, uint64_t id, uint8_t left) noexcept nogil:
     cdef Job *job = spool.queue.get(id)
     if job == NULL or left:
         return
-    job.flags &= <uint8_t> ~FLAG_DUE
+    job.flags &= <uint16_t> ~FLAG_DUE
     if job.flags & FLAG_FORGET:
         forget(spool, id)

@@ -3,7 +3,7 @@
 With TSF_JOB_ARRAY they are one array. Call begin_jobs(), add_job() for each of them, then queue_jobs(), or drop_jobs():
 then there is none.
 """
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint16_t, uint64_t
 
 from tsfast.layout.structs cimport tsf_cold, tsf_request
 from tsfast.lifecycle.spool cimport Spool
@@ -25,4 +25,4 @@ cdef SubmitResult queue_jobs(Spool spool) noexcept nogil
 cdef void drop_jobs(Spool spool) noexcept nogil
 
 # What is kept in memory of how a job was submitted.
-cdef uint8_t job_flags(const tsf_cold *cold) noexcept nogil
+cdef uint16_t job_flags(const tsf_cold *cold) noexcept nogil

@@ -2,7 +2,7 @@
 # cython: auto_pickle=False
 """See submission.pxd."""
 from libc.stddef cimport size_t
-from libc.stdint cimport int32_t, uint32_t, uint64_t, uint8_t
+from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
 
 from tsfast.base.system cimport ENOMEM, set_errno
 from tsfast.layout.structs cimport (
@@ -17,9 +17,9 @@ from tsfast.scheduler.scheduler cimport ADD_SKIPPED, FLAG_BAD, FLAG_HOOKED, FLAG
 from tsfast.store.staging cimport Staged, Submission
 
 
-cdef uint8_t job_flags(const tsf_cold *cold) noexcept nogil:
-    return <uint8_t> ((FLAG_VOLATILE if cold.flags & TSF_JOB_VOLATILE else 0)
-                      | (FLAG_HOOKED if cold.flags & (TSF_JOB_HOOK | TSF_JOB_MAIL) else 0))
+cdef uint16_t job_flags(const tsf_cold *cold) noexcept nogil:
+    return <uint16_t> ((FLAG_VOLATILE if cold.flags & TSF_JOB_VOLATILE else 0)
+                       | (FLAG_HOOKED if cold.flags & (TSF_JOB_HOOK | TSF_JOB_MAIL) else 0))
 
 
 cdef SubmitResult begin_jobs(Spool spool, const tsf_request *request, const char *cwd, const char *env,

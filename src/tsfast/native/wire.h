@@ -11,6 +11,7 @@
  *                      <-  SEND_DESCRIPTORS  (-f) then the client sends DESCRIPTORS; later SIGNAL as often as it likes
  *                      <-  MOMENT            (-i) stdout too: a time of day, any number, between texts
  *                      <-  PROGRESS          (-w on a terminal) how far it is, any number
+ *                      <-  COUNTED           (-w of several jobs, --wait-all) what a repeated request is to hand back
  *                      <-  LOOK              (after a submission) warn if one of these things will fail
  *                      <-  FOLLOW            (-c, -t) show this file as it grows
  *                      <-  ENDED             after FOLLOW: show the rest of the file, exit with code
@@ -28,7 +29,10 @@
  * on one machine the later one stays.
  *
  * A connection that breaks before EXIT, ENDED, EXIT_AT_CLOSE or EXEC is made again, and the same REQUEST sent, with the
- * same token: a job that was queued by it is not queued twice. */
+ * same token: a job that was queued by it is not queued twice. What the latest COUNTED said goes with it.
+ *
+ * Version 1 is that of tsfast 0.1.0. Its server ends a connection with a frame of version 2 at once; asked in version 1
+ * (TSF_REQUEST1_BYTES, TSF_WIRE_VERSION1) it gives way. */
 #ifndef TSFAST_WIRE_H
 #define TSFAST_WIRE_H
 
@@ -37,7 +41,8 @@
 
 #include "table.h"
 
-#define TSF_WIRE_VERSION 0x74730001u
+#define TSF_WIRE_VERSION 0x74730002u
+#define TSF_WIRE_VERSION1 0x74730001u
 #define TSF_FRAME_MAX (8u << 20)
 #define TSF_EXIT_ERROR 255
 #define TSF_SOCKET_NAME_MOST 88u /* bytes: with /proc/self/fd/N/ before it, it has to fit into an address */
@@ -65,7 +70,8 @@ enum tsf_frame_type {
     TSF_FRAME_EVENTS = 28, /* any number of struct tsf_event */
     TSF_FRAME_LOOK = 29, /* uint32_t, enum tsf_look; then a path, no NUL */
     TSF_FRAME_ALIVE = 30, /* no payload */
-    TSF_FRAME_MOMENT = 31 /* struct tsf_moment: a text as OUT, of that moment in the client's time zone */
+    TSF_FRAME_MOMENT = 31, /* struct tsf_moment: a text as OUT, of that moment in the client's time zone */
+    TSF_FRAME_COUNTED = 32 /* struct tsf_counted */
 };
 
 /* What a client is to look at when its job has been queued, since it would surely fail later. */
@@ -107,6 +113,17 @@ enum tsf_tty {
     TSF_SHOWS_MOMENTS = 16 /* it understands MOMENT */
 };
 
+/* What a call that waits for several jobs has had counted, and what the table of the next server no longer tells. All 0
+ * in a call that is made for the first time. */
+struct tsf_counted {
+    uint64_t since;    /* --wait-all: a place in the order of ending; what ended from there on belongs to the wait */
+    uint64_t gone;     /* jobs of the wait that have ended and were forgotten since */
+    uint64_t bad;      /* of these: without a good end */
+    uint64_t bad_id;   /* the first of the bad ones, and its error level */
+    int32_t bad_level;
+    uint32_t reserved;
+};
+
 /* After the struct: argv_len bytes (argc NUL-terminated words, the program's name not among them), cwd_len bytes (the
  * last one a NUL), env_len bytes (env_count NUL-terminated strings), affinity_len bytes of processor mask. */
 struct tsf_request {
@@ -122,12 +139,17 @@ struct tsf_request {
     uint32_t columns; /* of the terminal on stdout, 0 if unknown */
     uint32_t tty;     /* enum tsf_tty, a bit set */
     uint64_t limits[TSF_LIMITS][2];
+    struct tsf_counted counted;
+    uint64_t reserved[2]; /* 0 */
 };
+
+#define TSF_REQUEST1_BYTES offsetof(struct tsf_request, counted) /* of version 1 */
 
 /* BATCH: jobs of one caller. A struct tsf_request without words and its strings, this struct, `parts` struct
  * tsf_batch_part, and `count` times a struct tsf_batch_job and its strings; without padding between. A batch can be
- * sent in several frames, each one's length a multiple of 8 (zeros at its end). In it `@N` stands, among the ids of -D
- * and -W, for its Nth job, counted from 0; an earlier one. */
+ * sent in several frames, each one's length a multiple of 8 (zeros at its end). All have the same token[0], which stays
+ * with the jobs: it names the batch. In it `@N` stands, among the ids of -D and -W, for its Nth job, counted from 0; an
+ * earlier one. */
 struct tsf_batch {
     uint64_t place; /* in the batch, of the first job of this frame */
     uint32_t count;
@@ -202,14 +224,18 @@ struct tsf_event {
     uint64_t time_ns; /* CLOCK_REALTIME */
     int32_t status;   /* from wait(2), if `waited` */
     uint8_t state;    /* enum tsf_state */
-    uint8_t kind;     /* enum tsf_event_kind; all but CHANGE have no id, state and status */
+    uint8_t kind;     /* enum tsf_event_kind; all but CHANGE have only number and time */
     uint8_t waited;
-    uint8_t reserved;
+    uint8_t end;      /* enum tsf_end, once it has ended */
+    uint8_t tries;    /* that have ended before this one */
+    uint8_t group;    /* tsf_cold.group */
+    uint8_t reserved[6];
 };
 
-_Static_assert(sizeof(struct tsf_event) == 32, "no padding");
+_Static_assert(sizeof(struct tsf_event) == 40, "no padding");
 _Static_assert(sizeof(struct tsf_frame) == 16, "no padding");
-_Static_assert(sizeof(struct tsf_request) == 56 + 16 * TSF_LIMITS, "no padding");
+_Static_assert(sizeof(struct tsf_counted) == 40 && sizeof(struct tsf_request) == 56 + 16 * TSF_LIMITS + 56,
+               "no padding");
 _Static_assert(sizeof(struct tsf_batch) == 24 && sizeof(struct tsf_batch_part) == 16, "no padding");
 _Static_assert(sizeof(struct tsf_batch_job) == 20 && sizeof(struct tsf_added) == 16, "no padding");
 _Static_assert(sizeof(struct tsf_refused) == 8, "no padding");

@@ -13,6 +13,7 @@ from tsfast.layout.structs cimport (
     TSF_CANCELLED, TSF_JOB_ARRAY, TSF_JOB_LOG, TSF_LOSS_BOOT, TSF_LOSS_DAMAGE, TSF_LOST, TSF_MOMENT_FORMAT,
     TSF_NOTE_AFFINITY, TSF_NOTE_GZIP, TSF_NOTE_LIMIT, TSF_NOTE_NICE, TSF_NOT_STARTABLE, TSF_SKIPPED, TSF_STAGE_CHDIR,
     TSF_STAGE_EXEC, TSF_STAGE_GZIP, TSF_STAGE_OUTPUT, TSF_STAGE_RECORD, TSF_STAGE_SPAWN, tsf_cold, tsf_hot,
+    tsf_hot_stime_ms, tsf_hot_utime_ms,
 )
 from tsfast.render.fields cimport command_words, memory_text, output_path, row_dependencies, row_gpu_ids, row_gpus
 from tsfast.store.record cimport (
@@ -243,8 +244,8 @@ cdef void info(Text *text, const Row *row, const char *cwd, size_t cwd_len, uint
     text.failed = text.failed or path.failed
     text_free(&path)
     if was_waited_for(hot):
-        info_seconds(text, b"User time: ", hot.utime_ms * MILLION)
-        info_seconds(text, b"System time: ", hot.stime_ms * MILLION)
+        info_seconds(text, b"User time: ", tsf_hot_utime_ms(hot) * MILLION)
+        info_seconds(text, b"System time: ", tsf_hot_stime_ms(hot) * MILLION)
         text_str(text, b"Peak memory: ")
         text_u64(text, hot.maxrss_kb)
         text_str(text, b" KiB\n")

@@ -16,7 +16,7 @@ from tsfast.layout.structs cimport (
     TSF_ALLOCATING, TSF_CANCELLED, TSF_FINISHED, TSF_JOB_APPEND, TSF_JOB_ARRAY, TSF_JOB_FOREGROUND, TSF_JOB_GZIP,
     TSF_JOB_HOOK, TSF_JOB_LOG, TSF_JOB_MAIL, TSF_JOB_NO_OUTPUT, TSF_JOB_SPLIT_STDERR, TSF_JOB_TRUNCATE,
     TSF_JOB_VOLATILE, TSF_NONE, TSF_QUEUED, TSF_RUNNING, TSF_SEGMENT_BITS, TSF_SKIPPED, TSF_STARTING, tsf_cold,
-    tsf_cold_check, tsf_hot, tsf_hot_check,
+    tsf_cold_check, tsf_hot, tsf_hot_check, tsf_hot_stime_ms, tsf_hot_utime_ms,
 )
 from tsfast.base.text cimport Text, text_add, text_char, text_free
 from tsfast.store.record cimport (
@@ -406,6 +406,7 @@ cdef dict _all_of(const Row *row, const char *base_cwd):
     cdef int code = error_level(hot), number = end_signal(hot)
     return _as_dict(row, base_cwd) | {
         "state": hot.state,
+        "end": hot.end,
         "exit_code": code if code >= 0 else None,
         "signal": number if number else None,
         "status": hot.status,
@@ -418,8 +419,8 @@ cdef dict _all_of(const Row *row, const char *base_cwd):
         "enqueue_ns": cold.enqueue_ns,
         "start_ns": hot.start_ns,
         "duration_ns": hot.duration_ns,
-        "utime_ms": hot.utime_ms if counted else 0,
-        "stime_ms": hot.stime_ms if counted else 0,
+        "utime_ms": tsf_hot_utime_ms(hot) if counted else 0,
+        "stime_ms": tsf_hot_stime_ms(hot) if counted else 0,
         "maxrss_kb": hot.maxrss_kb if counted else 0,
         "output": _output(row),
         "granted": _granted(row),

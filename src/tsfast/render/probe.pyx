@@ -14,13 +14,13 @@ from tsfast.store.record cimport Row
 
 
 cdef void _fill(tsf_hot *hot, tsf_cold *cold, dict fields) except *:
-    cdef bytes suffix = fields.get("suffix", b"")[:sizeof(hot.suffix) - 1]
+    cdef bytes suffix = fields.get("suffix", b"")[:sizeof(hot.suffix)]
     cdef const char *start = suffix
     memset(hot, 0, sizeof(tsf_hot))
     memset(cold, 0, sizeof(tsf_cold))
     hot.state = fields.get("state", TSF_QUEUED)
     hot.notes = fields.get("notes", 0)
-    hot.status = fields.get("status", 0)
+    hot.status = fields.get("status", 0) & 0xffff
     hot.pid = fields.get("pid", 0)
     hot.cause = fields.get("cause", 0)
     hot.stage = fields.get("stage", 0)

@@ -134,6 +134,8 @@ cdef class Queue:
     # Recovery: makes a running job the last of the running list. restore() gets the jobs by id; call this for each
     # running one in the order of their start. -1: it does not run.
     cdef int latest_start(self, uint64_t id) noexcept nogil
+    # Recovery: whoever ends from now on has a place in the order of ending behind this one.
+    cdef void ends_after(self, uint64_t order) noexcept nogil
     # The next job to start now, or 0. It is then STARTING and has its slots. Rule: strictly in the order of the queue,
     # so that small jobs do not overtake a job of many slots for ever: the first ready job that could run at all
     # (slots <= max_slots) starts if its slots are free, else no job behind it does, except jobs of 0 slots, which

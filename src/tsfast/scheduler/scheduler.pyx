@@ -29,11 +29,11 @@ cdef extern from "<stdlib.h>" nogil:
 
 cdef extern from * nogil:
     """
-    #define TSFAST_ONE_CACHE_LINE(job) _Static_assert(sizeof(*(job)) <= 64, "a job has outgrown its cache line")
+    #define TSFAST_JOB_BOUND(job) _Static_assert(sizeof(*(job)) <= 80, "a job takes more memory than it may")
     #define TSFAST_ORDER_BASE (UINT64_C(1) << 63)
     """
     const uint64_t ORDER_BASE "TSFAST_ORDER_BASE"
-    void assert_one_cache_line "TSFAST_ONE_CACHE_LINE" (Job *job)
+    void assert_job_bound "TSFAST_JOB_BOUND" (Job *job)
 
 cdef enum:
     CACHE_LINE = 64
@@ -146,7 +146,7 @@ cdef void sort_ended(Queue q) noexcept nogil:
 @cython.final
 cdef class Queue:
     def __cinit__(self, uint32_t max_slots=1):
-        assert_one_cache_line(NULL if self.chunks == NULL else self.chunks[0])
+        assert_job_bound(NULL if self.chunks == NULL else self.chunks[0])
         self.max_slots = max_slots
         self.first_key = ORDER_BASE
         self.slab_free = self.edge_free = NIL
@@ -263,6 +263,9 @@ cdef class Queue:
             set_state(self, job, JOB_BLOCKED)
         return ADD_QUEUED
 
+    cdef void ends_after(self, uint64_t order) noexcept nogil:
+        self.end_key = max(self.end_key, order)
+
     cdef int latest_start(self, uint64_t id) noexcept nogil:
         cdef uint32_t i = find_in(self, id, JOB_STARTING, JOB_RUNNING)
         if i == NIL:
@@ -333,6 +336,7 @@ cdef class Queue:
             return -1
         take_out(self, i)
         leave_group(self, job_at(self.chunks, i))
+        self.end_key += 1                      # its end has a place in their order, as in the table
         resolve(self, i, True)
         leave(self, i)
         return 0

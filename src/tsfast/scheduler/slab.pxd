@@ -1,18 +1,21 @@
 """A job in memory, and its links to others: chunks that never move, lists, edges. Inline helpers of scheduler.pyx."""
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef enum:
     NIL = 0xFFFFFFFF
     CHUNK_BITS = 12                     # of the slab and of the edge pool
     CHUNK = 1 << CHUNK_BITS
 
-# At most 64 bytes, asserted in scheduler.pyx.
+# At most 80 bytes, asserted in scheduler.pyx. What is marked with * is 0 so far: its place is kept.
 cdef struct Job:
     uint64_t id
     uint64_t order        # place in the queue, smallest first; once ended: place in the order of ending
     uint8_t state         # JobState
-    uint8_t flags         # JobFlag
+    int8_t priority       # * -100 to 100
+    uint16_t flags        # JobFlag
     uint16_t attempt      # for the owner's use
+    uint8_t tries         # * for the owner's use: that have ended and were followed by another one
+    uint8_t named_group   # * of --group: its number in the table, 0: the default group
     uint32_t slots
     uint32_t pending      # unresolved edges that point at it, plus holds
     uint32_t edges        # head of the list of the jobs that wait for it (edge pool)
@@ -24,6 +27,9 @@ cdef struct Job:
     uint32_t next         # FREE: the next free one
     uint32_t holds        # BLOCKED: how many of `pending` are holds
     uint32_t group        # what else it waits for: a class of GPUs, or an array (Queue.new_array); 0: nothing
+    uint32_t resources    # * the class of cores and memory that it needs, 0: none
+    uint32_t timer        # * for the owner's use: of the moment before which it must not start, 0: none
+    uint32_t label_hash   # * for the owner's use: tsf_cold.label_hash
 
 cdef struct Edge:
     uint32_t waiter       # slab index of the job that waits, shifted left by one; lowest bit: it waits for a good end

@@ -195,6 +195,7 @@ cdef class Commands:
         elif action == ACTION_SLOTS:
             self._slots(conn, command)
         elif action == ACTION_CLEAR:
+            self.many.clearing()
             if retention.clear(self.spool) < 0:
                 self.reply.fail_errno(conn, b"the job table could not be written")
             else:
@@ -237,7 +238,7 @@ cdef class Commands:
         elif action == ACTION_CANCEL:
             self.cancel.perform(conn, command)
         elif action == ACTION_WAIT_ALL:
-            self.many.wait_all(conn, request.head.tty & TSF_TTY_STDERR)
+            self.many.wait_all(conn, request.head)
         elif command.n_ranges and not command.has_id:
             self.many.perform(conn, command, request.head)
         else:

@@ -3,6 +3,7 @@ from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from tsfast.server.connections cimport Conn
 from tsfast.base.idmap cimport IdMap
+from tsfast.layout.structs cimport tsf_counted
 
 cdef enum Role:
     ROLE_NONE = 0
@@ -29,12 +30,13 @@ cdef struct Group:
     int32_t bad_level
     uint64_t since_ns          # CLOCK_MONOTONIC
     bint progress              # the caller sees how far it is
+    tsf_counted counted        # what the table no longer tells, for the same call to the next server
     Group *prev                # of those with progress
     Group *next
 
 cdef struct Member:
     Group *group               # NULL: it has ended
-    uint64_t id
+    uint64_t id                # UINT64_MAX: it has ended and is forgotten, or cannot run
     Member *prev               # those of all groups that wait for the same job
     Member *next
 
@@ -52,8 +54,9 @@ cdef class Waiters:
     # Its request, which is kept, waits for room for so many jobs (conn.job).
     cdef void park(self, Conn *conn, uint64_t jobs) noexcept nogil
     cdef void remove(self, Conn *conn) noexcept nogil             # from whatever it waits for
-    # A group of `total` jobs for a caller, none of them joined yet; NULL without memory. remove(conn) ends it.
-    cdef Group *gather(self, Conn *conn, uint64_t total, bint progress) noexcept nogil
+    # A group of `total` jobs for a caller, none of them joined yet; NULL without memory. remove(conn) ends it. counted:
+    # by earlier servers, for the same call.
+    cdef Group *gather(self, Conn *conn, uint64_t total, const tsf_counted *counted, bint progress) noexcept nogil
     cdef int join(self, Group *group, uint64_t index, uint64_t id) noexcept nogil   # 0, or -1 without memory
     cdef Member *first_member(self, uint64_t id) noexcept nogil
     # One of the jobs has ended (a member leaves the list of its job).

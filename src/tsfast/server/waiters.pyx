@@ -68,7 +68,7 @@ cdef class Waiters:
         conn.role = ROLE_NONE
 
     # ---- groups ------------------------------------------------------------------------------------------------
-    cdef Group *gather(self, Conn *conn, uint64_t total, bint progress) noexcept nogil:
+    cdef Group *gather(self, Conn *conn, uint64_t total, const tsf_counted *counted, bint progress) noexcept nogil:
         cdef Group *group = <Group *> calloc(1, sizeof(Group))
         if group == NULL:
             return NULL
@@ -78,7 +78,10 @@ cdef class Waiters:
             return NULL
         group.conn = conn
         group.total = group.left = total
-        group.bad_id = not_there()
+        group.counted = counted[0]
+        group.failed = counted.bad
+        group.bad_id = counted.bad_id if counted.bad else not_there()
+        group.bad_level = counted.bad_level
         group.since_ns = tsf_now_ns(CLOCK_MONOTONIC)
         group.progress = progress
         if progress:

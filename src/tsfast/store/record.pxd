@@ -5,7 +5,7 @@ Code that shows or reports a job asks for the facts; nothing here changes one. r
 from libc.stdint cimport uint64_t
 
 from tsfast.layout.structs cimport (
-    TSF_CANCELLED, TSF_QUEUED, TSF_SKIPPED, tsf_cold, tsf_grant, tsf_granted, tsf_hot,
+    TSF_CANCELLED, TSF_QUEUED, TSF_SKIPPED, tsf_cold, tsf_extra, tsf_grant, tsf_granted, tsf_hot,
 )
 
 # One job as the table holds it; `blob` points at its cold.blob_len checked bytes, into which the parts fit.
@@ -14,6 +14,7 @@ cdef struct Row:
     const tsf_hot *hot
     const tsf_cold *cold
     const char *blob
+    const tsf_extra *extra        # its optional part, checked; NULL: it has none
     const tsf_grant *grant        # the GPUs that it has or had; NULL: none, or it has not started
 
 # Where the parts of a job's blob are (table.h: struct tsf_cold).

@@ -9,10 +9,10 @@ from libc.string cimport memcpy, memset, strcmp, strlen
 
 from tsfast.store.contexts cimport Contexts
 from tsfast.layout.structs cimport (
-    TSF_QUEUED, TSF_SEGMENT_JOBS, TSF_SKIPPED, tsf_cold, tsf_fault, tsf_grant_room, tsf_hot,
-    tsf_request,
+    TSF_PART_MAX, TSF_QUEUED, TSF_SEGMENT_JOBS, TSF_SKIPPED, tsf_cold, tsf_fault, tsf_grant_room, tsf_hot,
+    tsf_label_hash, tsf_request,
 )
-from tsfast.base.limits cimport BLOB_MAX, FRAME_BLOBS_MAX
+from tsfast.base.limits cimport ARRAY_MAX, BLOB_MAX, FRAME_BLOBS_MAX
 from tsfast.base.system cimport CLOCK_REALTIME, E2BIG, ENOMEM, errno, set_errno, tsf_now_ns
 from tsfast.store.table cimport Table
 
@@ -101,10 +101,10 @@ cdef class Staging:
             cwd_len = strlen(cwd)
         size = (8 * (job.n_after + job.n_after_ok) + job.argv_len + label + exact + prefix + cwd_len
                 + self.context.diff_len + job.env_len + env_text)
-        if size > BLOB_MAX:
+        if size > BLOB_MAX or max(label, prefix, cwd_len, exact) > <size_t> TSF_PART_MAX:
             set_errno(E2BIG)
             return -1
-        sized.gpus = job.gpus
+        sized.gpus = <uint16_t> job.gpus
         whole = ((size + 7) & ~<size_t> 7) + ((tsf_grant_room(&sized) + 7) & ~<size_t> 7)
         if self.size + whole > <size_t> FRAME_BLOBS_MAX:
             set_errno(E2BIG)
@@ -130,17 +130,18 @@ cdef class Staging:
         cold.n_after_ok = <uint32_t> job.n_after_ok
         cold.argc = job.argc
         cold.argv_len = job.argv_len
-        cold.label_len = <uint32_t> label
-        cold.prefix_len = <uint32_t> prefix
-        cold.cwd_len = <uint32_t> cwd_len
+        cold.label_len = <uint16_t> label
+        cold.label_hash = tsf_label_hash(job.label, label)
+        cold.prefix_len = <uint16_t> prefix
+        cold.cwd_len = <uint16_t> cwd_len
         cold.diff_len = self.context.diff_len + job.env_len
         cold.env_text_len = <uint32_t> env_text
-        cold.gpus = job.gpus
+        cold.gpus = <uint16_t> job.gpus
         cold.gpu_share = <uint16_t> job.gpu_share
         cold.gpu_exact_len = <uint16_t> exact
         cold.vram = job.vram
         cold.array_first = job.array_first
-        cold.array_limit = job.array_limit
+        cold.array_limit = <uint16_t> job.array_limit if job.array_limit < <uint32_t> ARRAY_MAX else 0   # 0: all
         p = self.blobs + self.size
         memset(p + size, 0, whole - size)
         p = joined(p, job.after, 8 * job.n_after)

@@ -12,6 +12,9 @@ from tsfast.store.record cimport Row
 
 # Whether there is nothing: zeros. size: 1 at least.
 cdef bint is_hole(const void *record, size_t size) noexcept nogil
+cdef int write_all(int fd, const void *data, size_t size, uint64_t offset) noexcept nogil     # 0, or -1 with errno
+cdef void fill_fresh(tsf_header *header) noexcept nogil          # of a table without jobs
+cdef void seal_header(tsf_header *header) noexcept nogil         # its checks, after it was filled in
 
 cdef enum:
     GROUP = 64                # ids whose storage is given back together
@@ -46,7 +49,7 @@ cdef class Table:
     cdef readonly bint settings_lost  # they were damaged, and are the defaults now
     cdef readonly bint gone           # somebody deleted the files: what is written now, nobody will find again
     cdef readonly uint64_t truncated  # segments that somebody cut off; what was missing reads as forgotten
-    cdef char *blob                   # owned; of the last read_row, with its grant behind it
+    cdef char *blob                   # owned; of the last read_row, with what stands behind it
     cdef size_t blob_room
     cdef Ahead *ahead                 # owned; NULL until a list is read
     cdef Journal journal              # None but with TS_DURABLE
@@ -61,9 +64,10 @@ cdef class Table:
     cdef int write_hot(self, uint64_t id, tsf_hot *hot) noexcept nogil
     cdef int read_hot(self, uint64_t id, tsf_hot *hot) noexcept nogil
     cdef int read_cold(self, uint64_t id, tsf_cold *cold) noexcept nogil
-    # All of a job, the blob checked; valid until the next read_row.
+    # All of a job, the blob and its optional part checked; valid until the next read_row.
     cdef int read_row(self, uint64_t id, Row *row, tsf_hot *hot, tsf_cold *cold) noexcept nogil
-    # Recovery: the job's blob fits its checksum. Quick where the ids come in a row, from start_rows() on.
+    # Recovery: the job's blob and its optional part fit their checksums. Quick where the ids come in a row, from
+    # start_rows() on.
     cdef bint blob_is_whole(self, uint64_t id, const tsf_cold *cold) noexcept nogil
     # Which GPUs the job is given, for its next start: a whole tsf_grant.
     cdef int write_grant(self, uint64_t id, const tsf_cold *cold, const char *grant, size_t size) noexcept nogil
@@ -87,6 +91,7 @@ cdef class Table:
     cdef bint has_segment(self, uint64_t number) noexcept nogil   # False: nothing of its ids is left
 
     # private
+    cdef _check_format(self)
     cdef _open_header(self)
     cdef bint _has_segments(self) except -1
     cdef _create(self)

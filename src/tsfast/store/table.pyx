@@ -8,16 +8,16 @@ from tsfast.base import trust
 cimport cython
 from libc.stddef cimport size_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcmp, memset, strerror
+from libc.string cimport memcmp, memcpy, memset, strerror
 
 from tsfast.store.journal cimport (
     DEFER_PUNCH, DEFER_UNLINK, DEFER_WIPE, TSF_JOURNAL_BLOB, TSF_JOURNAL_DROP, TSF_JOURNAL_HEADER, TSF_JOURNAL_SEGMENT,
 )
 from tsfast.layout.structs cimport (
-    TSF_COLD_BYTES, TSF_FORGOTTEN, TSF_GPUS, TSF_HOT_BYTES, TSF_QUEUED, TSF_REMOVED, TSF_SEGMENT_BITS, TSF_SEGMENT_JOBS,
-    TSF_WAS_REMOVED,
-    TSF_STARTING, TSF_TABLE_FORMAT, TSF_TABLE_MAGIC, tsf_check32, tsf_cold, tsf_cold_check, tsf_grant, tsf_grant_check,
-    tsf_grant_offset, tsf_grant_room, tsf_header, tsf_hot, tsf_hot_check,
+    TSF_COLD_BYTES, TSF_END_NONE, TSF_FORGOTTEN, TSF_GPUS, TSF_HOT_BYTES, TSF_QUEUED, TSF_REMOVED, TSF_SEGMENT_BITS,
+    TSF_SEGMENT_JOBS, TSF_STARTING, TSF_TABLE_FEATURES, TSF_TABLE_FORMAT, TSF_TABLE_MAGIC, TSF_WAS_REMOVED, tsf_check32,
+    tsf_cold, tsf_cold_check, tsf_end_of, tsf_extra, tsf_extra_fits, tsf_extra_offset, tsf_extra_room, tsf_grant,
+    tsf_grant_check, tsf_grant_offset, tsf_grant_room, tsf_header, tsf_hot, tsf_hot_check,
 )
 from tsfast.base.limits cimport BLOB_MAX, READER_TRIES, REMOVED_SEARCHED
 from tsfast.base.system cimport (
@@ -84,10 +84,14 @@ cdef uint32_t ids_check(const tsf_header *header) noexcept nogil:
 
 
 cdef void fill_fresh(tsf_header *header) noexcept nogil:
-    """Of a table without jobs."""
     memset(header, 0, sizeof(tsf_header))
     header.magic = TSF_TABLE_MAGIC
     header.format = TSF_TABLE_FORMAT
+    header.not_features = ~header.features
+    seal_header(header)
+
+
+cdef void seal_header(tsf_header *header) noexcept nogil:
     header.ids_check = ids_check(header)
     header.check = settings_check(header)
 
@@ -116,7 +120,6 @@ cdef class Table:
 
     def __init__(self, int dir_fd, bint writable):
         """Take over the descriptor of a state directory. Raises TableError, or OSError for a failed system call."""
-        cdef stat_t st
         self.dir_fd = dir_fd
         self.writable = writable
         self._open_header()
@@ -131,20 +134,14 @@ cdef class Table:
         if self.header_fd < 0:
             fill_fresh(&self.header)           # its first server is just about to make it, or died before it did
             return
-        if fstat(self.header_fd, &st) < 0 or st.st_size < <long> sizeof(tsf_header):
-            raise TableError("the job table's header is too short")
+        self._check_format()
         if self.refresh() < 0:
             raise OSError(errno, strerror(errno).decode(), "header")
-        if self.header.magic != TSF_TABLE_MAGIC:
-            raise TableError("the state directory holds something else than a job table")
-        if self.header.format != TSF_TABLE_FORMAT:
-            raise TableError(
-                f"the job table has format {self.header.format}, this version knows format {TSF_TABLE_FORMAT}: "
-                "use the version of tsfast that made it"
-            )
-        if ids_check(&self.header) != self.header.ids_check:
+        if ids_check(&self.header) != self.header.ids_check or self.header.features != ~self.header.not_features:
             raise TableError("the job table's header is damaged, so that nobody knows which jobs there are: "
                              "restore the state directory, or move it away to begin anew")
+        if self.header.features & ~<uint32_t> TSF_TABLE_FEATURES:
+            raise TableError("the job table has something of a later version of tsfast: use that version")
         if self.header.floor > self.header.committed:
             raise TableError("the job table's header is damaged")
         if settings_check(&self.header) != self.header.check:
@@ -156,6 +153,24 @@ cdef class Table:
             if self.save_settings() < 0:
                 raise OSError(errno, strerror(errno).decode(), "header")
         self.first_segment = self.header.floor >> TSF_SEGMENT_BITS
+
+    cdef _check_format(self):
+        """Before anything else is read: headers of other formats have other lengths."""
+        data = os.pread(self.header_fd, sizeof(tsf_header), 0)
+        memcpy(&self.header, <const char *> data, <size_t> len(data))
+        if len(data) < <Py_ssize_t> (sizeof(self.header.magic) + sizeof(self.header.format)):
+            raise TableError("the job table's header is too short")
+        if self.header.magic != TSF_TABLE_MAGIC:
+            raise TableError("the state directory holds something else than a job table")
+        if self.header.format < <uint32_t> TSF_TABLE_FORMAT:
+            raise TableError("the job table is that of an earlier version of tsfast: the next call of ts takes it up")
+        if self.header.format != TSF_TABLE_FORMAT:
+            raise TableError(
+                f"the job table has format {self.header.format}, this version knows format {TSF_TABLE_FORMAT}: "
+                "use the version of tsfast that made it"
+            )
+        if len(data) < <Py_ssize_t> sizeof(tsf_header):
+            raise TableError("the job table's header is too short")
 
     cdef _open_header(self):
         try:
@@ -322,6 +337,7 @@ cdef class Table:
             cold[i].blob_check = tsf_check32(blobs + cold[i].blob_off, cold[i].blob_len, first + i)
             cold[i].blob_off += segment.blob_size
             cold[i].check = tsf_cold_check(&cold[i], first + i)
+            hot[i].end = tsf_end_of(hot[i].state)
             hot[i].check = tsf_hot_check(&hot[i], first + i)
         if write_all(segment.blob_fd, blobs, size, segment.blob_size) < 0:
             return -1
@@ -350,6 +366,8 @@ cdef class Table:
         cdef Segment *segment = self.segment(id >> TSF_SEGMENT_BITS)
         if segment == NULL:
             return -1
+        if hot.end == TSF_END_NONE:
+            hot.end = tsf_end_of(hot.state)
         hot.check = tsf_hot_check(hot, id)
         return self._write_segment(segment, hot, sizeof(tsf_hot), (id & (TSF_SEGMENT_JOBS - 1)) * sizeof(tsf_hot))
 
@@ -388,20 +406,25 @@ cdef class Table:
         row.blob = self._read_blob(id, cold)
         if row.blob == NULL:
             return -1
+        row.extra = NULL
+        if cold.extra_len:
+            row.extra = <const tsf_extra *> (row.blob + (tsf_extra_offset(cold) - cold.blob_off))
         row.grant = self._read_grant(id, hot, cold)
         return 0
 
     cdef const char *_read_blob(self, uint64_t id, const tsf_cold *cold) noexcept nogil:
-        """Of a job alone, checked, with room for its grant behind it; NULL with errno."""
+        """Of a job alone, checked, with its optional part and room for its grant behind it; NULL with errno."""
         cdef Segment *segment = self.segment(id >> TSF_SEGMENT_BITS)
+        cdef uint64_t at = tsf_extra_offset(cold)
         cdef char *grown
+        cdef char *extra
         cdef size_t size
         if segment == NULL:
             return NULL
         if not is_sized(cold):
             set_errno(EIO)
             return NULL
-        size = <size_t> cold.blob_len + 8 + tsf_grant_room(cold)
+        size = <size_t> (tsf_grant_offset(cold) - cold.blob_off + tsf_grant_room(cold))
         if size > self.blob_room:
             grown = <char *> realloc(self.blob, size)
             if grown == NULL:
@@ -414,10 +437,18 @@ cdef class Table:
         if tsf_check32(self.blob, cold.blob_len, id) != cold.blob_check:
             set_errno(EIO)
             return NULL
+        if cold.extra_len:
+            extra = self.blob + (at - cold.blob_off)
+            if read_all(segment.blob_fd, extra, <size_t> tsf_extra_room(cold), at) < 0:
+                return NULL
+            if not tsf_extra_fits(<const tsf_extra *> extra, cold, id):
+                set_errno(EIO)
+                return NULL
         return self.blob
 
     cdef bint blob_is_whole(self, uint64_t id, const tsf_cold *cold) noexcept nogil:
-        if is_sized(cold) and self.ahead != NULL and self._blob_ahead(id, cold) != NULL:
+        if (is_sized(cold) and cold.extra_len == 0 and self.ahead != NULL
+                and self._blob_ahead(id, cold) != NULL):
             return True
         return self._read_blob(id, cold) != NULL or errno == ENOMEM
 
@@ -456,7 +487,7 @@ cdef class Table:
         # What does not fit, for whichever reason, is read alone, which tells the reason.
         cdef uint64_t i = id & (GROUP - 1)
         cdef const char *blob = NULL
-        if self._read_ahead(id) and self.ahead.cold[i].gpus == 0:
+        if self._read_ahead(id) and self.ahead.cold[i].gpus == 0 and self.ahead.cold[i].extra_len == 0:
             hot[0] = self.ahead.hot[i]
             cold[0] = self.ahead.cold[i]
             if tsf_hot_check(hot, id) == hot.check and tsf_cold_check(cold, id) == cold.check and is_sized(cold):
@@ -467,6 +498,7 @@ cdef class Table:
         row.hot = hot
         row.cold = cold
         row.blob = blob
+        row.extra = NULL
         row.grant = NULL
         return 0
 
@@ -609,14 +641,20 @@ cdef class Table:
         cdef tsf_cold cold[GROUP]
         cdef int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
         cdef uint64_t at = first & (TSF_SEGMENT_JOBS - 1), start = ~(<uint64_t> 0), end = 0
+        cdef uint64_t last
         cdef int i
         if read_all(segment.fd, cold, GROUP * sizeof(tsf_cold), TSF_HOT_BYTES + at * sizeof(tsf_cold)) == 0:
-            # Blobs are in the order of the ids, so what lies between the first and the last one is this group's.
+            # Blobs are in the order of the ids, so what lies between the first and the last one is this group's; but
+            # those of edited jobs lie further behind, among those of others.
             for i in range(GROUP):
                 if tsf_cold_check(&cold[i], first + i) != cold[i].check:
                     continue
+                last = tsf_grant_offset(&cold[i]) + tsf_grant_room(&cold[i])
+                if cold[i].version:
+                    fallocate(segment.blob_fd, mode, <off_t> cold[i].blob_off, <off_t> (last - cold[i].blob_off))
+                    continue
                 start = min(start, cold[i].blob_off)
-                end = max(end, tsf_grant_offset(&cold[i]) + tsf_grant_room(&cold[i]))
+                end = max(end, last)
             if start < end <= segment.blob_size:
                 fallocate(segment.blob_fd, mode, <off_t> start, <off_t> (end - start))
         fallocate(segment.fd, mode, <off_t> (TSF_HOT_BYTES + at * sizeof(tsf_cold)), <off_t> (GROUP * sizeof(tsf_cold)))

@@ -1,5 +1,6 @@
 """What the launcher sends, and what it does with the frames of the answer."""
 
+import ctypes
 import fcntl
 import os
 import signal
@@ -15,6 +16,7 @@ import pytest
 from support import layouts
 from support.launcher_queue import DEADLINE, ended
 from support.wire import (
+    COUNTED,
     ENDED,
     ERR,
     EXEC,
@@ -22,13 +24,17 @@ from support.wire import (
     EXIT_AT_CLOSE,
     FOLLOW,
     FRAME_MAX,
+    GIVE_WAY,
     HEAD,
     HEARS_ALIVE,
     MOMENT,
     OUT,
+    REQUEST,
     SEND_DESCRIPTORS,
     SHOWS_MOMENTS,
+    TAKE_OVER,
     VERSION,
+    VERSION1,
     code,
     frame,
 )
@@ -51,6 +57,41 @@ def test_request_says_everything_about_the_caller(queue, tmp_path):
     mask = int.from_bytes(request["affinity"], "little")
     assert {i for i in range(mask.bit_length()) if mask >> i & 1} == os.sched_getaffinity(0)
     assert request["limits"][7][0] > 0
+
+
+def test_what_was_counted_goes_with_the_request_that_is_made_again(queue):
+    child = queue.start("--wait-all")
+    peer = queue.accept()
+    assert peer.request()["counted"] == bytes(layouts.tsf_counted())
+    told = [bytes(layouts.tsf_counted(since=5)), bytes(layouts.tsf_counted(5, 3, 2, 8, 7))]
+    peer.send(*(frame(COUNTED, counted) for counted in told))
+    peer.close()
+    peer = queue.accept()
+    assert peer.request()["counted"] == told[-1]
+    peer.send(frame(EXIT, code(7)))
+    assert ended(child) == (7, b"", b"")
+
+
+def test_server_of_the_first_version_gives_way(queue):
+    """It ends the connection at the first frame; asked in its own words it lets the next server come."""
+    child = queue.start("-l")
+    peer = queue.accept()
+    words = peer.request()["words"]
+    peer.send(frame(EXIT, code(255), version=VERSION1))
+    peer.close()
+    peer = queue.accept()
+    kind, payload = peer.frame(VERSION1)
+    assert kind == REQUEST
+    head = layouts.tsf_request.from_buffer_copy(payload.ljust(ctypes.sizeof(layouts.tsf_request)))
+    own = head.argv_len + head.cwd_len + head.env_len + head.affinity_len
+    assert len(payload) == layouts.tsf_request.counted.offset + own
+    peer.send(frame(GIVE_WAY, version=VERSION1))
+    assert peer.frame(VERSION1) == (TAKE_OVER, b"")
+    peer.close()
+    peer = queue.accept()
+    assert peer.request()["words"] == words
+    peer.send(frame(EXIT, code(3)))
+    assert ended(child) == (3, b"", b"")
 
 
 def test_terminal_and_its_width(queue):

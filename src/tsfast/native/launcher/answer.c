@@ -142,6 +142,11 @@ static void obey(struct answer *answer, const struct place *place, int connectio
         answer->waits = true;
         show_progress(payload, frame->length);
         return;
+    case TSF_FRAME_COUNTED:
+        if (frame->length != sizeof(answer->counted))
+            bad_frame(place);
+        memcpy(&answer->counted, payload, sizeof(answer->counted));
+        return;
     case TSF_FRAME_MOMENT:
         show_moment(answer, place, payload, frame->length);
         return;
@@ -186,8 +191,12 @@ static bool take_step(struct answer *answer, const struct place *place, int conn
     if (ready < sizeof(frame))
         return false;
     memcpy(&frame, at, sizeof(frame));
-    if (frame.version != TSF_WIRE_VERSION)
-        other_version(place);
+    if (frame.version != (answer->version1 ? TSF_WIRE_VERSION1 : TSF_WIRE_VERSION)) {
+        if (frame.version != TSF_WIRE_VERSION && frame.version != TSF_WIRE_VERSION1)
+            other_version(place);
+        answer->version1 = !answer->version1; /* it did not understand us, and has done nothing */
+        return false;
+    }
     if (frame.length > TSF_FRAME_MAX)
         bad_frame(place);
     if (frame.type == TSF_FRAME_OUT || frame.type == TSF_FRAME_ERR) {
@@ -252,9 +261,12 @@ static void serve_until_readable(struct answer *answer, const struct place *plac
 }
 
 /* Returns false if the connection broke before the reply was complete, true if the server gives way to a new one;
- * otherwise it exits. */
+ * otherwise it exits. answer->version1: whether the request was in that version; it changes when the request has to be
+ * made again in the other one. */
 bool take_answer(struct answer *answer, const struct place *place, int connection, char **words)
 {
+    const bool version1 = answer->version1;
+
     answer->begin = answer->end = 0;
     answer->text_left = 0;
     answer->to_skip = answer->shown;
@@ -265,6 +277,8 @@ bool take_answer(struct answer *answer, const struct place *place, int connectio
         while (take_step(answer, place, connection, words))
             if (answer->succeed)
                 return true;
+        if (answer->version1 != version1)
+            return false;
         if (answer->begin) {
             answer->end -= answer->begin;
             memmove(answer->in, answer->in + answer->begin, answer->end);

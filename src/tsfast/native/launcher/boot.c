@@ -392,9 +392,9 @@ int start_server(struct place *place, char **words, const struct forwarding *for
 
 /* The server of an earlier release ends, and with it the connection, when it receives this. Its waiting clients must
  * then wait for our lock, and cannot start another server of that release. */
-int succeed_server(struct place *place, int connection, const struct forwarding *forwarding)
+int succeed_server(struct place *place, int connection, uint32_t version, const struct forwarding *forwarding)
 {
-    static const struct tsf_frame take_over = {.version = TSF_WIRE_VERSION, .type = TSF_FRAME_TAKE_OVER};
+    const struct tsf_frame take_over = {.version = version, .type = TSF_FRAME_TAKE_OVER};
     static char *no_words[] = {NULL}; /* a server in any case: others wait for it */
     int lock = take_lock(place, NULL), next;
     char rest[64];

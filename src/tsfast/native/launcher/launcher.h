@@ -38,6 +38,7 @@ struct request_head {
 enum { REQUEST_PARTS = 5 };
 
 struct request {
+    bool version1; /* to a server that has answered in that version, so that it gives way */
     struct request_head head;
     struct iovec parts[REQUEST_PARTS];
     char cwd[PATH_MAX];
@@ -73,8 +74,10 @@ struct answer {
     uint64_t shown;   /* bytes of OUT frames, over all connections */
     uint64_t to_skip; /* of them, those that this connection's reply repeats */
     bool exit_at_close;
-    bool succeed; /* the server gives way to one of this release */
+    bool succeed;  /* the server gives way to one of this release */
+    bool version1; /* it speaks the first version of the protocol */
     int32_t code;
+    struct tsf_counted counted; /* what the next request hands back */
     size_t begin, end; /* the unread part of `in` */
     char in[1 << 16];
 };
@@ -104,6 +107,7 @@ _Noreturn void die_of_pipe(void);
 void open_standard_descriptors(struct tsf_request *request);
 void collect_request(struct request *request, char **words);
 void send_request(const struct request *request, const struct place *place, int connection);
+void change_version(struct request *request, bool version1);
 
 /* connect.c */
 void find_place(struct place *place);
@@ -120,7 +124,7 @@ bool to_terminal(void);
 
 /* boot.c */
 int start_server(struct place *place, char **words, const struct forwarding *forwarding);
-int succeed_server(struct place *place, int connection, const struct forwarding *forwarding);
+int succeed_server(struct place *place, int connection, uint32_t version, const struct forwarding *forwarding);
 _Noreturn void exec_program(char **words, const struct forwarding *forwarding);
 _Noreturn void exec_help(void);
 

@@ -103,12 +103,15 @@ int main(int argc, char **argv)
         if (connection < 0)
             connection = start_server(&place, words, &answer.forwarding);
         if (connection >= 0) {
+            change_version(&request, answer.version1);
+            request.head.request.counted = answer.counted;
             send_request(&request, &place, connection);
             next = -1;
             if (take_answer(&answer, &place, connection, words)) {
-                next = succeed_server(&place, connection, &answer.forwarding);
+                next = succeed_server(&place, connection, request.head.frame.version, &answer.forwarding);
                 request.head.frame.release = 0; /* whatever is there now is to serve us: this is tried once */
                 answer.unsure = true;
+                answer.version1 = false;
             }
             close(connection);
             connection = next;

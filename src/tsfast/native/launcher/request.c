@@ -143,6 +143,20 @@ void collect_request(struct request *request, char **words)
                                              .release = tsf_release(TSFAST_VERSION)};
 }
 
+/* Version 1 has less behind the limits, and nothing else is different. */
+void change_version(struct request *request, bool version1)
+{
+    size_t less = sizeof(struct tsf_request) - TSF_REQUEST1_BYTES;
+    struct tsf_frame *frame = &request->head.frame;
+
+    if (version1 == request->version1)
+        return;
+    request->version1 = version1;
+    frame->version = version1 ? TSF_WIRE_VERSION1 : TSF_WIRE_VERSION;
+    frame->length = (uint32_t)(version1 ? frame->length - less : frame->length + less);
+    request->parts[0].iov_len = sizeof(request->head) - (version1 ? less : 0);
+}
+
 /* Does not report a failure: the server may have replied before it closed, and reading reveals both. */
 void send_request(const struct request *request, const struct place *place, int connection)
 {

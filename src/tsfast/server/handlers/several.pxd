@@ -28,8 +28,10 @@ cdef class Many:
     cdef int timer                    # of the progress lines
 
     cdef int perform(self, Conn *conn, const Command *command, const tsf_request *head) noexcept nogil
-    # `progress`: the caller has a terminal on stderr.
-    cdef int wait_all(self, Conn *conn, bint progress) noexcept nogil
+    cdef int wait_all(self, Conn *conn, const tsf_request *head) noexcept nogil
+    # All ended jobs are about to be forgotten: the callers that wait hear what was counted of them, so that they can
+    # tell the next server.
+    cdef void clearing(self) noexcept nogil
     # A job has ended: groups that wait for it count it, and answer when it was their last.
     cdef void ended(self, uint64_t id, const tsf_hot *hot) noexcept nogil
 
@@ -41,8 +43,10 @@ cdef class Many:
     cdef uint64_t _forgotten(self, const Command *command, uint64_t known) noexcept nogil
     cdef void _say_forgotten(self, Conn *conn, uint64_t forgotten, uint64_t total) noexcept nogil
     cdef void _say_stuck(self, Conn *conn, const Group *group) noexcept nogil
-    cdef int _wait(self, Conn *conn, const IdRange *ranges, size_t n, uint64_t total, uint64_t forgotten,
-                   bint progress) noexcept nogil
+    cdef int _wait_set(self, Conn *conn, const Command *command, const tsf_request *head) noexcept nogil
+    cdef uint64_t _ended_since(self, uint64_t since) noexcept nogil
+    cdef int _wait(self, Conn *conn, const IdRange *ranges, size_t n, Group *group) noexcept nogil
+    cdef void _count_gone(self, Group *group) noexcept nogil
     cdef int _answer_group(self, Group *group) noexcept nogil
     cdef void _show_progress(self) noexcept nogil
     cdef void _progress_line(self, const Group *group, uint64_t now) noexcept nogil

@@ -10,9 +10,13 @@ from tsfast.grammar.options cimport (
     ACTION_CAT, ACTION_INFO, ACTION_KILL, ACTION_REMOVE, ACTION_STATE, ACTION_TAIL, ACTION_URGENT, ACTION_WAIT,
     ACTION_WHY, Command, IdRange,
 )
-from tsfast.scheduler.scheduler cimport FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_STARTING, Job
+from tsfast.base.idmap cimport not_there
+from tsfast.scheduler.scheduler cimport (
+    FLAG_BAD, FLAG_DUE, FLAG_WAITED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_STARTING, Job,
+)
 from tsfast.layout.structs cimport (
-    TSF_EXIT_ERROR, TSF_FINISHED, TSF_FRAME_OUT, TSF_FRAME_PROGRESS, TSF_TTY_STDERR, tsf_hot, tsf_request,
+    TSF_EXIT_ERROR, TSF_FINISHED, TSF_FRAME_COUNTED, TSF_FRAME_OUT, TSF_FRAME_PROGRESS, TSF_TTY_STDERR, tsf_counted,
+    tsf_hot, tsf_request,
 )
 from tsfast.base.limits cimport ANSWER_MAX, PROGRESS_MS
 from tsfast.base.loop cimport Loop
@@ -22,7 +26,7 @@ from tsfast.store.record cimport error_level
 from tsfast.lifecycle cimport changes
 from tsfast.lifecycle.spool cimport Spool
 from tsfast.base.system cimport CLOCK_MONOTONIC, SIGTERM, tsf_now_ns
-from tsfast.server.waiters cimport Group, Member, Waiters
+from tsfast.server.waiters cimport ROLE_GROUP, Group, Member, Waiters
 from tsfast.server.handlers.describe_array cimport tell_whole, whole_array
 
 
@@ -47,12 +51,12 @@ cdef class Many:
         self.timer = loop.new_timer(progress_due, <void *> self)
 
     cdef int perform(self, Conn *conn, const Command *command, const tsf_request *head) noexcept nogil:
-        cdef uint64_t total = self.count_known(conn, command)
+        cdef uint64_t total
+        if command.action == ACTION_WAIT:
+            return self._wait_set(conn, command, head)
+        total = self.count_known(conn, command)
         if total == 0:
             return 0
-        if command.action == ACTION_WAIT:
-            return self._wait(conn, command.ranges, command.n_ranges, total, self._forgotten(command, total),
-                              head.tty & TSF_TTY_STDERR)
         if command.action == ACTION_REMOVE:
             return self._remove(conn, command, total, head.token)
         if command.action == ACTION_KILL:
@@ -135,39 +139,72 @@ cdef class Many:
         self.reply.note(conn)
 
     # ---- waiting -----------------------------------------------------------------------------------------------
-    cdef int wait_all(self, Conn *conn, bint progress) noexcept nogil:
+    cdef int wait_all(self, Conn *conn, const tsf_request *head) noexcept nogil:
+        """For those that have not ended yet; of a call that is made again, for those that had not when it began."""
         cdef IdRange everything
+        cdef tsf_counted counted = head.counted
+        cdef uint64_t total = self.spool.queue.known - self.spool.queue.ended
+        cdef Group *group
         everything.first = 0
         everything.last = self.spool.table.header.committed
-        return self._wait(conn, &everything, 1, 0, 0, progress)
-
-    cdef int _wait(self, Conn *conn, const IdRange *ranges, size_t n, uint64_t total, uint64_t forgotten,
-                   bint progress) noexcept nogil:
-        """total 0: those that have not ended yet, however many."""
-        cdef bint all_live = total == 0
-        cdef uint64_t id, index = 0
-        cdef Cursor cursor
-        cdef Group *group
-        cdef Job *job
-        cdef tsf_hot hot
-        if all_live:
-            total = self.spool.queue.known - self.spool.queue.ended
-        group = self.waiters.gather(conn, total, progress)
+        if counted.since:
+            total += self._ended_since(counted.since)
+        else:
+            counted.since = self.spool.next_end
+        group = self.waiters.gather(conn, total, &counted, head.tty & TSF_TTY_STDERR)
         if group == NULL:
             return self.reply.no_memory(conn)
-        group.forgotten = forgotten
+        self.reply.conns.send(conn, TSF_FRAME_COUNTED, &group.counted, sizeof(group.counted))
+        return self._wait(conn, &everything, 1, group)
+
+    cdef uint64_t _ended_since(self, uint64_t since) noexcept nogil:
+        cdef Job *job = self.spool.queue.last_ended()
+        cdef uint64_t n = 0
+        while job != NULL and job.order >= since:
+            n += 1
+            job = self.spool.queue.preceding(job)
+        return n
+
+    cdef int _wait_set(self, Conn *conn, const Command *command, const tsf_request *head) noexcept nogil:
+        cdef uint64_t total = 0, forgotten
+        cdef Cursor cursor
+        cdef uint64_t id
+        cdef Group *group
+        if head.counted.gone == 0:
+            total = self.count_known(conn, command)
+            if total == 0:
+                return 0
+        else:
+            begin(&cursor, command.ranges, command.n_ranges)
+            while self.next_known(&cursor, &id):
+                total += 1
+        forgotten = self._forgotten(command, total)
+        group = self.waiters.gather(conn, total, &head.counted, head.tty & TSF_TTY_STDERR)
+        if group == NULL:
+            return self.reply.no_memory(conn)
+        group.counted.since = 0
+        group.forgotten = forgotten - min(forgotten, head.counted.gone)
+        return self._wait(conn, command.ranges, command.n_ranges, group)
+
+    cdef int _wait(self, Conn *conn, const IdRange *ranges, size_t n, Group *group) noexcept nogil:
+        cdef uint64_t id, index = 0, since = group.counted.since
+        cdef Cursor cursor
+        cdef Job *job
+        cdef tsf_hot hot
         self.spool.unreadable.look(~(<uint64_t> 0))
         begin(&cursor, ranges, n)
-        while index < total and self.next_known(&cursor, &id):
+        while index < group.total and self.next_known(&cursor, &id):
             job = self.spool.queue.get(id)
             if job.state == JOB_ENDED:
-                if all_live:
+                if since and job.order < since:
                     continue
+                group.members[index].id = id
                 if self.spool.table.read_hot(id, &hot) < 0:
                     self.waiters.count(group, id, True, -1)
                 else:
                     self.waiters.count(group, id, hot.state != TSF_FINISHED, error_level(&hot))
             elif self.spool.unreadable.n and self.spool.unreadable.blocked(id, &group.culprit):
+                group.members[index].id = not_there()
                 group.stuck += 1
                 group.left -= 1
             elif self.waiters.join(group, index, id) < 0:
@@ -178,9 +215,37 @@ cdef class Many:
             index += 1
         if group.left == 0:
             return self._answer_group(group)
-        if progress:
+        if group.progress:
             self._show_progress()
         return 0
+
+    cdef void clearing(self) noexcept nogil:
+        cdef Conn *conn = self.reply.conns.all
+        while conn != NULL:
+            if conn.role == ROLE_GROUP:
+                self._count_gone(<Group *> conn.group)
+            conn = conn.next
+
+    cdef void _count_gone(self, Group *group) noexcept nogil:
+        cdef tsf_counted *counted = &group.counted
+        cdef uint64_t i, before = counted.gone
+        cdef Member *member
+        cdef Job *job
+        cdef tsf_hot hot
+        for i in range(group.total):
+            member = &group.members[i]
+            job = self.spool.queue.get(member.id) if member.group == NULL and member.id != not_there() else NULL
+            if job == NULL or job.state != JOB_ENDED or job.flags & FLAG_DUE:
+                continue                       # one whose hook is due stays until that was started
+            counted.gone += 1
+            if job.flags & FLAG_BAD:
+                if counted.bad == 0 or member.id < counted.bad_id:
+                    counted.bad_id = member.id
+                    counted.bad_level = error_level(&hot) if self.spool.table.read_hot(member.id, &hot) == 0 else -1
+                counted.bad += 1
+            member.id = not_there()
+        if counted.gone != before:
+            self.reply.conns.send(group.conn, TSF_FRAME_COUNTED, counted, sizeof(counted[0]))
 
     cdef void ended(self, uint64_t id, const tsf_hot *hot) noexcept nogil:
         cdef Member *member = self.waiters.first_member(id)
@@ -231,7 +296,7 @@ cdef class Many:
                 running += job != NULL and (job.state == JOB_STARTING or job.state == JOB_RUNNING)
         self.reply.text.size = 0
         text_str(&self.reply.text, b"\r\x1b[K")
-        text_u64(&self.reply.text, group.total - group.left)
+        text_u64(&self.reply.text, group.counted.gone + group.total - group.left)
         text_str(&self.reply.text, b" ended, ")
         text_u64(&self.reply.text, group.failed)
         text_str(&self.reply.text, b" failed, ")
