@@ -20,7 +20,7 @@ export TSFAST_STRICT := 1
 export TSFAST_PROBES := 1
 
 TARGETS := demo share build installed debug programs test test-debug soak fuzz fixture lint format typecheck bench \
-	bench-quick wheel sanitizers sanitized valgrind docs linkcheck clean distclean
+	bench-quick wheel sanitizers sanitized valgrind coverage docs linkcheck clean distclean
 
 .DEFAULT_GOAL := build
 .PHONY: $(TARGETS) check-clean
@@ -108,6 +108,14 @@ sanitizers:
 sanitized: sanitizers
 	TSFAST_TEST_PATIENCE=4 $(VENV)-asan/bin/python -m pytest --timeout 1200 -m 'not unsanitized' $(TESTS)
 
+# How much of the compiled modules the tests run, by package; as long as the suite. What fails because of the counting
+# does not end it.
+coverage: programs
+	TSFAST_COVERAGE=1 $(MAKE) VENV=$(VENV)-coverage installed
+	find build/coverage -name '*.gcda' -delete
+	-TSFAST_TEST_PATIENCE=4 $(VENV)-coverage/bin/python -m pytest -q $(or $(TESTS),--ignore=tests/system/fault)
+	$(VENV)-coverage/bin/python tests/support/compiled_coverage.py
+
 # The tests of the native programs, which run under valgrind. It keeps some descriptors below the hard limit for itself.
 valgrind: $(VENV)/.ready
 	@$(BIN)/python tests/support/programs.py valgrind
@@ -164,6 +172,7 @@ SHORT_test-debug = TESTS=tests/system/fault/test_tables.py
 SHORT_soak = TESTS=tests/system/fault/test_tables.py
 SHORT_sanitized = TESTS=tests/project/test_packaging.py
 SHORT_valgrind = TESTS=tests/native/runner/test_runner_output.py
+SHORT_coverage = TESTS=tests/scheduler
 SHORT_fuzz = FUZZ_SECONDS=5
 SHORT_bench = BENCH=submit
 SHORT_bench-quick = BENCH=submit
@@ -185,4 +194,4 @@ clean:
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean
-	rm -rf $(VENV) $(VENV)-debug $(VENV)-asan $(VENV)-bench
+	rm -rf $(VENV) $(VENV)-debug $(VENV)-asan $(VENV)-bench $(VENV)-coverage

@@ -47,7 +47,8 @@ class Wheel:
 
     def modules(self) -> list[str]:
         """The compiled ones, as tsfast/__init__.py knows them."""
-        return re.findall(r'"(tsfast[\w.]+)"', self.data["tsfast/_compiled.py"].decode())
+        listed, _, _ = self.data["tsfast/_compiled.py"].decode().partition("PACKAGES")
+        return re.findall(r'"(tsfast[\w.]+)"', listed)
 
     # ---- contents ----
 

@@ -33,6 +33,17 @@ from tsfast.layout.structs cimport tsf_count_python_steps, tsf_header
 from tsfast.store.table cimport Table
 from tsfast.store.table import TableError as TableError  # no-cython-lint
 
+cdef extern from *:
+    """
+    #ifdef TSFAST_COVERAGE
+    void __gcov_dump(void);
+    #define tsf_write_coverage() __gcov_dump()
+    #else
+    #define tsf_write_coverage() ((void)0)
+    #endif
+    """
+    void tsf_write_coverage()                  # a server ends by _exit, which does not write it
+
 tsf_count_python_steps()                       # nothing in a normal build
 
 
@@ -221,6 +232,7 @@ cdef class Server:
             self.spool.contexts.sweep(True)
             if self.journal is not None:
                 discard(self.spool.table.dir_fd)
+        tsf_write_coverage()
         return dropped
 
     cdef void _tidy(self) noexcept nogil:
