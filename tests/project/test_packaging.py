@@ -95,10 +95,10 @@ def test_what_is_no_compiled_module_is_not_found() -> None:
         importlib.import_module("tsfast.base.absent")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [*sorted(f"{module.replace('.', '/')}.pxd" for module in MODULES if not is_probe(module)), "tsfast/native/table.h"],
-)
+DECLARATIONS = sorted(str(path.relative_to(SOURCES.parent)) for path in SOURCES.rglob("*.pxd"))
+
+
+@pytest.mark.parametrize("name", [*DECLARATIONS, "tsfast/native/table.h"])
 def test_what_other_programs_are_compiled_with_is_installed(name: str) -> None:
     assert (PACKAGE.parent / name).is_file()
 

@@ -116,4 +116,6 @@ def test_what_a_later_release_uses_is_refused(queue):
         header.seek(32)
         header.write(struct.pack("=II", 4, ~4 & 0xFFFFFFFF))
     error = queue.ts("-l", code=None)
-    assert error == f"ts: the job table has something of a later version of tsfast: use that version ({queue.state_dir})\n"
+    assert (
+        error == f"ts: the job table has something of a later version of tsfast: use that version ({queue.state_dir})\n"
+    )

@@ -1,1 +1,0 @@
-"""What only system calls tell of a place; for Python."""
