@@ -7,14 +7,18 @@ cimport cython
 from libc.signal cimport SIG_IGN, signal
 from libc.string cimport strerror
 
-from tsfast.server.dispatcher cimport Commands
+from tsfast.server.dispatcher cimport Dispatcher
+from tsfast.server.handlers.admission cimport admit_parked
+from tsfast.server.handlers.cancel cimport resume_cancelled
+from tsfast.server.handlers.shutdown cimport reply_to_all
+from tsfast.server.listener cimport Listener
+from tsfast.server.services cimport Services
 from tsfast.server.connections cimport Conns
 from tsfast.store.contexts cimport Contexts
 from tsfast.server.inherited cimport bounds_find
 from tsfast.store.journal cimport Journal
 from tsfast.store.journal import discard, has_journal, replay
 from tsfast.store.migration import migrate
-from tsfast.base.limits cimport LISTEN_BACKLOG, REBIND_RETRY_MS
 from tsfast.base.loop cimport Loop, Source
 from tsfast.engine.outbox cimport Outbox
 from tsfast.lifecycle.recovery cimport Recovery
@@ -23,11 +27,9 @@ from tsfast.lifecycle cimport retention, start
 from tsfast.lifecycle.spool cimport Spool
 from tsfast.lifecycle.wiring cimport connect
 from tsfast.base.system cimport (
-    AT_SYMLINK_NOFOLLOW, EPOLLIN, IN_ATTRIB, IN_CLOEXEC, IN_DELETE_SELF, IN_MOVE_SELF, IN_NONBLOCK, O_CLOEXEC,
-    O_DIRECTORY, O_PATH, PR_SET_CHILD_SUBREAPER, SFD_CLOEXEC, SFD_NONBLOCK, SIG_BLOCK, SIGCHLD, SIGHUP, SIGINT, SIGPIPE,
-    SIGTERM, SIGXCPU, SIGXFSZ, close, errno, fstatat, inotify_add_watch, inotify_init1, inotify_rm_watch,
-    mkdirat, open_, prctl, read, sigaddset, sigemptyset, signalfd, signalfd_siginfo, sigprocmask, sigset_t, ssize_t,
-    stat_t, tsf_listen, unlinkat,
+    EPOLLIN, PR_SET_CHILD_SUBREAPER, SFD_CLOEXEC, SFD_NONBLOCK, SIG_BLOCK, SIGCHLD, SIGHUP, SIGINT, SIGPIPE, SIGTERM,
+    SIGXCPU, SIGXFSZ, close, errno, prctl, read, sigaddset, sigemptyset, signalfd, signalfd_siginfo, sigprocmask,
+    sigset_t, ssize_t,
 )
 from tsfast.layout.structs cimport tsf_count_python_steps, tsf_header
 from tsfast.store.table cimport Table
@@ -71,18 +73,6 @@ cdef void signal_came(void *owner, Source *source, uint32_t events) noexcept nog
     (<Server> owner).spool.runners.reap()
 
 
-cdef void name_changed(void *owner, Source *source, uint32_t events) noexcept nogil:
-    cdef char buffer[4096]
-    while read(source.fd, buffer, sizeof(buffer)) > 0:
-        pass
-    (<Server> owner)._check_name()
-    (<Server> owner).spool.table.look()
-
-
-cdef void rebind_due(void *owner) noexcept nogil:
-    (<Server> owner)._check_name()
-
-
 @cython.final
 cdef class Server:
     def __init__(self, *, int state_dir, str socket_path not None, str runner not None, str boot_id not None,
@@ -98,14 +88,8 @@ cdef class Server:
         the queue had last.
         Raises OSError, ValueError, TableError."""
         cdef sigset_t mask
-        self.signals.fd = self.watch.fd = self.socket_dir = -1
-        self.watched = self.watched_directory = -1
+        self.signals.fd = -1
         self.lost = []
-        self.path = os.fsencode(socket_path)
-        self.directory, self.name = os.path.split(self.path)
-        self.path_text = self.path
-        self.directory_text = self.directory
-        self.name_text = self.name
         # A limit of the call that started us is an error where it is met (EFBIG), and not our end.
         for number in (SIGINT, SIGHUP, SIGPIPE, SIGXFSZ, SIGXCPU):
             signal(number, SIG_IGN)
@@ -132,27 +116,19 @@ cdef class Server:
         self.spool = Spool(self.loop, table, contexts, runners, gpu_timeout)
         connect(self.spool)
         self.spool.grants.hides = hide_gpus
-        self.commands = Commands(self.conns, self.spool, version, max_unfinished, cancel_grace)
-        self.commands.adding.by_unit = by_unit
-        self.rebind_timer = self.loop.new_timer(rebind_due, <void *> self)
+        self.services = Services(self.conns, self.spool, version, max_unfinished, cancel_grace)
+        self.services.submitter.by_unit = by_unit
+        self.dispatcher = Dispatcher(self.conns, self.spool, self.services)
         self.signals.fd = signalfd(-1, &mask, SFD_NONBLOCK | SFD_CLOEXEC)
         self.signals.handler = signal_came
         self.signals.owner = <void *> self
-        self.watch.fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC)
-        self.watch.handler = name_changed
-        self.watch.owner = <void *> self
         if self.signals.fd < 0 or self.loop.watch(&self.signals, EPOLLIN) < 0:
             raise OSError(errno, strerror(errno).decode(), "signalfd")
-        # Without inotify (its limit is reached) all works but finding out that the name or the table has vanished.
-        if self.watch.fd >= 0:
-            self.loop.watch(&self.watch, EPOLLIN)
-            header = b"/proc/self/fd/%d" % (<Table> table).header_fd
-            inotify_add_watch(self.watch.fd, <const char *> header, <uint32_t> IN_ATTRIB)
+        self.listener = Listener(self.loop, self.conns, table, os.fsencode(socket_path))
 
     def __dealloc__(self):
-        for fd in (self.signals.fd, self.watch.fd, self.socket_dir):
-            if fd >= 0:
-                close(fd)
+        if self.signals.fd >= 0:
+            close(self.signals.fd)
 
     def recover(self, slots: int, max_finished: int) -> list[int]:
         """Take up the queue where it was left; see Recovery.run."""
@@ -165,7 +141,7 @@ cdef class Server:
         self.lost = recovery.lost
         if self.damaged is not None:
             self._journal_begins()
-        self.commands.cancel.resume()
+        resume_cancelled(self.services)
         return damaged
 
     cdef _journal_begins(self):
@@ -194,36 +170,36 @@ cdef class Server:
         return self.spool.table.truncated
 
     def listen(self):
-        """Be there for callers, under the socket's name. Raises OSError."""
-        if self._bind() < 0:
-            raise OSError(errno, strerror(errno).decode(), os.fsdecode(self.path))
+        """Listen for clients, under the socket's name. Raises OSError."""
+        if self.listener.bind() < 0:
+            raise OSError(errno, strerror(errno).decode(), os.fsdecode(self.listener.path))
 
     def run(self):
         """Serve until -K (returns True: the queue was dropped), or SIGTERM or a caller of a later release (False: it is
         kept). Raises OSError if what was to be answered could not be synced: then nothing was answered, and the calls
         are made again."""
         cdef bint dropped
-        bounds_find(&self.commands.adding.bounds)
+        bounds_find(&self.services.submitter.bounds)
         with nogil:
-            while not self.terminated and self.commands.last_caller == NULL and not self.commands.giving_way:
-                self.commands.stirred = False
-                self.commands.admit_parked()
+            while not self.terminated and self.services.last_client == NULL and not self.dispatcher.giving_way:
+                self.dispatcher.stirred = False
+                admit_parked(self.services)
                 # Before the replies: a client that has a job's id may ask for its pid, or kill it.
                 start.dispatch(self.spool)
                 if self.journal is not None and not self._may_answer():
                     break
                 self.conns.flush()
                 self._tidy()
-                self.commands.watchers.feed()
+                self.dispatcher.subscribers.feed()
                 if self.journal is not None:
                     self.journal.push()
-                if self.loop.turn(self.commands.stirred) < 0:      # what that makes possible is done next, not slept on
+                if self.loop.turn(self.dispatcher.stirred) < 0:    # what that makes possible comes next, without sleep
                     break
-            dropped = self.commands.last_caller != NULL
-            self.gave_way = self.commands.giving_way and not dropped and not self.terminated
+            dropped = self.services.last_client != NULL
+            self.gave_way = self.dispatcher.giving_way and not dropped and not self.terminated
             if not dropped and not self.gave_way:
-                self.commands.answer_all(b"the server was ended; its queue is kept")
-            self._unbind()
+                reply_to_all(self.services, b"the server was ended; its queue is kept")
+            self.listener.unbind()
             if self.journal is None or self.journal.settle() == 0:
                 self.conns.flush()
         if self.journal is not None and self.journal.failed:
@@ -255,47 +231,3 @@ cdef class Server:
             return False
         self.spool.runners.send_held()
         return True
-
-    # ---- the socket's name -------------------------------------------------------------------------------------
-    cdef int _bind(self) noexcept nogil:
-        cdef stat_t st
-        cdef int sock
-        if self.socket_dir >= 0:
-            close(self.socket_dir)
-        mkdirat(-1, self.directory_text, 0o700)            # removed under us, or there already
-        self.socket_dir = open_(self.directory_text, O_PATH | O_DIRECTORY | O_CLOEXEC)
-        if self.socket_dir < 0:
-            return -1
-        sock = tsf_listen(self.socket_dir, self.name_text, LISTEN_BACKLOG)
-        if sock < 0:
-            return -1
-        if fstatat(self.socket_dir, self.name_text, &st, AT_SYMLINK_NOFOLLOW) == 0:
-            self.inode = st.st_ino
-        if self.watch.fd >= 0:
-            if self.watched >= 0:
-                inotify_rm_watch(self.watch.fd, self.watched)
-            if self.watched_directory >= 0:
-                inotify_rm_watch(self.watch.fd, self.watched_directory)
-            self.watched = inotify_add_watch(self.watch.fd, self.path_text,
-                                             <uint32_t> (IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF))
-            # The socket in it does not hear of it when its directory is renamed.
-            self.watched_directory = inotify_add_watch(self.watch.fd, self.directory_text, <uint32_t> IN_MOVE_SELF)
-        return self.conns.listen(sock)
-
-    cdef bint _name_is_ours(self) noexcept nogil:
-        cdef stat_t st
-        cdef int directory = open_(self.directory_text, O_PATH | O_DIRECTORY | O_CLOEXEC)
-        cdef bint ours = False
-        if directory >= 0:
-            ours = (fstatat(directory, self.name_text, &st, AT_SYMLINK_NOFOLLOW) == 0 and st.st_ino == self.inode)
-            close(directory)
-        return ours
-
-    cdef void _check_name(self) noexcept nogil:
-        """Somebody removed or renamed the socket: callers would start a second server, which the lock would stop."""
-        if not self._name_is_ours() and self._bind() < 0:
-            self.loop.set_timer(self.rebind_timer, REBIND_RETRY_MS)
-
-    cdef void _unbind(self) noexcept nogil:
-        if self._name_is_ours():
-            unlinkat(self.socket_dir, self.name_text, 0)

@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import socket
-import struct
 
 from tsfast.base.text import as_line
 from tsfast.cli import parsing, processes
@@ -37,7 +36,7 @@ def stop(path: str, patience: float) -> str:
             boot.check_name(path, make=False)  # a mistyped TS_SOCKET is told; the default's directory can be missing
         return "no server runs"
     with found:
-        pid = int(struct.unpack("3i", found.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
+        pid, _uid = connection.peer(found)
         if pid == 0:
             raise OSError(f"{path}: its server cannot be seen from here (another container?)")
         if is_open(found):  # so the process is the one that listens, not a later one with its pid

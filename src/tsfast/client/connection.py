@@ -24,7 +24,7 @@ PEER = struct.Struct("3i")  # struct ucred
 VERSION = f"tsfast {__version__}".encode()
 
 
-def socket_path(given: str | os.PathLike[str] | None = None) -> str:
+def resolve_socket(given: str | os.PathLike[str] | None = None) -> str:
     """The socket of a queue: as given, or else TS_SOCKET, or else the default of `ts`. Raises QueueError,
     ValueError."""
     if given is not None and "\0" in (given := os.fsdecode(given)):
@@ -45,14 +45,16 @@ def patience_s() -> float | None:
     return float(text) or None
 
 
-def server_of(connection: socket.socket) -> int:
-    """Its pid, 0 if it is invisible from here."""
-    return int(PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size))[0])
+def peer(connection: socket.socket) -> tuple[int, int]:
+    """The pid and the user of the process at the other end, as it was when it listened. Pid 0: it is invisible from
+    here."""
+    pid, uid, _gid = PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size))
+    return pid, uid
 
 
 def silent(connection: socket.socket, path: str) -> ServerUnavailable:
     """The message about a server that has been silent for so long."""
-    pid = server_of(connection)
+    pid, _uid = peer(connection)
     return ServerUnavailable(f"the server {f'(pid {pid})' if pid else f'at {path}'} does not answer")
 
 
@@ -86,9 +88,9 @@ def connect(path: str, patience: float | None = None) -> socket.socket | None:
         else:
             connection.connect(path)
         connection.settimeout(patience)
-        peer = PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size))
-        if peer[1] != os.geteuid() and (os.geteuid() != 0 or default):
-            raise ServerUnavailable(f"{path}: this socket belongs to user {peer[1]}")
+        _pid, uid = peer(connection)
+        if uid != os.geteuid() and (os.geteuid() != 0 or default):
+            raise ServerUnavailable(f"{path}: this socket belongs to user {uid}")
     except (FileNotFoundError, ConnectionRefusedError):
         connection.close()
         return None

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from tsfast.client import timerfd
-from tsfast.client.connection import FRAME, connect, patience_s, server_of, silent, socket_path, start_server
+from tsfast.client.connection import FRAME, connect, patience_s, peer, resolve_socket, silent, start_server
 from tsfast.client.encoder import EVENTS, FRAME_MAX, WATCH, WIRE_VERSION
 from tsfast.client.errors import QueueError, ServerUnavailable
 
@@ -102,7 +102,7 @@ class EventStream:
         self, path: str | os.PathLike[str] | None = None, since: int | None = None, *, start: bool = False
     ) -> None:
         """Raises ServerUnavailable if another user listens there, as read() does later, and QueueError."""
-        self.path = socket_path(path)
+        self.path = resolve_socket(path)
         self.seq = since or 0
         self._start = start
         self._heard = self.seq  # the newest event that has arrived
@@ -220,7 +220,7 @@ class EventStream:
             return
         connection.setblocking(False)
         try:
-            server = server_of(connection)
+            server, _uid = peer(connection)
             connection.send(FRAME.pack(WIRE_VERSION, WATCH, _WATCH.size, 0) + _WATCH.pack(self._heard))
         except OSError:  # it has just ended
             connection.close()

@@ -62,7 +62,7 @@ class Queue:
     which closes the connections; the queue and its jobs continue."""
 
     def __init__(self, socket: str | os.PathLike[str] | None = None):
-        self.path = connection.socket_path(socket)
+        self.path = connection.resolve_socket(socket)
         self._idle: list[Connection] = []
         self._pid = os.getpid()
         self._reader: Reader | None = None

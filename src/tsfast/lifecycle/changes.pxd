@@ -1,8 +1,9 @@
-"""What a user changes in the queue: remove, cancel, signal, move jobs, set the number of slots.
+"""What a user changes in the queue: remove, cancel, signal and move jobs, change settings.
 
 The functions that return an int return 0, or -1 with errno when the disk refused it (nothing changed), or -2 when the
 job's state forbids it.
 """
+from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uint64_t
 
 from tsfast.lifecycle.spool cimport Spool
@@ -16,6 +17,10 @@ cdef int signal(Spool spool, uint64_t id, int number) noexcept nogil
 cdef int urgent(Spool spool, uint64_t id) noexcept nogil
 cdef int swap(Spool spool, uint64_t a, uint64_t b, const uint64_t *token) noexcept nogil
 cdef int set_slots(Spool spool, uint32_t slots) noexcept nogil
+cdef int set_gpu_free(Spool spool, uint32_t percent) noexcept nogil
+cdef int set_gpu_wait(Spool spool, uint32_t seconds) noexcept nogil
+# The path, of `size` bytes without a NUL, is absolute and shorter than its place in struct tsf_header.
+cdef int set_logdir(Spool spool, const char *path, size_t size) noexcept nogil
 
 # The job's record says that it is queued.
 cdef int write_queued(Spool spool, const Job *job) noexcept nogil

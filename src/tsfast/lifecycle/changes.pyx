@@ -5,7 +5,7 @@ from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from tsfast.base.system cimport errno, set_errno
-from tsfast.layout.structs cimport TSF_CANCELLED, TSF_FORGOTTEN, TSF_QUEUED, TSF_REMOVED, tsf_fault, tsf_hot
+from tsfast.layout.structs cimport TSF_CANCELLED, TSF_FORGOTTEN, TSF_QUEUED, TSF_REMOVED, tsf_fault, tsf_header, tsf_hot
 from tsfast.lifecycle.finish cimport settled, skip_dependents
 from tsfast.lifecycle.idempotency cimport tokens_remember
 from tsfast.lifecycle.retention cimport forget, forget_soon
@@ -126,18 +126,38 @@ cdef int write_queued(Spool spool, const Job *job) noexcept nogil:
     return spool.table.write_hot(job.id, &hot)
 
 
-cdef int set_slots(Spool spool, uint32_t slots) noexcept nogil:
-    cdef uint32_t before = spool.table.header.slots
-    spool.table.header.slots = slots
-    if spool.table.save_settings() < 0:
-        spool.table.header.slots = before
-        return -1
-    spool.queue.set_slots(slots)
-    return 0
-
-
 cdef int signal(Spool spool, uint64_t id, int number) noexcept nogil:
     cdef Job *job = spool.queue.get(id)
     if job == NULL or not (job.state == JOB_STARTING or job.state == JOB_RUNNING):
         return -2
     return spool.runners.signal(job.run, <uint32_t> number)
+
+
+# ---- settings, which the table keeps ---------------------------------------------------------------------------
+
+cdef int set_slots(Spool spool, uint32_t slots) noexcept nogil:
+    if spool.table.save_setting(&spool.table.header.slots, &slots, sizeof(slots)) < 0:
+        return -1
+    spool.queue.set_slots(slots)
+    return 0
+
+
+cdef int set_gpu_free(Spool spool, uint32_t percent) noexcept nogil:
+    if spool.table.save_setting(&spool.table.header.gpu_free_percent, &percent, sizeof(percent)) < 0:
+        return -1
+    spool.grants.gpus.set_free_percent(percent)
+    return 0
+
+
+cdef int set_gpu_wait(Spool spool, uint32_t seconds) noexcept nogil:
+    if spool.table.save_setting(&spool.table.header.gpu_wait_s, &seconds, sizeof(seconds)) < 0:
+        return -1
+    spool.grants.resume()                      # a pause that was set before counts no longer
+    return 0
+
+
+cdef int set_logdir(Spool spool, const char *path, size_t size) noexcept nogil:
+    cdef tsf_header changed = spool.table.header
+    memcpy(changed.logdir, path, size)
+    changed.logdir_len = <uint32_t> size
+    return spool.table.save_setting(&spool.table.header, &changed, sizeof(changed))

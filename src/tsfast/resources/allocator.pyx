@@ -135,9 +135,8 @@ cdef class Grants:
                 tsf_log(b"NVML answers again")
             self.answered = False
             if record.index and record.index != before:
-                self.table.header.gpu_devices = record.index
-                if self.table.save_settings() < 0:
-                    self.table.header.gpu_devices = before     # the next round tries again
+                # Refused: the next round tries again.
+                self.table.save_setting(&self.table.header.gpu_devices, &record.index, sizeof(record.index))
 
     cdef void _device_came(self, const tsf_gpu *record) noexcept nogil:
         cdef char line[64]

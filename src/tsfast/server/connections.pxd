@@ -1,13 +1,21 @@
 """Connections of clients: accepting, peer check, frames in, frames out. It knows no jobs.
 
-Frames are buffered until they are whole; nothing here ever waits for a client. Answers are collected and sent at the
+Frames are buffered until they are whole; nothing here ever waits for a client. Replies are collected and sent at the
 end of the loop's turn; what a client does not take at once is kept for it, and sent as it takes it.
 """
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from tsfast.store.journal cimport Journal
 from tsfast.base.limits cimport READ_CHUNK
+from tsfast.base.links cimport Link
 from tsfast.base.loop cimport Loop, Source
+
+# What a connection waits for; its role says which member counts.
+cdef union Awaited:
+    uint64_t job          # the end or the start of this job
+    uint64_t room         # room in the queue for so many jobs
+    uint64_t event        # events after this one, the last that it was sent
+    void *wait            # struct Wait of waiters.pxd: the end of several jobs
 
 cdef struct Conn:
     Source source
@@ -18,23 +26,20 @@ cdef struct Conn:
     int fds[3]            # descriptors that came with a frame, owned
     int n_fds
     bint closing          # closed as soon as the output is sent
-    bint dirty            # in the list of those with output to send
     bint failed           # out of memory for its output: closed without more
     bint blocked          # it takes no more output now
-    bint owed_alive       # it is told that the server lives, if it has to wait
+    bint owed_alive       # it gets ALIVE, if it has to wait
     bint paused           # its next frame is kept until the owner can take it
-    Conn *prev            # all connections
-    Conn *next
-    Conn *next_dirty
-    uint32_t release      # tsf_release of the caller, 0: not told
+    Link in_all           # of Conns.all
+    Link in_unsent        # of Conns.unsent, while it has output to send
+    uint32_t release      # tsf_release of the client, 0: not told
     uint64_t barrier      # nothing is sent before this much of the journal is synced
     # for the owner of the connections
-    uint64_t job          # the job that it waits for
-    uint32_t tty          # enum tsf_tty: which of its caller's descriptors are terminals
-    int role              # 0: none
-    Conn *prev_waiting
-    Conn *next_waiting
-    void *group           # of _waiters: the jobs that it waits for together
+    int role              # enum Role of waiters.pxd
+    Awaited awaited
+    Link in_waiting       # of those with the same role: for the same job, for room, for events
+    int action            # of the request that waits for the start of its job (ActionKind)
+    uint32_t tty          # enum tsf_tty: which of the client's descriptors are terminals
 
 cdef enum:
     FRAME_LATER = 1       # not now: keep the frame, and read no more of this connection before resume()
@@ -43,13 +48,17 @@ cdef enum:
 ctypedef int (*FrameHandler)(void *owner, Conn *conn, uint32_t type, char *payload, uint32_t size) noexcept nogil
 ctypedef void (*CloseHandler)(void *owner, Conn *conn) noexcept nogil
 
+cdef inline Conn *conn_of(const Link *link) noexcept nogil:
+    """NULL for the end of a list."""
+    return NULL if link == NULL else <Conn *> link.owner
+
 cdef class Conns:
     cdef Loop loop
     cdef Source listening         # fd -1: none
     cdef bint full                # out of descriptors or memory: not accepting
     cdef int accept_timer, alive_timer
-    cdef Conn *all
-    cdef Conn *dirty
+    cdef Link *all                # Conn.in_all
+    cdef Link *unsent             # Conn.in_unsent: sent at the end of a turn
     cdef Journal journal          # None but with TS_DURABLE
     cdef uint64_t uid
     cdef void *owner
@@ -58,11 +67,11 @@ cdef class Conns:
     cdef char chunk[READ_CHUNK]   # what was just received; most requests are whole in it and are never copied
 
     cdef int listen(self, int sock) noexcept nogil                # takes over a listening socket
-    # Append a frame to the answer. Never blocks, never fails visibly (`failed` closes the connection later).
+    # Append a frame to the reply. Never blocks, never fails visibly (`failed` closes the connection later).
     cdef void send(self, Conn *conn, uint32_t type, const void *data, size_t size) noexcept nogil
     cdef void send_code(self, Conn *conn, uint32_t type, int32_t code) noexcept nogil
     cdef void finish(self, Conn *conn) noexcept nogil             # close it once all is sent
-    cdef void owe_alive(self, Conn *conn) noexcept nogil          # it hears ALIVE, if it is still there in a second
+    cdef void owe_alive(self, Conn *conn) noexcept nogil          # it gets ALIVE, if it is still there in a second
     cdef void resume(self, Conn *conn) noexcept nogil             # the kept frame comes again; it may be closed by it
     cdef void close(self, Conn *conn) noexcept nogil
     cdef void flush(self) noexcept nogil                          # at the end of a turn

@@ -11,6 +11,7 @@ from tsfast.layout.structs cimport (
     tsf_frame,
 )
 from tsfast.base.limits cimport ACCEPT_RETRY_MS, ALIVE_AFTER_MS, READ_CHUNK
+from tsfast.base.links cimport Link, is_linked, links_append, links_prepend, links_remove
 from tsfast.base.loop cimport Loop, Source
 from tsfast.base.system cimport (
     EAGAIN, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, MSG_DONTWAIT,
@@ -19,7 +20,7 @@ from tsfast.base.system cimport (
 )
 
 cdef enum:
-    OUTPUT_KEPT = 65536        # output buffers up to this size are kept for the next answer
+    OUTPUT_KEPT = 65536        # output buffers up to this size are kept for the next reply
 
 
 cdef void accept_ready(void *owner, Source *source, uint32_t events) noexcept nogil:
@@ -36,8 +37,8 @@ cdef void alive_due(void *owner) noexcept nogil:
 
 cdef void conn_ready(void *owner, Source *source, uint32_t events) noexcept nogil:
     cdef Conn *conn = <Conn *> source          # its first member
-    # One that is dirty is written at the end of the turn, if it may be.
-    if events & EPOLLOUT and not conn.dirty and not (<Conns> owner)._write(conn):
+    # What is in the list of the unsent is written at the end of the turn, if it may be.
+    if events & EPOLLOUT and not is_linked(&conn.in_unsent) and not (<Conns> owner)._write(conn):
         return
     if events & (EPOLLIN | EPOLLHUP | EPOLLERR | EPOLLRDHUP):
         (<Conns> owner)._read(conn)
@@ -56,7 +57,7 @@ cdef class Conns:
 
     def __dealloc__(self):
         while self.all != NULL:
-            self._drop(self.all)
+            self._drop(conn_of(self.all))
         if self.listening.fd >= 0:
             close(self.listening.fd)
 
@@ -69,15 +70,15 @@ cdef class Conns:
         return self.loop.watch(&self.listening, EPOLLIN)
 
     cdef void _accept(self) noexcept nogil:
-        """One caller a turn: to learn that there is no other one costs as much as the next turn's epoll_wait, which
-        tells it as well, and this caller's answer goes out the sooner."""
+        """One client a turn: to learn that there is no other one costs as much as the next turn's epoll_wait, which
+        tells it as well, and this client's reply goes out the sooner."""
         cdef Conn *conn
         cdef int64_t peer
         cdef int fd = accept4(self.listening.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)
         if fd < 0:
             if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
-                # Stop asking, or epoll would report the waiting callers for ever. close() asks again, and the timer,
-                # because what was lacking need not be in the hands of a caller of ours.
+                # Stop asking, or epoll would report the waiting clients for ever. close() asks again, and so does the
+                # timer, because what was lacking need not be held by a client of ours.
                 self.loop.remove(&self.listening)
                 self.full = True
                 self.loop.set_timer(self.accept_timer, ACCEPT_RETRY_MS)
@@ -93,11 +94,9 @@ cdef class Conns:
         conn.source.fd = fd
         conn.source.handler = conn_ready
         conn.source.owner = <void *> self
-        conn.next = self.all
-        if self.all != NULL:
-            self.all.prev = conn
-        self.all = conn
-        # A caller sends its request right after connecting: mostly it is here already, and the answer ends the
+        conn.in_all.owner = conn.in_unsent.owner = conn.in_waiting.owner = <void *> conn
+        links_prepend(&self.all, &conn.in_all)
+        # A client sends its request right after connecting: mostly it is here already, and the reply ends the
         # connection before epoll would have to know of it.
         if self._read(conn) == 0 and not conn.closing and self._listen_to(conn) < 0:
             self.close(conn)
@@ -156,7 +155,7 @@ cdef class Conns:
         while size - at >= sizeof(tsf_frame):
             memcpy(&frame, data + at, sizeof(frame))
             if frame.version != TSF_WIRE_VERSION:
-                # Any frame of ours tells the caller which version we speak.
+                # Any frame of ours tells the client which version we speak.
                 self.send_code(conn, TSF_FRAME_EXIT, TSF_EXIT_ERROR)
                 self.finish(conn)
                 return 0
@@ -189,7 +188,7 @@ cdef class Conns:
     cdef int _keep(self, Conn *conn, const char *rest, size_t size) noexcept nogil:
         cdef size_t room
         if size == 0:
-            # Thousands of waiting callers should cost no more than their sockets.
+            # Thousands of waiting clients should cost no more than their sockets.
             free(conn.input)
             conn.input = NULL
             conn.input_room = conn.input_size = 0
@@ -206,9 +205,9 @@ cdef class Conns:
         return 0
 
     cdef int _no_memory(self, Conn *conn) noexcept nogil:
-        """There is no room for the rest of what comes, so nothing was done: said with no memory of ours, or the caller
-        would try again. -1: the connection is closed and gone."""
-        cdef char answer[128]
+        """There is no memory for the rest of the frame, so nothing was done. The reply needs no memory: without it the
+        client would try again. -1: the connection is closed and gone."""
+        cdef char reply[128]
         cdef const char *text = b"ts: the server is out of memory\n"
         cdef tsf_frame frame
         cdef tsf_code code
@@ -218,16 +217,16 @@ cdef class Conns:
             frame.type = TSF_FRAME_ERR
             frame.length = <uint32_t> strlen(text)
             frame.release = 0
-            memcpy(answer, &frame, sizeof(frame))
-            memcpy(answer + size, text, frame.length)
+            memcpy(reply, &frame, sizeof(frame))
+            memcpy(reply + size, text, frame.length)
             size += frame.length
             frame.type = TSF_FRAME_EXIT
             frame.length = sizeof(code)
             code.code = TSF_EXIT_ERROR
-            memcpy(answer + size, &frame, sizeof(frame))
+            memcpy(reply + size, &frame, sizeof(frame))
             size += sizeof(frame)
-            memcpy(answer + size, &code, sizeof(code))
-            send(conn.source.fd, answer, size + sizeof(code), MSG_DONTWAIT | MSG_NOSIGNAL)
+            memcpy(reply + size, &code, sizeof(code))
+            send(conn.source.fd, reply, size + sizeof(code), MSG_DONTWAIT | MSG_NOSIGNAL)
         self.close(conn)
         return -1
 
@@ -264,11 +263,9 @@ cdef class Conns:
 
     cdef void _mark(self, Conn *conn) noexcept nogil:
         if self.journal is not None:
-            conn.barrier = self.journal.end    # whatever the answer tells was written before
-        if not conn.dirty:
-            conn.dirty = True
-            conn.next_dirty = self.dirty
-            self.dirty = conn
+            conn.barrier = self.journal.end    # what the reply says was written before
+        if not is_linked(&conn.in_unsent):
+            links_append(&self.unsent, &conn.in_unsent)
 
     cdef void send_code(self, Conn *conn, uint32_t type, int32_t code) noexcept nogil:
         cdef tsf_code payload
@@ -280,8 +277,8 @@ cdef class Conns:
         self.loop.set_timer(self.alive_timer, ALIVE_AFTER_MS)
 
     cdef void _say_alive(self) noexcept nogil:
-        """Past the answer, which can wait for the disk, but not into the middle of one that is being taken."""
-        cdef Conn *conn = self.all
+        """Before the reply, which can wait for the disk, but not into the middle of one that is being taken."""
+        cdef Conn *conn = conn_of(self.all)
         cdef bint again = False
         cdef tsf_frame frame
         frame.version = TSF_WIRE_VERSION
@@ -292,7 +289,7 @@ cdef class Conns:
                 conn.owed_alive = False
                 send(conn.source.fd, &frame, sizeof(frame), MSG_DONTWAIT | MSG_NOSIGNAL)
             again = again or conn.owed_alive
-            conn = conn.next
+            conn = conn_of(conn.in_all.next)
         if again:
             self.loop.set_timer(self.alive_timer, ALIVE_AFTER_MS)
 
@@ -301,21 +298,20 @@ cdef class Conns:
         self._mark(conn)
 
     cdef void flush(self) noexcept nogil:
-        cdef Conn **link = &self.dirty
+        cdef Link *link = self.unsent
         cdef Conn *conn
-        while link[0] != NULL:
-            conn = link[0]
+        while link != NULL:
+            conn = conn_of(link)
             if self.journal is not None and conn.barrier > self.journal.synced:
                 self.journal.wanted = True
                 if conn.blocked:
                     conn.blocked = False
                     self._listen_to(conn)
-                link = &conn.next_dirty
+                link = link.next
                 continue
-            link[0] = conn.next_dirty
-            conn.dirty = False
+            links_remove(&self.unsent, &conn.in_unsent)
             self._write(conn)
-            link = &self.dirty                 # its end may have changed the list
+            link = self.unsent                 # the end of a connection may have changed the list
 
     cdef bint _write(self, Conn *conn) noexcept nogil:
         """Send what the client takes; False if the connection was closed."""
@@ -362,22 +358,14 @@ cdef class Conns:
             self.loop.set_timer(self.accept_timer, ACCEPT_RETRY_MS)
 
     cdef void _drop(self, Conn *conn) noexcept nogil:
-        cdef Conn **link = &self.dirty
         cdef int i
-        if conn.dirty:
-            while link[0] != conn:
-                link = &link[0].next_dirty
-            link[0] = conn.next_dirty
+        if is_linked(&conn.in_unsent):
+            links_remove(&self.unsent, &conn.in_unsent)
+        links_remove(&self.all, &conn.in_all)
         self.loop.remove(&conn.source)
         close(conn.source.fd)
         for i in range(conn.n_fds):
             close(conn.fds[i])
-        if conn.prev != NULL:
-            conn.prev.next = conn.next
-        else:
-            self.all = conn.next
-        if conn.next != NULL:
-            conn.next.prev = conn.prev
         free(conn.input)
         free(conn.output)
         free(conn)

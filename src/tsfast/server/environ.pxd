@@ -1,8 +1,9 @@
-"""The server's own environment: --getenv, --setenv, --unsetenv. It lives as long as the server does."""
-from tsfast.grammar.options cimport Command
-from tsfast.base.text cimport Text
+"""The server's own environment, which --setenv changes. It lives as long as the server does."""
 
-# Does what the command asks; --getenv's answer is added to the text. 0, or -1 with errno.
-cdef int environ_action(Text *text, const Command *command) noexcept nogil
-# Where output files go without --set_logdir: TMPDIR of the server, else /tmp. Valid until the next environ_action.
+# The value of a variable, NULL if it is not set. Valid until the next change.
+cdef const char *environ_value(const char *name) noexcept nogil
+# `NAME=VALUE`, or a name. 0, or -1 with errno.
+cdef int set_environ(const char *assignment) noexcept nogil
+cdef int unset_environ(const char *name) noexcept nogil
+# Where output files go without --set_logdir: TMPDIR of the server, else /tmp. Valid until the next change.
 cdef const char *default_logdir() noexcept nogil

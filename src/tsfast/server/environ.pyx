@@ -4,8 +4,6 @@
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, strchr, strcmp
 
-from tsfast.grammar.options cimport ACTION_GETENV, ACTION_SETENV, Command
-from tsfast.base.text cimport Text, text_str
 from tsfast.base.system cimport ENOMEM, getenv, set_errno
 
 cdef extern from "<stdlib.h>" nogil:
@@ -14,14 +12,14 @@ cdef extern from "<stdlib.h>" nogil:
 
 
 cdef const char *kept_as(const char *name) noexcept nogil:
-    """A time zone is kept for whoever asks for it, but out of the C library's sight, which would open the file that it
-    names, perhaps a FIFO, whenever the server writes a date."""
+    """A time zone is kept under another name: the C library would open the file that it names, perhaps a FIFO, whenever
+    the server writes a date."""
     if strcmp(name, b"TZ") == 0:
         return b"TZ of --setenv"
     return name
 
 
-cdef int set_variable(const char *assignment) noexcept nogil:
+cdef int set_environ(const char *assignment) noexcept nogil:
     cdef const char *value = strchr(assignment, c"=") + 1
     cdef size_t size = <size_t> (value - assignment)
     cdef char *name = <char *> malloc(size)
@@ -36,16 +34,12 @@ cdef int set_variable(const char *assignment) noexcept nogil:
     return done
 
 
-cdef int environ_action(Text *text, const Command *command) noexcept nogil:
-    cdef const char *value
-    if command.action == ACTION_SETENV:
-        return set_variable(command.text)
-    if command.action != ACTION_GETENV:
-        return c_unsetenv(kept_as(command.text))
-    value = getenv(kept_as(command.text))
-    if value != NULL:
-        text_str(text, value)
-    return 0
+cdef int unset_environ(const char *name) noexcept nogil:
+    return c_unsetenv(kept_as(name))
+
+
+cdef const char *environ_value(const char *name) noexcept nogil:
+    return getenv(kept_as(name))
 
 
 cdef const char *default_logdir() noexcept nogil:

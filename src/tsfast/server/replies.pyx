@@ -33,12 +33,18 @@ cdef class Replies:
         self.conns.finish(conn)
         return 0
 
-    cdef int answer(self, Conn *conn) noexcept nogil:
+    cdef int answer(self, Conn *conn, int32_t code=0) noexcept nogil:
         if self.text.failed:
             return self.no_memory(conn)
         if self.text.size:
             self.conns.send(conn, TSF_FRAME_OUT, self.text.data, self.text.size)
-        return self.exit(conn, 0)
+        return self.exit(conn, code)
+
+    cdef int answer_number(self, Conn *conn, uint64_t number) noexcept nogil:
+        self.text.size = 0
+        text_u64(&self.text, number)
+        text_char(&self.text, c'\n')
+        return self.answer(conn)
 
     cdef int answer_info(self, Conn *conn, int32_t code) noexcept nogil:
         cdef const char *at = self.text.data
@@ -94,12 +100,34 @@ cdef class Replies:
         return self._error_line(conn)
 
     cdef int fail_job(self, Conn *conn, uint64_t id, const char *what) noexcept nogil:
+        return self.refuse(conn, True, id, what, NULL)
+
+    cdef int refuse(self, Conn *conn, bint one, uint64_t id, const char *what, const char *undone) noexcept nogil:
         self.text.size = 0
         text_str(&self.text, b"ts: job ")
         text_u64(&self.text, id)
         text_char(&self.text, c' ')
         text_str(&self.text, what)
+        if not one:
+            text_str(&self.text, b"; ")
+            text_str(&self.text, undone)
         return self._error_line(conn)
+
+    cdef int fail_unreadable(self, Conn *conn, uint64_t id, uint64_t culprit) noexcept nogil:
+        self.text.size = 0
+        text_str(&self.text, b"ts: job ")
+        text_u64(&self.text, id)
+        if id != culprit:
+            text_str(&self.text, b" waits for job ")
+            text_u64(&self.text, culprit)
+            text_str(&self.text, b", which")
+        text_str(&self.text, b" has a record that cannot be read and does not run (`ts -r ")
+        text_u64(&self.text, culprit)
+        text_str(&self.text, b"` removes it)")
+        return self._error_line(conn)
+
+    cdef int fail_table(self, Conn *conn) noexcept nogil:
+        return self.fail_errno(conn, b"the job table could not be written")
 
     cdef int fail_errno(self, Conn *conn, const char *what) noexcept nogil:
         cdef const char *reason = strerror(errno)
@@ -114,14 +142,14 @@ cdef class Replies:
         self.text.failed = True
         return self._error_line(conn)
 
-    cdef int elsewhere_with_text(self, Conn *conn) noexcept nogil:
+    cdef int delegate_with_text(self, Conn *conn) noexcept nogil:
         if self.text.failed:
             return self.no_memory(conn)
         self.conns.send(conn, TSF_FRAME_EXEC, self.text.data, self.text.size)
         self.conns.finish(conn)
         return 0
 
-    cdef int elsewhere(self, Conn *conn) noexcept nogil:
+    cdef int delegate(self, Conn *conn) noexcept nogil:
         self.conns.send(conn, TSF_FRAME_EXEC, NULL, 0)
         self.conns.finish(conn)
         return 0

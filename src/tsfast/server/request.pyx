@@ -3,6 +3,7 @@
 """See request.pxd."""
 from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport free, realloc
 from libc.string cimport strcmp, strlen, strncmp
 
 from tsfast.layout.structs cimport TSF_TTY_STDOUT, tsf_request
@@ -61,3 +62,23 @@ cdef bint wants_colour(const Request *request) noexcept nogil:
     cdef const char *kind = variable(request, b"TERM=")
     return (request.head.tty & TSF_TTY_STDOUT and variable(request, b"NO_COLOR=") == NULL
             and (kind == NULL or strcmp(kind, b"dumb") != 0))
+
+
+cdef const char *const *words_split(Words *words, const char *bytes, uint32_t argc) noexcept nogil:
+    cdef const char **grown
+    cdef uint32_t i
+    if <size_t> argc + 1 > words.room:
+        grown = <const char **> realloc(<void *> words.words, (<size_t> argc + 1) * sizeof(char *))
+        if grown == NULL:
+            return NULL
+        words.words = grown
+        words.room = <size_t> argc + 1
+    for i in range(argc):
+        words.words[i] = bytes
+        bytes += strlen(bytes) + 1
+    words.words[argc] = NULL
+    return words.words
+
+
+cdef void words_free(Words *words) noexcept nogil:
+    free(<void *> words.words)

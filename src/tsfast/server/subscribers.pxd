@@ -1,25 +1,26 @@
-"""Clients who hear of each change of a job: each one's place in the ring of events, and what it is sent.
+"""Subscribers: clients that receive every event. It keeps each one's place in the ring of events.
 
-A watcher gets more only when it has taken all that it was sent, so one that reads nothing costs the server one frame;
-what the ring forgets meanwhile is told to it as a gap.
+A subscriber gets more only when it has taken all that it was sent, so one that reads nothing costs the server one
+frame; if the ring forgets events meanwhile, it gets an event that says so.
 """
 from libc.stdint cimport uint32_t
 
-from tsfast.server.connections cimport Conn, Conns
-from tsfast.lifecycle.events cimport Events
-from tsfast.layout.structs cimport tsf_event
 from tsfast.base.limits cimport EVENTS_A_FRAME
+from tsfast.base.links cimport Link
+from tsfast.layout.structs cimport tsf_event
+from tsfast.lifecycle.events cimport Events
+from tsfast.server.connections cimport Conn, Conns
 
-cdef class Watchers:
+cdef class Subscribers:
     cdef Conns conns
     cdef Events events
-    cdef Conn *first                  # Conn.job: the last event that it was sent
+    cdef Link *all                    # Conn.in_waiting; Conn.awaited.event: the last one that it was sent
     cdef tsf_event frame[EVENTS_A_FRAME]
 
-    # A caller's WATCH. -1: it is none.
-    cdef int watch(self, Conn *conn, const char *payload, uint32_t size) noexcept nogil
+    # A client's WATCH frame. -1: it is not well-formed.
+    cdef int add(self, Conn *conn, const char *payload, uint32_t size) noexcept nogil
     cdef void remove(self, Conn *conn) noexcept nogil
-    cdef void feed(self) noexcept nogil           # send what can be sent: at the end of a turn, after the answers
+    cdef void feed(self) noexcept nogil           # send what can be sent: at the end of a turn, after the replies
 
     # private
     cdef bint _more(self, Conn *conn) noexcept nogil

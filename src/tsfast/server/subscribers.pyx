@@ -6,19 +6,20 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
-from tsfast.server.connections cimport Conn, Conns
-from tsfast.lifecycle.events cimport Events, special_event
+from tsfast.base.links cimport is_linked, links_prepend, links_remove
 from tsfast.layout.structs cimport TSF_EVENT_GAP, TSF_EVENT_HEAD, TSF_FRAME_EVENTS, tsf_watch
-from tsfast.server.waiters cimport ROLE_WATCH
+from tsfast.lifecycle.events cimport Events, special_event
+from tsfast.server.connections cimport Conn, Conns, conn_of
+from tsfast.server.waiters cimport ROLE_NONE, ROLE_SUBSCRIBER
 
 
 @cython.final
-cdef class Watchers:
+cdef class Subscribers:
     def __init__(self, Conns conns, Events events):
         self.conns = conns
         self.events = events
 
-    cdef int watch(self, Conn *conn, const char *payload, uint32_t size) noexcept nogil:
+    cdef int add(self, Conn *conn, const char *payload, uint32_t size) noexcept nogil:
         cdef tsf_watch asked
         cdef tsf_event told[2]
         cdef size_t n = 1
@@ -26,53 +27,43 @@ cdef class Watchers:
             return -1
         memcpy(&asked, payload, sizeof(asked))       # it need not be aligned
         told[0] = special_event(TSF_EVENT_HEAD, self.events.last)
-        conn.job = asked.since if asked.since else self.events.last
-        if conn.job > self.events.last or conn.job < self.events.lost():
-            conn.job = self.events.lost()
-            told[1] = special_event(TSF_EVENT_GAP, conn.job)
+        conn.awaited.event = asked.since if asked.since else self.events.last
+        if conn.awaited.event > self.events.last or conn.awaited.event < self.events.lost():
+            conn.awaited.event = self.events.lost()
+            told[1] = special_event(TSF_EVENT_GAP, conn.awaited.event)
             n = 2
-        conn.role = ROLE_WATCH
-        conn.prev_waiting = NULL
-        conn.next_waiting = self.first
-        if self.first != NULL:
-            self.first.prev_waiting = conn
-        self.first = conn
+        conn.role = ROLE_SUBSCRIBER
+        links_prepend(&self.all, &conn.in_waiting)
         self.conns.send(conn, TSF_FRAME_EVENTS, told, n * sizeof(tsf_event))
         return 0
 
     cdef void remove(self, Conn *conn) noexcept nogil:
-        if conn.role != ROLE_WATCH:
-            return
-        if conn.next_waiting != NULL:
-            conn.next_waiting.prev_waiting = conn.prev_waiting
-        if conn.prev_waiting != NULL:
-            conn.prev_waiting.next_waiting = conn.next_waiting
-        else:
-            self.first = conn.next_waiting
-        conn.role = 0
+        if conn.role == ROLE_SUBSCRIBER:
+            links_remove(&self.all, &conn.in_waiting)
+            conn.role = ROLE_NONE
 
     cdef void feed(self) noexcept nogil:
         cdef Conn *conn
-        cdef bint more = self.first != NULL
+        cdef bint more = self.all != NULL
         while more:
             more = False
-            conn = self.first
+            conn = conn_of(self.all)
             while conn != NULL:
                 more = self._more(conn) or more
-                conn = conn.next_waiting
+                conn = conn_of(conn.in_waiting.next)
             if more:
-                self.conns.flush()           # whoever has taken all of it may have more
+                self.conns.flush()           # one that has taken all of it may have more
 
     cdef bint _more(self, Conn *conn) noexcept nogil:
         cdef uint64_t lost = self.events.lost()
         cdef size_t n = 0
-        if conn.job == self.events.last or conn.output_size or conn.dirty:
+        if conn.awaited.event == self.events.last or conn.output_size or is_linked(&conn.in_unsent):
             return False
-        if conn.job < lost:
+        if conn.awaited.event < lost:
             self.frame[0] = special_event(TSF_EVENT_GAP, lost)
-            conn.job = lost
+            conn.awaited.event = lost
             n = 1
-        n += self.events.copy(conn.job, self.frame + n, EVENTS_A_FRAME - n)
-        conn.job = self.frame[n - 1].seq
+        n += self.events.copy(conn.awaited.event, self.frame + n, EVENTS_A_FRAME - n)
+        conn.awaited.event = self.frame[n - 1].seq
         self.conns.send(conn, TSF_FRAME_EVENTS, self.frame, n * sizeof(tsf_event))
         return True

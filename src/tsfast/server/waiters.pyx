@@ -4,143 +4,124 @@
 cimport cython
 from libc.stdlib cimport calloc, free
 
-from tsfast.server.connections cimport Conn
 from tsfast.base.idmap cimport idmap_del, idmap_free, idmap_get, idmap_put, not_there
+from tsfast.base.links cimport links_append, links_prepend, links_remove
 from tsfast.base.system cimport CLOCK_MONOTONIC, tsf_now_ns
+from tsfast.server.connections cimport conn_of
+
+
+# ---- lists by the id of a job ----------------------------------------------------------------------------------
+
+cdef Link *first_of(const IdMap *map, uint64_t id) noexcept nogil:
+    cdef uint64_t found = idmap_get(map, id)
+    return NULL if found == not_there() else <Link *> <size_t> found
+
+
+cdef int link_to(IdMap *map, uint64_t id, Link *link) noexcept nogil:
+    """0, or -1 without memory."""
+    cdef Link *first = first_of(map, id)
+    if idmap_put(map, id, <uint64_t> <size_t> link) < 0:
+        return -1
+    links_prepend(&first, link)
+    return 0
+
+
+cdef void unlink_from(IdMap *map, uint64_t id, Link *link) noexcept nogil:
+    cdef Link *first = first_of(map, id)
+    links_remove(&first, link)
+    if first == NULL:
+        idmap_del(map, id)
+    else:
+        idmap_put(map, id, <uint64_t> <size_t> first)      # it is there: this needs no memory
 
 
 @cython.final
 cdef class Waiters:
     def __dealloc__(self):
         idmap_free(&self.jobs)
-        idmap_free(&self.members)
+        idmap_free(&self.waited)
 
     cdef Conn *first(self, uint64_t id) noexcept nogil:
-        cdef uint64_t found = idmap_get(&self.jobs, id)
-        return NULL if found == not_there() else <Conn *> <size_t> found
+        return conn_of(first_of(&self.jobs, id))
 
     cdef int add(self, Conn *conn, uint64_t id, int role) noexcept nogil:
-        cdef Conn *first = self.first(id)
-        if idmap_put(&self.jobs, id, <uint64_t> <size_t> conn) < 0:
+        if link_to(&self.jobs, id, &conn.in_waiting) < 0:
             return -1
-        conn.job = id
+        conn.awaited.job = id
         conn.role = role
-        conn.prev_waiting = NULL
-        conn.next_waiting = first
-        if first != NULL:
-            first.prev_waiting = conn
         return 0
 
     cdef void park(self, Conn *conn, uint64_t jobs) noexcept nogil:
-        conn.job = jobs
+        conn.awaited.room = jobs
         conn.role = ROLE_ROOM
-        conn.next_waiting = NULL
-        conn.prev_waiting = self.parked_last
-        if self.parked_last != NULL:
-            self.parked_last.next_waiting = conn
-        else:
-            self.parked_first = conn
-        self.parked_last = conn
+        links_append(&self.parked, &conn.in_waiting)
         self.n_parked += 1
 
     cdef void remove(self, Conn *conn) noexcept nogil:
-        if conn.role == ROLE_GROUP:
-            self._dissolve(<Group *> conn.group)
-            conn.group = NULL
-            conn.role = ROLE_NONE
-        if conn.role == ROLE_NONE or conn.role == ROLE_SUCCESSOR:
-            return
-        if conn.role == ROLE_ROOM:
+        if conn.role == ROLE_WAIT:
+            self._end(<Wait *> conn.awaited.wait)
+        elif conn.role == ROLE_ROOM:
+            links_remove(&self.parked, &conn.in_waiting)
             self.n_parked -= 1
-        if conn.next_waiting != NULL:
-            conn.next_waiting.prev_waiting = conn.prev_waiting
-        elif conn.role == ROLE_ROOM:
-            self.parked_last = conn.prev_waiting
-        if conn.prev_waiting != NULL:
-            conn.prev_waiting.next_waiting = conn.next_waiting
-        elif conn.role == ROLE_ROOM:
-            self.parked_first = conn.next_waiting
-        elif conn.next_waiting != NULL:
-            idmap_put(&self.jobs, conn.job, <uint64_t> <size_t> conn.next_waiting)    # replaces: needs no memory
+        elif ROLE_FOREGROUND <= conn.role <= ROLE_START:
+            unlink_from(&self.jobs, conn.awaited.job, &conn.in_waiting)
         else:
-            idmap_del(&self.jobs, conn.job)
-        conn.prev_waiting = conn.next_waiting = NULL
+            return
         conn.role = ROLE_NONE
 
-    # ---- groups ------------------------------------------------------------------------------------------------
-    cdef Group *gather(self, Conn *conn, uint64_t total, const tsf_counted *counted, bint progress) noexcept nogil:
-        cdef Group *group = <Group *> calloc(1, sizeof(Group))
-        if group == NULL:
+    # ---- jobs of one wait --------------------------------------------------------------------------------------
+    cdef Wait *begin(self, Conn *conn, uint64_t total, const tsf_counted *counted, bint progress) noexcept nogil:
+        cdef Wait *wait = NULL
+        if total < (~(<size_t> 0) - sizeof(Wait)) // sizeof(WaitedJob):
+            wait = <Wait *> calloc(1, sizeof(Wait) + <size_t> total * sizeof(WaitedJob))
+        if wait == NULL:
             return NULL
-        group.members = <Member *> calloc(<size_t> total + 1, sizeof(Member))
-        if group.members == NULL:
-            free(group)
-            return NULL
-        group.conn = conn
-        group.total = group.left = total
-        group.counted = counted[0]
-        group.failed = counted.bad
-        group.bad_id = counted.bad_id if counted.bad else not_there()
-        group.bad_level = counted.bad_level
-        group.since_ns = tsf_now_ns(CLOCK_MONOTONIC)
-        group.progress = progress
+        wait.conn = conn
+        wait.total = wait.left = total
+        wait.counted = counted[0]
+        wait.failed = counted.bad
+        wait.bad_id = counted.bad_id if counted.bad else not_there()
+        wait.bad_level = counted.bad_level
+        wait.progress = progress
+        wait.in_progress.owner = <void *> wait
         if progress:
-            group.next = self.watched
-            if self.watched != NULL:
-                self.watched.prev = group
-            self.watched = group
-        conn.group = group
-        conn.role = ROLE_GROUP
-        return group
+            wait.since_ns = tsf_now_ns(CLOCK_MONOTONIC)
+            links_append(&self.progress, &wait.in_progress)
+        conn.awaited.wait = <void *> wait
+        conn.role = ROLE_WAIT
+        return wait
 
-    cdef int join(self, Group *group, uint64_t index, uint64_t id) noexcept nogil:
-        cdef Member *member = &group.members[index]
-        cdef Member *first = self.first_member(id)
-        if idmap_put(&self.members, id, <uint64_t> <size_t> member) < 0:
+    cdef int join(self, Wait *wait, uint64_t index, uint64_t id) noexcept nogil:
+        cdef WaitedJob *waited = &waited_jobs(wait)[index]
+        if link_to(&self.waited, id, &waited.in_job) < 0:
             return -1
-        member.group = group
-        member.id = id
-        member.next = first
-        if first != NULL:
-            first.prev = member
+        waited.in_job.owner = <void *> wait
+        waited.id = id
         return 0
 
-    cdef Member *first_member(self, uint64_t id) noexcept nogil:
-        cdef uint64_t found = idmap_get(&self.members, id)
-        return NULL if found == not_there() else <Member *> <size_t> found
+    cdef WaitedJob *first_waited(self, uint64_t id) noexcept nogil:
+        return <WaitedJob *> first_of(&self.waited, id)    # the link is its first member
 
-    cdef void count(self, Group *group, uint64_t id, bint bad, int32_t level) noexcept nogil:
-        group.left -= 1
+    cdef void count(self, Wait *wait, uint64_t id, bint bad, int32_t level) noexcept nogil:
+        wait.left -= 1
         if bad:
-            group.failed += 1
-            if id < group.bad_id:
-                group.bad_id = id
-                group.bad_level = level
+            wait.failed += 1
+            if id < wait.bad_id:
+                wait.bad_id = id
+                wait.bad_level = level
 
-    cdef void leave(self, Member *member) noexcept nogil:
-        if member.next != NULL:
-            member.next.prev = member.prev
-        if member.prev != NULL:
-            member.prev.next = member.next
-        elif member.next != NULL:
-            idmap_put(&self.members, member.id, <uint64_t> <size_t> member.next)      # replaces: needs no memory
-        else:
-            idmap_del(&self.members, member.id)
-        member.group = NULL
+    cdef void leave(self, WaitedJob *waited) noexcept nogil:
+        unlink_from(&self.waited, waited.id, &waited.in_job)
+        waited.in_job.owner = NULL
 
-    cdef void _dissolve(self, Group *group) noexcept nogil:
+    cdef void _end(self, Wait *wait) noexcept nogil:
+        cdef WaitedJob *jobs = waited_jobs(wait)
+        cdef uint64_t *ended = self.ended_jobs
         cdef uint64_t i
-        cdef uint64_t *ended = self.ended_members
-        for i in range(group.total):
-            if group.members[i].group != NULL:
-                self.leave(&group.members[i])
-        if group.progress:
-            if group.prev != NULL:
-                group.prev.next = group.next
-            else:
-                self.watched = group.next
-            if group.next != NULL:
-                group.next.prev = group.prev
-        ended[0] -= group.ended
-        free(group.members)
-        free(group)
+        for i in range(wait.total):
+            if jobs[i].in_job.owner != NULL:
+                self.leave(&jobs[i])
+        if wait.progress:
+            links_remove(&self.progress, &wait.in_progress)
+        ended[0] -= wait.ended
+        free(wait)

@@ -85,6 +85,8 @@ cdef class Table:
     cdef void look(self) noexcept nogil                           # are the files still there? Sets `gone`
     cdef int drop_all(self) noexcept nogil                        # -K: nothing of the ids so far is left
     cdef int save_settings(self) noexcept nogil
+    # One of them: set and save it, or leave it as it was. 0, or -1 with errno.
+    cdef int save_setting(self, void *setting, const void *value, size_t size) noexcept nogil
     cdef void use(self, Journal journal) noexcept                 # what is written from here on is journaled
     cdef int refresh(self) noexcept nogil                         # readers: the header as it is now
     cdef Segment *segment(self, uint64_t number) noexcept nogil

@@ -231,6 +231,14 @@ cdef class Table:
         self.header.check = settings_check(&self.header)
         return self._write_header(&self.header.slots, &self.header + 1)
 
+    cdef int save_setting(self, void *setting, const void *value, size_t size) noexcept nogil:
+        cdef tsf_header before = self.header
+        memcpy(setting, value, size)
+        if self.save_settings() == 0:
+            return 0
+        self.header = before
+        return -1
+
     cdef int _write_header(self, const void *start, const void *end) noexcept nogil:
         """What lies between two places in self.header."""
         cdef uint64_t offset = <uint64_t> (<const char *> start - <const char *> &self.header)

@@ -4,7 +4,6 @@ import os
 import resource
 import socket
 import stat
-import struct
 import time
 from collections.abc import Iterator
 
@@ -100,7 +99,7 @@ def ask(words: list[bytes], patience: float) -> tuple[int, str] | None:
     if found is None:
         return None
     with found:
-        pid = int(struct.unpack("3i", found.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
+        pid, _uid = connection.peer(found)
         # No version: the server should reply, and not give way.
         found.sendall(connection.request(words, connection.caller(False), version=b""))
         end = time.monotonic() + patience

@@ -4,29 +4,14 @@ A running job's runner does it by its own clock: SIGTERM to the job's process gr
 that is left. That it is to be done stands in the job's record before, so that the next server goes on with it. Where
 the runner is dead, the server signals the process group itself.
 """
-from libc.stdint cimport uint32_t, uint64_t
-
-from tsfast.server.connections cimport Conn
 from tsfast.grammar.options cimport Command
-from tsfast.scheduler.scheduler cimport Job
-from tsfast.base.loop cimport Loop
-from tsfast.server.handlers.several cimport Many
-from tsfast.server.replies cimport Replies
-from tsfast.lifecycle.spool cimport Spool
+from tsfast.server.connections cimport Conn
+from tsfast.server.request cimport Request
+from tsfast.server.targets cimport Targets
+from tsfast.server.services cimport Services
 
-cdef class Cancel:
-    cdef Loop loop
-    cdef Replies reply
-    cdef Many many
-    cdef Spool spool
-    cdef int timer
-    cdef uint32_t grace_s             # TS_CANCEL_GRACE
-
-    cdef int perform(self, Conn *conn, const Command *command) noexcept nogil
-    cdef void resume(self) noexcept nogil         # after a recovery: those that are still to be ended
-
-    # private
-    cdef int _check(self, Conn *conn, const Command *command, uint64_t *ids, size_t n) noexcept nogil
-    cdef int _cancel(self, Job *job) noexcept nogil
-    cdef void _order(self, const Job *job) noexcept nogil
-    cdef void _orphans(self) noexcept nogil
+cdef int cancel_jobs(Services services, Conn *conn, const Request *request, Command *command,
+                     const Targets *jobs) noexcept nogil
+cdef void resume_cancelled(Services services) noexcept nogil      # after a recovery: those that are still to be ended
+# Of Services.cancel_timer, whose owner is the Services.
+cdef void orphans_due(void *owner) noexcept nogil

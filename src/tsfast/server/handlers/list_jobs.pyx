@@ -6,6 +6,8 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free, malloc
 
 from tsfast.lifecycle.arrays cimport Span
+from tsfast.lifecycle.spool cimport Spool
+from tsfast.server.replies cimport Replies
 from tsfast.grammar.options cimport FORMAT_DEFAULT
 from tsfast.scheduler.scheduler cimport JOB_RUNNING, JOB_STARTING, Job
 from tsfast.layout.structs cimport TSF_FRAME_ERR, TSF_TTY_STDOUT
@@ -77,39 +79,45 @@ cdef void tell_pause(Replies reply, Spool spool, Conn *conn) noexcept nogil:
     text_free(&line)
 
 
-cdef int list_jobs(Replies reply, Spool spool, Conn *conn, const Request *request,
-                   const Command *command) noexcept nogil:
-    cdef bint collapsed = command.format == FORMAT_DEFAULT and spool.arrays.n > 0
-    cdef Lines lines
-    cdef Look look
+cdef int list_jobs(Services services, Conn *conn, const Request *request, Command *command,
+                   const Targets *jobs) noexcept nogil:
+    cdef bint collapsed = command.format == FORMAT_DEFAULT and services.spool.arrays.n > 0
     cdef bint done = False
-    if spool.queue.known > <uint64_t> (LIST_JOBS_MAX if collapsed else LIST_ROWS_MAX):
-        return reply.elsewhere(conn)
+    cdef Lines lines
+    if services.spool.queue.known > <uint64_t> (LIST_JOBS_MAX if collapsed else LIST_ROWS_MAX):
+        return services.reply.delegate(conn)
     lines.n = 0
     lines.room = LIST_ROWS_MAX
     lines.lines = <Line *> malloc(lines.room * sizeof(Line))
-    lines.live = <uint64_t *> malloc((spool.queue.known + 1) * sizeof(uint64_t))
+    lines.live = <uint64_t *> malloc((services.spool.queue.known + 1) * sizeof(uint64_t))
     lines.counts = NULL
     if collapsed:
-        lines.counts = <ArrayCounts *> calloc(spool.arrays.n, sizeof(ArrayCounts))
+        lines.counts = <ArrayCounts *> calloc(services.spool.arrays.n, sizeof(ArrayCounts))
     if (lines.lines != NULL and lines.live != NULL and (lines.counts != NULL or not collapsed)
-            and gather(&lines, spool)):
-        reply.text.size = 0
-        look.format = command.format
-        look.columns = request.head.columns if request.head.tty & TSF_TTY_STDOUT else 0
-        look.colour = wants_colour(request)
-        look.least = list_kind(request.head.tty & TSF_TTY_STDOUT)
-        look.gpus = spool.grants.machine_has_gpus() or spool.gpu_jobs > 0
-        look.now_ns = tsf_now_ns(CLOCK_REALTIME)
-        list_head(&reply.text, &look, spool.queue.used_slots, spool.queue.max_slots)
-        done = list_rows(&reply.text, spool.table, spool.contexts, lines.lines, lines.n, &look, True,
-                         ANSWER_MAX) == 0
+            and gather(&lines, services.spool)):
+        done = write_lines(&services.reply.text, services.spool, &lines, request, command.format)
     free(lines.lines)
     free(lines.live)
     free(lines.counts)
     if not done:
-        return reply.elsewhere(conn)       # too long for the server, or it has no memory
-    list_tail(&reply.text, command.format)
-    if command.format == FORMAT_DEFAULT and spool.pauses.jobs_wait():
-        tell_pause(reply, spool, conn)
-    return reply.answer(conn)
+        return services.reply.delegate(conn)        # too long for the server, or it has no memory
+    if command.format == FORMAT_DEFAULT and services.spool.pauses.jobs_wait():
+        tell_pause(services.reply, services.spool, conn)
+    return services.reply.answer(conn)
+
+
+cdef bint write_lines(Text *text, Spool spool, const Lines *lines, const Request *request, int format) noexcept nogil:
+    """False: it is too long."""
+    cdef Look look
+    text.size = 0
+    look.format = format
+    look.columns = request.head.columns if request.head.tty & TSF_TTY_STDOUT else 0
+    look.colour = wants_colour(request)
+    look.least = list_kind(request.head.tty & TSF_TTY_STDOUT)
+    look.gpus = spool.grants.machine_has_gpus() or spool.gpu_jobs > 0
+    look.now_ns = tsf_now_ns(CLOCK_REALTIME)
+    list_head(text, &look, spool.queue.used_slots, spool.queue.max_slots)
+    if list_rows(text, spool.table, spool.contexts, lines.lines, lines.n, &look, True, ANSWER_MAX) != 0:
+        return False
+    list_tail(text, format)
+    return True

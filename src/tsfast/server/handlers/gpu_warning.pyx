@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: auto_pickle=False
-"""See gpu_settings.pxd."""
+"""See gpu_warning.pxd."""
 from libc.stdint cimport uint32_t
 from libc.string cimport memset, strlen
 
@@ -8,72 +8,10 @@ from tsfast.resources.gpus cimport (
     GpuCounts, Need, VERDICT_ALONE, VERDICT_DIVIDED, VERDICT_FITS, VERDICT_HIDDEN, VERDICT_PROHIBITED, VERDICT_SILENT,
     VERDICT_SMALL, VERDICT_UNSHARED,
 )
-from tsfast.grammar.options cimport (
-    ACTION_GET_GPU_FREE, ACTION_GET_GPU_WAIT, ACTION_GPUS, ACTION_SET_GPU_FREE, ACTION_SET_GPU_WAIT, Command,
-)
-from tsfast.scheduler.scheduler cimport Job
-from tsfast.layout.structs cimport tsf_cold, tsf_hot
-from tsfast.base.text cimport TSF_HIDDEN, Text, text_char, text_oneline, text_pad, text_str, text_u64
-from tsfast.store.record cimport Row
-from tsfast.render.fields cimport row_gpu_ids
+from tsfast.base.text cimport TSF_HIDDEN, Text, text_char, text_oneline, text_str, text_u64
 
 cdef enum:
     SILENT_TOLD = 4          # GPUs that do not answer, in a warning; --why names more
-
-
-cdef bint is_gpu_action(int action) noexcept nogil:
-    return (action == ACTION_GPUS or action == ACTION_GET_GPU_FREE or action == ACTION_SET_GPU_FREE
-            or action == ACTION_GET_GPU_WAIT or action == ACTION_SET_GPU_WAIT)
-
-
-cdef void running_gpu_jobs(Text *text, Spool spool) noexcept nogil:
-    cdef Job *job = spool.queue.first_running()
-    cdef Row row
-    cdef tsf_hot hot
-    cdef tsf_cold cold
-    cdef size_t start
-    text_str(text, b"ID   GPU-IDs\n")
-    while job != NULL:
-        if spool.queue.gpu_class(job) and spool.table.read_row(job.id, &row, &hot, &cold) == 0:
-            start = text.size
-            text_u64(text, job.id)
-            if text.size - start < 4:
-                text_pad(text, 4 - (text.size - start))
-            text_char(text, c" ")
-            row_gpu_ids(text, &row, c" ")
-            text_char(text, c"\n")
-        job = spool.queue.following(job)
-
-
-cdef int set_and_save(Spool spool, uint32_t *setting, uint32_t value) noexcept nogil:
-    cdef uint32_t before = setting[0]
-    setting[0] = value
-    if spool.table.save_settings() < 0:
-        setting[0] = before
-        return -1
-    return 0
-
-
-cdef int gpu_action(Replies reply, Spool spool, Conn *conn, const Command *command) noexcept nogil:
-    cdef int done = 0
-    reply.text.size = 0
-    if command.action == ACTION_GPUS:
-        running_gpu_jobs(&reply.text, spool)
-    elif command.action == ACTION_GET_GPU_FREE:
-        text_u64(&reply.text, spool.grants.gpus.free_percent)
-        text_char(&reply.text, c"\n")
-    elif command.action == ACTION_GET_GPU_WAIT:
-        text_u64(&reply.text, spool.table.header.gpu_wait_s)
-        text_char(&reply.text, c"\n")
-    elif command.action == ACTION_SET_GPU_FREE:
-        done = set_and_save(spool, &spool.table.header.gpu_free_percent, command.number)
-        if done == 0:
-            spool.grants.gpus.set_free_percent(command.number)
-    else:
-        done = set_and_save(spool, &spool.table.header.gpu_wait_s, command.number)
-        if done == 0:
-            spool.grants.resume()            # a pause that was set before counts no longer
-    return reply.answer(conn) if done == 0 else reply.fail_errno(conn, b"the setting could not be recorded")
 
 
 cdef bint all_below(const char *exact, uint32_t there) noexcept nogil:

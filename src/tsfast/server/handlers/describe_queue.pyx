@@ -1,0 +1,64 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# cython: auto_pickle=False
+"""See describe_queue.pxd."""
+from libc.stddef cimport size_t
+
+from tsfast.base.text cimport Text, text_char, text_pad, text_str, text_u64
+from tsfast.grammar.options cimport help_text
+from tsfast.layout.structs cimport tsf_cold, tsf_hot
+from tsfast.lifecycle.spool cimport Spool
+from tsfast.render.fields cimport row_gpu_ids
+from tsfast.scheduler.scheduler cimport Job
+from tsfast.store.record cimport Row
+
+
+cdef int count_running(Services services, Conn *conn, const Request *request, Command *command,
+                       const Targets *jobs) noexcept nogil:
+    return services.reply.answer_number(conn, services.spool.queue.starting + services.spool.queue.running)
+
+
+cdef int last_id(Services services, Conn *conn, const Request *request, Command *command,
+                 const Targets *jobs) noexcept nogil:
+    if services.spool.table.header.committed == 0:
+        return services.reply.fail(conn, b"no job was added yet")
+    return services.reply.answer_number(conn, services.spool.table.header.committed - 1)
+
+
+cdef int list_gpus(Services services, Conn *conn, const Request *request, Command *command,
+                   const Targets *jobs) noexcept nogil:
+    services.reply.text.size = 0
+    running_gpu_jobs(&services.reply.text, services.spool)
+    return services.reply.answer(conn)
+
+
+cdef void running_gpu_jobs(Text *text, Spool spool) noexcept nogil:
+    cdef Job *job = spool.queue.first_running()
+    cdef Row row
+    cdef tsf_hot hot
+    cdef tsf_cold cold
+    cdef size_t start
+    text_str(text, b"ID   GPU-IDs\n")
+    while job != NULL:
+        if spool.queue.gpu_class(job) and spool.table.read_row(job.id, &row, &hot, &cold) == 0:
+            start = text.size
+            text_u64(text, job.id)
+            if text.size - start < 4:
+                text_pad(text, 4 - (text.size - start))
+            text_char(text, c" ")
+            row_gpu_ids(text, &row, c" ")
+            text_char(text, c"\n")
+        job = spool.queue.following(job)
+
+
+cdef int show_help(Services services, Conn *conn, const Request *request, Command *command,
+                   const Targets *jobs) noexcept nogil:
+    services.reply.text.size = 0
+    text_str(&services.reply.text, help_text())
+    return services.reply.answer(conn)
+
+
+cdef int show_version(Services services, Conn *conn, const Request *request, Command *command,
+                      const Targets *jobs) noexcept nogil:
+    services.reply.text.size = 0
+    text_str(&services.reply.text, services.version_text)
+    return services.reply.answer(conn)

@@ -1,0 +1,11 @@
+"""-u and -U: the order in which queued jobs start."""
+from tsfast.grammar.options cimport Command
+from tsfast.server.connections cimport Conn
+from tsfast.server.request cimport Request
+from tsfast.server.targets cimport Targets
+from tsfast.server.services cimport Services
+
+cdef int make_urgent(Services services, Conn *conn, const Request *request, Command *command,
+                     const Targets *jobs) noexcept nogil
+cdef int swap_jobs(Services services, Conn *conn, const Request *request, Command *command,
+                   const Targets *jobs) noexcept nogil
