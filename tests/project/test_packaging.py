@@ -95,7 +95,7 @@ def test_what_is_no_compiled_module_is_not_found() -> None:
         importlib.import_module("tsfast.base.absent")
 
 
-DECLARATIONS = sorted(str(path.relative_to(SOURCES.parent)) for path in SOURCES.rglob("*.pxd"))
+DECLARATIONS = sorted(str(path.relative_to(ROOT / "src")) for path in SOURCES.rglob("*.pxd"))
 
 
 @pytest.mark.parametrize("name", [*DECLARATIONS, "tsfast/native/table.h"])
