@@ -180,7 +180,13 @@ class BuildExtensions(build_ext):
             extension.extra_objects = [objects[extension.name]] if APART else list(objects.values())
             extension.depends = extension.extra_objects
             extension.extra_link_args = LINK_ARGS
+        stamp = Path(self.build_temp, "linked")
+        linked = repr([(extension.name, extension.extra_objects) for extension in self.extensions])
+        if not stamp.is_file() or stamp.read_text() != linked:
+            self.force = self.compiler.force = True  # to link: all is compiled
+            stamp.unlink(missing_ok=True)
         super().build_extensions()
+        stamp.write_text(linked)
 
     def directory_of_probes(self):
         there = Path("tests", "probes")
