@@ -6,6 +6,7 @@ from tsfast.server.dispatcher cimport Dispatcher
 from tsfast.server.connections cimport Conns
 from tsfast.store.journal cimport Journal
 from tsfast.base.loop cimport Loop, Source
+from tsfast.engine.local cimport LocalEngine
 from tsfast.lifecycle.spool cimport Spool
 from tsfast.server.listener cimport Listener
 from tsfast.server.services cimport Services
@@ -13,6 +14,7 @@ from tsfast.server.services cimport Services
 cdef class Server:
     cdef Loop loop
     cdef Conns conns
+    cdef LocalEngine engine
     cdef Spool spool
     cdef Services services
     cdef Dispatcher dispatcher
@@ -31,5 +33,4 @@ cdef class Server:
 
     # private
     cdef void _tidy(self) noexcept nogil
-    cdef bint _may_answer(self) noexcept nogil
     cdef _journal_begins(self)

@@ -9,7 +9,6 @@ from libc.string cimport strerror
 
 from tsfast.server.dispatcher cimport Dispatcher
 from tsfast.server.handlers.admission cimport admit_parked
-from tsfast.server.handlers.cancel cimport resume_cancelled
 from tsfast.server.handlers.shutdown cimport reply_to_all
 from tsfast.server.listener cimport Listener
 from tsfast.server.services cimport Services
@@ -20,12 +19,12 @@ from tsfast.store.journal cimport Journal
 from tsfast.store.journal import discard, has_journal, replay
 from tsfast.store.migration import migrate
 from tsfast.base.loop cimport Loop, Source
-from tsfast.engine.outbox cimport Outbox
 from tsfast.lifecycle.recovery cimport Recovery
-from tsfast.engine.local cimport Runners
-from tsfast.lifecycle cimport retention, start
+from tsfast.engine.local cimport LocalEngine
+from tsfast.lifecycle cimport changes, retention, start
+from tsfast.lifecycle.hooks cimport Hooks
 from tsfast.lifecycle.spool cimport Spool
-from tsfast.lifecycle.wiring cimport connect
+from tsfast.lifecycle.wiring cimport connect, reap
 from tsfast.base.system cimport (
     EPOLLIN, PR_SET_CHILD_SUBREAPER, SFD_CLOEXEC, SFD_NONBLOCK, SIG_BLOCK, SIGCHLD, SIGHUP, SIGINT, SIGPIPE, SIGTERM,
     SIGXCPU, SIGXFSZ, close, errno, prctl, read, sigaddset, sigemptyset, signalfd, signalfd_siginfo, sigprocmask,
@@ -70,7 +69,7 @@ cdef void signal_came(void *owner, Source *source, uint32_t events) noexcept nog
     while read(source.fd, &info, sizeof(info)) == <ssize_t> sizeof(info):
         if info.ssi_signo == <uint32_t> SIGTERM:
             (<Server> owner).terminated = True
-    (<Server> owner).spool.runners.reap()
+    reap((<Server> owner).spool)
 
 
 @cython.final
@@ -108,12 +107,13 @@ cdef class Server:
         if durable or (durable is None and self.had_journal):
             self.journal = Journal(self.loop, state_dir, boot_id)
         contexts = Contexts(state_dir)
-        runners = Runners(self.loop, state_dir, runner, boot_id, fault)
-        (<Runners> runners).table.outdated = self.damaged is not None
+        self.engine = LocalEngine(self.loop, state_dir, runner, boot_id, fault)
+        self.engine.table.outdated = self.damaged is not None
         table = Table(state_dir, True)
         if gpus and (<Table> table).header.gpu_devices == 0:
             (<Table> table).header.gpu_devices = gpus
-        self.spool = Spool(self.loop, table, contexts, runners, gpu_timeout)
+        hooks = Hooks(self.loop, table, contexts, self.engine.program, self.engine.state_dir)
+        self.spool = Spool(self.loop, table, contexts, self.engine, hooks, gpu_timeout)
         connect(self.spool)
         self.spool.grants.hides = hide_gpus
         self.services = Services(self.conns, self.spool, version, max_unfinished, cancel_grace)
@@ -141,7 +141,7 @@ cdef class Server:
         self.lost = recovery.lost
         if self.damaged is not None:
             self._journal_begins()
-        resume_cancelled(self.services)
+        changes.repeat_cancels(self.spool, self.services.cancel_grace_s)
         return damaged
 
     cdef _journal_begins(self):
@@ -149,7 +149,7 @@ cdef class Server:
             self.journal.begin(<const char *> &self.spool.table.header, sizeof(tsf_header))
             self.spool.table.use(self.journal)
             self.spool.contexts.use(self.journal)
-            self.spool.runners.outbox = Outbox(self.journal)
+            self.engine.use(self.journal)
             self.conns.journal = self.journal
         elif self.had_journal:
             discard(self.spool.table.dir_fd)
@@ -186,8 +186,9 @@ cdef class Server:
                 admit_parked(self.services)
                 # Before the replies: a client that has a job's id may ask for its pid, or kill it.
                 start.dispatch(self.spool)
-                if self.journal is not None and not self._may_answer():
+                if self.journal is not None and self.journal.failed:
                     break
+                self.spool.engine.flush()
                 self.conns.flush()
                 self._tidy()
                 self.dispatcher.subscribers.feed()
@@ -224,10 +225,3 @@ cdef class Server:
             self.tidying = True
             self.tidy_count = self.spool.n_forgettable
             self.tidy_barrier = self.journal.end
-
-    cdef bint _may_answer(self) noexcept nogil:
-        """False: the journal has failed. Sends what waited for it."""
-        if self.journal.failed:
-            return False
-        self.spool.runners.send_held()
-        return True

@@ -21,7 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "resources": {"base", "layout", "scheduler", "store"},
     "engine": {"base", "layout", "store"},
     "lifecycle": {"base", "layout", "grammar", "scheduler", "store", "render", "resources", "engine"},
-    "server": {"base", "layout", "grammar", "scheduler", "store", "render", "resources", "lifecycle", "engine"},
+    "server": {"base", "layout", "grammar", "scheduler", "store", "render", "resources", "lifecycle"},
     "_core": {"base", "layout", "store", "engine", "lifecycle", "server"},
     "location": {"base"},
     "client": {"base", "layout", "grammar", "store", "render", "location"},

@@ -4,47 +4,56 @@
 import os
 
 cimport cython
+from libc.stdint cimport uint16_t
 from libc.string cimport strerror
 
-from tsfast.base.limits cimport ADOPTED_POLL_MS, RECORD_RETRY_MS
+from tsfast.base.limits cimport ADOPTED_POLL_MS, CANCEL_POLL_MS, RECORD_RETRY_MS
 from tsfast.base.loop cimport Loop, Source
 from tsfast.base.system cimport (
-    EAGAIN, EINTR, EMFILE, ENOMEM, EPOLLIN, F_DUPFD_CLOEXEC, MSG_DONTWAIT, O_CLOEXEC, O_PATH, WNOHANG, close, errno,
-    fcntl, open_, pid_t, recv, rusage, set_errno, ssize_t, tsf_pidfd_open, tsf_send_fds, wait4,
+    CLOCK_MONOTONIC, EAGAIN, EINTR, EMFILE, ENOMEM, EPOLLIN, F_DUPFD_CLOEXEC, MSG_DONTWAIT, O_CLOEXEC, O_PATH, SIGTERM,
+    close, errno, fcntl, open_, pid_t, recv, rusage, set_errno, ssize_t, tsf_now_ns, tsf_pidfd_open, tsf_send_fds,
 )
-from tsfast.engine.outbox cimport Packet, packet_free
-from tsfast.engine.outcome cimport from_nothing, from_result, from_wait, wants
-from tsfast.engine.runner_process cimport FD_FLOOR, send_job, send_order, spawn_runner
+from tsfast.engine.engine cimport ADOPT_ENDED, ADOPT_NO_MEMORY, ADOPT_NOT_STARTED, ADOPT_WATCHED, Adoption, Handover
+from tsfast.engine.outbox cimport Outbox, Packet, packet_free
+from tsfast.engine.outcome cimport Outcome, Started, from_result, started_from, wants, wants_room
+from tsfast.engine.runner_process cimport (
+    FD_FLOOR, kill_orphans, orphan_ended, send_job, send_order, spawn_runner,
+)
 from tsfast.engine.runner_table cimport (
     FOUND_ENDED, FOUND_NOT_STARTED, FOUND_RUNNER, RUNNER_ADOPTED, RUNNER_BUSY, RUNNER_IDLE, RUNNER_LEAVING,
     RUNNER_ORPHAN, Finding, Runner, RunnerTable,
 )
 from tsfast.layout.structs cimport (
-    TSF_REPORT_ENDED, TSF_REPORT_STARTED, TSF_RUN_CLAIMED, TSF_RUN_EXECING, TSF_RUN_EXITED, TSF_RUNS, tsf_assign,
-    tsf_cold, tsf_fault, tsf_hot, tsf_report, tsf_run, tsf_run_gen, tsf_run_load,
+    TSF_COMMAND_CANCEL, TSF_COMMAND_GRACE_SHIFT, TSF_REPORT_ENDED, TSF_REPORT_STARTED, TSF_RUN_CLAIMED, TSF_RUN_EXECING,
+    TSF_RUN_EXITED, TSF_RUNS, TSF_STARTING, tsf_assign, tsf_cold, tsf_fault, tsf_hot, tsf_report, tsf_run, tsf_run_gen,
+    tsf_run_load,
 )
 
 
-# ---- handlers of the loop: owner is the Runners object ----------------------------------------------------------
+# ---- handlers of the loop: owner is the engine ----------------------------------------------------------------
 
 cdef void socket_ready(void *owner, Source *source, uint32_t events) noexcept nogil:
-    (<Runners> owner)._receive(<uint32_t> source.tag)
+    (<LocalEngine> owner)._receive(<uint32_t> source.tag)
 
 
 cdef void pidfd_ready(void *owner, Source *source, uint32_t events) noexcept nogil:
-    (<Runners> owner)._watched_ended(<uint32_t> source.tag)
+    (<LocalEngine> owner)._watched_ended(<uint32_t> source.tag)
 
 
 cdef void poll_due(void *owner) noexcept nogil:
-    (<Runners> owner)._poll_adopted()
+    (<LocalEngine> owner)._poll_adopted()
 
 
 cdef void retry_due(void *owner) noexcept nogil:
-    (<Runners> owner)._retry_unrecorded()
+    (<LocalEngine> owner)._retry_unrecorded()
+
+
+cdef void kill_due(void *owner) noexcept nogil:
+    (<LocalEngine> owner)._kill_orphans()
 
 
 @cython.final
-cdef class Runners:
+cdef class LocalEngine(Engine):
     def __cinit__(self):
         self.state_dir = -1
         self.program = -1
@@ -66,24 +75,23 @@ cdef class Runners:
         if self.program < 0:
             raise OSError(errno, strerror(errno).decode(), program)
         self.table = RunnerTable(state_dir, boot_id)
+        self.table.owner = <void *> self
+        self.table.on_socket = socket_ready
+        self.table.on_pidfd = pidfd_ready
         self.poll_timer = loop.new_timer(poll_due, <void *> self)
         self.retry_timer = loop.new_timer(retry_due, <void *> self)
+        self.kill_timer = loop.new_timer(kill_due, <void *> self)
 
     def __dealloc__(self):
         for fd in (self.program, self.state_dir):
             if fd >= 0:
                 close(fd)
 
-    cdef const tsf_run *run(self, uint32_t entry) noexcept nogil:
-        return &self.table.runs[entry]
+    cdef use(self, Journal journal):
+        self.outbox = Outbox(journal)
 
-    cdef Runner *_with_handlers(self, Runner *runner) noexcept nogil:
-        if runner != NULL:
-            runner.socket.handler = socket_ready
-            runner.pidfd.handler = pidfd_ready
-            runner.socket.owner = runner.pidfd.owner = <void *> self
-            runner.socket.tag = runner.pidfd.tag = runner.entry
-        return runner
+    cdef const tsf_run *_run(self, uint32_t entry) noexcept nogil:
+        return &self.table.runs[entry]
 
     cdef void _close(self, Source *source) noexcept nogil:
         if source.fd >= 0:
@@ -108,34 +116,17 @@ cdef class Runners:
         return 0
 
     cdef Runner *_spawn(self) noexcept nogil:
-        cdef uint32_t entry = self.table.reserve()
-        cdef Runner *runner
-        cdef int socket, error
-        cdef pid_t pid
-        if entry == 0:
-            set_errno(EAGAIN)
-            return NULL
-        pid = spawn_runner(self.program, self.state_dir, entry, self.fault_name, &socket)
-        if pid < 0:
-            self.table.unreserve(entry)
-            return NULL
-        runner = self._with_handlers(self.table.add(entry, RUNNER_IDLE))
-        if runner == NULL:
-            close(socket)                  # the runner meets its end and leaves; reap() ignores it
-            self.table.unreserve(entry)
-            set_errno(ENOMEM)
-            return NULL
-        runner.pid = pid
-        runner.socket.fd = socket
-        if self.loop.watch(&runner.socket, EPOLLIN) < 0:
+        cdef Runner *runner = spawn_runner(self.table, self.program, self.state_dir, self.fault_name)
+        cdef int error
+        if runner != NULL and self.loop.watch(&runner.socket, EPOLLIN) < 0:
             error = errno
-            self._destroy(runner)          # likewise
+            self._destroy(runner)          # it meets the end of its socket and leaves; nobody misses it then
             set_errno(error)
             return NULL
         return runner
 
-    cdef int assign(self, uint32_t entry, uint64_t gen, uint64_t job, uint16_t attempt, const tsf_cold *cold,
-                    const Handover *handover) noexcept nogil:
+    cdef int start(self, uint32_t entry, uint64_t gen, uint64_t job, uint16_t attempt, const tsf_cold *cold,
+                   const Handover *handover) noexcept nogil:
         cdef Runner *runner = self.table.runners[entry]
         cdef tsf_assign message
         if not self.table.assign(entry, gen, job, attempt):
@@ -159,9 +150,12 @@ cdef class Runners:
         tsf_fault(b"start-sent")
         return 0
 
-    cdef void send_held(self) noexcept nogil:
-        cdef Packet *packet = self.outbox.take()
+    cdef void flush(self) noexcept nogil:
+        cdef Packet *packet
         cdef Runner *runner
+        if self.outbox is None:
+            return
+        packet = self.outbox.take()
         while packet != NULL:
             runner = self.table.runners[packet.entry]
             # One that has left since is settled when its death is certain.
@@ -175,7 +169,7 @@ cdef class Runners:
     # ---- events ------------------------------------------------------------------------------------------------
     cdef void _receive(self, uint32_t entry) noexcept nogil:
         cdef Runner *runner = self.table.runners[entry]
-        cdef const tsf_run *run = self.run(entry)
+        cdef const tsf_run *run = self._run(entry)
         cdef tsf_report report
         cdef Outcome outcome
         cdef ssize_t got
@@ -185,7 +179,7 @@ cdef class Runners:
         if got < 0 and (errno == EAGAIN or errno == EINTR):
             return
         if got <= 0:
-            # It ends; what became of its job is looked at when its death is certain (reap).
+            # It ends; what became of its job is looked at when its death is certain (reaped).
             self._close(&runner.socket)
             if runner.kind == RUNNER_IDLE:
                 self.table.become(runner, RUNNER_LEAVING)
@@ -194,7 +188,7 @@ cdef class Runners:
             return
         if report.kind == TSF_REPORT_STARTED:
             if self.table.is_in(entry, runner.gen, TSF_RUN_EXECING):
-                self.on_started(self.owner, runner.job, run)
+                self._say_started(runner)
         elif report.kind == TSF_REPORT_ENDED:
             if not self.table.is_in(entry, runner.gen, TSF_RUN_EXITED):
                 return
@@ -204,6 +198,11 @@ cdef class Runners:
             outcome.left = report.retiring != 0
             self._ended(runner, &outcome)
 
+    cdef void _say_started(self, Runner *runner) noexcept nogil:
+        cdef Started started
+        started_from(&started, self._run(runner.entry))
+        self.on_started(self.owner, runner.job, &started)
+
     cdef void _ended(self, Runner *runner, const Outcome *outcome) noexcept nogil:
         if runner.has_job and self.on_ended(self.owner, runner.job, outcome) < 0:
             runner.unrecorded = True
@@ -211,7 +210,16 @@ cdef class Runners:
             return
         if wants(outcome) and (outcome.cause == EMFILE or outcome.cause == ENOMEM):
             self._close(&runner.socket)        # it leaves: a new one may have what this one lacks
+        if wants(outcome) and not wants_room(outcome):
+            self._dismiss_idle()               # their processes, memory and descriptors are wanted
         self.release(runner.entry)
+
+    cdef void _dismiss_idle(self) noexcept nogil:
+        cdef Runner *runner = self.table.idle
+        while runner != NULL:
+            self._close(&runner.socket)
+            self.table.become(runner, RUNNER_LEAVING)
+            runner = self.table.idle
 
     cdef void release(self, uint32_t entry) noexcept nogil:
         cdef Runner *runner
@@ -242,17 +250,7 @@ cdef class Runners:
                 self._settle(runner)
             runner = following
 
-    cdef void reap(self) noexcept nogil:
-        cdef rusage usage
-        cdef int status
-        cdef pid_t pid
-        while True:
-            pid = wait4(-1, &status, WNOHANG, &usage)
-            if pid <= 0:
-                return
-            self._reaped(pid, status, &usage)
-
-    cdef void _reaped(self, pid_t pid, int status, const rusage *usage) noexcept nogil:
+    cdef bint reaped(self, pid_t pid, int status, const rusage *usage) noexcept nogil:
         cdef Runner *runner = self.table.idle
         while runner != NULL and runner.pid != pid:
             runner = runner.next
@@ -261,27 +259,27 @@ cdef class Runners:
             while runner != NULL and not self._concerns(runner, pid):
                 runner = runner.next
         if runner == NULL:
-            self.on_stranger(self.owner, pid, status)      # a process that a job left behind, or a hook
-            return
+            return False
         if runner.pid == pid:
             runner.pid = 0
             self._settle(runner)
-            return
+            return True
         runner.leader_reaped = True
         runner.leader_status = status
         runner.leader_usage = usage[0]
         if runner.kind == RUNNER_ORPHAN:
             self._settle(runner)
+        return True
 
     cdef bint _concerns(self, const Runner *runner, pid_t pid) noexcept nogil:
         if runner.pid == pid and runner.kind <= RUNNER_LEAVING:
             return True
-        return (runner.has_job and self.run(runner.entry).pid == pid
+        return (runner.has_job and self._run(runner.entry).pid == pid
                 and self.table.is_in(runner.entry, runner.gen, TSF_RUN_EXECING))
 
     cdef void _settle(self, Runner *runner) noexcept nogil:
         """The runner is dead (or the disk refused its job's end before): what became of its job?"""
-        cdef const tsf_run *run = self.run(runner.entry)
+        cdef const tsf_run *run = self._run(runner.entry)
         cdef uint32_t entry = runner.entry
         cdef uint64_t job = runner.job
         cdef Outcome outcome
@@ -304,31 +302,16 @@ cdef class Runners:
             runner.leader_ours = runner.kind != RUNNER_ADOPTED
             self.table.become(runner, RUNNER_ORPHAN)
             if self.table.is_in(entry, runner.gen, TSF_RUN_EXECING):
-                self.on_started(self.owner, job, run)      # it may have died before it could tell
+                self._say_started(runner)      # it may have died before it could tell
         if self.table.is_in(entry, runner.gen, TSF_RUN_EXITED):
             from_result(&outcome, run)
-        elif not self._orphan_ended(runner, &outcome):
+        elif not orphan_ended(self.table, runner, &outcome):
+            if not runner.leader_ours:               # else SIGCHLD will tell
+                self._watch(runner, run.pid)
+            if runner.kill_ns:
+                self.loop.set_timer(self.kill_timer, CANCEL_POLL_MS)
             return
         self._ended(runner, &outcome)
-
-    cdef bint _orphan_ended(self, Runner *runner, Outcome *outcome) noexcept nogil:
-        """How the leader without a runner has ended. False: it lives, and is watched."""
-        cdef const tsf_run *run = self.run(runner.entry)
-        cdef pid_t got
-        if runner.leader_ours and not runner.leader_reaped:
-            got = wait4(run.pid, &runner.leader_status, WNOHANG, &runner.leader_usage)
-            if got == 0:
-                return False                     # SIGCHLD will tell
-            runner.leader_reaped = got == run.pid
-            runner.leader_ours = runner.leader_reaped      # else another process is its parent: it can only be watched
-        if runner.leader_reaped:
-            from_wait(outcome, run, runner.leader_status, &runner.leader_usage)
-            return True
-        if self.table.leader_lives(runner.entry):
-            self._watch(runner, run.pid)
-            return False
-        from_nothing(outcome, run)
-        return True
 
     # ---- processes that are not our children -------------------------------------------------------------------
     cdef void _watch(self, Runner *runner, pid_t pid) noexcept nogil:
@@ -370,32 +353,38 @@ cdef class Runners:
         if left:
             self.loop.set_timer(self.poll_timer, ADOPTED_POLL_MS)
 
-    cdef void await_start(self, uint32_t entry) noexcept nogil:
-        cdef Runner *runner = self.table.runners[entry]
-        runner.unannounced = True
-        if not self._announce(runner):
-            self.loop.set_timer(self.poll_timer, ADOPTED_POLL_MS)
-
     cdef bint _announce(self, Runner *runner) noexcept nogil:
         """An adopted runner has no socket to report its job's start on: look. False: not yet."""
         if self.table.is_in(runner.entry, runner.gen, TSF_RUN_CLAIMED):
             return False
         runner.unannounced = False
         if self.table.is_in(runner.entry, runner.gen, TSF_RUN_EXECING):
-            self.on_started(self.owner, runner.job, self.run(runner.entry))
+            self._say_started(runner)
         return True
 
-    cdef void dismiss_idle(self) noexcept nogil:
-        cdef Runner *runner = self.table.idle
-        while runner != NULL:
-            self._close(&runner.socket)
-            self.table.become(runner, RUNNER_LEAVING)
-            runner = self.table.idle
-
     # ---- signals -----------------------------------------------------------------------------------------------
-    cdef int signal(self, uint32_t entry, uint32_t order) noexcept nogil:
+    cdef int signal(self, uint32_t entry, int number) noexcept nogil:
         cdef Runner *runner = self.table.runners[entry]
-        return send_order(self.table, runner, order) if runner != NULL and runner.has_job else -1
+        if runner == NULL or not runner.has_job:
+            return -1
+        return send_order(self.table, runner, <uint32_t> number)
+
+    cdef int cancel(self, uint32_t entry, uint32_t grace_s) noexcept nogil:
+        cdef Runner *runner = self.table.runners[entry]
+        if runner == NULL or not runner.has_job:
+            return -1
+        if runner.kill_ns:
+            return 0                       # under way
+        # The runner kills the job's processes by its own clock, the server those of a job whose runner is dead.
+        runner.kill_ns = tsf_now_ns(CLOCK_MONOTONIC) + <uint64_t> grace_s * 1000000000
+        if runner.kind == RUNNER_ORPHAN:
+            self.loop.set_timer(self.kill_timer, CANCEL_POLL_MS)
+        return send_order(self.table, runner, (min(grace_s, <uint32_t> 0xffff) << <uint32_t> TSF_COMMAND_GRACE_SHIFT)
+                          | <uint32_t> TSF_COMMAND_CANCEL | <uint32_t> SIGTERM)
+
+    cdef void _kill_orphans(self) noexcept nogil:
+        if kill_orphans(self.table, tsf_now_ns(CLOCK_MONOTONIC)):
+            self.loop.set_timer(self.kill_timer, CANCEL_POLL_MS)
 
     cdef void drop_jobs(self) noexcept nogil:
         cdef Runner *runner = self.table.others
@@ -409,41 +398,57 @@ cdef class Runners:
     cdef int _adopt(self, uint32_t entry, pid_t pid, uint64_t job, bint has_job) noexcept nogil:
         """Watch the job's runner, or the leader of a job whose runner is dead (pid 0). 1: done. 0: it has ended
         meanwhile, look again. -1: no memory."""
-        cdef Runner *runner = self._with_handlers(self.table.add_found(entry, RUNNER_ADOPTED if pid else RUNNER_ORPHAN))
+        cdef Runner *runner = self.table.add_found(entry, RUNNER_ADOPTED if pid else RUNNER_ORPHAN)
         if runner == NULL:
             return -1
         runner.job = job
-        runner.gen = tsf_run_gen(tsf_run_load(self.run(entry)))
+        runner.gen = tsf_run_gen(tsf_run_load(self._run(entry)))
         runner.has_job = has_job
         runner.pid = pid
-        self._watch(runner, pid if pid else self.run(entry).pid)
+        self._watch(runner, pid if pid else self._run(entry).pid)
         # The pid may have been given to another process between the look at the lock and the opening of the pidfd.
         if pid and runner.pidfd.fd >= 0 and self.table.holder(entry) != pid:
             self._destroy(runner)
             return 0
         return 1
 
-    cdef Verdict recover(self, uint64_t job, const tsf_hot *hot, Outcome *outcome) noexcept nogil:
+    cdef Adoption adopt(self, uint64_t job, const tsf_hot *hot, Outcome *outcome) noexcept nogil:
         cdef pid_t pid
         cdef int adopted = 0
         cdef Finding found
         while adopted == 0:
             found = self.table.look(job, hot, &pid, outcome)
             if found == FOUND_NOT_STARTED:
-                return VERDICT_QUEUED
+                return ADOPT_NOT_STARTED
             if found == FOUND_ENDED:
-                return VERDICT_ENDED
+                return ADOPT_ENDED
             adopted = self._adopt(hot.run, pid if found == FOUND_RUNNER else 0, job, True)
-        return VERDICT_RUNNING if adopted > 0 else VERDICT_NO_MEMORY
+        if adopted < 0:
+            return ADOPT_NO_MEMORY
+        outcome.start_ns = self._run(hot.run).start_ns
+        self.table.runners[hot.run].unannounced = hot.state == TSF_STARTING
+        return ADOPT_WATCHED
 
-    cdef void recover_rest(self) noexcept nogil:
+    cdef void end_adoption(self) noexcept nogil:
         cdef uint32_t entry
         cdef pid_t pid
+        cdef Runner *runner = self.table.others
+        cdef bint left = False
+        while runner != NULL:
+            if runner.unannounced:
+                left = not self._announce(runner) or left
+            runner = runner.next
+        if left:
+            self.loop.set_timer(self.poll_timer, ADOPTED_POLL_MS)
         for entry in range(1, TSF_RUNS + 1):
             if self.table.runners[entry] != NULL:
                 continue
-            pid = self.table.look_unclaimed(entry)
-            while pid != 0 and self._adopt(entry, pid, 0, False) == 0:
+            while True:
                 pid = self.table.look_unclaimed(entry)
+                if pid == 0 or self._adopt(entry, pid, 0, False) != 0:
+                    break
         self.table.same_boot = True
         self.table.outdated = False
+
+
+include "local_probe.pxi"  # of tests/probes; empty in a wheel

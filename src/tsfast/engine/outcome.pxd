@@ -1,13 +1,22 @@
-"""How a job ended, as far as it is known."""
+"""How a job has started, and how it ended, as far as that is known."""
 from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from tsfast.layout.structs cimport (
     TSF_COMMAND_CANCEL, TSF_LOSS_DAMAGE, TSF_RUN_ASSIGNED, TSF_RUN_EXECING, TSF_RUN_EXITED, TSF_RUN_FREE, TSF_RUNNING,
-    TSF_STAGE_EXEC, TSF_STAGE_SPAWN, tsf_hot, tsf_is_shortage, tsf_run, tsf_run_check, tsf_run_gen, tsf_run_load,
-    tsf_run_state,
+    TSF_STAGE_EXEC, TSF_STAGE_OUTPUT, TSF_STAGE_SPAWN, tsf_hot, tsf_is_shortage, tsf_run, tsf_run_check, tsf_run_gen,
+    tsf_run_load, tsf_run_state,
 )
-from tsfast.base.system cimport CLOCK_REALTIME, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, rusage, tsf_now_ns
+from tsfast.base.system cimport (
+    CLOCK_REALTIME, EDQUOT, ENOSPC, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, rusage, tsf_now_ns,
+)
+
+cdef struct Started:
+    uint64_t gen          # of the entry
+    int32_t pid
+    uint64_t start_ns     # by the wall clock
+    uint32_t notes
+    char suffix[8]        # of the output file
 
 cdef struct Outcome:
     bint lost             # nobody could reap it: status is not known
@@ -30,12 +39,26 @@ cdef inline bint wants(const Outcome *outcome) noexcept nogil:
     return not outcome.lost and tsf_is_shortage(outcome.stage, outcome.cause)
 
 
+cdef inline bint wants_room(const Outcome *outcome) noexcept nogil:
+    """Likewise, for want of room for its output file."""
+    return (not outcome.lost and outcome.stage == TSF_STAGE_OUTPUT
+            and (outcome.cause == ENOSPC or outcome.cause == EDQUOT))
+
+
 cdef inline int unobeyed(const tsf_run *run) noexcept nogil:
     """A signal that was to end the job, and that came before it had a process to get it; 0: none."""
     cdef int signal = <int> (run.command & 0xff)
     if <uint32_t> (run.command >> 32) != <uint32_t> tsf_run_gen(tsf_run_load(run)) or run.command & TSF_COMMAND_CANCEL:
         return 0
     return signal if signal in (SIGTERM, SIGKILL, SIGINT, SIGHUP, SIGQUIT) else 0
+
+
+cdef inline void started_from(Started *started, const tsf_run *run) noexcept nogil:
+    started.gen = tsf_run_gen(tsf_run_load(run))
+    started.pid = run.pid
+    started.start_ns = run.start_ns
+    started.notes = run.notes
+    memcpy(started.suffix, run.suffix, sizeof(started.suffix))
 
 
 cdef inline void from_entry(Outcome *outcome, const tsf_run *run) noexcept nogil:

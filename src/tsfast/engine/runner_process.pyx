@@ -2,17 +2,20 @@
 # cython: auto_pickle=False
 """See runner_process.pxd."""
 from tsfast.base.system cimport (
-    AF_UNIX, ESRCH, F_DUPFD_CLOEXEC, SIGCONT, SOCK_CLOEXEC, SOCK_SEQPACKET, close, errno, fcntl, kill, set_errno,
-    socketpair, ssize_t, tsf_pidfd_signal, tsf_process_lives, tsf_send_fds, tsf_spawn_runner,
+    AF_UNIX, EAGAIN, ENOMEM, ESRCH, F_DUPFD_CLOEXEC, SIGCONT, SIGKILL, SOCK_CLOEXEC, SOCK_SEQPACKET, WNOHANG, close,
+    errno, fcntl, kill, pid_t, set_errno, socketpair, ssize_t, tsf_pidfd_signal, tsf_process_lives, tsf_send_fds,
+    tsf_spawn_runner, wait4,
 )
-from tsfast.engine.runner_table cimport RUNNER_ADOPTED, RUNNER_ORPHAN
+from tsfast.engine.outcome cimport from_nothing, from_wait
+from tsfast.engine.runner_table cimport RUNNER_ADOPTED, RUNNER_IDLE, RUNNER_ORPHAN
 from tsfast.layout.structs cimport (
     TSF_COMMAND_CANCEL, TSF_LEASES_A_PACKET, TSF_NOTE_CANCEL, TSF_RUN_EXECING, TSF_RUN_SIGNAL, tsf_leases, tsf_run,
     tsf_run_command, tsf_run_load, tsf_run_state,
 )
 
 
-cdef pid_t spawn_runner(int program, int state_dir, uint32_t entry, const char *fault, int *socket) noexcept nogil:
+cdef pid_t spawn(int program, int state_dir, uint32_t entry, const char *fault, int *socket) noexcept nogil:
+    """The process, and the server's end of its socket. -1 with errno."""
     cdef int pair[2]
     cdef int ours, theirs, error
     cdef pid_t pid = -1
@@ -32,6 +35,28 @@ cdef pid_t spawn_runner(int program, int state_dir, uint32_t entry, const char *
     socket[0] = ours
     set_errno(error)
     return pid
+
+
+cdef Runner *spawn_runner(RunnerTable table, int program, int state_dir, const char *fault) noexcept nogil:
+    cdef uint32_t entry = table.reserve()
+    cdef Runner *runner = NULL
+    cdef int socket = -1
+    cdef pid_t pid
+    if entry == 0:
+        set_errno(EAGAIN)
+        return NULL
+    pid = spawn(program, state_dir, entry, fault, &socket)
+    if pid > 0:
+        runner = table.add(entry, RUNNER_IDLE)
+        if runner == NULL:
+            close(socket)                  # it meets the end of its socket and leaves
+            set_errno(ENOMEM)
+    if runner == NULL:
+        table.unreserve(entry)
+        return NULL
+    runner.pid = pid
+    runner.socket.fd = socket
+    return runner
 
 
 cdef int send_job(Runner *runner, const tsf_assign *message, const Handover *handover, Outbox outbox) noexcept nogil:
@@ -85,3 +110,33 @@ cdef int signal_orphan(Runner *runner, tsf_run *run, uint32_t order) noexcept no
     if order & TSF_COMMAND_CANCEL:
         kill(-run.pid, SIGCONT)
     return done
+
+
+cdef bint orphan_ended(RunnerTable table, Runner *runner, Outcome *outcome) noexcept nogil:
+    cdef const tsf_run *run = &table.runs[runner.entry]
+    cdef pid_t got
+    if runner.leader_ours and not runner.leader_reaped:
+        got = wait4(run.pid, &runner.leader_status, WNOHANG, &runner.leader_usage)
+        if got == 0:
+            return False
+        runner.leader_reaped = got == run.pid
+        runner.leader_ours = runner.leader_reaped      # else another process is its parent: it can only be watched
+    if runner.leader_reaped:
+        from_wait(outcome, run, runner.leader_status, &runner.leader_usage)
+        return True
+    if table.leader_lives(runner.entry):
+        return False
+    from_nothing(outcome, run)
+    return True
+
+
+cdef bint kill_orphans(RunnerTable table, uint64_t now) noexcept nogil:
+    cdef Runner *runner = table.others
+    cdef bint left = False
+    while runner != NULL:
+        if runner.kind == RUNNER_ORPHAN and runner.kill_ns:
+            left = True
+            if now >= runner.kill_ns:
+                send_order(table, runner, <uint32_t> TSF_COMMAND_CANCEL | <uint32_t> SIGKILL)
+        runner = runner.next
+    return left

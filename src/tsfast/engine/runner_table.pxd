@@ -6,7 +6,7 @@ watches nothing: that is tsfast.engine.local.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from tsfast.base.loop cimport Source
+from tsfast.base.loop cimport Handler, Source
 from tsfast.base.system cimport pid_t, rusage
 from tsfast.engine.outcome cimport Outcome
 from tsfast.layout.structs cimport TSF_RUNS, tsf_hot, tsf_run
@@ -51,6 +51,8 @@ cdef class RunnerTable:
     cdef Runner *idle
     cdef Runner *others
     cdef bint same_boot
+    cdef void *owner              # of these handlers, which each runner's descriptors get
+    cdef Handler on_socket, on_pidfd
     cdef bint outdated            # power was lost: entries may be those of long before, and say nothing of a job
 
     # An entry for a new runner. 0: all are taken.

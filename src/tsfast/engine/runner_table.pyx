@@ -95,6 +95,10 @@ cdef class RunnerTable:
         runner.entry = entry
         runner.socket.fd = -1
         runner.pidfd.fd = -1
+        runner.socket.handler = self.on_socket
+        runner.pidfd.handler = self.on_pidfd
+        runner.socket.owner = runner.pidfd.owner = self.owner
+        runner.socket.tag = runner.pidfd.tag = entry
         self.runners[entry] = runner
         self._link(runner, kind)
         return runner

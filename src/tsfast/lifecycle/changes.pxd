@@ -13,6 +13,11 @@ from tsfast.scheduler.scheduler cimport Job
 cdef int remove(Spool spool, uint64_t id, const uint64_t *token) noexcept nogil
 # A queued job has ended now, as cancelled.
 cdef int cancel_queued(Spool spool, uint64_t id) noexcept nogil
+# A job that has not ended is to be ended: a queued one at once, a running one with all its processes, the last of them
+# after the grace time.
+cdef int cancel(Spool spool, uint64_t id, uint32_t grace_s) noexcept nogil
+# After a recovery: the engine is told again which jobs are to be ended.
+cdef void repeat_cancels(Spool spool, uint32_t grace_s) noexcept nogil
 cdef int signal(Spool spool, uint64_t id, int number) noexcept nogil
 cdef int urgent(Spool spool, uint64_t id) noexcept nogil
 cdef int swap(Spool spool, uint64_t a, uint64_t b, const uint64_t *token) noexcept nogil

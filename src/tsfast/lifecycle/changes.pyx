@@ -5,13 +5,15 @@ from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from tsfast.base.system cimport errno, set_errno
-from tsfast.layout.structs cimport TSF_CANCELLED, TSF_FORGOTTEN, TSF_QUEUED, TSF_REMOVED, tsf_fault, tsf_header, tsf_hot
+from tsfast.layout.structs cimport (
+    TSF_CANCELLED, TSF_FORGOTTEN, TSF_NOTE_CANCEL, TSF_QUEUED, TSF_REMOVED, tsf_fault, tsf_header, tsf_hot,
+)
 from tsfast.lifecycle.finish cimport settled, skip_dependents
 from tsfast.lifecycle.idempotency cimport tokens_remember
 from tsfast.lifecycle.retention cimport forget, forget_soon
 from tsfast.lifecycle.spool cimport Spool
 from tsfast.scheduler.scheduler cimport (
-    FLAG_DUE, FLAG_SKIPPED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_STARTING, Job,
+    FLAG_CANCEL, FLAG_DUE, FLAG_SKIPPED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_STARTING, Job,
 )
 
 
@@ -130,7 +132,34 @@ cdef int signal(Spool spool, uint64_t id, int number) noexcept nogil:
     cdef Job *job = spool.queue.get(id)
     if job == NULL or not (job.state == JOB_STARTING or job.state == JOB_RUNNING):
         return -2
-    return spool.runners.signal(job.run, <uint32_t> number)
+    return spool.engine.signal(job.run, number)
+
+
+cdef int cancel(Spool spool, uint64_t id, uint32_t grace_s) noexcept nogil:
+    cdef Job *job = spool.queue.get(id)
+    cdef tsf_hot hot
+    if job == NULL or job.flags & FLAG_CANCEL:
+        return 0                           # named twice, or under way
+    if job.state == JOB_BLOCKED or job.state == JOB_READY:
+        return cancel_queued(spool, id)
+    if job.state != JOB_STARTING and job.state != JOB_RUNNING:
+        return 0
+    if spool.table.read_hot(id, &hot) < 0:
+        return -1
+    hot.notes |= TSF_NOTE_CANCEL           # so that the next server goes on with it
+    if spool.table.write_hot(id, &hot) < 0:
+        return -1
+    job.flags |= FLAG_CANCEL
+    spool.engine.cancel(job.run, grace_s)
+    return 0
+
+
+cdef void repeat_cancels(Spool spool, uint32_t grace_s) noexcept nogil:
+    cdef Job *job = spool.queue.first_running()
+    while job != NULL:
+        if job.flags & FLAG_CANCEL:
+            spool.engine.cancel(job.run, grace_s)
+        job = spool.queue.following(job)
 
 
 # ---- settings, which the table keeps ---------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from tsfast.lifecycle.absent_callers cimport AbsentCallers
 from tsfast.store.contexts cimport Contexts
 from tsfast.scheduler.scheduler cimport Queue
 from tsfast.layout.structs cimport tsf_cold, tsf_hot
-from tsfast.engine.local cimport Runners
+from tsfast.engine.engine cimport Engine
 from tsfast.lifecycle.spool cimport Spool
 from tsfast.store.table cimport Table
 
@@ -14,7 +14,7 @@ cdef class Recovery:
     cdef Table table
     cdef Contexts contexts
     cdef Queue queue
-    cdef Runners runners
+    cdef Engine engine
     cdef AbsentCallers absent
     cdef list running_since           # (start time, id) of the running jobs
     cdef dict groups                  # of arrays that allow only so many at once: (first id, class of GPUs) -> group

@@ -16,7 +16,7 @@ from tsfast.layout.structs cimport (
 from tsfast.base.limits cimport HOLES_SEARCHED, TOKENS_KEPT
 from tsfast.store.record cimport Row, row_exact
 from tsfast.engine.outcome cimport Outcome
-from tsfast.engine.local cimport VERDICT_NO_MEMORY, VERDICT_QUEUED, VERDICT_RUNNING, Verdict
+from tsfast.engine.engine cimport ADOPT_NO_MEMORY, ADOPT_NOT_STARTED, ADOPT_WATCHED, Adoption
 from tsfast.lifecycle cimport changes, finish, retention
 from tsfast.lifecycle.finish cimport due_at_end
 from tsfast.lifecycle.retention cimport removed_token
@@ -34,7 +34,7 @@ cdef class Recovery:
         self.table = spool.table
         self.contexts = spool.contexts
         self.queue = spool.queue
-        self.runners = spool.runners
+        self.engine = spool.engine
         self.running_since = []
         self.removal_tokens = []
         self.lost = []
@@ -60,7 +60,7 @@ cdef class Recovery:
             self.table.header.intent[0] = 0
             self.table.save_settings()
         self._dependencies(queued, damaged)
-        self.runners.recover_rest()
+        self.engine.end_adoption()
         for id in removed:
             self.queue.forget(id)
             retention.forget_removed(self.spool, id)
@@ -147,7 +147,7 @@ cdef class Recovery:
     cdef int _job(self, uint64_t id, tsf_hot *hot, const tsf_cold *cold) except -1:
         """Put one job in the queue as it is; its state now."""
         cdef Outcome outcome
-        cdef Verdict verdict
+        cdef Adoption adoption
         cdef Job *job
         cdef Job shadow
         cdef uint32_t entry = hot.run
@@ -155,10 +155,10 @@ cdef class Recovery:
         cdef int added
         self._apply_intent(id, hot)
         if hot.state == TSF_STARTING or hot.state == TSF_RUNNING:
-            verdict = self.runners.recover(id, hot, &outcome)
-            if verdict == VERDICT_NO_MEMORY:
+            adoption = self.engine.adopt(id, hot, &outcome)
+            if adoption == ADOPT_NO_MEMORY:
                 raise MemoryError
-            if verdict == VERDICT_RUNNING:
+            if adoption == ADOPT_WATCHED:
                 gpu_class = self._gpu_class(id, cold, True)
                 # STARTING as long as its start may still be revoked.
                 if self.queue.restore(id, cold.slots, self._group(id, cold, gpu_class), hot.order,
@@ -171,22 +171,20 @@ cdef class Recovery:
                     job.flags |= FLAG_CANCEL
                 if cold.flags & TSF_JOB_VOLATILE:
                     self.absent.ids.append(id)
-                self.running_since.append((self.runners.run(entry).start_ns, id))
-                if hot.state == TSF_STARTING:
-                    self.runners.await_start(entry)
+                self.running_since.append((outcome.start_ns, id))
                 job.flags |= job_flags(cold)
                 return TSF_RUNNING
             shadow.id = id
             shadow.attempt = hot.attempt
             shadow.order = hot.order
-            if verdict == VERDICT_QUEUED and hot.notes & TSF_NOTE_CANCEL:
+            if adoption == ADOPT_NOT_STARTED and hot.notes & TSF_NOTE_CANCEL:
                 memset(hot, 0, sizeof(tsf_hot))
                 hot.state = TSF_CANCELLED
                 hot.attempt = shadow.attempt
                 hot.order = self.spool.next_end
                 if self.spool.table.write_hot(id, hot) < 0:
                     raise OSError(errno, "cannot write the job table")
-            elif verdict == VERDICT_QUEUED:
+            elif adoption == ADOPT_NOT_STARTED:
                 hot.state = TSF_QUEUED
                 if changes.write_queued(self.spool, &shadow) < 0:
                     raise OSError(errno, "cannot write the job table")
@@ -199,7 +197,7 @@ cdef class Recovery:
                 if self.table.write_hot(id, hot) < 0:
                     raise OSError(errno, "cannot write the job table")
                 tsf_fault(b"recover-recorded")
-                self.runners.release(entry)
+                self.engine.release(entry)
         if hot.state == TSF_QUEUED:
             gpu_class = self._gpu_class(id, cold, False)
             added = self.queue.restore(id, cold.slots, self._group(id, cold, gpu_class), hot.order, JOB_READY, False)

@@ -57,7 +57,7 @@ cdef int clear(Spool spool) noexcept nogil:
 cdef int drop_all(Spool spool) noexcept nogil:
     if spool.table.drop_all() < 0:
         return -1
-    spool.runners.drop_jobs()
+    spool.engine.drop_jobs()
     return 0
 
 

@@ -9,7 +9,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uint64_t
 
 from tsfast.base.loop cimport Loop
-from tsfast.engine.local cimport Runners
+from tsfast.engine.engine cimport Engine
 from tsfast.layout.structs cimport tsf_cold, tsf_header, tsf_hot
 from tsfast.lifecycle.arrays cimport Arrays
 from tsfast.lifecycle.events cimport Events
@@ -35,7 +35,7 @@ cdef class Spool:
     cdef Contexts contexts
     cdef Queue queue
     cdef Arrays arrays
-    cdef Runners runners
+    cdef Engine engine
     cdef Hooks hooks
     cdef Grants grants
     cdef Events events                # each change of a job, from its submission to its removal

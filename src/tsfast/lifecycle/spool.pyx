@@ -10,18 +10,19 @@ from tsfast.scheduler.scheduler cimport JOB_READY
 
 @cython.final
 cdef class Spool:
-    def __init__(self, Loop loop, Table table, Contexts contexts, Runners runners, uint32_t gpu_timeout):
+    def __init__(self, Loop loop, Table table, Contexts contexts, Engine engine, Hooks hooks,
+                 uint32_t gpu_timeout):
         self.loop = loop
         self.table = table
         self.contexts = contexts
         self.queue = Queue()
         self.arrays = Arrays(self.queue)
-        self.runners = runners
+        self.engine = engine
+        self.hooks = hooks
         self.next_end = 1
         self.given_up = set()
         self.pauses = Pauses(loop, self.queue)
         self.unreadable = Unreadable(self.queue, table)
-        self.hooks = Hooks(loop, table, contexts, runners.program, runners.state_dir)
         self.grants = Grants(loop, table, gpu_timeout)
         self.events = Events()
         self.staging = Staging(table, contexts)

@@ -5,8 +5,7 @@ its place.
 """
 from libc.stdint cimport uint64_t
 
-from tsfast.engine.outcome cimport Outcome
-from tsfast.layout.structs cimport tsf_run
+from tsfast.engine.outcome cimport Outcome, Started
 from tsfast.lifecycle.spool cimport Spool
 
 # Start what can start now, jobs and hooks.
@@ -16,7 +15,7 @@ cdef void dispatch(Spool spool) noexcept nogil
 cdef void descriptors_came(Spool spool, uint64_t id) noexcept nogil
 
 # What the engine reports.
-cdef void started(Spool spool, uint64_t id, const tsf_run *run) noexcept nogil
+cdef void started(Spool spool, uint64_t id, const Started *facts) noexcept nogil
 # Its runner died before it took the job.
 cdef void not_taken(Spool spool, uint64_t id) noexcept nogil
 # Its process has ended, or there was none. 0, or -1 with errno: the disk refused the record, call it again later.

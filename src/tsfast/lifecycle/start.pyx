@@ -4,12 +4,12 @@
 from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memcpy, memset
 
-from tsfast.base.system cimport EAGAIN, EDQUOT, ENOSPC, errno
-from tsfast.engine.runner_process cimport Handover
-from tsfast.engine.outcome cimport Outcome, wants
+from tsfast.base.system cimport EAGAIN, errno
+from tsfast.engine.engine cimport Handover
+from tsfast.engine.outcome cimport Outcome, Started, wants, wants_room
 from tsfast.layout.structs cimport (
-    TSF_JOB_FOREGROUND, TSF_JOB_NO_OUTPUT, TSF_NOTE_CANCEL, TSF_QUEUED, TSF_RUNNING, TSF_STAGE_OUTPUT,
-    TSF_STAGE_RECORD, TSF_STAGE_SPAWN, TSF_STARTING, tsf_cold, tsf_fault, tsf_hot, tsf_run, tsf_run_gen, tsf_run_load,
+    TSF_JOB_FOREGROUND, TSF_JOB_NO_OUTPUT, TSF_NOTE_CANCEL, TSF_QUEUED, TSF_RUNNING, TSF_STAGE_RECORD, TSF_STAGE_SPAWN,
+    TSF_STARTING, tsf_cold, tsf_fault, tsf_hot,
 )
 from tsfast.lifecycle.changes cimport cancel_queued, remove, write_queued
 from tsfast.lifecycle.finish cimport finish
@@ -52,7 +52,7 @@ cdef void start(Spool spool, uint64_t id) noexcept nogil:
     if not hand_over(spool, job, &cold, &handover):
         return
     for _try in range(8):
-        if spool.runners.prepare(&entry, &gen) < 0:
+        if spool.engine.prepare(&entry, &gen) < 0:
             cause = errno
             break
         job.attempt += 1
@@ -69,7 +69,7 @@ cdef void start(Spool spool, uint64_t id) noexcept nogil:
             break
         job.run = entry
         tsf_fault(b"start-recorded")
-        sent = spool.runners.assign(entry, gen, id, job.attempt, &cold, &handover)
+        sent = spool.engine.start(entry, gen, id, job.attempt, &cold, &handover)
         if sent == 0:
             break
     if spool.queue.gpu_class(job):
@@ -94,7 +94,7 @@ cdef bint has_room(Spool spool, uint64_t id, const tsf_cold *cold) noexcept nogi
 
 
 cdef bint hand_over(Spool spool, Job *job, const tsf_cold *cold, Handover *handover) noexcept nogil:
-    """Have ready what the runner gets beside the record. False: it does not start now."""
+    """Have ready what the job gets beside its record. False: it does not start now."""
     memset(handover, 0, sizeof(Handover))
     if cold.flags & TSF_JOB_FOREGROUND:
         handover.n_fds = spool.take_descriptors(spool.owner, job.id, handover.fds)
@@ -120,7 +120,7 @@ cdef void descriptors_came(Spool spool, uint64_t id) noexcept nogil:
     spool.queue.release(id)
 
 
-cdef void started(Spool spool, uint64_t id, const tsf_run *run) noexcept nogil:
+cdef void started(Spool spool, uint64_t id, const Started *facts) noexcept nogil:
     cdef Job *job = spool.queue.get(id)
     cdef tsf_hot hot
     if job == NULL:
@@ -130,14 +130,14 @@ cdef void started(Spool spool, uint64_t id, const tsf_run *run) noexcept nogil:
         spool.pauses.went_on(id)
     memset(&hot, 0, sizeof(hot))
     hot.state = TSF_RUNNING
-    hot.notes = <uint8_t> (run.notes | (TSF_NOTE_CANCEL if job.flags & FLAG_CANCEL else 0))
+    hot.notes = <uint8_t> (facts.notes | (TSF_NOTE_CANCEL if job.flags & FLAG_CANCEL else 0))
     hot.attempt = job.attempt
     hot.run = job.run
-    hot.gen = <uint32_t> tsf_run_gen(tsf_run_load(run))
-    hot.pid = run.pid
-    hot.start_ns = run.start_ns
+    hot.gen = <uint32_t> facts.gen
+    hot.pid = facts.pid
+    hot.start_ns = facts.start_ns
     hot.order = job.order
-    memcpy(hot.suffix, run.suffix, sizeof(hot.suffix))
+    memcpy(hot.suffix, facts.suffix, sizeof(hot.suffix))
     spool.table.write_hot(id, &hot)       # a refusal costs nothing: STARTING with this entry means the same
     tsf_fault(b"running-recorded")
     if spool.queue.started(id) == 0:
@@ -162,11 +162,9 @@ cdef void lacks_something(Spool spool, uint64_t id, const Outcome *outcome) noex
     cdef tsf_hot hot
     cdef tsf_cold cold
     take_back(spool, id)
-    if (outcome.stage == TSF_STAGE_OUTPUT and (outcome.cause == ENOSPC or outcome.cause == EDQUOT)
-            and spool.table.read_row(id, &row, &hot, &cold) == 0
+    if (wants_room(outcome) and spool.table.read_row(id, &row, &hot, &cold) == 0
             and spool.pauses.no_room(id, &row, outcome.cause) == 0):
         return
-    spool.runners.dismiss_idle()
     spool.pauses.all_starts(outcome.stage, outcome.cause)
 
 

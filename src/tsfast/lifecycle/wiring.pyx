@@ -3,27 +3,21 @@
 """See wiring.pxd."""
 from libc.stdint cimport uint8_t, uint64_t
 
-from tsfast.base.system cimport pid_t
-from tsfast.engine.outcome cimport Outcome
-from tsfast.layout.structs cimport tsf_run
+from tsfast.base.system cimport WNOHANG, pid_t, rusage, wait4
+from tsfast.engine.outcome cimport Outcome, Started
 from tsfast.lifecycle cimport retention, start
 
 
-cdef void run_started(void *owner, uint64_t job, const tsf_run *run) noexcept nogil:
-    start.started(<Spool> owner, job, run)
+cdef void job_started(void *owner, uint64_t job, const Started *started) noexcept nogil:
+    start.started(<Spool> owner, job, started)
 
 
-cdef int run_ended(void *owner, uint64_t job, const Outcome *outcome) noexcept nogil:
+cdef int job_ended(void *owner, uint64_t job, const Outcome *outcome) noexcept nogil:
     return start.ended(<Spool> owner, job, outcome)
 
 
-cdef void run_revoked(void *owner, uint64_t job) noexcept nogil:
+cdef void job_revoked(void *owner, uint64_t job) noexcept nogil:
     start.not_taken(<Spool> owner, job)
-
-
-cdef void child_reaped(void *owner, pid_t pid, int status) noexcept nogil:
-    (<Spool> owner).hooks.reaped(pid)
-    (<Spool> owner).grants.poller.reaped(pid, status)
 
 
 cdef void hook_begun(void *owner, uint64_t job, uint8_t left) noexcept nogil:
@@ -31,10 +25,22 @@ cdef void hook_begun(void *owner, uint64_t job, uint8_t left) noexcept nogil:
 
 
 cdef void connect(Spool spool) noexcept:
-    spool.runners.owner = <void *> spool
-    spool.runners.on_started = run_started
-    spool.runners.on_ended = run_ended
-    spool.runners.on_revoked = run_revoked
-    spool.runners.on_stranger = child_reaped
+    spool.engine.owner = <void *> spool
+    spool.engine.on_started = job_started
+    spool.engine.on_ended = job_ended
+    spool.engine.on_revoked = job_revoked
     spool.hooks.owner = <void *> spool
     spool.hooks.on_begun = hook_begun
+
+
+cdef void reap(Spool spool) noexcept nogil:
+    cdef rusage usage
+    cdef int status
+    cdef pid_t pid
+    while True:
+        pid = wait4(-1, &status, WNOHANG, &usage)
+        if pid <= 0:
+            return
+        if not spool.engine.reaped(pid, status, &usage):
+            spool.hooks.reaped(pid)
+            spool.grants.poller.reaped(pid, status)

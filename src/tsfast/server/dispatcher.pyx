@@ -20,7 +20,7 @@ from tsfast.layout.structs cimport (
 from tsfast.lifecycle cimport changes
 from tsfast.scheduler.scheduler cimport FLAG_WAITED, Job
 from tsfast.server.connections cimport conn_of
-from tsfast.server.handlers.cancel cimport cancel_jobs, orphans_due
+from tsfast.server.handlers.cancel cimport cancel_jobs
 from tsfast.server.handlers.describe cimport describe_job, describe_jobs
 from tsfast.server.handlers.describe_queue cimport count_running, last_id, list_gpus, show_help, show_version
 from tsfast.server.handlers.foreground cimport attach, drop_descriptors, forward_signal, lend_descriptors
@@ -140,7 +140,6 @@ cdef class Dispatcher:
         self.subscribers = Subscribers(conns, spool.events)
         self.release = tsf_release(services.version_text)
         services.progress_timer = spool.loop.new_timer(progress_due, <void *> services)
-        services.cancel_timer = spool.loop.new_timer(orphans_due, <void *> services)
         conns.owner = <void *> self
         conns.on_frame = frame_came
         conns.on_close = conn_closed

@@ -20,7 +20,6 @@ cdef class Services:
     cdef uint64_t max_unfinished      # TS_MAXCONN, 0: no limit
     cdef bint admitting               # the next request has waited for room and has its turn
     cdef int progress_timer           # of the progress lines of -w
-    cdef int cancel_timer             # of cancelled jobs that still run
     cdef uint32_t cancel_grace_s      # TS_CANCEL_GRACE
     cdef bint stopping                # -K or SIGTERM
     cdef Conn *last_client            # of -K: it learns that the server has ended when its connection closes

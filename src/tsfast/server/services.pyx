@@ -22,7 +22,7 @@ cdef class Services:
         self.version_text = self.version
         self.submitter = Submitter(conns, self.reply, spool, version)
         self.max_unfinished = max_unfinished
-        self.cancel_grace_s = min(cancel_grace_s, <uint32_t> 0xffff)
+        self.cancel_grace_s = cancel_grace_s
 
     cdef int wait_for_job(self, Conn *conn, uint64_t id, int role) noexcept nogil:
         cdef Job *job = self.spool.queue.get(id)
