@@ -13,7 +13,7 @@ import pytest
 from support import installation
 from support.places import ROOT
 
-PROGRAM = "import sys, tsfast.lifecycle.spool; print(tsfast.__file__, flush=True); sys.stdin.read()"
+PROGRAM = "import sys, tsfast.lifecycle.start; print(tsfast.__file__, flush=True); sys.stdin.read()"
 # Ways to a package that lies in the sources, or wherever a test has taken its own path from.
 BESIDE_THE_INSTALLATION = re.compile(
     r"""sys\.path\b.*\b(src|SOURCES?)\b|PYTHONPATH\b.*\b(src|SOURCES?)\b|\bSOURCES?\.parent\b|cwd=.*\b(src|SOURCES?)\b"""
@@ -50,7 +50,7 @@ def test_process_of_this_build(process: subprocess.Popen[str]) -> None:
 @pytest.mark.parametrize("process", ["another_build"], indirect=True)
 def test_process_of_another_build_is_seen(process: subprocess.Popen[str], another_build: Path) -> None:
     found = installation.foreign_parts(process.pid)
-    compiled = Path(installation.tsfast.lifecycle.spool.__file__).relative_to(installation.PACKAGES)
+    compiled = Path(installation.tsfast.lifecycle.start.__file__).relative_to(installation.PACKAGES)
     assert str(another_build / compiled) in found
 
 

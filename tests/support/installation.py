@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import tsfast
-import tsfast.lifecycle.spool
+import tsfast.lifecycle.start
 import tsfast.store.table
 
 DISTRIBUTION = "tsfast-spooler"
@@ -37,7 +37,7 @@ def installed() -> Path | None:
 def debug_parts() -> dict[str, bool]:
     """What a debug build can be told by, for modules, runner and launcher."""
     return {
-        "spool": b"TSFAST_FAULT\0" in Path(tsfast.lifecycle.spool.__file__).read_bytes(),
+        "start": b"TSFAST_FAULT\0" in Path(tsfast.lifecycle.start.__file__).read_bytes(),
         "ts-run": b"TSFAST_FAULT\0" in RUNNER.read_bytes(),
         "ts": b".debug_info\0" in TS.read_bytes(),
     }

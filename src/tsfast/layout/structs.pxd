@@ -9,6 +9,7 @@ cdef extern from "tsfast/native/check.h" nogil:
 cdef extern from "tsfast/native/fault.h" nogil:
     void tsf_fault(const char *name) noexcept
     void tsf_count_python_steps() noexcept
+    int tsf_wait_ms(int ms) noexcept
 
 cdef extern from "tsfast/native/table.h" nogil:
     enum:

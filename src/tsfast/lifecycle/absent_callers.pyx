@@ -5,7 +5,7 @@ cimport cython
 from libc.stdio cimport snprintf
 
 from tsfast.scheduler.scheduler cimport FLAG_VOLATILE, JOB_BLOCKED, JOB_RUNNING, JOB_STARTING
-from tsfast.layout.structs cimport tsf_cold
+from tsfast.layout.structs cimport tsf_cold, tsf_wait_ms
 from tsfast.lifecycle cimport changes
 from tsfast.base.limits cimport CALLER_POLL_MS, FOREGROUND_GRACE_MS
 from tsfast.base.system cimport pid_t, tsf_log, tsf_process_lived
@@ -25,7 +25,7 @@ cdef class AbsentCallers:
 
     cdef void wait(self) noexcept:
         self.spool.in_grace = True
-        self.spool.loop.set_timer(self.timer, FOREGROUND_GRACE_MS)
+        self.spool.loop.set_timer(self.timer, tsf_wait_ms(FOREGROUND_GRACE_MS))
 
     cdef _look(self):
         """Jobs whose callers have not come back are not started without their descriptors, nor kept for nobody. A

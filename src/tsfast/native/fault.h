@@ -8,7 +8,9 @@
  * are writes, packets, answers, renames, unlinks, syncs, locks, signals, new processes, and swaps of a word of `runs`.
  * FILE holds the count as 8 bytes; servers that come later go on counting, so it happens once, and at the end FILE
  * tells how many steps there were. TSFAST_CRASH_AT=runner:N:FILE: the steps of all runners, hooks and jobs before
- * execve. With TSFAST_FAILS=NUMBER the Nth step fails with that error instead, if it is one that can fail. */
+ * execve. With TSFAST_FAILS=NUMBER the Nth step fails with that error instead, if it is one that can fail.
+ *
+ * TSFAST_HURRY=N: a server's long waits are N times shorter, for tests that sit them out. */
 #ifndef TSFAST_FAULT_H
 #define TSFAST_FAULT_H
 
@@ -81,9 +83,17 @@ static inline int tsf_crash_point(void)
 #define tsf_spawn_step(call) (tsf_crash_point() ? errno : call)
 #define tsf_sure_step(call) (tsf_crash_point(), call)
 static inline int tsf_failed(void) { return -1; }
+
+static inline int tsf_wait_ms(int ms)
+{
+    int times = getenv("TSFAST_HURRY") ? atoi(getenv("TSFAST_HURRY")) : 0;
+
+    return times > 0 ? ms / times : ms;
+}
 #else
 static inline void tsf_fault(const char *name) { (void)name; }
 static inline void tsf_crash_point(void) {}
+static inline int tsf_wait_ms(int ms) { return ms; }
 #define tsf_step(call) call
 #define tsf_spawn_step(call) call
 #define tsf_sure_step(call) call

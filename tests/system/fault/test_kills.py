@@ -255,6 +255,7 @@ def test_queued_foreground_job_waits_for_its_caller(queue):
 
 
 def test_queued_foreground_job_of_a_dead_caller_is_dropped(queue):
+    queue.environment["TSFAST_HURRY"] = "10"
     server = queue.start_server()
     queue.job("blocker", queue.until_opened("blocker"), "-N", 3)
     caller = queue.start("-nf", *queue.words("one", "exit 9"))
