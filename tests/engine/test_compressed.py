@@ -4,9 +4,6 @@ import gzip
 import os
 from pathlib import Path
 
-import pytest
-
-from support.patience import wait_until
 from support.queues import Queue
 
 
@@ -65,19 +62,3 @@ def test_without_gzip(queue: Queue) -> None:
 def test_without_output(queue: Queue) -> None:
     assert queue.run("-nz", "true").returncode == 0
     assert queue.wait(0) == 0 and list(queue.out.iterdir()) == []
-
-
-def test_cancel_leaves_the_output_whole(queue: Queue) -> None:
-    queue.environment["TS_CANCEL_GRACE"] = "1"
-    job = queue.submit("-z", "sh", "-c", "echo before; trap '' TERM; touch there; while :; do sleep 1000; done")
-    wait_until(lambda: (queue.work / "there").exists(), "it runs")
-    queue.get("--cancel", job)
-    assert queue.wait(job) == 255
-    assert queue.run("-c", job).stdout == "before\n"
-
-
-@pytest.mark.slow
-def test_background_process_holds_the_pipe(queue: Queue) -> None:
-    job = queue.submit("-z", "sh", "-c", "echo out; sleep 1000 & exit 2")
-    assert queue.wait(job) == 2
-    assert "gzip" in queue.info(job)["Output incomplete"]

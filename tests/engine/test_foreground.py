@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from support.patience import patient, wait_until
+from support.patience import wait_until
 from support.processes import alive, sleeping
 from support.queues import Queue
 
@@ -142,28 +142,3 @@ def test_many_foreground_jobs_at_once(queue: Queue) -> None:
         assert caller.communicate(timeout=30) == (b"%d\n" % number, b"")
         assert caller.returncode == number
     wait_until(lambda: queue.ids() == [])
-
-
-def test_stopped_caller_keeps_its_job(queue: Queue) -> None:
-    """A caller that does not come back to the next server is gone, or only stopped."""
-    blocker, gate = queue.blocker()
-    stopped = queue.start("-nf", "sh", "-c", "echo ran; exit 5")
-    queue.wait_until(lambda: len(queue.ids()) == 2)
-    gone = queue.start("-nf", "true")
-    queue.wait_until(lambda: len(queue.ids()) == 3)
-    os.kill(stopped.pid, signal.SIGSTOP)
-    os.kill(queue.server_pid(), signal.SIGSTOP)
-    gone.kill()
-    gone.wait()
-    queue.kill_server()
-    queue.get("-S")
-    told = f"job {blocker + 2}: removed: its caller (-f) has not come back since the server was started again"
-    wait_until(
-        lambda: told in queue.log(), "the job of the dead caller is removed", patient(30)
-    )  # it may come for 10 s
-    assert queue.ids() == [blocker, blocker + 1]
-    gate.open()
-    assert queue.wait(blocker) == 0
-    assert "it waits for its caller (-f)" in queue.get("--why", blocker + 1)
-    os.kill(stopped.pid, signal.SIGCONT)
-    assert (stopped.wait(30), stopped.stdout.read(), stopped.stderr.read()) == (5, b"ran\n", b"")

@@ -1,8 +1,8 @@
 """Selectors: the words behind an action that choose its jobs, and the words of long options that keep their meaning."""
 
 import pytest
-from tsfast.grammar.field_table import fields
 
+from tsfast.grammar.field_table import fields
 from tsfast.grammar.options import ACTIONS, GrammarError, options, parse_words
 
 WITH_SELECTORS = ("-l", "-s", "-i", "--why", "-w", "-u", "-r", "-k", "--cancel")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
+
 from tsfast.grammar.times import duration, moment
 
 NOW = datetime(2026, 11, 30, 15, 30, 20)

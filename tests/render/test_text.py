@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tsfast.render.probe import render
 
 from tsfast.base.text import columns_of, json_string, quote
+from tsfast.render.probe import render
 
 GOLDEN = Path(__file__).parent / "golden"
 SECOND = 10**9

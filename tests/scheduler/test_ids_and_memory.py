@@ -5,9 +5,9 @@ import subprocess
 import sys
 
 import pytest
-from tsfast.scheduler.scheduler import QueueProbe
 
 from support.scheduling import run_all, start_all
+from tsfast.scheduler.scheduler import QueueProbe
 
 PAGE = 4096  # ids in a page of the directory
 

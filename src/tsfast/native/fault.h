@@ -10,7 +10,7 @@
  * tells how many steps there were. TSFAST_CRASH_AT=runner:N:FILE: the steps of all runners, hooks and jobs before
  * execve. With TSFAST_FAILS=NUMBER the Nth step fails with that error instead, if it is one that can fail.
  *
- * TSFAST_HURRY=N: a server's long waits are N times shorter, for tests that sit them out. */
+ * TSFAST_HURRY=N: long waits of the server and its runners are N times shorter, for tests that sit them out. */
 #ifndef TSFAST_FAULT_H
 #define TSFAST_FAULT_H
 

@@ -109,7 +109,7 @@ static __attribute__((noinline, unused)) pid_t tsf_spawn(int program, int sock, 
                                                          const char *fault)
 {
     char variable[512] = "";
-    char *envp[3] = {NULL, NULL, NULL};
+    char *envp[4] = {NULL, NULL, NULL, NULL};
     char path[32];
     sigset_t all;
     volatile int failed = 0;
@@ -122,10 +122,15 @@ static __attribute__((noinline, unused)) pid_t tsf_spawn(int program, int sock, 
         envp[0] = variable;
     }
 #ifdef TSFAST_FAULTS
-    char *crash_at = getenv("TSFAST_CRASH_AT");
+    static const char *const handed_on[] = {"TSFAST_CRASH_AT", "TSFAST_HURRY"};
+    char **next = envp + (envp[0] != NULL);
 
-    if (crash_at)
-        envp[envp[0] != NULL] = crash_at - strlen("TSFAST_CRASH_AT=");
+    for (size_t i = 0; i < 2; i++) {
+        char *value = getenv(handed_on[i]);
+
+        if (value)
+            *next++ = value - strlen(handed_on[i]) - 1;
+    }
 #endif
     /* Blocked from birth, as the runner wants them: a TSF_RUN_SIGNAL that comes before it has got there waits for it
      * instead of ending it. */

@@ -270,6 +270,31 @@ def test_queued_foreground_job_of_a_dead_caller_is_dropped(queue):
     assert queue.started() == ["blocker"]
 
 
+def test_stopped_caller_keeps_its_job(queue):
+    """A caller that does not come back to the next server is gone, or only stopped."""
+    queue.environment |= {"TSFAST_HURRY": "10", "TS_SLOTS": "1"}
+    queue.start_server()
+    blocker = queue.job("blocker", queue.until_opened("blocker"))
+    stopped = queue.start("-nf", "sh", "-c", "echo ran; exit 5")
+    queue.wait_until(lambda: len(queue.ids()) == 2, "it is queued")
+    gone = queue.start("-nf", "true")
+    queue.wait_until(lambda: len(queue.ids()) == 3, "it is queued")
+    kill(stopped.pid, 19)
+    kill(queue.server(), 19)
+    gone.kill()
+    gone.wait()
+    queue.kill_server()
+    queue.start_server()
+    told = f"job {blocker + 2}: removed: its caller (-f) has not come back since the server was started again"
+    queue.wait_until(lambda: told in queue.log(), "the job of the dead caller is removed")
+    assert queue.ids() == [blocker, blocker + 1]
+    queue.open_gate("blocker")
+    assert queue.wait(blocker) == 0
+    assert "it waits for its caller (-f)" in queue.get("--why", blocker + 1)
+    kill(stopped.pid, 18)
+    assert queue.answer(stopped, 5) == "ran\n"
+
+
 def test_max_finished_zero_still_answers_after_a_death(queue):
     queue.environment["TS_MAXFINISHED"] = "0"
     queue.start_server("finish-freed:kill")
@@ -304,3 +329,22 @@ def test_repeated_removal_after_a_death_removes_no_other_job(queue, ended):
     assert list(queue.by_id()) == [0, 1]
     queue.kill_server()
     assert list(queue.by_id()) == [0, 1]
+
+
+# ---- what holds gzip's pipe longer than the job runs; the runner waits for gzip, for a tenth of the time here ----
+
+
+def test_background_process_holds_the_pipe(queue):
+    queue.environment["TSFAST_HURRY"] = "10"
+    job = queue.submit("-z", "sh", "-c", "echo out; sleep 1000 & exit 2")
+    assert queue.wait(job) == 2
+    assert "gzip" in queue.info(job)["Output incomplete"]
+
+
+def test_cancel_leaves_the_output_whole(queue):
+    queue.environment |= {"TS_CANCEL_GRACE": "1", "TSFAST_HURRY": "10"}
+    job = queue.submit("-z", "sh", "-c", "echo before; trap '' TERM; touch there; while :; do sleep 1000; done")
+    queue.wait_until((queue.work / "there").exists, "it runs")
+    queue.get("--cancel", job)
+    assert queue.wait(job) == 255
+    assert queue.run("-c", job).stdout == "before\n"

@@ -255,7 +255,8 @@ static void end_left_overs(const struct job *job)
 /* What is not written by then is written later, if at all; the result says so. */
 static void wait_for_gzip(struct tsf_run *run, struct job *job)
 {
-    const uint64_t wanted = 1ull << (SIGCHLD - 1), end = now_ns(CLOCK_BOOTTIME) + GZIP_PATIENCE_MS * 1000000ull;
+    const uint64_t wanted = 1ull << (SIGCHLD - 1);
+    const uint64_t end = now_ns(CLOCK_BOOTTIME) + (uint64_t)tsf_wait_ms(GZIP_PATIENCE_MS) * 1000000;
     siginfo_t info;
 
     while (wait_for(P_PID, job->gzip, &info, WEXITED | WNOHANG, NULL) == 0) {
