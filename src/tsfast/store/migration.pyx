@@ -20,8 +20,9 @@ from tsfast.layout.structs cimport (
     TSF_HOT_BYTES, TSF_SEGMENT_BITS, TSF_SEGMENT_JOBS, TSF_TABLE_MAGIC, tsf_cold, tsf_cold1,
     tsf_cold_from1, tsf_header, tsf_header1, tsf_hot, tsf_hot1, tsf_hot_from1, tsf_ids_fit1, tsf_settings_check1,
 )
+from tsfast.base.files cimport write_all
 from tsfast.base.system cimport errno
-from tsfast.store.table cimport fill_fresh, is_hole, seal_header, write_all
+from tsfast.store.table cimport fill_fresh, is_hole, seal_header
 
 _DAMAGED = ("the job table's header is damaged, so that nobody knows which jobs there are: "
             "restore the state directory, or move it away to begin anew")

@@ -12,7 +12,6 @@ from tsfast.store.record cimport Row
 
 # Whether there is nothing: zeros. size: 1 at least.
 cdef bint is_hole(const void *record, size_t size) noexcept nogil
-cdef int write_all(int fd, const void *data, size_t size, uint64_t offset) noexcept nogil     # 0, or -1 with errno
 cdef void fill_fresh(tsf_header *header) noexcept nogil          # of a table without jobs
 cdef void seal_header(tsf_header *header) noexcept nogil         # its checks, after it was filled in
 

@@ -19,10 +19,11 @@ from tsfast.layout.structs cimport (
     tsf_cold, tsf_cold_check, tsf_end_of, tsf_extra, tsf_extra_fits, tsf_extra_offset, tsf_extra_room, tsf_grant,
     tsf_grant_check, tsf_grant_offset, tsf_grant_room, tsf_header, tsf_hot, tsf_hot_check,
 )
+from tsfast.base.files cimport read_all, write_all
 from tsfast.base.limits cimport BLOB_MAX, READER_TRIES, REMOVED_SEARCHED
 from tsfast.base.system cimport (
-    AT_SYMLINK_NOFOLLOW, EINTR, EIO, ENOENT, ENOMEM, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, O_CREAT, O_RDONLY,
-    O_RDWR, close, errno, fallocate, fstat, fstatat, ftruncate, off_t, pread, pwrite, ssize_t, stat_t, tsf_log,
+    AT_SYMLINK_NOFOLLOW, EIO, ENOENT, ENOMEM, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, O_CREAT, O_RDONLY,
+    O_RDWR, close, errno, fallocate, fstat, fstatat, ftruncate, off_t, pread, ssize_t, stat_t, tsf_log,
     tsf_open_ours, unlinkat, set_errno,
 )
 from tsfast.store.record cimport Row
@@ -38,40 +39,6 @@ class TableError(Exception):
 
 cdef extern from "<stdio.h>" nogil:
     int snprintf(char *text, size_t room, const char *format, ...)
-
-
-cdef int write_all(int fd, const void *data, size_t size, uint64_t offset) noexcept nogil:
-    cdef ssize_t wrote
-    cdef const char *p = <const char *> data
-    while size > 0:
-        wrote = pwrite(fd, p, size, <off_t> offset)
-        if wrote < 0:
-            if errno == EINTR:
-                continue
-            return -1
-        p += wrote
-        offset += <uint64_t> wrote
-        size -= <size_t> wrote
-    return 0
-
-
-cdef int read_all(int fd, void *data, size_t size, uint64_t offset) noexcept nogil:
-    cdef ssize_t got
-    cdef char *p = <char *> data
-    global errno
-    while size > 0:
-        got = pread(fd, p, size, <off_t> offset)
-        if got < 0:
-            if errno == EINTR:
-                continue
-            return -1
-        if got == 0:
-            set_errno(EIO)
-            return -1
-        p += got
-        offset += <uint64_t> got
-        size -= <size_t> got
-    return 0
 
 
 cdef uint32_t settings_check(const tsf_header *header) noexcept nogil:

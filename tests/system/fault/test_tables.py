@@ -9,8 +9,10 @@ import pytest
 
 import tsfast
 from support.fault_queue import FaultQueue
+from support.layouts import tsf_header
 from support.patience import patient
 from support.places import TABLES
+from support.state_files import changed
 
 SIGNALLED, LOST = 5, 6  # jobs that ran: the result of the first one is in `runs`, the other one ended with its machine
 PLAIN, AFTER, SKIPPED, BIG, URGENT, GPU = 7, 8, 9, 10, 11, 12
@@ -112,10 +114,8 @@ def test_durable_table_changes_its_format(tmp_path, fault_points_work):
 def test_what_a_later_release_uses_is_refused(queue):
     queue.start_server()
     queue.kill_server()
-    with (queue.state_dir / "header").open("r+b") as header:
-        header.seek(32)
-        header.write(struct.pack("=II", 4, ~4 & 0xFFFFFFFF))
+    with changed(queue.state_dir / "header", tsf_header) as header:
+        header.features, header.not_features = 4, ~4 & 0xFFFFFFFF
     error = queue.ts("-l", code=None)
-    assert (
-        error == f"ts: the job table has something of a later version of tsfast: use that version ({queue.state_dir})\n"
-    )
+    told = "the job table has something of a later version of tsfast: use that version"
+    assert error == f"ts: {told} ({queue.state_dir})\n"
