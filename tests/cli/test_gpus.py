@@ -69,7 +69,7 @@ def test_table(gpu_queue: Queue, nvml: FakeNvml, leases: Path) -> None:
         "GPU  UUID                                      Name         Used MiB  Total MiB  Held by",
         f"0    {nvml.uuid(0)}  Fake GPU          512      81920  free",
         f"1    {nvml.uuid(1)}  Another GPU     23552      24576  4 % free, 90 % needed",
-        f"2    {nvml.uuid(2)}  Fake GPU          512      81920  process {NO_PROCESS}, not to be seen from here",
+        f"2    {nvml.uuid(2)}  Fake GPU          512      81920  process {NO_PROCESS}, invisible from here",
     ]
 
 

@@ -87,7 +87,7 @@ def test_shortage_is_told_and_outlives_the_server(user_queue: UserQueue) -> None
     gates = [user_queue.gate() for _ in range(20)]
     jobs = [user_queue.submit(*gate.command) for gate in gates]
     user_queue.wait_until(lambda: waits(user_queue, jobs[-1], NO_PROCESS), "it is told why it waits")
-    assert user_queue.run("-l").stderr == f"ts: starts wait: {NO_PROCESS}; it is tried again\n"
+    assert user_queue.run("-l").stderr == f"ts: starts wait: {NO_PROCESS}; the server tries again\n"
     gates[0].open(3)
     assert user_queue.wait(jobs[0]) == 3
     user_queue.kill_server()

@@ -112,7 +112,7 @@ def test_never_more_at_once_than_the_array_allows(queue: Queue) -> None:
     queue.wait_until(lambda: queue.get("-R") == "3")
     queue.wait(other)  # it is not held up by those that the array holds back
     assert states(queue, "0") == ["running"] * 3 + ["queued"] * 37
-    assert "as many of its array run as may at once: 3" in queue.get("--why", "0[7]")
+    assert "its array runs as many elements as its limit allows: 3" in queue.get("--why", "0[7]")
     assert queue.get("--why", 0).startswith("Array 0[1-40] (37 queued, 3 running)\n")
     (queue.work / "go").touch()
     assert queue.run("-w", 0).returncode == 0

@@ -193,10 +193,10 @@ def test_each_dependency_is_there_once(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("forgotten, ends", [
-    ("0-39", "40 jobs of its -W (the first is 0) are no longer known, which counts as a bad end"),
-    ("0-36", "37 jobs of its -W (the first is 0) are no longer known, which counts as a bad end"),
-    ("7", "job 7 of its -W is no longer known, which counts as a bad end"),
-    ("", "and 30 other jobs ended badly"),
+    ("0-39", "40 jobs of its -W (the first is 0) are no longer known, which counts as a failure"),
+    ("0-36", "37 jobs of its -W (the first is 0) are no longer known, which counts as a failure"),
+    ("7", "job 7 of its -W is no longer known, which counts as a failure"),
+    ("", "and 30 other jobs failed"),
 ])  # fmt: skip
 def test_why_of_a_skipped_job_is_short(queue: Queue, forgotten: str, ends: str) -> None:
     first = queue.submit("--array", "1-40", "false")

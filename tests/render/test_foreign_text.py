@@ -223,7 +223,7 @@ def test_the_log(queue: Queue) -> None:
         env |= {"TS_SAVELIST": f"/dev/null/{text}"}
         queue.run("true", env={**env, "TS_ONFINISH": text})
         queue.run("-m", "true", env={**env, "TS_MAILTO": text, "PATH": f"{BIN}:/usr/bin:/bin"})
-        queue.wait_until(lambda log=log: b"what was to run" in log.read_bytes(), "the hook is told of")
+        queue.wait_until(lambda log=log: b"the program after job" in log.read_bytes(), "the hook is told of")
         begun = log.read_bytes().count(b" serving ")
         queue.run("-K", env=env)
         written = log.read_bytes()

@@ -28,7 +28,7 @@ def test_why_speaks_for_all_elements(queue: Queue) -> None:
         "Array 0[1-30] (27 queued, 3 running)",
         "the first that waits:",
         "Job 3 is queued:",
-        "as many of its array run as may at once: 3",
+        "its array runs as many elements as its limit allows: 3",
         "it needs 1 slot; of 8 there are 5 free",
     ]
     assert queue.get("--why") == queue.get("--why", 0)
@@ -43,7 +43,7 @@ def test_why_of_bad_ends(queue: Queue) -> None:
     queue.run("-w", 0)
     assert queue.get("--why", 0).splitlines() == [
         "Array 0[5-8] (3 ok, 1 failed)",
-        "the first that ended badly:",
+        "the first that failed:",
         "Job 2 has ended:",
         "Exit status: died with exit code 3",
     ]

@@ -59,7 +59,7 @@ def test_no_memory_for_a_runner(queue: Queue) -> None:
     limit(runner, address_space(runner) + (256 << 10))
     gate.open(2)
     assert [queue.wait(job) for job in (first, big)] == [2, 0]
-    assert f"starts wait: no record can be read ({os.strerror(errno.ENOMEM)}); it is tried again" in queue.log()
+    assert f"starts wait: no record can be read ({os.strerror(errno.ENOMEM)}); the server tries again" in queue.log()
     queue.wait_until(lambda: not alive(runner), "it has left")
     assert queue.wait(queue.submit("sh", "-c", "exit 4")) == 4
 

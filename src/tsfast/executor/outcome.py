@@ -77,7 +77,7 @@ def without_result(queue: Queue, result: Result) -> JobError:
     if state == "not-startable":
         return errors.JobNotStarted(result, f"could not be started: {result.reason}")
     if state == "skipped":
-        return errors.JobSkipped(result, "was skipped: a job that it had to wait for ended badly")
+        return errors.JobSkipped(result, "was skipped: a job that it depended on failed")
     if state in ("removed", "cancelled"):
         return errors.JobCancelled(result, f"was {state}", _tail(queue, result.id) if state == "cancelled" else "")
     reason = "its queue was dropped, or it was forgotten at its end" if state == "forgotten" else result.reason

@@ -28,7 +28,7 @@ cdef enum:
 
 cdef Field[FIELDS] FIELD_TABLE = [
     Field(b"id", KIND_NUMBER, b"the job's id"),
-    Field(b"state", KIND_STATE, b"queued, running, finished, skipped, cancelled, or as `end`; failed: any bad end"),
+    Field(b"state", KIND_STATE, b"queued, running, finished, skipped, cancelled, or as `end`; failed: any failure"),
     Field(b"end", KIND_STATE, b"done, failed, killed, cancelled, skipped, lost, not-startable"),
     Field(b"label", KIND_TEXT, b"-L"),
     Field(b"command", KIND_TEXT, b"the command as the list shows it"),

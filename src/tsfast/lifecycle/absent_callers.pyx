@@ -42,8 +42,8 @@ cdef class AbsentCallers:
                 left.append(id)
                 continue
             if job.state == JOB_BLOCKED:
-                snprintf(line, sizeof(line), b"job %llu: removed: its caller (-f) has not come back since the server "
-                         b"was started again", <unsigned long long> id)
+                snprintf(line, sizeof(line), b"job %llu: removed: its client (-f) has not returned since the server "
+                         b"was restarted", <unsigned long long> id)
                 tsf_log(line)
                 self.spool.given_up.add(id)
             changes.remove(self.spool, id, NULL)

@@ -119,7 +119,7 @@ cdef class Arrays:
         cdef uint64_t id = named.first
         cdef const Span *span = self.of(id)
         if span == NULL or span.first != id:
-            snprintf(command.error, sizeof(command.error), b"job %llu is no array, or none of it is known any more",
+            snprintf(command.error, sizeof(command.error), b"job %llu is not an array, or none of it is known any more",
                      <unsigned long long> id)
             return -1
         if named.index < span.index or named.last_index - span.index >= span.count:

@@ -122,9 +122,9 @@ cdef class Hooks:
         cdef tsf_cold cold
         if self.table.read_row(hook.due.job, &row, &hot, &cold) < 0:
             self.text.size = 0
-            text_str(&self.text, b"ts: what was to run after job ")
+            text_str(&self.text, b"ts: the program after job ")
             text_u64(&self.text, hook.due.job)
-            text_str(&self.text, b" could not be run: its record cannot be read\n")
+            text_str(&self.text, b" could not run: its record cannot be read\n")
             write(2, self.text.data, self.text.size)
             self._begun(&hook.due)
             return 0

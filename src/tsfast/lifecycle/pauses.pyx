@@ -43,8 +43,8 @@ cdef const char *words(int stage) noexcept nogil:
     if stage == STAGE_TABLE:
         return b"the job table cannot be written"
     if stage == STAGE_MEMORY:
-        return b"there is no memory for a start"
-    return b"the process that is to start a job ends too soon"
+        return b"no memory is left for a start"
+    return b"the process that starts jobs ends too soon"
 
 
 cdef void add_cause(Text *text, int cause) noexcept nogil:
@@ -61,7 +61,7 @@ cdef void add_line(Text *text, int stage, int cause, const char *where, size_t s
         text_str(text, b" in ")
         text_oneline(text, where, size, TSF_HIDDEN)
     add_cause(text, cause)
-    text_str(text, b"; it is tried again")
+    text_str(text, b"; the server tries again")
 
 
 cdef size_t directory_size(const Row *row) noexcept nogil:

@@ -64,7 +64,7 @@ cdef void add_error(Text *text, int error) noexcept nogil:
 cdef void info_status(Text *text, const Row *row) noexcept nogil:
     cdef const tsf_hot *hot = row.hot
     if hot.state == TSF_SKIPPED:
-        text_str(text, b"Exit status: skipped: a job of -W ended badly\n")
+        text_str(text, b"Exit status: skipped: a job of -W failed\n")
     elif hot.state == TSF_LOST:
         text_str(text, b"Exit status: lost: ")
         if hot.cause == TSF_LOSS_BOOT:
@@ -72,7 +72,7 @@ cdef void info_status(Text *text, const Row *row) noexcept nogil:
         elif hot.cause == TSF_LOSS_DAMAGE:
             text_str(text, b"the record of its end is damaged\n")
         else:
-            text_str(text, b"the runner died and nobody could wait for the job\n")
+            text_str(text, b"the runner died and no process could wait for the job\n")
     elif hot.state == TSF_NOT_STARTABLE:
         text_str(text, b"Exit status: not started: ")
         text_str(text, stage_text(hot.stage))

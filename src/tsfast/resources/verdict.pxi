@@ -121,7 +121,7 @@ cdef void explain_device(Gpus g, Text *text, uint32_t slot, const Need *need) no
         text_str(text, b"process ")
         text_i64(text, d.foreign_pid)
         if d.foreign_uid == TSF_GPU_NONE:
-            text_str(text, b", not to be seen from here")
+            text_str(text, b", invisible from here")
         else:
             text_str(text, b" of user ")
             text_u64(text, d.foreign_uid)

@@ -149,7 +149,7 @@ cdef class Submitter:
         elif result == REFUSE_LOG:
             text = b"--log: the path is too long"
         elif result == REFUSE_ARRAY:
-            text = b"--array: so many elements with so long a command are too much (256 MiB in all)"
+            text = b"--array: too many elements with too long a command (256 MiB in all)"
         elif result == REFUSE_DIRECTORY:
             text = b"the working directory is gone or cannot be read"
             reason = TSF_REFUSED_CALLER
@@ -174,7 +174,7 @@ cdef class Submitter:
         gpu_warning(&self.reply.text, self.spool, command)
         if job.argc == 1 and is_line(job.argv):
             text_str(&self.reply.text, b"ts: warning: the command is one word with blanks, and no shell reads it: "
-                     b"a program of that name is run (sh -c '...' runs a line)\n")
+                     b"a program of that name runs (sh -c '...' runs a line)\n")
         if self.reply.text.size == 0:
             return False
         self.conns.send(conn, TSF_FRAME_ERR, self.reply.text.data, self.reply.text.size)

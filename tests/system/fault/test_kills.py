@@ -285,12 +285,12 @@ def test_stopped_caller_keeps_its_job(queue):
     gone.wait()
     queue.kill_server()
     queue.start_server()
-    told = f"job {blocker + 2}: removed: its caller (-f) has not come back since the server was started again"
+    told = f"job {blocker + 2}: removed: its client (-f) has not returned since the server was restarted"
     queue.wait_until(lambda: told in queue.log(), "the job of the dead caller is removed")
     assert queue.ids() == [blocker, blocker + 1]
     queue.open_gate("blocker")
     assert queue.wait(blocker) == 0
-    assert "it waits for its caller (-f)" in queue.get("--why", blocker + 1)
+    assert "it waits for its client (-f)" in queue.get("--why", blocker + 1)
     kill(stopped.pid, 18)
     assert queue.answer(stopped, 5) == "ran\n"
 

@@ -25,9 +25,9 @@ static int refuse(int log, const char *id, const char *program, int cause)
 {
     const char *why = strerror(cause);
     char shown[SHOWN_MOST + 3];
-    struct iovec parts[] = {{(void *)"ts: what was to run after job ", 30},
+    struct iovec parts[] = {{(void *)"ts: the program after job ", 26},
                             {(void *)id, strlen(id)},
-                            {(void *)" could not be run: '", 20},
+                            {(void *)" could not run: '", 17},
                             {shown, tsf_show(shown, SHOWN_MOST, program, strlen(program))},
                             {(void *)"': ", 3},
                             {(void *)why, strlen(why)},

@@ -75,7 +75,7 @@ cdef int describe_all(Services services, Conn *conn, int action, const Targets *
             text_char(text, c'\n')
             level = TSF_EXIT_ERROR
         if text.size > <size_t> ANSWER_MAX and not jobs.one:
-            return services.reply.fail(conn, b"that is too long for one answer: ask for fewer jobs")
+            return services.reply.fail(conn, b"too long for one reply: ask for fewer jobs")
     if action == ACTION_INFO:
         return services.reply.answer_info(conn, level)
     return services.reply.answer(conn, level)

@@ -77,7 +77,7 @@ cdef void why_array(Text *text, Spool spool, const Span *span, uint64_t parked) 
         text_str(text, b"the first that waits:\n")
         why(text, spool, waiting, parked)
     if bad != NULL:
-        text_str(text, b"the first that ended badly:\n")
+        text_str(text, b"the first that failed:\n")
         why(text, spool, bad, parked)
 
 

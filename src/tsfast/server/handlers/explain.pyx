@@ -54,7 +54,7 @@ cdef void dependencies(Text *text, Spool spool, const Row *row) noexcept nogil:
         if left > NAMED:
             continue
         text_str(text, b"it waits for the end of job " if i < row.cold.n_after
-                 else b"it waits for the good end of job ")
+                 else b"it waits for the success of job ")
         text_u64(text, id)
         if spool.unreadable.n and spool.unreadable.has(id):
             job_line(text, b", whose record cannot be read: `ts -r ", id, b"` removes it\n")
@@ -121,13 +121,13 @@ cdef void gpus(Text *text, Spool spool, const Job *job) noexcept nogil:
     a_number(text, counts.wanted, b"GPU", b"GPUs")
     if counts.present == 0:
         text_str(text, b"; none is known here\n" if spool.grants.complete or spool.grants.trouble[0]
-                 else b"; NVML is being asked which there are\n")
+                 else b"; NVML is being queried\n")
     else:
         text_str(text, b"; ")
         text_u64(text, counts.of[<int> VERDICT_FITS])
         text_str(text, b" of ")
         text_u64(text, counts.present)
-        text_str(text, b" can be had now\n")
+        text_str(text, b" are available now\n")
     gpu_line(text, counts.of[<int> VERDICT_USED], b" used by jobs of this queue\n")
     gpu_line(text, counts.of[<int> VERDICT_LEASED], b" leased by another queue, or without a lease file\n")
     gpu_line(text, counts.of[<int> VERDICT_OCCUPIED], b" short of free memory\n")
@@ -207,12 +207,12 @@ cdef void skipped(Text *text, Spool spool, const Row *row) noexcept nogil:
             text_char(text, c'\n')
     if bad > NAMED:
         text_str(text, b"and ")
-        a_number(text, bad - NAMED, b"other job ended badly\n", b"other jobs ended badly\n")
+        a_number(text, bad - NAMED, b"other job failed\n", b"other jobs failed\n")
     if forgotten == 1:
-        job_line(text, b"job ", first, b" of its -W is no longer known, which counts as a bad end\n")
+        job_line(text, b"job ", first, b" of its -W is no longer known, which counts as a failure\n")
     elif forgotten:
         a_number(text, forgotten, b"", b"jobs of its -W (")
-        job_line(text, b"the first is ", first, b") are no longer known, which counts as a bad end\n")
+        job_line(text, b"the first is ", first, b") are no longer known, which counts as a failure\n")
 
 
 cdef void why(Text *text, Spool spool, const Job *job, uint64_t parked) noexcept nogil:
@@ -227,12 +227,12 @@ cdef void why(Text *text, Spool spool, const Job *job, uint64_t parked) noexcept
         text_str(text, b"is queued:\n")
         dependencies(text, spool, &row)
         if job.holds and not spool.pauses.holds(job.id):
-            text_str(text, b"it waits for its caller (-f)\n")
+            text_str(text, b"it waits for its client (-f)\n")
         wanting(text, spool, job)
     elif job.state == JOB_READY:
         text_str(text, b"is queued:\n")
         if spool.queue.held_back(job):
-            text_str(text, b"as many of its array run as may at once: ")
+            text_str(text, b"its array runs as many elements as its limit allows: ")
             text_u64(text, spool.queue.held_back(job))
             text_char(text, c'\n')
         if spool.queue.gpu_class(job):

@@ -20,7 +20,7 @@ cdef int wait_in_foreground(Services services, Conn *conn, uint64_t id) noexcept
         with gil:
             given_up = id in services.spool.given_up
         return services.reply.fail_job(
-            conn, id, b"was removed: its caller did not come back when the server had been started again" if given_up
+            conn, id, b"was removed: its client did not return after the server was restarted" if given_up
             else b"is no longer known: it has ended or was removed")
     if job.state == JOB_ENDED or job.state == JOB_SKIPPING:
         if services.spool.table.read_hot(id, &hot) < 0:

@@ -204,7 +204,7 @@ cdef int check_job(Services services, Conn *conn, const Reading *reading, const 
     if command.action != ACTION_SUBMIT or command.flags & TSF_JOB_FOREGROUND or command.no_block:
         return refuse_job(services, conn, reading, b"a batch takes commands to queue, without -f and -B")
     if command.array_count:
-        return refuse_job(services, conn, reading, b"--array is for a call of its own, not for a batch")
+        return refuse_job(services, conn, reading, b"--array cannot be part of a batch")
     if job.cwd[0] != c'/':
         return refuse_job(services, conn, reading, b"its directory must be an absolute path")
     if not (resolve(reading, command.after, command.n_after)
