@@ -202,7 +202,7 @@ def test_job_that_waits_for_gpus_does_not_keep_the_room_from_others(gpu_queue: G
         first = gpu_queue.submit("-G", 8, "true")
         gpu_queue.wait_until(lambda: waits(gpu_queue, first, NO_ROOM))
         holder, gate = gpu_queue.hold("--log", gpu_queue.directory / "log", "-G", 8)
-        gpu_queue.wait_until(lambda: "0 of 8 can be had" in gpu_queue.why(first), "it is let go, to be tried")
+        gpu_queue.wait_until(lambda: "0 of 8 are available" in gpu_queue.why(first), "it is let go, to be tried")
         later = [gpu_queue.submit("true") for _ in range(3)]
         gpu_queue.wait_until(lambda: all(waits(gpu_queue, job, NO_ROOM) for job in later))
     assert [gpu_queue.wait(job) for job in later] == [0, 0, 0]

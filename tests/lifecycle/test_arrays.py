@@ -191,8 +191,8 @@ def test_elements_that_are_not_there(queue: Queue) -> None:
     queue.get("--array", "3-5", "true")
     for element in ("0[2]", "0[6]", "0[4-6]"):
         assert "array 0 has the elements 3 to 5" in queue.refused("-s", element)
-    assert "job 1 is no array" in queue.refused("-s", "1[3]")
-    assert "job 9 is no array" in queue.refused("-c", "9[3]")
+    assert "job 1 is not an array" in queue.refused("-s", "1[3]")
+    assert "job 9 is not an array" in queue.refused("-c", "9[3]")
     for wrong in ("0[", "0[]", "0[x]", "0[3]x", "0[5-4]", "[3]"):
         assert "is not an element of an array" in queue.refused("-w", wrong)
     assert "is not one job" in queue.refused("-o", "0[3-4]")

@@ -1,6 +1,6 @@
 """A growing buffer of bytes and the ways to write foreign bytes into it: quoted for a shell, on one line, as JSON.
 
-A buffer that could not grow has `failed` set, keeps what it had, and takes nothing more; callers look once at the end.
+A buffer that could not grow has `failed` set, keeps what it had, and takes nothing more; check it once at the end.
 """
 from libc.stdint cimport uint32_t, uint64_t
 
@@ -40,14 +40,14 @@ cdef void text_cut(Text *text, size_t size) noexcept nogil
 # The following escape characters of the kind `least` and of the later ones, see native/shown.h.
 #
 # One argument quoted so that bash reads it back as it was: plain if it needs nothing, else '...', or $'...' if there is
-# something to escape in it or it is no UTF-8.
+# something to escape in it or is not valid UTF-8.
 cdef void text_quoted(Text *text, const char *word, size_t size, tsf_kind least) noexcept nogil
 # Text for one line: \n, \t, \xNN for what is escaped; everything else as it is.
 cdef void text_oneline(Text *text, const char *data, size_t size, tsf_kind least) noexcept nogil
-# A JSON string with its quotes; bytes that are no UTF-8 become U+FFFD.
+# A JSON string with its quotes; invalid UTF-8 becomes U+FFFD.
 cdef void text_json(Text *text, const char *data, size_t size, tsf_kind least) noexcept nogil
 
-# Terminal columns that `data` takes. Bytes that are no UTF-8 and control characters count as one.
+# Terminal columns that `data` takes. Invalid bytes and control characters count as one.
 cdef size_t display_columns(const char *data, size_t size) noexcept nogil
 # How many leading bytes of `data` fit into that many columns, combining characters with what they belong to.
 cdef size_t bytes_of_columns(const char *data, size_t size, size_t columns) noexcept nogil

@@ -290,7 +290,7 @@ cdef void text_json(Text *text, const char *data, size_t size, tsf_kind least) n
     text_char(text, c'"')
 
 
-# --- For Python callers and the tests
+# --- For Python and the tests
 
 KINDS = {"hidden": TSF_HIDDEN, "direction": TSF_DIRECTION, "control": TSF_CONTROL}
 

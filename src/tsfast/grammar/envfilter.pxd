@@ -1,11 +1,11 @@
-"""TS_ENV_KEEP and TS_ENV_DROP: which variables of the caller's environment are stored with a job. Pure."""
+"""TS_ENV_KEEP and TS_ENV_DROP: which variables of the client's environment are stored with a job. Pure."""
 from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t
 
 from tsfast.layout.structs cimport tsf_request
 from tsfast.base.text cimport Text
 
-# What the two say: copies, because they stand in what is filtered.
+# The patterns of both: copies, because the originals are in the filtered environment.
 cdef struct EnvPatterns:
     Text text             # owned: those of KEEP, a NUL, those of DROP, a NUL
     size_t drop_at
@@ -13,7 +13,7 @@ cdef struct EnvPatterns:
 
 # From an environment of so many bytes. 0, or -1 without memory (then nothing must be stored).
 cdef int patterns_read(EnvPatterns *patterns, const char *env, uint32_t size) noexcept nogil
-# Take out of NUL-terminated strings, `NAME=VALUE` or `NAME`, what must not be stored.
+# Removes from NUL-terminated strings, `NAME=VALUE` or `NAME`, what must not be stored.
 cdef void patterns_apply(const EnvPatterns *patterns, char *env, uint32_t *size, uint32_t *count) noexcept nogil
 cdef void patterns_free(EnvPatterns *patterns) noexcept nogil
 # All three for `env`, the strings of the request whose head is `head`. 0, or -1 without memory.

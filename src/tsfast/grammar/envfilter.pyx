@@ -36,7 +36,7 @@ cdef bint in_set(const char *p, const char *close, char c) noexcept nogil:
 
 cdef bint match_one(const char *p, const char *end, const char *name, const char *name_end) noexcept nogil:
     """One pattern: `*`, `?`, `[...]`, `[!...]`. Only the last `*` is ever gone back to, so the time is bounded by the
-    product of the lengths: fnmatch(3) can be kept busy for ever."""
+    product of the lengths: fnmatch(3) can be kept busy forever."""
     cdef const char *star = NULL
     cdef const char *close = NULL
     cdef const char *retry = NULL
@@ -91,7 +91,7 @@ cdef bint match_any(const char *patterns, const char *name, size_t size) noexcep
 
 
 cdef bint needed(const char *name, size_t size) noexcept nogil:
-    """A job hardly runs without these, or they are ours."""
+    """Jobs need these to run, or they are tsfast's own."""
     return ((size == 4 and memcmp(name, b"PATH", 4) == 0) or (size == 4 and memcmp(name, b"HOME", 4) == 0)
             or (size == 4 and memcmp(name, b"USER", 4) == 0) or (size > 3 and memcmp(name, b"TS_", 3) == 0))
 

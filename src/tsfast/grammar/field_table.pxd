@@ -6,7 +6,7 @@ A field that a later release brings gets its row here first.
 cdef enum FieldKind:
     KIND_NUMBER
     KIND_TEXT
-    KIND_TIME                # an instant or a day, in the caller's time zone
+    KIND_TIME                # an instant or a day, in the client's time zone
     KIND_DURATION            # 90s, 1h30m
     KIND_SIZE                # of memory: 20G
     KIND_STATE               # a word for a set of states
@@ -43,5 +43,5 @@ cdef Field[FIELDS] FIELD_TABLE                     # by FieldId
 # The FieldId of a name, or -1.
 cdef int field_named(const char *name, size_t size) noexcept nogil
 # The states, a bit each (1 << enum tsf_state), that a word of `state` or `end` stands for; 0: no such word.
-# `finished`, `skipped` and `cancelled` mean what the list shows; of `state`, `failed` is every bad end.
+# `finished`, `skipped` and `cancelled` mean what the list shows; of `state`, `failed` is every failure.
 cdef unsigned int states_of(int field, const char *word, size_t size) noexcept nogil

@@ -1,4 +1,5 @@
-"""The path of --log: what its placeholders stand for, and whether it was looked at. Pure, but for the time zone."""
+"""The path of --log: what its placeholders stand for, and whether the client has checked it. Pure, except for the time
+zone."""
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from tsfast.layout.structs cimport tsf_request
@@ -9,10 +10,10 @@ cdef enum:
 
 # Append the path that `template` means for a job: {id}, {label}, {date} (YYYY-MM-DD) filled in, other braces as they
 # are, a `/` of the label as `_`; absolute, by `cwd`. label: NULL if it has none. index: {index}, -1: none.
-# date: that of the caller; empty: of now_ns in the time zone of this process.
+# date: the client's; empty: of now_ns in the time zone of this process.
 cdef void log_path(Text *text, const char *template, const char *cwd, uint64_t id, const char *label,
                    int64_t index, const char *date, uint64_t now_ns) noexcept nogil
-# The caller's side has yet to look whether the file is there (with {id} only the start of the job can tell), or which
-# day it is in its time zone. Where it has looked it has left a variable, which is taken out of `env`, the strings of
-# the request whose head is `head`; date[DATE_LENGTH + 1] is set to what it says.
+# The client must still check whether the file exists (with {id} only the start of the job can), or which day it is in
+# its time zone. After the check it sets a variable, which is taken out of `env`, the strings of the request whose head
+# is `head`; date[DATE_LENGTH + 1] is set to what it says.
 cdef bint log_unchecked(const char *template, uint32_t flags, char *env, tsf_request *head, char *date) noexcept nogil

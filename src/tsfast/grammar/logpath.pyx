@@ -35,8 +35,8 @@ cdef bint is_date(const char *text) noexcept nogil:
 
 
 cdef bint take_checked(char *env, tsf_request *head, char *date) noexcept nogil:
-    """Take the variable that says that the caller's side has looked, and which day it is there, out of the environment:
-    it is no business of the job's. False: it is not there."""
+    """Takes the variable of the client's check, with its day, out of the environment, because the job must not get it.
+    False: it is not there."""
     cdef const char *name = b"TSFAST_LOG_CHECKED="
     cdef char *p = env
     cdef const char *end = env + head.env_len

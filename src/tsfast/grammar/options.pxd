@@ -1,6 +1,6 @@
 """The one grammar of the command line: option table, getopt rules, values. Used by the server and the Python CLI.
 
-Pure: no I/O, no environment. Texts are bytes as the caller typed them; nothing is copied, pointers point into argv.
+Pure: no I/O, no environment. Texts are bytes as the user typed them; nothing is copied, pointers point into argv.
 """
 from libc.stdint cimport uint32_t, uint64_t
 

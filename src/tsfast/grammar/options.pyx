@@ -2,7 +2,7 @@
 # cython: auto_pickle=False
 """The option table and what its rows do.
 
-The rules are those of getopt in POSIX order: options stop at the first word that is none, `--` ends them, short ones
+The rules are those of getopt in POSIX order: options stop at the first word that is not one, `--` ends them, short ones
 can be clustered, long ones shortened as long as one candidate is left. Two rules are this program's own: the argument
 of VALUE_UNLESS_LAST and VALUE_OR_RUN_LAST can be absent only where the option is the last word, and options of a
 submission are ignored where there is nothing to submit.
@@ -194,7 +194,7 @@ cdef Option[OPTIONS] TABLE = [
 ]
 
 
-# --- Errors: one line; values are shortened, and cannot write to a terminal what they like.
+# --- Errors: one line; values are shortened and escaped for a terminal.
 
 cdef void shown(char *room, const char *value, size_t size) noexcept nogil:
     """Writes `value` into room[SHOWN + 4]."""
@@ -202,7 +202,7 @@ cdef void shown(char *room, const char *value, size_t size) noexcept nogil:
 
 
 cdef const char *spelling(char *room, const Option *option) noexcept nogil:
-    """Writes the option as the caller knows it into room[32]: -k, or --set_logdir if it has no letter."""
+    """Writes the option as the user knows it into room[32]: -k, or --set_logdir if it has no letter."""
     if option.letter:
         snprintf(room, 32, "-%c", <int>option.letter)
     else:
@@ -245,7 +245,8 @@ cdef struct Parser:
 
 
 cdef int apply(Parser *parser, Command *command, const Option *option, const char *value) noexcept nogil:
-    """`value`: what stands in the option's own word (-N2, --opt=2), else NULL; takes the next word where it should."""
+    """`value`: the argument in the option's own word (-N2, --opt=2), otherwise NULL; takes the next word if
+    necessary."""
     if option.takes == NOTHING:
         if value != NULL:
             return wrong_value(command, option, value, strlen(value), "is unexpected: the option takes no argument")

@@ -71,10 +71,10 @@ def help_bytes():
     return _help
 
 
-# --- For Python callers and the tests
+# --- For Python and the tests
 
 class GrammarError(ValueError):
-    """A wrong command line; the text is one line for the caller."""
+    """A wrong command line; the text is one line for the user."""
 
 
 def spelling_of(int action):

@@ -1,4 +1,4 @@
-"""Filters: the words FIELD=VALUE that choose the jobs of an action. Pure; who has the jobs' records matches them.
+"""Filters: the words FIELD=VALUE that choose the jobs of an action. Pure; the owner of the jobs' records matches them.
 
 Ids are united, filters intersected. The fields are those of field_table.pxd.
 """

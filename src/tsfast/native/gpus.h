@@ -1,7 +1,7 @@
-/* What the GPU poller (python -m tsfast.gpus) tells the server through a pipe: records of one size, so that a write is
- * whole or missing. A round is, for each device, ASKING and then DEVICE, and at its end ROUND. Before anything that
- * concerns all of NVML (loading, initialising, counting) comes ASKING with TSF_GPU_NONE. A poller that hangs or dies
- * has therefore said which device it was asking; of all of NVML, `why` says what for. */
+/* What the GPU monitor (python -m tsfast.monitor) reports to the server through a pipe: records of one size, so that a
+ * write is whole or missing. A round is, for each device, ASKING and then DEVICE, and at its end ROUND. Before anything
+ * that concerns all of NVML (loading, initialising, counting) comes ASKING with TSF_GPU_NONE. So a monitor that hangs
+ * or dies has named the device it was asking; for NVML as a whole, `why` says what it was doing. */
 #ifndef TSFAST_GPUS_H
 #define TSFAST_GPUS_H
 
@@ -15,20 +15,20 @@
 enum tsf_gpu_kind {
     TSF_GPU_ASKING = 1, /* about to ask the device `index` */
     TSF_GPU_DEVICE = 2, /* a device as it is now */
-    TSF_GPU_ROUND = 3,  /* every device that is there has been told; `index`: how many they are */
-    TSF_GPU_FAILED = 4  /* NVML as a whole does not answer, `why` says why; the poller goes on trying */
+    TSF_GPU_ROUND = 3,  /* every device has been reported; `index`: their number */
+    TSF_GPU_FAILED = 4  /* NVML as a whole does not answer, `why` says why; the monitor goes on trying */
 };
 
 enum tsf_gpu_flag {
     TSF_GPU_VISIBLE = 1,   /* TS_VISIBLE_DEVICES allows it */
-    TSF_GPU_ANSWERS = 2,   /* all that had to be known could be asked; else `why` says what failed */
+    TSF_GPU_ANSWERS = 2,   /* all queries succeeded; otherwise `why` says what failed */
     TSF_GPU_FOREIGN = 4,   /* a process of another user computes on it (foreign_pid, foreign_uid) */
     TSF_GPU_EXCLUSIVE = 8, /* compute mode: one process at a time */
     TSF_GPU_PROHIBITED = 16, /* compute mode: none */
     TSF_GPU_MIG = 32,      /* an instance of a divided GPU; `bus` is its parent's */
     TSF_GPU_DIVIDED = 64,  /* MIG mode is on: its instances are devices, it is none */
-    TSF_GPU_BUSY = 128,    /* some process computes on it, whoever's */
-    TSF_GPU_UNSEEN = 256   /* the foreign process is hidden, since pids are a container's own: it may be ours */
+    TSF_GPU_BUSY = 128,    /* some process computes on it, of any user */
+    TSF_GPU_UNSEEN = 256   /* the foreign process is hidden, since the container has its own pids: it may be ours */
 };
 
 struct tsf_gpu {

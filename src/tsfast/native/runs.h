@@ -1,5 +1,5 @@
-/* `runs`: what runners and servers tell each other in shared memory, of a layout that never changes, so that a server
- * of any later version can adopt the runners of an earlier one.
+/* `runs`: the shared memory between runners and servers. Its layout never changes, so that a server of any later
+ * version can adopt the runners of an earlier one.
  *
  * The file is a struct tsf_runs_header in entry 0's place, then TSF_RUNS entries, 1 to TSF_RUNS. Each runner owns one
  * entry from birth to death and holds an fcntl write lock on the entry's first byte all that time: a held lock is how
@@ -100,10 +100,10 @@ static inline uint64_t tsf_run_check(const struct tsf_run *run)
     return tsf_hash64(&copy, sizeof copy, 0);
 }
 
-/* Whether a start failed for want of something that the job has no part in: processes, memory, descriptors, room for
- * its output. Then nothing was executed, and it is tried again. What will fail again for this job alone is no shortage:
- * a directory that is missing or denied, a damaged record. A broken disk (EIO) is none either: waiting does not mend
- * it. */
+/* Whether a start failed because of a shortage that the job did not cause: processes, memory, descriptors, space for
+ * its output. Then nothing was executed, and the server tries again. A failure that would happen again for this job
+ * alone is not a shortage: a directory that is missing or denied, a damaged record. Neither is a broken disk (EIO),
+ * which waiting does not repair. */
 static inline int tsf_is_shortage(enum tsf_stage stage, int cause)
 {
     switch (cause) {
@@ -139,7 +139,7 @@ static inline int tsf_is_shortage(enum tsf_stage stage, int cause)
 #define TSF_RUNNER_STATE_DIR 4
 #define TSF_RUNNER_IDLE_MS 5000
 
-/* Server to runner. With it come, as SCM_RIGHTS, the caller's stdin, stdout and stderr where the job is FOREGROUND. */
+/* Server to runner. For a FOREGROUND job it carries the client's stdin, stdout and stderr as SCM_RIGHTS. */
 struct tsf_assign {
     uint64_t gen;
     uint64_t job;

@@ -1,9 +1,9 @@
 /* Foreign text: labels, paths, variables, words of a command line, names that others gave to their processes. It may
- * hold bytes that a terminal obeys, characters that turn the order of a line round or that nobody sees, and newlines
- * that look like a line of ours. Here is what is done about that, for launcher, runner and server alike; Python has it
- * from text.pyx. No allocation, no locale: UTF-8 is decoded here, and safe between fork and exec.
+ * contain bytes that a terminal obeys, characters that reverse the order of a line or are invisible, and newlines that
+ * imitate a line of tsfast. This header escapes them, for launcher, runner and server; Python uses it through text.pyx.
+ * No allocation, no locale: UTF-8 is decoded here, and safe between fork and exec.
  *
- * A character that is not shown as it is becomes \n, \t, \r, or \xNN for each of its bytes. */
+ * An escaped character becomes \n, \t, \r, or \xNN for each of its bytes. */
 #ifndef TSFAST_SHOWN_H
 #define TSFAST_SHOWN_H
 
@@ -14,7 +14,7 @@
 /* What kind of character it is; the later, the more harm it does. Functions take the least kind that they escape. */
 enum tsf_kind {
     TSF_PLAIN,
-    TSF_HIDDEN,    /* nobody sees it, or it is a byte that is no UTF-8: escaped for people */
+    TSF_HIDDEN,    /* invisible, or a byte that is not valid UTF-8: escaped for people */
     TSF_DIRECTION, /* it turns the order of its line round: escaped in whatever may be looked at later */
     TSF_CONTROL    /* it moves the cursor, talks to the terminal, or ends a line somewhere: escaped always */
 };

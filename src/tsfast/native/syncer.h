@@ -233,7 +233,7 @@ static inline int tsf_syncer_start(struct tsf_syncer *syncer, const char *group,
     return error ? -1 : 0;
 }
 
-/* The group stays the caller's, who does not touch it while the thread is busy. */
+/* The group still belongs to the calling thread, which must not touch it while this thread is busy. */
 static inline void tsf_syncer_give(struct tsf_syncer *syncer, const char *group, size_t size, int fresh)
 {
     pthread_mutex_lock(&syncer->lock);

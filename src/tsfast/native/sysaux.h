@@ -270,7 +270,8 @@ static inline uint64_t tsf_now_ns(clockid_t clock)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* The process `pid` is there, and was at the time `since_ns` of the wall clock: it is no later one of that number. */
+/* The process `pid` exists, and existed at the time `since_ns` of the wall clock: it is not a later process with this
+ * pid. */
 static inline int tsf_process_lived(pid_t pid, uint64_t since_ns)
 {
     const uint64_t tick_ns = 10000000, slack_ns = 1000000000; /* USER_HZ is 100 wherever this runs */
@@ -377,8 +378,8 @@ static inline int tsf_answers(int directory, const char *name)
     return answers;
 }
 
-/* The name of a file that is to become `name`: always the same, so that the next one takes over what a killed process
- * has left there. If another user has taken that, in a directory that is shared, then one that nobody can guess. */
+/* The temporary name of a file that will become `name`: always the same, so that the next process replaces what a
+ * killed one has left. If another user has taken it in a shared directory, a random one. */
 static inline void tsf_temporary_name(int directory, const char *name, char temporary[32])
 {
     uint64_t number = 0xcbf29ce484222325u;
@@ -401,10 +402,10 @@ static inline int tsf_is_gone(int sock)
     return poll(&end, 1, 0) == 1 && (end.revents & (POLLHUP | POLLERR));
 }
 
-/* Bind a new listening socket at directory/name and put it there atomically: bound and listening under a temporary
- * name, then renamed, so that no caller ever meets a socket that does not answer. Its mode is that of the socket
- * itself: no chmod by name, in whose place somebody could have put a link. The directory is named through
- * /proc/self/fd, so the path may be longer than sun_path. Returns the socket, or -1 with errno. */
+/* Creates a listening socket at directory/name atomically: it is bound and listens under a temporary name and is then
+ * renamed, so that no client meets a socket that does not answer. The mode is set on the socket itself: a chmod by name
+ * could follow another user's link. The directory is named through /proc/self/fd, so the path may be longer than
+ * sun_path. Returns the socket, or -1 with errno. */
 static inline int tsf_listen(int directory, const char *name, int backlog)
 {
     struct sockaddr_un longest;

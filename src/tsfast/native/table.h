@@ -46,8 +46,8 @@ enum tsf_state {
     TSF_FAILED = 5,        /* another exit status */
     TSF_KILLED = 6,        /* ended by a signal */
     TSF_NOT_STARTABLE = 7, /* set-up failed: tsf_hot.stage and .cause say where and why */
-    TSF_LOST = 8,          /* the runner died and nobody could reap the job */
-    TSF_SKIPPED = 9,       /* a job of its -W ended badly */
+    TSF_LOST = 8,          /* the runner died and no process could reap the job */
+    TSF_SKIPPED = 9,       /* a job of its -W failed */
     TSF_REMOVED = 10,
     TSF_FORGOTTEN = 11, /* cause: TSF_WAS_REMOVED, of one that had not run and that -r took out of the queue */
     TSF_CANCELLED = 12, /* --cancel: taken out of the queue, or reached by its signal */
@@ -101,7 +101,7 @@ enum tsf_stage {
 
 enum tsf_forgotten { TSF_WAS_REMOVED = 1 };
 
-/* Why nobody knows how a LOST job ended (tsf_hot.cause). */
+/* Why the end of a LOST job is unknown (tsf_hot.cause). */
 enum tsf_loss { TSF_LOSS_RUNNER = 0, TSF_LOSS_BOOT = 1, TSF_LOSS_DAMAGE = 2 };
 
 struct tsf_hot {
@@ -138,8 +138,8 @@ struct tsf_hot {
 
 /* How a job was submitted (tsf_cold.flags). */
 enum tsf_job_flag {
-    TSF_JOB_NO_OUTPUT = 1, /* -n: stdout and stderr are discarded, or the caller's with FOREGROUND */
-    TSF_JOB_FOREGROUND = 2, /* -f: the caller's descriptors */
+    TSF_JOB_NO_OUTPUT = 1, /* -n: stdout and stderr are discarded, or the client's with FOREGROUND */
+    TSF_JOB_FOREGROUND = 2, /* -f: the client's descriptors */
     TSF_JOB_VOLATILE = 4, /* -nf: forgotten as soon as it ends */
     TSF_JOB_SPLIT_STDERR = 8, /* -E: stderr in the output file's name plus ".e" */
     TSF_JOB_HOOK = 64, /* TS_ONFINISH is in its environment */

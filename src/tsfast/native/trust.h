@@ -13,13 +13,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* A regular file that is ours alone, without another name by which somebody brought it here. */
+/* Our own regular file, without another name through which another user could have put it here. */
 static inline bool tsf_is_ours(const struct stat *about)
 {
     return S_ISREG(about->st_mode) && about->st_uid == geteuid() && about->st_nlink <= 1 && !(about->st_mode & S_IWOTH);
 }
 
-/* Like openat, without waiting and without following a link; EPERM for a file that is none of ours. */
+/* Like openat, without waiting and without following a link; EPERM for a file that is not ours. */
 static inline int tsf_open_ours(int directory, const char *name, int flags)
 {
     struct stat about;
@@ -32,7 +32,7 @@ static inline int tsf_open_ours(int directory, const char *name, int flags)
     return -1;
 }
 
-/* A program, through all links, that nobody but root can change or replace: that of an installation of the system. */
+/* A program, through all links, that only root can change or replace: one of a system installation. */
 static inline bool tsf_is_roots(const char *path)
 {
     char real[PATH_MAX], *end = real;

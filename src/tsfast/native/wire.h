@@ -23,13 +23,13 @@
  *   WATCH              ->                    instead of REQUEST
  *                      <-  EVENTS            at once, and after each change of a job, until the connection ends
  *
- * GIVE_WAY: the client takes the lock of those that start a server and says TAKE_OVER; then the server ends without
- * answering anybody, which the client sees by the end of the connection, and the client starts the server of its own
- * release. All others ask again. A client that goes away instead changes nothing. An earlier release is served: of two
- * on one machine the later one stays.
+ * GIVE_WAY: the client takes the lock for starting a server and sends TAKE_OVER; then the server ends without further
+ * replies, which the client sees by the end of the connection, and the client starts the server of its own release. All
+ * other clients repeat their requests. A client that disappears instead changes nothing. The server serves clients of
+ * earlier releases: of two on one machine the later one stays.
  *
- * A connection that breaks before EXIT, ENDED, EXIT_AT_CLOSE or EXEC is made again, and the same REQUEST sent, with the
- * same token: a job that was queued by it is not queued twice. What the latest COUNTED said goes with it.
+ * If a connection breaks before EXIT, ENDED, EXIT_AT_CLOSE or EXEC, the client reconnects and sends the same REQUEST
+ * with the same token: the server does not queue the job twice. What the latest COUNTED said goes with it.
  *
  * Version 1 is that of tsfast 0.1.0. Its server ends a connection with a frame of version 2 at once; asked in version 1
  * (TSF_REQUEST1_BYTES, TSF_WIRE_VERSION1) it gives way. */
@@ -109,7 +109,7 @@ enum tsf_tty {
     TSF_TTY_STDIN = 1,
     TSF_TTY_STDOUT = 2,
     TSF_TTY_STDERR = 4,
-    TSF_HEARS_ALIVE = 8, /* the caller understands ALIVE, and takes long silence for a server that hangs */
+    TSF_HEARS_ALIVE = 8, /* the client understands ALIVE, and takes long silence for a server that hangs */
     TSF_SHOWS_MOMENTS = 16 /* it understands MOMENT */
 };
 
@@ -127,7 +127,7 @@ struct tsf_counted {
 /* After the struct: argv_len bytes (argc NUL-terminated words, the program's name not among them), cwd_len bytes (the
  * last one a NUL), env_len bytes (env_count NUL-terminated strings), affinity_len bytes of processor mask. */
 struct tsf_request {
-    uint64_t token[2]; /* random, but for the highest 32 bits: the pid of the caller of a foreground job */
+    uint64_t token[2]; /* random, except for the highest 32 bits: the pid of the client of a foreground job */
     uint32_t argc;
     uint32_t argv_len;
     uint32_t cwd_len;
@@ -145,7 +145,7 @@ struct tsf_request {
 
 #define TSF_REQUEST1_BYTES offsetof(struct tsf_request, counted) /* of version 1 */
 
-/* BATCH: jobs of one caller. A struct tsf_request without words and its strings, this struct, `parts` struct
+/* BATCH: jobs of one client. A struct tsf_request without words and its strings, this struct, `parts` struct
  * tsf_batch_part, and `count` times a struct tsf_batch_job and its strings; without padding between. A batch can be
  * sent in several frames, each one's length a multiple of 8 (zeros at its end). All have the same token[0], which stays
  * with the jobs: it names the batch. In it `@N` stands, among the ids of -D and -W, for its Nth job, counted from 0; an
@@ -166,7 +166,7 @@ struct tsf_batch_part {
 };
 
 /* argv_len bytes: argc NUL-terminated words of the command line of ts. cwd_len bytes: its directory, the last one a
- * NUL, or 0: the caller's. env_len bytes: env_count NUL-terminated strings, NAME=VALUE or NAME for one to be unset. */
+ * NUL, or 0: the client's. env_len bytes: env_count NUL-terminated strings, NAME=VALUE or NAME for one to be unset. */
 struct tsf_batch_job {
     uint32_t argc;
     uint32_t argv_len;
@@ -209,7 +209,7 @@ struct tsf_follow {
 };
 
 struct tsf_watch {
-    uint64_t since; /* number of an event: what came after it is told first; 0: only what comes from now on */
+    uint64_t since; /* number of an event: later ones come first; 0: only new events */
 };
 
 enum tsf_event_kind {

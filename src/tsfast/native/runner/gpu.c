@@ -1,5 +1,5 @@
-/* Which GPUs the job at hand has, and the leases on them: locks that every process of the job keeps by inheriting the
- * descriptor, so that they hold as long as the job lives, whatever becomes of runner and server. */
+/* The GPUs of the current job and the leases on them: locks that every process of the job keeps by inheriting the
+ * descriptor, so that they hold as long as the job lives, whatever happens to runner and server. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <sys/file.h>
@@ -27,7 +27,7 @@ void leases_add(struct leases *leases, const struct tsf_leases *packet, const in
     }
 }
 
-/* Processes that the job left behind have the descriptors too: closing ours would not free the GPU. */
+/* Processes that the job left behind have the descriptors too: closing the runner's would not free the GPU. */
 void leases_end(struct leases *leases)
 {
     for (uint32_t i = 0; !leases->shared && i < leases->count; i++)

@@ -1,6 +1,6 @@
-/* ts-run hook ID SUFFIX PROGRAM ARG...: becomes what is to run because a job has ended, in that job's directory,
- * environment and limits. PROGRAM empty: what the job's TS_ONFINISH names; else it is one of the server's own, which
- * has the server's log as stderr and must run even if the job's directory is gone.
+/* ts-run hook ID SUFFIX PROGRAM ARG...: becomes the program that runs after a job's end, in that job's directory,
+ * environment and limits. PROGRAM empty: the job's TS_ONFINISH; otherwise one of the server's own, which has the
+ * server's log as stderr and must run even if the job's directory is gone.
  *
  * The server holds the other end of TSF_RUNNER_SOCKET. A byte on it says that there is nothing more to try: the program
  * is about to be executed, or why it cannot be is said. The end without a byte says that this process died before. */
@@ -34,7 +34,7 @@ static int refuse(int log, const char *id, const char *program, int cause)
                             {(void *)"\n", 1}};
 
     if (writev(log, parts, 7) < 0)
-        why = NULL; /* nowhere else to say it */
+        why = NULL; /* nowhere else to report it */
     settle();
     return 127;
 }

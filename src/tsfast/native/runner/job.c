@@ -175,7 +175,7 @@ static int create(const char *path)
     return tsf_openat(AT_FDCWD, path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 }
 
-/* An earlier attempt at this start may have made the file and died: nothing was written to it then. */
+/* An earlier attempt at this start may have created the file and died: then it is empty. */
 static int take_unused(const char *path)
 {
     struct stat st;
@@ -189,7 +189,7 @@ static int take_unused(const char *path)
     return -1;
 }
 
-/* /dev/null, or a terminal: no file that anybody could want to keep, so one that is there is taken. */
+/* /dev/null, or a terminal: no content could be lost, so an existing one is accepted. */
 static int take_device(const char *path)
 {
     struct stat st;
@@ -216,7 +216,7 @@ static int is_device(int fd)
     return fstat(fd, &st) == 0 && S_ISCHR(st.st_mode);
 }
 
-/* Just made, empty and ours, unless it is a device. */
+/* Just created, empty and ours, unless it is a device. */
 static void remove_made(const char *path)
 {
     struct stat st;
@@ -225,7 +225,7 @@ static void remove_made(const char *path)
         unlink(path);
 }
 
-/* A symbolic link counts if it is ours or root's: in /tmp anybody can make one. */
+/* Accepts a symbolic link if it is ours or root's: in /tmp any user can create one. */
 static int is_link_of_ours(const char *path)
 {
     struct stat st;
@@ -234,7 +234,7 @@ static int is_link_of_ours(const char *path)
            (st.st_uid == geteuid() || st.st_uid == 0);
 }
 
-/* The file of --log or its ".e". A FIFO that nobody reads is refused (ENXIO), instead of stopping the runner. */
+/* The file of --log or its ".e". A FIFO without a reader is refused (ENXIO), instead of stopping the runner. */
 static int open_log(const char *path, uint32_t flags, int retry)
 {
     int how = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, fd;

@@ -21,7 +21,7 @@
 static void say(const char *line)
 {
     if (write(2, line, strlen(line)) < 0)
-        return; /* nowhere else to say it */
+        return; /* nowhere else to report it */
 }
 
 /* Blocked but with default dispositions: execve keeps both ignored signals and the mask, so a job needs one call to
@@ -67,7 +67,7 @@ static void become_runner(void)
     setsockopt(TSF_RUNNER_SOCKET, SOL_SOCKET, SO_RCVTIMEO, &idle, sizeof idle);
 }
 
-/* The one descriptor of `runs` stays open for ever: closing any would drop the lock. */
+/* The one descriptor of `runs` stays open forever: closing any would drop the lock. */
 static struct tsf_run *open_entry(unsigned long number)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
@@ -114,7 +114,7 @@ static int take_descriptors(struct msghdr *message, int *received)
     return count;
 }
 
-/* Returns 0 when there will be no more jobs: the server is gone, or had nothing to do for long. */
+/* Returns 0 when no more jobs will come: the server is gone, or had nothing to do for long. */
 static int receive_job(struct runner *runner, struct job *job)
 {
     union {

@@ -1,5 +1,5 @@
-/* Reading what the server wrote about a job. The checksums say whether it is whole; the lengths in it are checked all
- * the same, because a runner that dies of a bad record takes the knowledge about its job with it. */
+/* Reads what the server wrote about a job. The checksums say whether it is whole; the lengths in it are checked anyway,
+ * because a runner that crashes on a bad record loses the knowledge about its job. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-/* Waiting for the job, handing signals to it, and leaving its result where any later server finds it. */
+/* Waits for the job, passes signals to it, and leaves its result where any later server finds it. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <signal.h>
@@ -16,7 +16,7 @@
 /* Between two rounds of killing, and how many there are when only processes are left that cannot be killed. */
 #define KILL_ROUND_NS 10000000u
 #define KILL_ROUNDS 500
-/* How long gzip may take after the job's end: a process that the job left may hold its pipe for ever. */
+/* How long gzip may take after the job's end: a process that the job left behind may hold its pipe forever. */
 #ifndef GZIP_PATIENCE_MS
 #define GZIP_PATIENCE_MS 10000
 #endif
@@ -50,8 +50,8 @@ static void gzip_ended(struct tsf_run *run, struct job *job, const siginfo_t *in
     job->gzip = 0;
 }
 
-/* Reaps whatever the job left to us and died, until the leader is among the dead: that one stays a zombie, so that its
- * pid cannot be given to another process before the result is stored. */
+/* Reaps dead orphans of the job until the leader has died: the leader stays a zombie, so that no other process can get
+ * its pid before the result is stored. */
 static enum child_event look_at_children(struct tsf_run *run, struct job *job, int leader, siginfo_t *info,
                                          struct rusage *usage)
 {
@@ -105,8 +105,8 @@ static void cancel(struct tsf_run *run, struct job *job, int leader, uint32_t or
     tsf_kill(-leader, SIGCONT);
 }
 
-/* A command is taken out when it is obeyed, so that a second wake-up does not send the signal twice. The leader is
- * our unreaped child here, hence its pid and group are still the job's. */
+/* A command is removed when it is obeyed, so that a second wake-up does not send the signal twice. The leader is our
+ * unreaped child here, hence its pid and group are still the job's. */
 static void obey_command(struct tsf_run *run, struct job *job, int leader)
 {
     uint64_t command = __atomic_load_n(&run->command, __ATOMIC_ACQUIRE), gen = job->assign.gen;
@@ -124,7 +124,7 @@ static void obey_command(struct tsf_run *run, struct job *job, int leader)
         tsf_kill(leader, signal);
 }
 
-/* How long to wait for a signal; NULL: for ever. */
+/* How long to wait for a signal; NULL: forever. */
 static const struct timespec *patience(const struct job *job, int reported, struct timespec *time)
 {
     uint64_t now, left = KILL_ROUND_NS;
@@ -213,7 +213,8 @@ static void store_unstarted(struct tsf_run *run, int status, enum tsf_stage stag
     run->cause = (uint16_t)cause;
 }
 
-/* The order is the promise: result, word, reaping, message. Whoever dies in between, the next reader can go on. */
+/* The order is the guarantee: result, word, reaping, message. Whichever process dies in between, the next reader can
+ * continue. */
 static int leave_result(struct runner *runner, const struct job *job, enum tsf_run_state from)
 {
     struct tsf_run *run = runner->entry;
@@ -302,7 +303,7 @@ int finish_job(struct runner *runner, struct job *job, int leader)
         if (!reusable && job->kill_ns)
             end_left_overs(job);
         return reusable;
-    case TSF_RUN_CLAIMED: /* it said why, or somebody killed it before it could execute anything */
+    case TSF_RUN_CLAIMED: /* it reported why, or was killed before it could execute anything */
         if (run->stage)
             return finish_unstarted(runner, job, run->stage, run->cause);
         store_unstarted(run, wait_status(&info), TSF_STAGE_SPAWN, 0);

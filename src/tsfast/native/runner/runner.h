@@ -53,7 +53,7 @@ struct context {
     char **env;      /* head->env_count strings, not NULL-terminated */
 };
 
-/* Lease descriptors of the GPUs of the job at hand. */
+/* Lease descriptors of the current job's GPUs. */
 struct leases {
     int fds[TSF_GPUS]; /* owned */
     uint32_t count;
@@ -71,7 +71,7 @@ struct records {
 
 struct job {
     struct tsf_assign assign;
-    int given[3]; /* the caller's stdin, stdout, stderr, -1 if they did not come; owned */
+    int given[3]; /* the client's stdin, stdout, stderr, -1 if they did not arrive; owned */
     /* parts of the blob in records.blob */
     char *argv_text, *prefix, *cwd_text, *diff;
     size_t diff_count;
@@ -95,7 +95,7 @@ struct runner {
     struct buffer vectors;
 };
 
-/* All that return `int cause` return 0, or the errno that says why not. */
+/* Functions with `int cause` return 0, or an errno. */
 
 void put_hex(char *text, uint64_t value, int digits);
 int buffer_reserve(struct buffer *buffer, size_t size);
@@ -107,7 +107,7 @@ int records_read(const struct records *records, char *data, size_t size, uint64_
 void leases_add(struct leases *leases, const struct tsf_leases *packet, const int *fds, int count);
 /* Once the job has ended: unlocks those that are its own, closes all. */
 void leases_end(struct leases *leases);
-/* Which GPUs this start was given, if the job needs any. */
+/* The GPUs of this start, if the job needs any. */
 int grant_load(struct runner *runner, struct job *job);
 /* The value of CUDA_VISIBLE_DEVICES into `text`, which has room for TSF_VISIBLE_MAX bytes for each GPU. */
 void put_visible_devices(char *text, const struct tsf_grant *grant);
@@ -115,9 +115,9 @@ void put_visible_devices(char *text, const struct tsf_grant *grant);
 
 int job_prepare(struct runner *runner, struct job *job);
 int job_open_output(struct runner *runner, struct job *job);
-/* Nothing was executed: the files that were made for its output, which are empty, go again. */
+/* Nothing was executed: removes the empty files that were created for its output. */
 void job_drop_output(struct runner *runner, struct job *job);
-/* -z: a gzip writes the file, and the job into a pipe. */
+/* -z: gzip writes the file, and the job writes to a pipe. */
 int job_start_gzip(struct runner *runner, struct job *job);
 int spawn_gzip(struct job *job);
 
@@ -140,7 +140,7 @@ void kill_children(int spared);
 
 /* Waits for the leader, stores the result, reaps and reports. Returns 1 if the runner can take another job. */
 int finish_job(struct runner *runner, struct job *job, int leader);
-/* The same for a job of which no process was made. */
+/* The same for a job that never had a process. */
 int finish_unstarted(struct runner *runner, struct job *job, enum tsf_stage stage, int cause);
 
 #endif

@@ -135,7 +135,7 @@ static int apply_limits(const struct runner *runner, const struct tsf_ctx *head)
     return all;
 }
 
-/* What can be done without is noted, not fatal: `-i` shows it. */
+/* Dispensable settings that fail are noted, not fatal: `-i` shows them. */
 uint32_t apply_resources(const struct runner *runner)
 {
     const struct context *context = &runner->records.context;
@@ -246,7 +246,7 @@ static int child(void *arg)
     }
     umask(birth->runner->records.context.head->umask & 0777);
     for (uint32_t i = 0; i < birth->runner->leases.count; i++)
-        fcntl(birth->runner->leases.fds[i], F_SETFD, 0); /* in this process alone: the job inherits them */
+        fcntl(birth->runner->leases.fds[i], F_SETFD, 0); /* only in this process: the job inherits them */
     ticks = start_ticks(job->start_boot_ns);
     notes = apply_resources(birth->runner); /* limits last: nothing is opened under them */
     write_only_if_claimed(run, gen);
@@ -284,7 +284,7 @@ static int gzip_child(void *arg)
     _exit(127);
 }
 
-/* gzip is found on the job's PATH, and is no part of the job: no signal to the job's group reaches it. */
+/* gzip is found on the job's PATH, and is not part of the job: no signal to the job's group reaches it. */
 int spawn_gzip(struct job *job)
 {
     static char stack[64 * 1024] __attribute__((aligned(16))), name[] = "gzip", option[] = "-c";

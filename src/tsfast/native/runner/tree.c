@@ -1,5 +1,5 @@
-/* Ending all processes of a job. The runner is a subreaper: whoever loses its parent becomes its child. So its children
- * are killed again and again until it has none, and no process can get away by leaving the job's session. */
+/* Ending all processes of a job. The runner is a subreaper: it becomes the parent of orphans. It kills its children
+ * repeatedly until it has none, so no process escapes by leaving the job's session. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <fcntl.h>
@@ -44,7 +44,7 @@ void kill_children(int spared)
 
     while (proc && (entry = readdir(proc)))
         if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' && parent_of(dirfd(proc), entry->d_name) == self)
-            kill_but(atoi(entry->d_name), spared); /* ours and unreaped, so the pid is still its own */
+            kill_but(atoi(entry->d_name), spared); /* an unreaped child, so the pid is still its own */
     if (proc)
         closedir(proc);
 }
