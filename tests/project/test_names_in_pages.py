@@ -20,8 +20,8 @@ CLASS_MEMBER = re.compile(r"(_?[A-Z]\w*[a-z]\w*)\.(\w+)")
 MODULE_MEMBER = re.compile(r"([a-z]\w*)\.(\w+)")
 IDENTIFIER = re.compile(r"\w*[A-Za-z]\w*_\w+|_[a-z]\w*|[A-Z]+[a-z]\w*[A-Z]\w*")
 COMPILED = (".pyx", ".pxd", ".pxi")
-# Names of other programs, the kernel, the loader and systemd.
-FOREIGN_FILES = {"pueue.yml", "wheels/dist", "log.old", "header.new"}  # the others: of builds, and of queues
+# Names of other programs, the kernel, the loader, systemd, builds and queues.
+FOREIGN_FILES = {"pueue.yml", "wheels/dist", "log.old", "header.new", "journal/"}
 FOREIGN_WORDS = {
     *("rt_sigtimedwait", "sched_yield", "filemap_get_entry", "shmem_file_read_iter", "_copy_to_iter"),
     *("virtio_pci", "virtio_blk", "DT_RELR", "MemoryMax"),
@@ -89,6 +89,8 @@ def wrong(span: str, own_files: set[str]) -> str | None:
             return f"{symbol} is not in it"
         return None
     if DIRECTORY.fullmatch(span):
+        if "PACKAGE" in span:  # stands for each of them
+            return None
         return None if named(span.rstrip("/")) else "there is no such file or folder"
     if span.startswith("tsfast.") and re.fullmatch(r"[\w.]+", span):
         return wrong_attribute(span)

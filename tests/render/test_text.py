@@ -392,7 +392,7 @@ def jobs(draw):
         "after": draw(st.lists(number, max_size=3)),
         "after_ok": draw(st.lists(number, max_size=3)),
         "status": draw(st.integers(-(2**31), 2**31 - 1)),
-        "stage": draw(st.integers(0, 2**16 - 1)),
+        "stage": draw(st.integers(0, 2**8 - 1)),
         "cause": draw(st.integers(0, 2**16 - 1)),
         "notes": draw(st.integers(0, 255)),
         "pid": draw(st.integers(-(2**31), 2**31 - 1)),
