@@ -55,8 +55,8 @@ def test_jobs_that_are_meant(arrays, words: list[str], ranges: list[tuple[int, i
 @pytest.mark.parametrize(
     ("word", "part"),
     [
-        ("5[1]", "job 5 is no array"),
-        ("2[11]", "job 2 is no array"),
+        ("5[1]", "job 5 is not an array"),
+        ("2[11]", "job 2 is not an array"),
         ("1[9]", "array 1 has the elements 10 to 13"),
         ("1[12-14]", "array 1 has the elements 10 to 13"),
         ("7[3]", "array 7 has the elements 0 to 2"),
