@@ -71,7 +71,7 @@ cdef class Conns:
 
     cdef void _accept(self) noexcept nogil:
         """One client a turn: to learn that there is no other one costs as much as the next turn's epoll_wait, which
-        tells it as well, and this client's reply goes out the sooner."""
+        tells it as well, and this client's reply goes out sooner."""
         cdef Conn *conn
         cdef int64_t peer
         cdef int fd = accept4(self.listening.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)
@@ -155,7 +155,7 @@ cdef class Conns:
         while size - at >= sizeof(tsf_frame):
             memcpy(&frame, data + at, sizeof(frame))
             if frame.version != TSF_WIRE_VERSION:
-                # Any frame of ours tells the client which version we speak.
+                # Any frame shows the client which version the server speaks.
                 self.send_code(conn, TSF_FRAME_EXIT, TSF_EXIT_ERROR)
                 self.finish(conn)
                 return 0

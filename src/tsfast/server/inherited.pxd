@@ -1,4 +1,4 @@
-"""What a server has from the call that started it, and cannot take off: it bounds what jobs of other calls can get."""
+"""What a server inherits from the client that started it, and cannot lift: limits on what any job can get."""
 from libc.stdint cimport int32_t, uint64_t
 
 from tsfast.layout.structs cimport tsf_request
@@ -10,5 +10,5 @@ cdef struct Bounds:
     int32_t nice                      # the lowest value
 
 cdef void bounds_find(Bounds *bounds) noexcept nogil
-# Append a line for stderr if the caller has more. by_unit: a service manager has started the server.
+# Append a line for stderr if the client has more. by_unit: a service manager has started the server.
 cdef void bounds_warning(Text *text, const Bounds *bounds, const tsf_request *head, bint by_unit) noexcept nogil

@@ -38,7 +38,7 @@ cdef const char *ADVICE_OF_UNIT = b"; the unit of the server sets it (`tsfast in
 
 
 def leave_kernel_settings() -> None:
-    """Take off what setarch(8), numactl(8), ionice(1) and the like have set for the first caller; each as far as it is
+    """Reset what setarch(8), numactl(8), ionice(1) and the like have set for the first client; each as far as it is
     allowed."""
     cdef long domain = syscall(SYS_personality, <unsigned long> AS_IT_IS)
     if domain > EXECUTION_DOMAIN:

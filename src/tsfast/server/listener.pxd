@@ -1,4 +1,4 @@
-"""The name of the server's socket: binding it, and binding it again when somebody has removed or renamed it.
+"""The name of the server's socket: binding it, and binding it again after it was removed or renamed.
 
 The same inotify instance says when the files of the table are removed.
 """

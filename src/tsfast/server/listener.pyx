@@ -91,7 +91,7 @@ cdef class Listener:
         return ours
 
     cdef void _check_name(self) noexcept nogil:
-        """Without the name, the next call would start a second server, which the lock would stop."""
+        """Without the name, the next client would start a second server, which the lock would stop."""
         if not self._name_is_ours() and self.bind() < 0:
             self.loop.set_timer(self.rebind_timer, REBIND_RETRY_MS)
 

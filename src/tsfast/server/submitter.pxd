@@ -48,7 +48,7 @@ cdef class Submitter:
     cdef int32_t refuse(self, int result, const char *what) noexcept nogil
     # Say that what the job waits for may never come, or that it is hardly what was meant. True: something was said.
     cdef bint warn(self, Conn *conn, const Command *command, const Submission *job) noexcept nogil
-    # Say, once a call, that its jobs cannot have all that it has.
+    # Say, once a request, that its jobs cannot have all that the client has.
     cdef void warn_of_bounds(self, Conn *conn, const tsf_request *head) noexcept nogil
     # Have the client look for what will surely fail, and lies where the server does not wait.
     cdef void have_looked_at(self, Conn *conn, const Request *request, const Command *command,

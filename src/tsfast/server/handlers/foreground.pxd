@@ -8,7 +8,7 @@ from tsfast.server.services cimport Services
 cdef int wait_in_foreground(Services services, Conn *conn, uint64_t id) noexcept nogil
 # The client's descriptors have come. -1: they are not three.
 cdef int attach(Services services, Conn *conn) noexcept nogil
-# Of the client that waits for this job: lent for the call. 3, or 0: nobody has sent any.
+# Those of the client that waits for this job, valid during this call. 3, or 0: no client has sent any.
 cdef int lend_descriptors(Services services, uint64_t id, int *fds) noexcept nogil
 cdef void drop_descriptors(Conn *conn) noexcept nogil
 # The client got this signal. A job that has not started yet is removed.

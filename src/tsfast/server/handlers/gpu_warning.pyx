@@ -50,7 +50,7 @@ cdef void counted(Text *text, uint32_t count, const char *what) noexcept nogil:
 
 
 cdef void never_enough(Text *text, Spool spool, const Need *need) noexcept nogil:
-    """Nothing, unless the job could not even start if nobody else had any GPU."""
+    """Nothing, unless the job could not even start if no other job had a GPU."""
     cdef uint32_t on_machine = spool.table.header.gpu_devices, able = on_machine
     cdef GpuCounts counts
     memset(&counts, 0, sizeof(counts))
