@@ -1,4 +1,5 @@
 # Included at the end of scheduler.pyx in builds for tests.
+from tsfast.scheduler.heap cimport heap_key
 
 # ---- checks ---------------------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from libc.stdint cimport UINT64_MAX, uint8_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memset
 
-from tsfast.scheduler.heap cimport heap_key, pull, push, settle, sort_by_order
+from tsfast.scheduler.heap cimport pull, push, settle, sort_by_order
 from tsfast.base.idmap cimport idmap_del, idmap_free, idmap_get, idmap_put, not_there
 from tsfast.scheduler.slab cimport CHUNK, CHUNK_BITS, append, edge_at, job_at, unlink
 

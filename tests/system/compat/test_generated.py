@@ -97,7 +97,17 @@ class Pair:
 
     def after(self, number: int) -> None:
         job = self.pick(number, "queued", "running", "finished", "skipped")
+        if job is not None and not self.head[0] < self.head[1] and self.ended_badly(job):
+            job = None  # tsp skips the new job when a slot is free, ts at once
         self.submit(*(() if job is None else (job,)))
+
+    def skips_late(self, job: int) -> bool:
+        """Whether tsp would skip those that wait for the job only when others, which get its slot first, have ended."""
+        queued = [dependency(row) == [job] for row in self.rows if row[1] == "queued"]
+        return any(queued) and not all(queued)
+
+    def ended_badly(self, job: int) -> bool:
+        return any(row[0] == job and row[1] in ("finished", "skipped") and row[3] != "0" for row in self.rows)
 
     def gate_of(self, job: int) -> str:
         command = next(row[4] for row in self.rows if row[0] == job)
@@ -107,13 +117,15 @@ class Pair:
         job = self.pick(number, "running")
         if job is not None:
             name = self.gate_of(job)
+            if self.skips_late(job):
+                code = 0
             for spooler in self.both:
                 spooler.let_end(name, code)
             self.call("-w", job)
 
     def kill(self, number: int) -> None:
         job = self.pick(number, "running")
-        if job is not None:
+        if job is not None and not self.skips_late(job):
             for spooler in self.both:
                 wait_until(lambda spooler=spooler: spooler.is_up(job))
             self.call("-k", job)
