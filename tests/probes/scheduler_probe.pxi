@@ -1,6 +1,8 @@
 # Included at the end of scheduler.pyx in builds for tests.
 from tsfast.scheduler.heap cimport heap_key
 
+from tsfast.scheduler.heap cimport heap_key
+
 # ---- checks ---------------------------------------------------------------------------------------------------------
 
 def _check(condition, text, *values):

@@ -85,6 +85,13 @@ def test_module_imports_only_what_its_package_may(path: Path) -> None:
     assert taken <= ALLOWED[package]
 
 
+@pytest.mark.parametrize("path", sorted((SOURCES / "server").rglob("*.pyx")), ids=lambda path: path.stem)
+def test_server_asks_the_spool_and_not_its_parts(path: Path) -> None:
+    """The parts may be lent to a reading function, as the table is to that of lists."""
+    reached = re.findall(r"\bspool\.(?:table|contexts|staging|scheduler|engine)\.\w+", path.read_text())
+    assert not reached
+
+
 def assert_no_cycle(graph: dict[str, set[str]]) -> None:
     left = dict(graph)
     while left:

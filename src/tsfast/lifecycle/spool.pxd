@@ -134,6 +134,10 @@ cdef class Spool:
         """How many of these ids -r removed, as far as that is still known; 0 for very many ids."""
         return self.table.removed_ones(first, last)
 
+    cdef inline size_t staged_bytes(self) noexcept nogil:
+        """What the jobs of the request that is being queued need in the table so far."""
+        return self.staging.size
+
     cdef inline const char *directory(self, uint64_t context) noexcept nogil:
         """The directory of the client that submitted a job; NULL if it cannot be read."""
         return self.contexts.directory(context)

@@ -230,7 +230,7 @@ cdef class Dispatcher:
 
     # ---- those who wait for a job ------------------------------------------------------------------------------
     cdef void _job_started(self, uint64_t id) noexcept nogil:
-        cdef Job *job = self.spool.queue.get(id)
+        cdef const Job *job = self.spool.job(id)
         cdef Conn *conn
         cdef Conn *following
         if job == NULL or not job.flags & FLAG_WAITED:

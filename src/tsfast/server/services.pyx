@@ -3,8 +3,8 @@
 """See services.pxd."""
 cimport cython
 
+from tsfast.lifecycle cimport retention
 from tsfast.lifecycle.spool cimport Spool
-from tsfast.scheduler.scheduler cimport FLAG_WAITED, Job
 from tsfast.server.connections cimport Conns
 
 
@@ -25,9 +25,7 @@ cdef class Services:
         self.cancel_grace_s = cancel_grace_s
 
     cdef int wait_for_job(self, Conn *conn, uint64_t id, int role) noexcept nogil:
-        cdef Job *job = self.spool.queue.get(id)
-        if job != NULL:
-            job.flags |= FLAG_WAITED
+        retention.client_waits(self.spool, id)
         return self.waiters.add(conn, id, role)
 
     cdef int wait_for_start(self, Conn *conn, uint64_t id, int role, int action) noexcept nogil:

@@ -17,7 +17,6 @@ from tsfast.layout.structs cimport (
     TSF_LOOK_LOG, TSF_LOOK_MAIL, TSF_REFUSED_CALLER, TSF_REFUSED_ID, TSF_REFUSED_JOB, TSF_REFUSED_SYSTEM, tsf_release,
 )
 from tsfast.lifecycle.arrays cimport Span
-from tsfast.lifecycle.idempotency cimport tokens_find
 from tsfast.lifecycle.submission cimport SUBMIT_BAD_GPUS, SUBMIT_GONE, SUBMIT_UNKNOWN_ID
 from tsfast.scheduler.scheduler cimport Job
 from tsfast.server.environ cimport default_logdir
@@ -77,12 +76,12 @@ cdef class Submitter:
         text_free(&self.element)
 
     cdef bint is_known(self, const tsf_request *head) noexcept nogil:
-        return tokens_find(&self.spool.tokens, head.token) != 0
+        return self.spool.knows_request(head.token)
 
     # ---- what every job has ------------------------------------------------------------------------------------
     cdef void logdir(self, Text *text) noexcept nogil:
-        if self.spool.table.header.logdir_len:
-            text_add(text, self.spool.table.header.logdir, self.spool.table.header.logdir_len)
+        if self.spool.header().logdir_len:
+            text_add(text, self.spool.header().logdir, self.spool.header().logdir_len)
         else:
             if default_logdir()[0] != c'/':
                 text_char(text, c'/')           # relative to the server's own directory, the root
@@ -121,7 +120,7 @@ cdef class Submitter:
 
     # ---- what it waits for -------------------------------------------------------------------------------------
     cdef uint64_t last_job(self) noexcept nogil:
-        cdef const Job *last = self.spool.queue.last_added()
+        cdef const Job *last = self.spool.last_added()
         cdef const Span *array
         if last == NULL:
             return no_job()
@@ -165,11 +164,11 @@ cdef class Submitter:
 
     cdef bint warn(self, Conn *conn, const Command *command, const Submission *job) noexcept nogil:
         self.reply.text.size = 0
-        if command.slots > self.spool.queue.max_slots:
+        if command.slots > self.spool.slots():
             text_str(&self.reply.text, b"ts: warning: the job needs ")
             text_u64(&self.reply.text, command.slots)
             text_str(&self.reply.text, b" slots and the queue has ")
-            text_u64(&self.reply.text, self.spool.queue.max_slots)
+            text_u64(&self.reply.text, self.spool.slots())
             text_str(&self.reply.text, b"; it waits until -S raises them\n")
         gpu_warning(&self.reply.text, self.spool, command)
         if job.argc == 1 and is_line(job.argv):

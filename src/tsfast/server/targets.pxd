@@ -33,7 +33,7 @@ cdef bint select_jobs(Targets *jobs, Replies reply, Spool spool, Conn *conn, Com
 # A known job by itself.
 cdef void select_job(Targets *jobs, uint64_t id) noexcept nogil
 # A job by its id. NULL: it is unknown, and the client has the reply.
-cdef Job *known_job(Replies reply, Spool spool, Conn *conn, uint64_t id) noexcept nogil
+cdef const Job *known_job(Replies reply, Spool spool, Conn *conn, uint64_t id) noexcept nogil
 # How many jobs were named that are not known any more, without those that -r took out of the queue.
 cdef uint64_t forgotten_jobs(const Targets *jobs, Spool spool) noexcept nogil
 

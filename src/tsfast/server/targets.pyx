@@ -7,23 +7,23 @@ from libc.string cimport memset
 from tsfast.scheduler.scheduler cimport FLAG_SKIPPED
 
 
-cdef Job *last_run(Spool spool) noexcept nogil:
-    cdef Job *job = spool.queue.first_running()
+cdef const Job *last_run(Spool spool) noexcept nogil:
+    cdef const Job *job = spool.first_running()
     if job == NULL:
-        job = spool.queue.last_ended()
+        job = spool.last_ended()
         while job != NULL and job.flags & FLAG_SKIPPED:
-            job = spool.queue.preceding(job)
+            job = spool.preceding(job)
     return job
 
 
 cdef int say_unknown(Replies reply, Spool spool, Conn *conn, uint64_t id) noexcept nogil:
-    if id >= spool.table.header.committed:
+    if id >= spool.header().committed:
         return reply.fail_job(conn, id, b"does not exist")
     return reply.fail_job(conn, id, b"is no longer known")
 
 
-cdef Job *known_job(Replies reply, Spool spool, Conn *conn, uint64_t id) noexcept nogil:
-    cdef Job *job = spool.queue.get(id)
+cdef const Job *known_job(Replies reply, Spool spool, Conn *conn, uint64_t id) noexcept nogil:
+    cdef const Job *job = spool.job(id)
     if job == NULL:
         say_unknown(reply, spool, conn, id)
     return job
@@ -52,7 +52,7 @@ cdef bint select_jobs(Targets *jobs, Replies reply, Spool spool, Conn *conn, Com
     if command.has_id:
         select_job(jobs, command.id)
         return known_job(reply, spool, conn, command.id) != NULL
-    job = last_run(spool) if command.run_last else spool.queue.last_added()
+    job = last_run(spool) if command.run_last else spool.last_added()
     if job == NULL:
         reply.fail(conn, b"no job has run yet" if command.run_last else b"there is no job")
         return False
@@ -79,7 +79,7 @@ cdef bint count_known(Targets *jobs, Replies reply, Spool spool, Conn *conn, bin
 
 
 cdef uint64_t forgotten_jobs(const Targets *jobs, Spool spool) noexcept nogil:
-    cdef uint64_t committed = spool.table.header.committed, given_out = 0, removed = 0, last
+    cdef uint64_t committed = spool.header().committed, given_out = 0, removed = 0, last
     cdef size_t i
     for i in range(jobs.n_ranges):
         if jobs.ranges[i].first < committed:
@@ -89,7 +89,7 @@ cdef uint64_t forgotten_jobs(const Targets *jobs, Spool spool) noexcept nogil:
     for i in range(jobs.n_ranges):
         if jobs.ranges[i].first < committed:
             last = min(jobs.ranges[i].last, committed - 1)
-            removed += spool.table.removed_ones(jobs.ranges[i].first, last)
+            removed += spool.removed_ones(jobs.ranges[i].first, last)
     return given_out - jobs.count - removed
 
 
@@ -110,7 +110,7 @@ cdef bint next_job(Cursor *cursor, Spool spool, uint64_t *id) noexcept nogil:
             cursor.begun = True
             cursor.next = cursor.ranges[cursor.at].first
         # next_id finds what comes after; after UINT64_MAX comes the first of all
-        if spool.queue.next_id(cursor.next - 1, id) and id[0] <= cursor.ranges[cursor.at].last:
+        if spool.next_id(cursor.next - 1, id) and id[0] <= cursor.ranges[cursor.at].last:
             cursor.next = id[0] + 1
             return True
         cursor.at += 1

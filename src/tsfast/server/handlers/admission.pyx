@@ -5,7 +5,7 @@ from tsfast.server.connections cimport Conn, conn_of
 
 
 cdef bint full(Services services, uint64_t more) noexcept nogil:
-    cdef uint64_t unfinished = services.spool.queue.known - services.spool.queue.ended
+    cdef uint64_t unfinished = services.spool.unfinished()
     return services.max_unfinished and unfinished and unfinished + more > services.max_unfinished
 
 

@@ -46,8 +46,8 @@ cdef bint can_be_cancelled(Services services, Conn *conn, const Targets *jobs, c
     cdef const Job *job
     cdef tsf_hot hot
     for i in range(jobs.count):
-        job = services.spool.queue.get(ids[i])
-        if job.state != JOB_ENDED or (services.spool.table.read_hot(ids[i], &hot) == 0
+        job = services.spool.job(ids[i])
+        if job.state != JOB_ENDED or (services.spool.read_hot(ids[i], &hot) == 0
                                       and hot.state == TSF_CANCELLED):
             live += 1
             continue

@@ -54,7 +54,7 @@ cdef int describe_all(Services services, Conn *conn, int action, const Targets *
     text.size = 0
     walk(&cursor, jobs)
     while next_job(&cursor, services.spool, &id):
-        if action == ACTION_PID and services.spool.queue.get(id).state == JOB_STARTING:
+        if action == ACTION_PID and services.spool.job(id).state == JOB_STARTING:
             return services.wait_for_start(conn, id, ROLE_START, action)
         array = NULL
         if action == ACTION_WHY or action == ACTION_FULL_COMMAND:
@@ -66,7 +66,7 @@ cdef int describe_all(Services services, Conn *conn, int action, const Targets *
         else:
             if not jobs.one:
                 heading(text, id, action)
-            wrong = tell(text, services.spool, services.spool.queue.get(id), action, services.waiters.n_parked,
+            wrong = tell(text, services.spool, services.spool.job(id), action, services.waiters.n_parked,
                          conn.tty)
         if wrong != NULL and (jobs.one or action == ACTION_FULL_COMMAND):
             return services.reply.fail_job(conn, id, wrong)
@@ -105,14 +105,14 @@ cdef const char *tell(Text *text, Spool spool, const Job *job, int action, uint6
     if action == ACTION_WHY:
         why(text, spool, job, parked)
         return NULL
-    if spool.table.read_row(job.id, &row, &hot, &cold) < 0:
+    if spool.read_row(job.id, &row, &hot, &cold) < 0:
         if action == ACTION_STATE:
             text_str(text, b"unreadable\n")
             return NULL
         return b"has a record that cannot be read"
     if action == ACTION_INFO:
         if cold.cwd_len == 0:
-            cwd = spool.contexts.directory(cold.ctx)
+            cwd = spool.directory(cold.ctx)
         info(text, &row, cwd, strlen(cwd) if cwd != NULL else 0, tsf_now_ns(CLOCK_REALTIME),
              tty & TSF_SHOWS_MOMENTS)
         waiting_line(text, spool, job)

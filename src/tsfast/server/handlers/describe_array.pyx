@@ -25,8 +25,8 @@ cdef void count_array(Spool spool, const Span *span, ArrayCounts *counts) noexce
     counts.first = span.first
     counts.count = span.count
     counts.index = span.index
-    while spool.queue.next_id(id, &id) and id - span.first < span.count:
-        job = spool.queue.get(id)
+    while spool.next_id(id, &id) and id - span.first < span.count:
+        job = spool.job(id)
         if runs(job):
             counts.running += 1
         elif spool.unreadable.n and spool.unreadable.has(id):
@@ -57,9 +57,9 @@ cdef void why_array(Text *text, Spool spool, const Span *span, uint64_t parked) 
     cdef ArrayCounts counts
     memset(&counts, 0, sizeof(counts))
     count_array(spool, span, &counts)
-    counts.removed = <uint32_t> spool.table.removed_ones(span.first, span.first + span.count - 1)
-    while spool.queue.next_id(id, &id) and id - span.first < span.count and (waiting == NULL or bad == NULL):
-        job = spool.queue.get(id)
+    counts.removed = <uint32_t> spool.removed_ones(span.first, span.first + span.count - 1)
+    while spool.next_id(id, &id) and id - span.first < span.count and (waiting == NULL or bad == NULL):
+        job = spool.job(id)
         if waiting == NULL and (job.state == JOB_BLOCKED or job.state == JOB_READY):
             waiting = job
         elif bad == NULL and job.state == JOB_ENDED and job.flags & FLAG_BAD:
@@ -87,8 +87,8 @@ cdef const char *command_of(Text *text, Spool spool, const Span *span, bint term
     cdef Row row
     cdef tsf_hot hot
     cdef tsf_cold cold
-    while spool.queue.next_id(id, &id) and id - span.first < span.count:
-        if spool.table.read_row(id, &row, &hot, &cold) == 0:
+    while spool.next_id(id, &id) and id - span.first < span.count:
+        if spool.read_row(id, &row, &hot, &cold) == 0:
             row_pattern(text, &row, 0, TSF_HIDDEN if terminal else TSF_CONTROL)
             text_char(text, c"\n")
             return NULL

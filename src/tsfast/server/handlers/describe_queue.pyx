@@ -14,14 +14,14 @@ from tsfast.store.record cimport Row
 
 cdef int count_running(Services services, Conn *conn, const Request *request, Command *command,
                        const Targets *jobs) noexcept nogil:
-    return services.reply.answer_number(conn, services.spool.queue.starting + services.spool.queue.running)
+    return services.reply.answer_number(conn, services.spool.running())
 
 
 cdef int last_id(Services services, Conn *conn, const Request *request, Command *command,
                  const Targets *jobs) noexcept nogil:
-    if services.spool.table.header.committed == 0:
+    if services.spool.header().committed == 0:
         return services.reply.fail(conn, b"no job was added yet")
-    return services.reply.answer_number(conn, services.spool.table.header.committed - 1)
+    return services.reply.answer_number(conn, services.spool.header().committed - 1)
 
 
 cdef int list_gpus(Services services, Conn *conn, const Request *request, Command *command,
@@ -32,14 +32,14 @@ cdef int list_gpus(Services services, Conn *conn, const Request *request, Comman
 
 
 cdef void running_gpu_jobs(Text *text, Spool spool) noexcept nogil:
-    cdef Job *job = spool.queue.first_running()
+    cdef const Job *job = spool.first_running()
     cdef Row row
     cdef tsf_hot hot
     cdef tsf_cold cold
     cdef size_t start
     text_str(text, b"ID   GPU-IDs\n")
     while job != NULL:
-        if spool.queue.gpu_class(job) and spool.table.read_row(job.id, &row, &hot, &cold) == 0:
+        if spool.gpu_class(job) and spool.read_row(job.id, &row, &hot, &cold) == 0:
             start = text.size
             text_u64(text, job.id)
             if text.size - start < 4:
@@ -47,7 +47,7 @@ cdef void running_gpu_jobs(Text *text, Spool spool) noexcept nogil:
             text_char(text, c" ")
             row_gpu_ids(text, &row, c" ")
             text_char(text, c"\n")
-        job = spool.queue.following(job)
+        job = spool.following(job)
 
 
 cdef int show_help(Services services, Conn *conn, const Request *request, Command *command,

@@ -44,10 +44,10 @@ cdef const char *state_words(const Job *job) noexcept nogil:
 cdef void dependencies(Text *text, Spool spool, const Row *row) noexcept nogil:
     cdef uint32_t i, total = row.cold.n_after + row.cold.n_after_ok, left = 0
     cdef uint64_t id
-    cdef Job *other
+    cdef const Job *other
     for i in range(total):
         id = row_after(row, i) if i < row.cold.n_after else row_after_ok(row, i - row.cold.n_after)
-        other = spool.queue.get(id)
+        other = spool.job(id)
         if other == NULL or other.state == JOB_ENDED:
             continue
         left += 1
@@ -68,40 +68,40 @@ cdef void dependencies(Text *text, Spool spool, const Row *row) noexcept nogil:
 cdef void before_it(Text *text, Spool spool, const Job *job) noexcept nogil:
     """How many jobs come first."""
     cdef uint64_t id = ~(<uint64_t> 0), ahead = 0
-    cdef Job *other
-    while spool.queue.next_id(id, &id):
-        other = spool.queue.get(id)
-        ahead += (other.state == JOB_READY and other.order < job.order and 0 < other.slots <= spool.queue.max_slots
-                  and spool.queue.held_back(other) == 0)
+    cdef const Job *other
+    while spool.next_id(id, &id):
+        other = spool.job(id)
+        ahead += (other.state == JOB_READY and other.order < job.order and 0 < other.slots <= spool.slots()
+                  and spool.held_back(other) == 0)
     if ahead:
         text_str(text, b"before it in the queue: ")
         a_number(text, ahead, b"job\n", b"jobs\n")
 
 
 cdef void slots(Text *text, Spool spool, const Job *job) noexcept nogil:
-    cdef Job *other = spool.queue.first_running()
+    cdef const Job *other = spool.first_running()
     cdef uint32_t named = 0
-    cdef uint64_t used = spool.queue.used_slots
-    if job.slots > spool.queue.max_slots:
+    cdef uint64_t used = spool.used_slots()
+    if job.slots > spool.slots():
         text_str(text, b"it needs ")
         a_number(text, job.slots, b"slot", b"slots")
         text_str(text, b" and the queue has ")
-        text_u64(text, spool.queue.max_slots)
+        text_u64(text, spool.slots())
         text_str(text, b": raise them with -S\n")
         return
     text_str(text, b"it needs ")
     a_number(text, job.slots, b"slot", b"slots")
     text_str(text, b"; of ")
-    text_u64(text, spool.queue.max_slots)
+    text_u64(text, spool.slots())
     text_str(text, b" there are ")
-    text_u64(text, spool.queue.max_slots - used if used < spool.queue.max_slots else 0)
+    text_u64(text, spool.slots() - used if used < spool.slots() else 0)
     text_str(text, b" free\n")
     while other != NULL and named < NAMED:
         if other.slots:
             named += 1
             job_line(text, b"job ", other.id, b" has ")
             a_number(text, other.slots, b"slot\n", b"slots\n")
-        other = spool.queue.following(other)
+        other = spool.following(other)
     if other != NULL:
         text_str(text, b"and others\n")
     before_it(text, spool, job)
@@ -114,7 +114,7 @@ cdef void gpu_line(Text *text, uint64_t count, const char *what) noexcept nogil:
 
 
 cdef void gpus(Text *text, Spool spool, const Job *job) noexcept nogil:
-    cdef const Need *need = spool.grants.gpus.need_of(<int32_t> spool.queue.gpu_class(job))
+    cdef const Need *need = spool.grants.gpus.need_of(<int32_t> spool.gpu_class(job))
     cdef GpuCounts counts
     spool.grants.gpus.counts(need, &counts)
     text_str(text, b"it needs ")
@@ -184,17 +184,17 @@ cdef void wanting(Text *text, Spool spool, const Job *job) noexcept nogil:
 cdef void skipped(Text *text, Spool spool, const Row *row) noexcept nogil:
     cdef uint32_t i, bad = 0, forgotten = 0
     cdef uint64_t id, first = 0
-    cdef Job *other
+    cdef const Job *other
     cdef tsf_hot hot
     for i in range(row.cold.n_after_ok):
         id = row_after_ok(row, i)
-        other = spool.queue.get(id)
+        other = spool.job(id)
         if other == NULL:
             first = first if forgotten else id
             forgotten += 1
         elif other.state == JOB_SKIPPING or (other.state == JOB_ENDED and other.flags & FLAG_BAD):
             bad += 1
-            if bad > NAMED or spool.table.read_hot(id, &hot) < 0:
+            if bad > NAMED or spool.read_hot(id, &hot) < 0:
                 continue
             if hot.state == TSF_SKIPPED:
                 job_line(text, b"job ", id, b" of its -W was skipped itself\n")
@@ -220,7 +220,7 @@ cdef void why(Text *text, Spool spool, const Job *job, uint64_t parked) noexcept
     cdef tsf_hot hot
     cdef tsf_cold cold
     job_line(text, b"Job ", job.id, b" ")
-    if spool.table.read_row(job.id, &row, &hot, &cold) < 0:
+    if spool.read_row(job.id, &row, &hot, &cold) < 0:
         text_str(text, b"has a record that cannot be read; it is not started\n")
         return
     if job.state == JOB_BLOCKED:
@@ -231,11 +231,11 @@ cdef void why(Text *text, Spool spool, const Job *job, uint64_t parked) noexcept
         wanting(text, spool, job)
     elif job.state == JOB_READY:
         text_str(text, b"is queued:\n")
-        if spool.queue.held_back(job):
+        if spool.held_back(job):
             text_str(text, b"its array runs as many elements as its limit allows: ")
-            text_u64(text, spool.queue.held_back(job))
+            text_u64(text, spool.held_back(job))
             text_char(text, c'\n')
-        if spool.queue.gpu_class(job):
+        if spool.gpu_class(job):
             gpus(text, spool, job)
         slots(text, spool, job)
         wanting(text, spool, job)

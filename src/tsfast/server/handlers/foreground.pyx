@@ -5,7 +5,7 @@ from libc.string cimport memcpy
 
 from tsfast.base.system cimport close
 from tsfast.layout.structs cimport TSF_FRAME_SEND_DESCRIPTORS, tsf_hot
-from tsfast.lifecycle cimport changes, retention
+from tsfast.lifecycle cimport changes, retention, start
 from tsfast.scheduler.scheduler cimport JOB_ENDED, JOB_RUNNING, JOB_SKIPPING, Job
 from tsfast.server.connections cimport conn_of
 from tsfast.server.waiters cimport ROLE_FOREGROUND
@@ -13,7 +13,7 @@ from tsfast.store.record cimport error_level
 
 
 cdef int wait_in_foreground(Services services, Conn *conn, uint64_t id) noexcept nogil:
-    cdef const Job *job = services.spool.queue.get(id)
+    cdef const Job *job = services.spool.job(id)
     cdef bint given_up
     cdef tsf_hot hot
     if job == NULL:
@@ -23,7 +23,7 @@ cdef int wait_in_foreground(Services services, Conn *conn, uint64_t id) noexcept
             conn, id, b"was removed: its client did not return after the server was restarted" if given_up
             else b"is no longer known: it has ended or was removed")
     if job.state == JOB_ENDED or job.state == JOB_SKIPPING:
-        if services.spool.table.read_hot(id, &hot) < 0:
+        if services.spool.read_hot(id, &hot) < 0:
             return services.reply.fail_errno(conn, b"the job's record cannot be read")
         retention.answered(services.spool, id)
         return services.reply.exit(conn, error_level(&hot))
@@ -36,12 +36,12 @@ cdef int wait_in_foreground(Services services, Conn *conn, uint64_t id) noexcept
 
 
 cdef int attach(Services services, Conn *conn) noexcept nogil:
-    cdef const Job *job = services.spool.queue.get(conn.awaited.job)
+    cdef const Job *job = services.spool.job(conn.awaited.job)
     if conn.n_fds != 3:
         return -1
     if job != NULL and job.state == JOB_RUNNING:
         drop_descriptors(conn)                  # it has them from an earlier connection
-    services.spool.queue.release(conn.awaited.job)      # its one hold; nothing happens where it was lifted before
+    start.descriptors_came(services.spool, conn.awaited.job)
     return 0
 
 

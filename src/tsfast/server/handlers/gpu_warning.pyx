@@ -51,7 +51,7 @@ cdef void counted(Text *text, uint32_t count, const char *what) noexcept nogil:
 
 cdef void never_enough(Text *text, Spool spool, const Need *need) noexcept nogil:
     """Nothing, unless the job could not even start if no other job had a GPU."""
-    cdef uint32_t on_machine = spool.table.header.gpu_devices, able = on_machine
+    cdef uint32_t on_machine = spool.header().gpu_devices, able = on_machine
     cdef GpuCounts counts
     memset(&counts, 0, sizeof(counts))
     if spool.grants.known:
@@ -97,7 +97,7 @@ cdef void not_all_listed(Text *text, Spool spool, const Need *need) noexcept nog
             counted(text, counts.of[<int> VERDICT_PROHIBITED], b" whose compute mode prohibits jobs")
             text_str(text, b"; the job waits until they can\n")
             return
-    elif all_below(need.exact, spool.table.header.gpu_devices):
+    elif all_below(need.exact, spool.header().gpu_devices):
         return
     text_str(text, b"ts: warning: not all of the GPUs ")
     text_oneline(text, need.exact, strlen(need.exact), TSF_HIDDEN)
@@ -114,7 +114,7 @@ cdef void gpu_warning(Text *text, Spool spool, const Command *command) noexcept 
     need.share = command.gpu_share
     need.vram = command.vram
     need.exact = command.gpu_exact
-    if spool.table.header.gpu_devices == 0:
+    if spool.header().gpu_devices == 0:
         text_str(text, b"ts: warning: no GPU is known here")
         if spool.grants.trouble[0]:
             text_str(text, b" (")

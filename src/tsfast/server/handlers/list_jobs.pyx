@@ -49,20 +49,20 @@ cdef bint add_line(Lines *lines, Spool spool, const Job *job) noexcept nogil:
 
 
 cdef bint gather(Lines *lines, Spool spool) noexcept nogil:
-    cdef size_t n = spool.queue.live(lines.live, spool.queue.known), i
-    cdef Job *job
+    cdef size_t n = spool.unfinished_ids(lines.live, spool.known()), i
+    cdef const Job *job
     if lines.counts != NULL:
         for i in range(spool.arrays.n):
             count_array(spool, &spool.arrays.spans[i], &lines.counts[i])
     for i in range(2 * n):                 # those that run, then those that wait
-        job = spool.queue.get(lines.live[i % n])
+        job = spool.job(lines.live[i % n])
         if runs(job) == (i < n) and not add_line(lines, spool, job):
             return False
-    job = spool.queue.first_ended()
+    job = spool.first_ended()
     while job != NULL:
         if not add_line(lines, spool, job):
             return False
-        job = spool.queue.following(job)
+        job = spool.following(job)
     return True
 
 
@@ -84,12 +84,12 @@ cdef int list_jobs(Services services, Conn *conn, const Request *request, Comman
     cdef bint collapsed = command.format == FORMAT_DEFAULT and services.spool.arrays.n > 0
     cdef bint done = False
     cdef Lines lines
-    if services.spool.queue.known > <uint64_t> (LIST_JOBS_MAX if collapsed else LIST_ROWS_MAX):
+    if services.spool.known() > <uint64_t> (LIST_JOBS_MAX if collapsed else LIST_ROWS_MAX):
         return services.reply.delegate(conn)
     lines.n = 0
     lines.room = LIST_ROWS_MAX
     lines.lines = <Line *> malloc(lines.room * sizeof(Line))
-    lines.live = <uint64_t *> malloc((services.spool.queue.known + 1) * sizeof(uint64_t))
+    lines.live = <uint64_t *> malloc((services.spool.known() + 1) * sizeof(uint64_t))
     lines.counts = NULL
     if collapsed:
         lines.counts = <ArrayCounts *> calloc(services.spool.arrays.n, sizeof(ArrayCounts))
@@ -116,7 +116,7 @@ cdef bint write_lines(Text *text, Spool spool, const Lines *lines, const Request
     look.least = list_kind(request.head.tty & TSF_TTY_STDOUT)
     look.gpus = spool.grants.machine_has_gpus() or spool.gpu_jobs > 0
     look.now_ns = tsf_now_ns(CLOCK_REALTIME)
-    list_head(text, &look, spool.queue.used_slots, spool.queue.max_slots)
+    list_head(text, &look, spool.used_slots(), spool.slots())
     if list_rows(text, spool.table, spool.contexts, lines.lines, lines.n, &look, True, ANSWER_MAX) != 0:
         return False
     list_tail(text, format)

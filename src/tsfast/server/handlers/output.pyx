@@ -35,7 +35,7 @@ cdef int delegate_array(Services services, Conn *conn, const Targets *jobs) noex
 
 
 cdef int show_output_of(Services services, Conn *conn, uint64_t id, int action) noexcept nogil:
-    cdef const Job *job = services.spool.queue.get(id)
+    cdef const Job *job = services.spool.job(id)
     cdef bint ended = job.state == JOB_ENDED
     cdef const char *wrong
     cdef Row row
@@ -47,7 +47,7 @@ cdef int show_output_of(Services services, Conn *conn, uint64_t id, int action) 
         return services.reply.fail_unreadable(conn, id, id)
     if job.state == JOB_BLOCKED or job.state == JOB_READY:
         return services.reply.fail_job(conn, id, b"has not started yet")
-    if services.spool.table.read_row(id, &row, &hot, &cold) < 0:
+    if services.spool.read_row(id, &row, &hot, &cold) < 0:
         return services.reply.fail_errno(conn, b"the job's record cannot be read")
     wrong = has_none(&hot, &cold, ended, action)
     if wrong != NULL:
@@ -110,7 +110,7 @@ cdef bint begin_following(Services services, Conn *conn, uint64_t id) noexcept n
     cdef Row row
     cdef tsf_hot hot
     cdef tsf_cold cold
-    if services.spool.table.read_row(id, &row, &hot, &cold) < 0 or hot.suffix[0] == 0:
+    if services.spool.read_row(id, &row, &hot, &cold) < 0 or hot.suffix[0] == 0:
         return False
     send_follow(services, conn, &row, conn.action)
     return True

@@ -17,7 +17,7 @@ cdef int remove_jobs(Services services, Conn *conn, const Request *request, Comm
     cdef const Job *job
     walk(&cursor, jobs)
     while next_job(&cursor, services.spool, &id):
-        job = services.spool.queue.get(id)
+        job = services.spool.job(id)
         if job.state == JOB_STARTING or job.state == JOB_RUNNING:
             return services.reply.refuse(conn, jobs.one, id, b"is running: end it with -k first",
                                          b"nothing was removed")

@@ -37,7 +37,7 @@ cdef bint all_can_move(Replies reply, Spool spool, Conn *conn, const Targets *jo
     cdef const Job *job
     cdef uint64_t i
     for i in range(jobs.count):
-        job = spool.queue.get(ids[i])
+        job = spool.job(ids[i])
         if job.state != JOB_BLOCKED and job.state != JOB_READY:
             reply.refuse(conn, jobs.one, ids[i], b"is not queued", b"nothing was moved")
             return False

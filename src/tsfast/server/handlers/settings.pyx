@@ -21,7 +21,7 @@ cdef int done(Services services, Conn *conn, int result, const char *failed) noe
 cdef int set_slots(Services services, Conn *conn, const Request *request, Command *command,
                    const Targets *jobs) noexcept nogil:
     if not command.has_number:
-        return services.reply.answer_number(conn, services.spool.queue.max_slots)
+        return services.reply.answer_number(conn, services.spool.slots())
     return done(services, conn, changes.set_slots(services.spool, command.number),
                 b"the number of slots could not be recorded")
 
@@ -38,7 +38,7 @@ cdef int set_gpu_free(Services services, Conn *conn, const Request *request, Com
 
 cdef int get_gpu_wait(Services services, Conn *conn, const Request *request, Command *command,
                       const Targets *jobs) noexcept nogil:
-    return services.reply.answer_number(conn, services.spool.table.header.gpu_wait_s)
+    return services.reply.answer_number(conn, services.spool.header().gpu_wait_s)
 
 
 cdef int set_gpu_wait(Services services, Conn *conn, const Request *request, Command *command,
@@ -69,7 +69,7 @@ cdef int set_logdir(Services services, Conn *conn, const Request *request, Comma
     text_str(path, command.text)
     size = path.size
     text_char(path, 0)
-    if path.failed or size >= sizeof(services.spool.table.header.logdir):
+    if path.failed or size >= sizeof(services.spool.header().logdir):
         path.failed = False
         return services.reply.fail(conn, b"--set_logdir: the path is too long")
     return done(services, conn, changes.set_logdir(services.spool, path.data, size),

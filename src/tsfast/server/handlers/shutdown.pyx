@@ -12,8 +12,8 @@ from tsfast.server.waiters cimport ROLE_NONE, ROLE_SUBSCRIBER
 
 cdef int end_queue(Services services, Conn *conn, const Request *request, Command *command,
                    const Targets *jobs) noexcept nogil:
-    cdef uint64_t running = services.spool.queue.starting + services.spool.queue.running
-    cdef uint64_t dropped = services.spool.queue.known - services.spool.queue.ended - running
+    cdef uint64_t running = services.spool.running()
+    cdef uint64_t dropped = services.spool.unfinished() - running
     if retention.drop_all(services.spool) < 0:
         return services.reply.fail_errno(conn, b"the end of the queue could not be recorded")
     reply_to_all(services, b"the queue was ended by -K")

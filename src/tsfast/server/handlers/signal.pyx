@@ -21,7 +21,7 @@ cdef int kill_jobs(Services services, Conn *conn, const Request *request, Comman
     for i in range(jobs.n_ranges):
         walk_ranges(&cursor, &jobs.ranges[i], 1)
         while next_job(&cursor, services.spool, &id):
-            job = services.spool.queue.get(id)
+            job = services.spool.job(id)
             if job.state == JOB_STARTING or job.state == JOB_RUNNING:
                 running += 1
             elif jobs.ranges[i].first == jobs.ranges[i].last:
@@ -38,8 +38,8 @@ cdef int kill_jobs(Services services, Conn *conn, const Request *request, Comman
 
 cdef int kill_all(Services services, Conn *conn, const Request *request, Command *command,
                   const Targets *jobs) noexcept nogil:
-    cdef Job *job = services.spool.queue.first_running()
+    cdef const Job *job = services.spool.first_running()
     while job != NULL:
         changes.signal(services.spool, job.id, SIGTERM)
-        job = services.spool.queue.following(job)
+        job = services.spool.following(job)
     return services.reply.exit(conn, 0)

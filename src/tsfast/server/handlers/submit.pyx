@@ -130,7 +130,7 @@ cdef int add_elements(Services services, const Request *request, const Command *
         result = submission.add_job(services.spool, &element)
         if result != SUBMIT_OK:
             return result
-        if command.array_count and services.spool.staging.size > <size_t> ARRAY_BYTES:
+        if command.array_count and services.spool.staged_bytes() > <size_t> ARRAY_BYTES:
             return REFUSE_ARRAY
     return SUBMIT_OK
 

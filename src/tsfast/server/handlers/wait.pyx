@@ -241,7 +241,7 @@ cdef void progress_line(Text *text, Spool spool, Wait *wait, uint64_t now) noexc
     cdef const Job *job
     for i in range(wait.total):
         if jobs[i].in_job.owner != NULL:
-            job = spool.queue.get(jobs[i].id)
+            job = spool.job(jobs[i].id)
             running += job != NULL and (job.state == JOB_STARTING or job.state == JOB_RUNNING)
     text.size = 0
     text_str(text, CLEAR_LINE)
