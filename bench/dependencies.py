@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from common import Figure, Options, Queue, Stats, compare_calls, queues, ts_program
 
-from tsfast.scheduler.scheduler import QueueProbe
+from tsfast.scheduler.scheduler import SchedulerProbe
 
 EDGES_GOAL = 200_000
 
@@ -66,7 +66,7 @@ def timed(edges: int, work: Callable[[], object]) -> float:
     return edges / (time.perf_counter() - begin)
 
 
-def run_all(queue: QueueProbe, count: int) -> None:
+def run_all(queue: SchedulerProbe, count: int) -> None:
     """Start and end all jobs in the order that the queue gives."""
     for _ in range(count):
         job = queue.next_start()
@@ -77,7 +77,7 @@ def run_all(queue: QueueProbe, count: int) -> None:
 
 def chain(count: int) -> float:
     def work() -> None:
-        queue = QueueProbe()
+        queue = SchedulerProbe()
         queue.add(0)
         for job in range(1, count + 1):
             queue.add(job, 1, (job - 1,))
@@ -88,7 +88,7 @@ def chain(count: int) -> float:
 
 def fan_in(count: int) -> float:
     def work() -> None:
-        queue = QueueProbe()
+        queue = SchedulerProbe()
         for job in range(count):
             queue.add(job)
         queue.add(count, 1, range(count))
@@ -99,7 +99,7 @@ def fan_in(count: int) -> float:
 
 def fan_out(count: int) -> float:
     def work() -> None:
-        queue = QueueProbe()
+        queue = SchedulerProbe()
         queue.add(0)
         for job in range(1, count + 1):
             queue.add(job, 1, (0,))

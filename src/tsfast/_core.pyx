@@ -115,7 +115,7 @@ cdef class Server:
         hooks = Hooks(self.loop, table, contexts, self.engine.program, self.engine.state_dir)
         self.spool = Spool(self.loop, table, contexts, self.engine, hooks, gpu_timeout)
         connect(self.spool)
-        self.spool.grants.hides = hide_gpus
+        self.spool.allocator.hides = hide_gpus
         self.services = Services(self.conns, self.spool, version, max_unfinished, cancel_grace)
         self.services.submitter.by_unit = by_unit
         self.dispatcher = Dispatcher(self.conns, self.spool, self.services)

@@ -13,7 +13,7 @@ from tsfast.grammar.options cimport Command, command_free, parse
 from tsfast.layout.structs cimport tsf_event, tsf_request
 from tsfast.lifecycle.arrays cimport Arrays, Span, element_env, element_words
 from tsfast.lifecycle.events cimport Events
-from tsfast.scheduler.scheduler cimport Queue
+from tsfast.scheduler.scheduler cimport Scheduler
 
 KEPT = EVENTS_KEPT
 
@@ -90,15 +90,15 @@ def looked_at(bytes template not None, uint32_t flags, list variables not None):
 
 cdef class ArraysProbe:
     """The arrays of a queue whose jobs wait."""
-    cdef Queue queue
+    cdef Scheduler scheduler
     cdef Arrays arrays
 
     def __init__(self):
-        self.queue = Queue(1)
-        self.arrays = Arrays(self.queue)
+        self.scheduler = Scheduler(1)
+        self.arrays = Arrays(self.scheduler)
 
     def job(self, uint64_t id):
-        if self.queue.add(id, 1, 0, NULL, 0, NULL, 0, 0) != 0:
+        if self.scheduler.add(id, 1, 0, NULL, 0, NULL, 0, 0) != 0:
             raise AssertionError(f"job {id} was not added")
 
     def array(self, uint64_t first, uint32_t count, uint32_t index=1, bint jobs=True):
@@ -109,7 +109,7 @@ cdef class ArraysProbe:
                 self.job(id)
 
     def remove(self, uint64_t id):
-        if self.queue.remove(id) < 0:
+        if self.scheduler.remove(id) < 0:
             raise AssertionError(f"job {id} was not removed")
 
     def spans(self) -> int:

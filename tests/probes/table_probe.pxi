@@ -100,12 +100,12 @@ cdef class TableProbe:
 
     def extra(self, uint64_t id):
         """The optional part, None: it has none. Raises OSError: the job cannot be read."""
-        cdef Row row
+        cdef Record record
         cdef tsf_hot hot
         cdef tsf_cold cold
-        if self.table.read_row(id, &row, &hot, &cold) < 0:
+        if self.table.read_record(id, &record, &hot, &cold) < 0:
             raise OSError(errno, strerror(errno).decode())
-        return None if row.extra == NULL else (<const char *> row.extra)[:tsf_extra_room(&cold)]
+        return None if record.extra == NULL else (<const char *> record.extra)[:tsf_extra_room(&cold)]
 
     def is_whole(self, uint64_t id) -> bool:
         """As a recovery looks at it."""

@@ -7,13 +7,13 @@ import sys
 import pytest
 
 from support.scheduling import run_all, start_all
-from tsfast.scheduler.scheduler import QueueProbe
+from tsfast.scheduler.scheduler import SchedulerProbe
 
 PAGE = 4096  # ids in a page of the directory
 
 
 def test_ids_must_grow():
-    probe = QueueProbe(1)
+    probe = SchedulerProbe(1)
     probe.add(7)
     for id in (7, 0, 2**63, 2**64 - 1):
         with pytest.raises(ValueError, match="refused"):
@@ -29,7 +29,7 @@ def test_ids_must_grow():
 
 
 def test_newest_removed_many_times():
-    probe = QueueProbe(1)
+    probe = SchedulerProbe(1)
     for id in range(50_000):
         probe.add(id)
     for id in range(49_999, 0, -1):
@@ -43,7 +43,7 @@ def test_newest_removed_many_times():
 
 
 def test_directory_with_one_ancient_job():
-    probe = QueueProbe(1)
+    probe = SchedulerProbe(1)
     probe.add(0, holds=1)
     for id in range(1, 50 * PAGE):
         probe.add(id, slots=0)
@@ -59,7 +59,7 @@ def test_directory_with_one_ancient_job():
 
 
 def test_ids_far_apart():
-    probe = QueueProbe(1)
+    probe = SchedulerProbe(1)
     ids = [id << 40 for id in range(200)]
     for id in ids:
         probe.add(id)
@@ -72,7 +72,7 @@ def test_ids_far_apart():
 
 
 def test_next_id_when_the_last_one_is_gone():
-    probe = QueueProbe(1)
+    probe = SchedulerProbe(1)
     for id in (0, 5, PAGE - 1, 3 * PAGE, 9 * PAGE + 1):
         probe.add(id)
     assert [probe.next_id(id) for id in (1, 6, PAGE - 1, PAGE, 4 * PAGE - 1, 9 * PAGE + 1)] == [
@@ -81,7 +81,7 @@ def test_next_id_when_the_last_one_is_gone():
 
 
 def test_without_memory_nothing_changes():
-    probe = QueueProbe(1)
+    probe = SchedulerProbe(1)
     after = []
     failures = 0
     id = 0
@@ -110,7 +110,7 @@ def test_without_memory_nothing_changes():
 
 
 def test_transitions_need_no_memory():
-    probe = QueueProbe(2)
+    probe = SchedulerProbe(2)
     for id in range(20_000):
         probe.add(id, slots=id % 4, after=[id // 2] if id % 3 == 2 else [], holds=id % 7 == 0)
     probe.fail_allocation(1)
@@ -137,13 +137,13 @@ def test_transitions_need_no_memory():
 
 
 MEASURE = """
-from tsfast.scheduler.scheduler import QueueProbe
+from tsfast.scheduler.scheduler import SchedulerProbe
 
 def resident():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * {page}
 
-probe = QueueProbe(1)
+probe = SchedulerProbe(1)
 probe.add(0)
 before = resident()
 for id in range(1, 1_000_001):

@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from support.hypothesis_profile import SETTINGS
 from support.queue_model import LIVE, QueueModel
-from tsfast.scheduler.scheduler import QueueProbe
+from tsfast.scheduler.scheduler import SchedulerProbe
 
 # Numbers that choose among the jobs of the moment.
 choices = st.integers(0, 1 << 12)
@@ -23,7 +23,7 @@ class QueueMachine(RuleBasedStateMachine):
     @initialize(slots=st.integers(1, 6))
     def begin(self, slots):
         self.model = QueueModel(slots)
-        self.probe = QueueProbe(slots)
+        self.probe = SchedulerProbe(slots)
         self.given = []  # every id ever given out
         self.next_id = 0
         self.lowered = False
@@ -210,7 +210,7 @@ class QueueMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.model.skips)
     @rule()
     def restart(self):
-        fresh = QueueProbe(self.model.max_slots)
+        fresh = SchedulerProbe(self.model.max_slots)
         self.model.restart()
         jobs = sorted(self.model.jobs.values(), key=lambda job: job.id)
         for name, (_, slots, gpu_class) in self.arrays.items():

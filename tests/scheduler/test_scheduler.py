@@ -3,13 +3,13 @@
 import pytest
 
 from support.scheduling import run_all, skip_all, start_all
-from tsfast.scheduler.scheduler import QueueProbe
+from tsfast.scheduler.scheduler import SchedulerProbe
 
 # ---- order and slots ------------------------------------------------------------------------------------------------
 
 
 def test_empty_queue():
-    probe = QueueProbe(1)
+    probe = SchedulerProbe(1)
     assert probe.next_start() is None
     assert probe.next_skipped() is None
     assert probe.last_added() is None
@@ -24,7 +24,7 @@ def test_empty_queue():
 
 
 def test_in_order_of_adding():
-    probe = QueueProbe(3)
+    probe = SchedulerProbe(3)
     for id in range(10):
         assert probe.add(id)
     assert start_all(probe) == [0, 1, 2]
@@ -34,7 +34,7 @@ def test_in_order_of_adding():
 
 
 def test_big_job_is_not_starved():
-    probe = QueueProbe(2)
+    probe = SchedulerProbe(2)
     probe.add(0)
     assert start_all(probe) == [0]
     probe.add(1, slots=2)
@@ -48,7 +48,7 @@ def test_big_job_is_not_starved():
 
 
 def test_jobs_without_slots_always_start():
-    probe = QueueProbe(1)
+    probe = SchedulerProbe(1)
     probe.add(0)
     probe.add(1)
     probe.add(2, slots=0)
@@ -61,7 +61,7 @@ def test_jobs_without_slots_always_start():
 
 
 def test_oversize_job_holds_up_nobody():
-    probe = QueueProbe(2)
+    probe = SchedulerProbe(2)
     probe.add(0, slots=7)
     probe.add(1, slots=5)
     probe.add(2)
@@ -76,7 +76,7 @@ def test_oversize_job_holds_up_nobody():
 
 
 def test_lowering_the_slots():
-    probe = QueueProbe(4)
+    probe = SchedulerProbe(4)
     for id in range(8):
         probe.add(id, slots=1 + id % 2 * 2)
     assert start_all(probe) == [0, 1]
@@ -93,7 +93,7 @@ def test_lowering_the_slots():
 
 
 def test_requeue_keeps_the_place():
-    probe = QueueProbe(1)
+    probe = SchedulerProbe(1)
     probe.add(0)
     probe.add(1)
     assert probe.next_start() == 0
@@ -107,7 +107,7 @@ def test_requeue_keeps_the_place():
 
 def test_most_slots_a_number_can_say():
     most = 2**32 - 1
-    probe = QueueProbe(most)
+    probe = SchedulerProbe(most)
     probe.add(0, slots=most)
     probe.add(1, slots=most)
     assert start_all(probe) == [0]
@@ -118,7 +118,7 @@ def test_most_slots_a_number_can_say():
 
 
 def test_urgent():
-    probe = QueueProbe(1)
+    probe = SchedulerProbe(1)
     for id in range(5):
         probe.add(id, slots=id % 2)
     probe.add(5, after=[0])
@@ -131,7 +131,7 @@ def test_urgent():
 
 
 def test_urgent_on_the_first_and_on_a_running_job():
-    probe = QueueProbe(1)
+    probe = SchedulerProbe(1)
     probe.add(0)
     probe.add(1)
     assert probe.urgent(0)
@@ -148,7 +148,7 @@ def test_urgent_on_the_first_and_on_a_running_job():
 
 
 def test_swap():
-    probe = QueueProbe(1)
+    probe = SchedulerProbe(1)
     for id in range(4):
         probe.add(id)
     probe.add(4, after=[0])
@@ -169,7 +169,7 @@ def test_swap():
 
 
 def test_after_and_after_ok():
-    probe = QueueProbe(9)
+    probe = SchedulerProbe(9)
     probe.add(0)
     probe.add(1)
     probe.add(2, after=[0, 1])
@@ -188,7 +188,7 @@ def test_after_and_after_ok():
 
 
 def test_forgotten_jobs_count_as_ended_but_not_as_well():
-    probe = QueueProbe(1)
+    probe = SchedulerProbe(1)
     probe.add(0)
     run_all(probe)
     assert probe.add(1, after_ok=[0])
@@ -201,7 +201,7 @@ def test_forgotten_jobs_count_as_ended_but_not_as_well():
 
 
 def test_same_id_many_times_and_its_own():
-    probe = QueueProbe(1)
+    probe = SchedulerProbe(1)
     probe.add(0)
     probe.add(1, after=[0] * 50, after_ok=[0] * 50)
     probe.add(2, after=[2, 3])
@@ -212,7 +212,7 @@ def test_same_id_many_times_and_its_own():
 
 
 def test_removing_counts_as_bad():
-    probe = QueueProbe(1)
+    probe = SchedulerProbe(1)
     probe.add(0)
     probe.add(1, after=[0])
     probe.add(2, after_ok=[1])
@@ -228,7 +228,7 @@ def test_removing_counts_as_bad():
 
 
 def test_skipped_while_it_still_waits_for_others():
-    probe = QueueProbe(2)
+    probe = SchedulerProbe(2)
     probe.add(0)
     probe.add(1)
     probe.add(2, after_ok=[0, 1], holds=1)
@@ -244,7 +244,7 @@ def test_skipped_while_it_still_waits_for_others():
 
 
 def test_holds():
-    probe = QueueProbe(1)
+    probe = SchedulerProbe(1)
     probe.add(0, holds=2)
     assert probe.release(0)
     assert start_all(probe) == []
@@ -266,7 +266,7 @@ def test_holds():
 
 def test_chain_of_skips():
     length = 100_000
-    probe = QueueProbe(1)
+    probe = SchedulerProbe(1)
     probe.add(0)
     for id in range(1, length + 1):
         probe.add(id, after_ok=[id - 1])
@@ -279,7 +279,7 @@ def test_chain_of_skips():
 
 def test_fan_out():
     width = 100_000
-    probe = QueueProbe(width)
+    probe = SchedulerProbe(width)
     probe.add(0)
     for id in range(1, width + 1):
         probe.add(id, after_ok=[0])
@@ -291,7 +291,7 @@ def test_fan_out():
 
 def test_fan_in():
     width = 100_000
-    probe = QueueProbe(width)
+    probe = SchedulerProbe(width)
     for id in range(width):
         probe.add(id)
     probe.add(width, after=range(width // 2), after_ok=range(width // 2, width))
@@ -305,7 +305,7 @@ def test_fan_in():
 
 
 def test_edges_are_used_again():
-    probe = QueueProbe(1)
+    probe = SchedulerProbe(1)
     for id in range(0, 60_000, 2):
         probe.add(id)
         probe.add(id + 1, after=[id])
@@ -319,7 +319,7 @@ def test_edges_are_used_again():
 
 
 def test_an_array_that_is_full_holds_up_nobody():
-    probe = QueueProbe(4)
+    probe = SchedulerProbe(4)
     array = probe.new_array(2)
     for id in range(5):
         probe.add(id, array=array)
@@ -338,7 +338,7 @@ def test_an_array_that_is_full_holds_up_nobody():
 
 
 def test_slots_of_an_array():
-    probe = QueueProbe(4)
+    probe = SchedulerProbe(4)
     array = probe.new_array(3, slots=2)
     with pytest.raises(ValueError):
         probe.add(0, slots=1, array=array)
@@ -353,7 +353,7 @@ def test_slots_of_an_array():
 
 
 def test_arrays_are_used_again():
-    probe = QueueProbe(8)
+    probe = SchedulerProbe(8)
     for id in range(0, 4000, 4):
         array = probe.new_array(1)
         for member in range(id, id + 4):
@@ -366,7 +366,7 @@ def test_arrays_are_used_again():
 
 
 def test_thousands_of_arrays_take_turns():
-    probe = QueueProbe(10_000)
+    probe = SchedulerProbe(10_000)
     arrays = [probe.new_array(1) for _ in range(5000)]
     for id in range(15_000):
         probe.add(id, array=arrays[id % 5000])
@@ -379,7 +379,7 @@ def test_thousands_of_arrays_take_turns():
 
 
 def test_arrays_without_memory():
-    probe = QueueProbe(8)
+    probe = SchedulerProbe(8)
     probe.fail_allocation(1)
     try:
         with pytest.raises(MemoryError):
@@ -406,7 +406,7 @@ BASE = 1 << 63
 
 
 def test_restore():
-    probe = QueueProbe(2)
+    probe = SchedulerProbe(2)
     probe.restore(0, 1, 3, "ended")
     probe.restore(1, 1, BASE + 1, "running")
     probe.restore(2, 1, 1, "ended", bad=True)
@@ -438,7 +438,7 @@ def test_restore():
 
 
 def test_a_restored_start_can_be_revoked():
-    probe = QueueProbe(1)
+    probe = SchedulerProbe(1)
     probe.restore(0, 1, BASE, "starting")
     probe.restore(1, 1, BASE + 1, "ready")
     assert start_all(probe) == []
@@ -448,7 +448,7 @@ def test_a_restored_start_can_be_revoked():
 
 
 def test_restored_refusals():
-    probe = QueueProbe(1)
+    probe = SchedulerProbe(1)
     probe.restore(0, 1, BASE, "running")
     with pytest.raises(ValueError, match="refused"):
         probe.restore(1, 1, BASE + 1, "blocked")
@@ -459,7 +459,7 @@ def test_restored_refusals():
 
 def test_ended_jobs_in_the_worst_order():
     number = 200_000
-    probe = QueueProbe(1)
+    probe = SchedulerProbe(1)
     for id in range(number):
         probe.restore(id, 1, (id * 7919) % number + 1, "ended")
     ended = probe.ended()
@@ -472,7 +472,7 @@ def test_ended_jobs_in_the_worst_order():
 
 def test_live_after_many_urgent_and_swaps():
     number = 50_000
-    probe = QueueProbe(1)
+    probe = SchedulerProbe(1)
     for id in range(number):
         probe.add(id)
     for id in range(0, number, 3):
@@ -487,7 +487,7 @@ def test_live_after_many_urgent_and_swaps():
 
 
 def test_the_queue_itself():
-    probe = QueueProbe(3)
-    queue = probe.queue
+    probe = SchedulerProbe(3)
+    queue = probe.scheduler
     assert (queue.max_slots, queue.used_slots, queue.known) == (3, 0, 0)
     probe.check_invariants()

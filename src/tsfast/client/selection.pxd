@@ -9,7 +9,7 @@ from tsfast.grammar.options cimport Command
 from tsfast.grammar.selectors cimport Filter
 from tsfast.layout.structs cimport tsf_cold, tsf_hot
 from tsfast.store.contexts cimport Contexts
-from tsfast.store.record cimport Row
+from tsfast.store.record cimport Record
 from tsfast.store.table cimport Table
 
 cdef enum:
@@ -35,6 +35,6 @@ cdef class Selection:
     # private
     cdef bint _chosen(self, uint64_t id, const tsf_hot *seen) noexcept nogil
     cdef bint _in_ranges(self, uint64_t id, const tsf_cold *cold) noexcept nogil
-    cdef bint _fits(self, const Row *row, size_t i) noexcept nogil
+    cdef bint _fits(self, const Record *record, size_t i) noexcept nogil
     cdef uint64_t _since(self, int64_t moment) noexcept nogil
-    cdef bint _text_fits(self, const Filter *filter, const Row *row) noexcept nogil
+    cdef bint _text_fits(self, const Filter *filter, const Record *record) noexcept nogil

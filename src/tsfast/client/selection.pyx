@@ -16,10 +16,10 @@ from tsfast.grammar.options cimport IdRange, command_free, parse
 from tsfast.grammar.selectors cimport EQUAL, Filter, number_fits, text_fits, time_fits
 from tsfast.grammar.times cimport read_moment
 from tsfast.layout.structs cimport TSF_JOB_ARRAY, TSF_QUEUED, TSF_SEGMENT_BITS, tsf_cold, tsf_hot
-from tsfast.render.fields cimport output_path, row_words
+from tsfast.render.fields cimport output_path, record_words
 from tsfast.store.contexts cimport Contexts
 from tsfast.store.record cimport (
-    Row, end_signal, end_time, error_level, is_there, row_cwd, row_label, time_taken, was_waited_for,
+    Record, end_signal, end_time, error_level, is_there, record_cwd, record_label, time_taken, was_waited_for,
 )
 from tsfast.store.table cimport GROUP, Table
 
@@ -71,7 +71,7 @@ cdef class Selection:
         cdef int i
         cdef bint open = False
         found = []
-        self.table.start_rows()
+        self.table.start_records()
         while first < self.table.header.committed:
             if not self.table.has_segment(first >> TSF_SEGMENT_BITS):
                 wanted_next = ((first >> TSF_SEGMENT_BITS) + 1) << TSF_SEGMENT_BITS
@@ -98,7 +98,7 @@ cdef class Selection:
         return found
 
     cdef bint _chosen(self, uint64_t id, const tsf_hot *seen) noexcept nogil:
-        cdef Row row
+        cdef Record record
         cdef tsf_hot hot
         cdef tsf_cold cold
         cdef size_t i
@@ -113,12 +113,12 @@ cdef class Selection:
                 if self.command.filters[i].field == FIELD_ID and not number_fits(&self.command.filters[i], id):
                     return False
             return True
-        if self.table.next_row(id, &row, &hot, &cold) < 0:
+        if self.table.next_record(id, &record, &hot, &cold) < 0:
             return self.command.n_filters == 0 and self._in_ranges(id, NULL)       # damaged: it has its id
         if self.command.n_ranges and not self._in_ranges(id, &cold):
             return False
         for i in range(self.command.n_filters):
-            if not self._fits(&row, i):
+            if not self._fits(&record, i):
                 return False
         return True
 
@@ -136,65 +136,65 @@ cdef class Selection:
                 return True
         return False
 
-    cdef bint _fits(self, const Row *row, size_t i) noexcept nogil:
+    cdef bint _fits(self, const Record *record, size_t i) noexcept nogil:
         cdef const Filter *filter = &self.command.filters[i]
         cdef int field = filter.field
-        cdef int64_t submitted = <int64_t> row.cold.enqueue_ns, started = <int64_t> row.hot.start_ns
+        cdef int64_t submitted = <int64_t> record.cold.enqueue_ns, started = <int64_t> record.hot.start_ns
         cdef uint64_t taken = 0
         cdef int number
         if field == FIELD_STATE or field == FIELD_END:
-            return (filter.states >> row.hot.state & 1) == (filter.compare == EQUAL)
+            return (filter.states >> record.hot.state & 1) == (filter.compare == EQUAL)
         if field == FIELD_ID:
-            return number_fits(filter, row.id)
+            return number_fits(filter, record.id)
         if field == FIELD_SLOTS:
-            return number_fits(filter, row.cold.slots)
+            return number_fits(filter, record.cold.slots)
         if field == FIELD_GPUS:
-            return number_fits(filter, row.cold.gpus)
+            return number_fits(filter, record.cold.gpus)
         if field == FIELD_SUBMITTED:
             return time_fits(filter, submitted, self.begin[i], self.end[i])
         if field == FIELD_STARTED:
             return started != 0 and time_fits(filter, started, self.begin[i], self.end[i])
         if field == FIELD_ENDED:
-            taken = end_time(row.hot)
+            taken = end_time(record.hot)
             return taken != 0 and time_fits(filter, <int64_t> taken, self.begin[i], self.end[i])
         if field == FIELD_SINCE:
-            taken = end_time(row.hot)
+            taken = end_time(record.hot)
             return taken == 0 or <int64_t> taken >= self.begin[i]
         if field == FIELD_UNTIL:
             return submitted <= self.end[i]
         if field == FIELD_WAIT:
             if started == 0:
-                return row.hot.state == TSF_QUEUED and number_fits(filter, self._since(submitted))
+                return record.hot.state == TSF_QUEUED and number_fits(filter, self._since(submitted))
             return number_fits(filter, <uint64_t> max(started - submitted, 0) // SECOND)
         if field == FIELD_TIME:
-            return time_taken(row.hot, self.now_ns, &taken) and number_fits(filter, taken // SECOND)
+            return time_taken(record.hot, self.now_ns, &taken) and number_fits(filter, taken // SECOND)
         if field == FIELD_EXIT:
-            number = error_level(row.hot)
+            number = error_level(record.hot)
             return number >= 0 and number_fits(filter, <uint64_t> number)
         if field == FIELD_SIGNAL:
-            number = end_signal(row.hot)
+            number = end_signal(record.hot)
             return number > 0 and number_fits(filter, <uint64_t> number)
         if field == FIELD_PEAK:
-            return was_waited_for(row.hot) and number_fits(filter, <uint64_t> row.hot.maxrss_kb << 10)
-        return self._text_fits(filter, row)
+            return was_waited_for(record.hot) and number_fits(filter, <uint64_t> record.hot.maxrss_kb << 10)
+        return self._text_fits(filter, record)
 
     cdef uint64_t _since(self, int64_t moment) noexcept nogil:
         return <uint64_t> max(<int64_t> self.now_ns - moment, 0) // SECOND
 
-    cdef bint _text_fits(self, const Filter *filter, const Row *row) noexcept nogil:
+    cdef bint _text_fits(self, const Filter *filter, const Record *record) noexcept nogil:
         cdef const char *directory
         if filter.field == FIELD_LABEL:
-            return text_fits(filter, row_label(row), row.cold.label_len)
+            return text_fits(filter, record_label(record), record.cold.label_len)
         if filter.field == FIELD_CWD:
-            if row.cold.cwd_len:
-                return text_fits(filter, row_cwd(row), row.cold.cwd_len)
-            directory = self.contexts.directory(row.cold.ctx)
+            if record.cold.cwd_len:
+                return text_fits(filter, record_cwd(record), record.cold.cwd_len)
+            directory = self.contexts.directory(record.cold.ctx)
             return directory != NULL and text_fits(filter, directory, strlen(directory))
         self.text.size = 0
         if filter.field == FIELD_COMMAND:
-            row_words(&self.text, row, 0, TSF_CONTROL)
+            record_words(&self.text, record, 0, TSF_CONTROL)
         else:
-            output_path(&self.text, row)
+            output_path(&self.text, record)
         if self.text.failed:
             return False
         return text_fits(filter, NOTHING if self.text.size == 0 else self.text.data, self.text.size)

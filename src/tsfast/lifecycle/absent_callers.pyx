@@ -35,7 +35,7 @@ cdef class AbsentCallers:
         cdef uint64_t id
         left = []
         for id in self.ids:
-            job = self.spool.queue.get(id)
+            job = self.spool.scheduler.get(id)
             if job == NULL or not self._waits(job):
                 continue
             if self._lives(id) or job.state == JOB_STARTING or job.state == JOB_RUNNING:

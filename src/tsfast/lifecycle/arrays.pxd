@@ -6,7 +6,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uint64_t
 
 from tsfast.grammar.options cimport Command, IdRange
-from tsfast.scheduler.scheduler cimport Queue
+from tsfast.scheduler.scheduler cimport Scheduler
 from tsfast.base.text cimport Text
 
 cdef struct Span:
@@ -15,7 +15,7 @@ cdef struct Span:
     uint32_t index                # of the first element
 
 cdef class Arrays:
-    cdef Queue queue
+    cdef Scheduler scheduler
     cdef Span *spans              # owned; by `first`
     cdef size_t n, room
 

@@ -16,8 +16,8 @@ from tsfast.base.text cimport text_add, text_char, text_str, text_u64
 
 @cython.final
 cdef class Arrays:
-    def __init__(self, Queue queue not None):
-        self.queue = queue
+    def __init__(self, Scheduler scheduler not None):
+        self.scheduler = scheduler
 
     def __dealloc__(self):
         free(self.spans)
@@ -46,7 +46,7 @@ cdef class Arrays:
         cdef size_t i, kept = 0
         cdef uint64_t id
         for i in range(self.n):
-            if (self.queue.next_id(self.spans[i].first - 1, &id)
+            if (self.scheduler.next_id(self.spans[i].first - 1, &id)
                     and id - self.spans[i].first < self.spans[i].count):
                 self.spans[kept] = self.spans[i]
                 kept += 1
@@ -93,7 +93,7 @@ cdef class Arrays:
         cdef uint64_t id = command.id - 1
         if span == NULL or span.first != command.id or span.count == 1:
             return 0
-        if action == ACTION_LABEL and self.queue.next_id(id, &id) and id - span.first < span.count:
+        if action == ACTION_LABEL and self.scheduler.next_id(id, &id) and id - span.first < span.count:
             command.id = id                    # all of them have it
         if action == ACTION_FULL_COMMAND or action == ACTION_CAT or action == ACTION_TAIL:
             return self._name_whole(command, span)
@@ -131,7 +131,7 @@ cdef class Arrays:
         return 0
 
     cdef int _last_added(self, Command *command) noexcept nogil:
-        cdef const Job *last = self.queue.last_added()
+        cdef const Job *last = self.scheduler.last_added()
         cdef const Span *span = self.of(last.id) if last != NULL else NULL
         cdef int action = command.action
         if span == NULL or span.count == 1 or not (

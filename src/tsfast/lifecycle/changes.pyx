@@ -18,7 +18,7 @@ from tsfast.scheduler.scheduler cimport (
 
 
 cdef int remove(Spool spool, uint64_t id, const uint64_t *token) noexcept nogil:
-    cdef Job *job = spool.queue.get(id)
+    cdef Job *job = spool.scheduler.get(id)
     cdef tsf_hot hot
     if job == NULL or job.state == JOB_STARTING or job.state == JOB_RUNNING:
         return -2
@@ -39,12 +39,12 @@ cdef int remove(Spool spool, uint64_t id, const uint64_t *token) noexcept nogil:
         tokens_remember(&spool.tokens, token, id)       # its answer can be lost while this server lives
     forget_soon(spool, id)
     if job.state == JOB_ENDED:
-        spool.queue.forget(id)
+        spool.scheduler.forget(id)
         spool.events.add(id, TSF_FORGOTTEN)
         return 0
     spool.next_end += 1
-    spool.grants.release_class(<int32_t> spool.queue.gpu_class(job))
-    spool.queue.remove(id)
+    spool.allocator.release_class(<int32_t> spool.scheduler.gpu_class(job))
+    spool.scheduler.remove(id)
     spool.events.ended(id, &hot)
     spool.on_final(spool.owner, id, &hot)
     skip_dependents(spool)
@@ -52,7 +52,7 @@ cdef int remove(Spool spool, uint64_t id, const uint64_t *token) noexcept nogil:
 
 
 cdef int cancel_queued(Spool spool, uint64_t id) noexcept nogil:
-    cdef Job *job = spool.queue.get(id)
+    cdef Job *job = spool.scheduler.get(id)
     cdef tsf_hot hot
     if job == NULL or (job.state != JOB_BLOCKED and job.state != JOB_READY):
         return -2
@@ -63,27 +63,27 @@ cdef int cancel_queued(Spool spool, uint64_t id) noexcept nogil:
     if spool.table.write_hot(id, &hot) < 0:
         return -1
     spool.next_end += 1
-    spool.grants.release_class(<int32_t> spool.queue.gpu_class(job))
-    spool.queue.cancel(id)
+    spool.allocator.release_class(<int32_t> spool.scheduler.gpu_class(job))
+    spool.scheduler.cancel(id)
     job.flags |= FLAG_SKIPPED
     settled(spool, id, &hot)
     return 0
 
 
 cdef int urgent(Spool spool, uint64_t id) noexcept nogil:
-    if spool.queue.urgent(id) < 0:
+    if spool.scheduler.urgent(id) < 0:
         return -2
-    return write_queued(spool, spool.queue.get(id))
+    return write_queued(spool, spool.scheduler.get(id))
 
 
 cdef int swap(Spool spool, uint64_t a, uint64_t b, const uint64_t *token) noexcept nogil:
     cdef uint64_t *intent = spool.table.header.intent
-    cdef Job *one = spool.queue.get(a)
-    cdef Job *two = spool.queue.get(b)
+    cdef Job *one = spool.scheduler.get(a)
+    cdef Job *two = spool.scheduler.get(b)
     cdef uint64_t before[2]
     if token[0] and memcmp(token, spool.table.header.swap_token, 16) == 0:
         return 0             # the call is made again, because the server died before its answer: twice were undone
-    if one == NULL or two == NULL or spool.queue.swap(a, b) < 0:
+    if one == NULL or two == NULL or spool.scheduler.swap(a, b) < 0:
         return -2
     # Two records change together: the places that they will have are written down first.
     intent[0] = 1
@@ -109,7 +109,7 @@ cdef int swap(Spool spool, uint64_t a, uint64_t b, const uint64_t *token) noexce
 cdef int swap_back(Spool spool, const Job *one, const Job *two, const uint64_t *token) noexcept nogil:
     """The disk refused a swap: as it was before, as far as the disk lets. -1, errno kept."""
     cdef int error = errno
-    spool.queue.swap(one.id, two.id)
+    spool.scheduler.swap(one.id, two.id)
     write_queued(spool, one)
     write_queued(spool, two)
     spool.table.header.intent[0] = 0
@@ -129,14 +129,14 @@ cdef int write_queued(Spool spool, const Job *job) noexcept nogil:
 
 
 cdef int signal(Spool spool, uint64_t id, int number) noexcept nogil:
-    cdef Job *job = spool.queue.get(id)
+    cdef Job *job = spool.scheduler.get(id)
     if job == NULL or not (job.state == JOB_STARTING or job.state == JOB_RUNNING):
         return -2
     return spool.engine.signal(job.run, number)
 
 
 cdef int cancel(Spool spool, uint64_t id, uint32_t grace_s) noexcept nogil:
-    cdef Job *job = spool.queue.get(id)
+    cdef Job *job = spool.scheduler.get(id)
     cdef tsf_hot hot
     if job == NULL or job.flags & FLAG_CANCEL:
         return 0                           # named twice, or under way
@@ -155,11 +155,11 @@ cdef int cancel(Spool spool, uint64_t id, uint32_t grace_s) noexcept nogil:
 
 
 cdef void repeat_cancels(Spool spool, uint32_t grace_s) noexcept nogil:
-    cdef Job *job = spool.queue.first_running()
+    cdef Job *job = spool.scheduler.first_running()
     while job != NULL:
         if job.flags & FLAG_CANCEL:
             spool.engine.cancel(job.run, grace_s)
-        job = spool.queue.following(job)
+        job = spool.scheduler.following(job)
 
 
 # ---- settings, which the table keeps ---------------------------------------------------------------------------
@@ -167,21 +167,21 @@ cdef void repeat_cancels(Spool spool, uint32_t grace_s) noexcept nogil:
 cdef int set_slots(Spool spool, uint32_t slots) noexcept nogil:
     if spool.table.save_setting(&spool.table.header.slots, &slots, sizeof(slots)) < 0:
         return -1
-    spool.queue.set_slots(slots)
+    spool.scheduler.set_slots(slots)
     return 0
 
 
 cdef int set_gpu_free(Spool spool, uint32_t percent) noexcept nogil:
     if spool.table.save_setting(&spool.table.header.gpu_free_percent, &percent, sizeof(percent)) < 0:
         return -1
-    spool.grants.gpus.set_free_percent(percent)
+    spool.allocator.gpus.set_free_percent(percent)
     return 0
 
 
 cdef int set_gpu_wait(Spool spool, uint32_t seconds) noexcept nogil:
     if spool.table.save_setting(&spool.table.header.gpu_wait_s, &seconds, sizeof(seconds)) < 0:
         return -1
-    spool.grants.resume()                      # a pause that was set before counts no longer
+    spool.allocator.resume()                      # a pause that was set before counts no longer
     return 0
 
 

@@ -41,9 +41,9 @@ cdef int finish(Spool spool, Job *job, const Outcome *outcome) noexcept nogil:
     tsf_fault(b"finish-recorded")
     spool.next_end += 1
     job.run = 0
-    spool.grants.give_back(id, outcome.left)
-    spool.grants.release_class(<int32_t> spool.queue.gpu_class(job))
-    spool.queue.finish(id, hot.state != TSF_FINISHED)
+    spool.allocator.give_back(id, outcome.left)
+    spool.allocator.release_class(<int32_t> spool.scheduler.gpu_class(job))
+    spool.scheduler.finish(id, hot.state != TSF_FINISHED)
     if due:
         job.flags |= FLAG_DUE
         spool.hooks.add(id, due)
@@ -94,14 +94,14 @@ cdef void settled(Spool spool, uint64_t id, const tsf_hot *hot) noexcept nogil:
 cdef void skip_dependents(Spool spool) noexcept nogil:
     cdef uint64_t id
     cdef tsf_hot hot
-    while spool.queue.next_skipped(&id):
+    while spool.scheduler.next_skipped(&id):
         memset(&hot, 0, sizeof(hot))
         hot.state = TSF_SKIPPED
         hot.order = spool.next_end
         spool.next_end += 1
         spool.table.write_hot(id, &hot)   # refused: a recovery computes it again from its dependency
-        spool.queue.get(id).flags |= FLAG_SKIPPED
-        spool.grants.release_class(<int32_t> spool.queue.get(id).group)
+        spool.scheduler.get(id).flags |= FLAG_SKIPPED
+        spool.allocator.release_class(<int32_t> spool.scheduler.gpu_class(spool.scheduler.get(id)))
         spool.events.ended(id, &hot)
         spool.on_final(spool.owner, id, &hot)
         forget_volatile(spool, id)

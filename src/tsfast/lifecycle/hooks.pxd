@@ -11,7 +11,7 @@ from tsfast.layout.structs cimport tsf_cold, tsf_hot
 from tsfast.base.limits cimport HOOKS_MAX
 from tsfast.base.loop cimport Loop, Source
 from tsfast.base.text cimport Text
-from tsfast.store.record cimport Row
+from tsfast.store.record cimport Record
 from tsfast.base.system cimport pid_t
 from tsfast.store.table cimport Table
 
@@ -61,7 +61,7 @@ cdef class Hooks:
     cdef int _spawn(self, Hook *hook) noexcept nogil
     cdef void _word(self, const char *data, size_t size) noexcept nogil
     cdef void _number(self, long long value) noexcept nogil
-    cdef void _compose(self, const Row *row, uint8_t what) noexcept nogil
+    cdef void _compose(self, const Record *record, uint8_t what) noexcept nogil
     cdef void _pause(self) noexcept nogil
     cdef void _ready(self, Hook *hook) noexcept nogil
     cdef void _begun(self, const Due *due) noexcept nogil

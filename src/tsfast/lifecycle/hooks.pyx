@@ -16,7 +16,7 @@ from tsfast.layout.structs cimport TSF_DUE_HOOK, TSF_DUE_MAIL
 from tsfast.base.limits cimport HOOK_RETRY_MS, HOOK_WORD_MAX, HOOKS_MAX
 from tsfast.base.text cimport TSF_CONTROL, text_add, text_char, text_free, text_i64, text_str, text_u64
 from tsfast.store.record cimport error_level, suffix_length
-from tsfast.render.fields cimport output_path, row_words
+from tsfast.render.fields cimport output_path, record_words
 from tsfast.base.system cimport (
     AF_UNIX, CLOCK_REALTIME, EAGAIN, EINTR, EPOLLIN, F_DUPFD_CLOEXEC, MSG_DONTWAIT, SOCK_CLOEXEC, SOCK_SEQPACKET, close,
     errno, fcntl, recv, socketpair, ssize_t, tsf_now_ns, tsf_spawn, write,
@@ -117,10 +117,10 @@ cdef class Hooks:
 
     cdef int _launch(self, Hook *hook) noexcept nogil:
         """0: it is started, or will never be. -1: the system has no process for it now."""
-        cdef Row row
+        cdef Record record
         cdef tsf_hot hot
         cdef tsf_cold cold
-        if self.table.read_row(hook.due.job, &row, &hot, &cold) < 0:
+        if self.table.read_record(hook.due.job, &record, &hot, &cold) < 0:
             self.text.size = 0
             text_str(&self.text, b"ts: the program after job ")
             text_u64(&self.text, hook.due.job)
@@ -128,7 +128,7 @@ cdef class Hooks:
             write(2, self.text.data, self.text.size)
             self._begun(&hook.due)
             return 0
-        self._compose(&row, hook.due.what)
+        self._compose(&record, hook.due.what)
         if self.text.failed or self.word.failed:
             self.text.failed = self.word.failed = False
             return -1
@@ -174,14 +174,14 @@ cdef class Hooks:
         text_i64(&self.word, value)
         self._word(self.word.data, self.word.size)
 
-    cdef void _compose(self, const Row *row, uint8_t what) noexcept nogil:
+    cdef void _compose(self, const Record *record, uint8_t what) noexcept nogil:
         cdef const char *cwd = NULL
         self.text.size = 0
         self.n_words = 0
         self._word(b"ts-run", 6)
         self._word(b"hook", 4)
-        self._number(<long long> row.id)
-        self._word(row.hot.suffix, suffix_length(row))
+        self._number(<long long> record.id)
+        self._word(record.hot.suffix, suffix_length(record))
         if what == TSF_DUE_HOOK:
             self._word(b"", 0)
         else:
@@ -191,19 +191,19 @@ cdef class Hooks:
             self._word(b"-c", 2)
             self._word(MAIL_CODE, strlen(MAIL_CODE))
             self._word(self.packages_text, strlen(self.packages_text))
-        self._number(<long long> row.id)
-        self._number(error_level(row.hot))
+        self._number(<long long> record.id)
+        self._number(error_level(record.hot))
         self.word.size = 0
-        output_path(&self.word, row)
+        output_path(&self.word, record)
         self._word(self.word.data, self.word.size)
         self.word.size = 0
-        row_words(&self.word, row, HOOK_WORD_MAX, TSF_CONTROL)
+        record_words(&self.word, record, HOOK_WORD_MAX, TSF_CONTROL)
         self._word(self.word.data, self.word.size)
         if what == TSF_DUE_MAIL:
             self.word.size = 0
-            if row.cold.cwd_len == 0:
-                cwd = self.contexts.directory(row.cold.ctx)
-            info(&self.word, row, cwd, strlen(cwd) if cwd != NULL else 0, tsf_now_ns(CLOCK_REALTIME), True)
+            if record.cold.cwd_len == 0:
+                cwd = self.contexts.directory(record.cold.ctx)
+            info(&self.word, record, cwd, strlen(cwd) if cwd != NULL else 0, tsf_now_ns(CLOCK_REALTIME), True)
             self._word(self.word.data, self.word.size)
 
     # ---- events ------------------------------------------------------------------------------------------------

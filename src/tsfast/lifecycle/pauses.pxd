@@ -6,10 +6,10 @@ held aside in their places, and jobs with output elsewhere pass them. Nothing of
 """
 from libc.stdint cimport uint32_t, uint64_t
 
-from tsfast.scheduler.scheduler cimport Job, Queue
+from tsfast.scheduler.scheduler cimport Job, Scheduler
 from tsfast.base.loop cimport Loop
 from tsfast.base.text cimport Text
-from tsfast.store.record cimport Row
+from tsfast.store.record cimport Record
 
 cdef enum:
     # Beside enum tsf_stage.
@@ -29,7 +29,7 @@ cdef struct Held:
 
 cdef class Pauses:
     cdef Loop loop
-    cdef Queue queue
+    cdef Scheduler scheduler
     cdef int stage, cause             # of the newest shortage that concerns all; 0: a job has started or ended since
     cdef size_t n_places
 
@@ -37,9 +37,9 @@ cdef class Pauses:
     cdef void all_starts(self, int stage, int cause) noexcept nogil
     cdef bint may_start(self) noexcept nogil
     # There was no room for the output file of a READY job. -1: no memory.
-    cdef int no_room(self, uint64_t id, const Row *row, int cause) noexcept nogil
+    cdef int no_room(self, uint64_t id, const Record *record, int cause) noexcept nogil
     # A job that is about to start would write to such a directory: it is held back too, once it is READY again.
-    cdef bint has_no_room(self, uint64_t id, const Row *row, int *cause) noexcept nogil
+    cdef bint has_no_room(self, uint64_t id, const Record *record, int *cause) noexcept nogil
     # This job has started or ended: there was all that it needed, and now there is what it had.
     cdef void went_on(self, uint64_t id) noexcept nogil
     cdef bint holds(self, uint64_t id) noexcept nogil

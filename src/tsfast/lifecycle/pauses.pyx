@@ -12,7 +12,7 @@ from tsfast.layout.structs cimport (
 )
 from tsfast.base.limits cimport CAREFUL_MS, CAREFUL_START_MS, PAUSE_MAX_MS, PAUSE_MS, TOLD_AGAIN_MS
 from tsfast.base.text cimport TSF_HIDDEN, text_char, text_free, text_oneline, text_str
-from tsfast.store.record cimport row_prefix
+from tsfast.store.record cimport record_prefix
 from tsfast.base.system cimport CLOCK_MONOTONIC, tsf_log, tsf_now_ns
 
 cdef enum:
@@ -64,16 +64,16 @@ cdef void add_line(Text *text, int stage, int cause, const char *where, size_t s
     text_str(text, b"; the server tries again")
 
 
-cdef size_t directory_size(const Row *row) noexcept nogil:
-    cdef const char *path = row_prefix(row)
-    cdef size_t size = row.cold.prefix_len
+cdef size_t directory_size(const Record *record) noexcept nogil:
+    cdef const char *path = record_prefix(record)
+    cdef size_t size = record.cold.prefix_len
     while size and path[size - 1] != c"/":
         size -= 1
     return size
 
 
-cdef uint64_t place_name(const Row *row) noexcept nogil:
-    return tsf_hash64(row_prefix(row), directory_size(row), 0)
+cdef uint64_t place_name(const Record *record) noexcept nogil:
+    return tsf_hash64(record_prefix(record), directory_size(record), 0)
 
 
 cdef uint32_t longer(uint32_t wait_ms) noexcept nogil:
@@ -82,9 +82,9 @@ cdef uint32_t longer(uint32_t wait_ms) noexcept nogil:
 
 @cython.final
 cdef class Pauses:
-    def __init__(self, Loop loop, Queue queue):
+    def __init__(self, Loop loop, Scheduler scheduler):
         self.loop = loop
-        self.queue = queue
+        self.scheduler = scheduler
         self.timer = loop.new_timer(pause_over, <void *> self)
         self.room_timer = loop.new_timer(room_due, <void *> self)
 
@@ -115,7 +115,7 @@ cdef class Pauses:
         if now >= self.careful_until_ns:
             self.careful_until_ns = 0
             return True
-        if self.queue.starting and now < self.latest_start_ns + <uint64_t> CAREFUL_START_MS * MS:
+        if self.scheduler.starting and now < self.latest_start_ns + <uint64_t> CAREFUL_START_MS * MS:
             self.loop.set_timer(self.timer, CAREFUL_START_MS)      # one that hangs does not hold up the others
             return False
         self.latest_start_ns = now
@@ -148,8 +148,8 @@ cdef class Pauses:
                 return &self.places[i]
         return NULL
 
-    cdef int no_room(self, uint64_t id, const Row *row, int cause) noexcept nogil:
-        cdef uint64_t name = place_name(row)
+    cdef int no_room(self, uint64_t id, const Record *record, int cause) noexcept nogil:
+        cdef uint64_t name = place_name(record)
         cdef Place *place = self._place(name)
         cdef size_t room = 2 * self.places_room if self.places_room else 4
         cdef void *grown
@@ -170,21 +170,21 @@ cdef class Pauses:
             place.name = name
             place.probed = False
             self.n_places += 1
-            self._say(TSF_STAGE_OUTPUT, cause, row_prefix(row), directory_size(row))
+            self._say(TSF_STAGE_OUTPUT, cause, record_prefix(record), directory_size(record))
             if self.n_places == 1:
                 self.room_wait_ms = longer(0)
                 self.loop.set_timer(self.room_timer, self.room_wait_ms)
         place.cause = cause
         if place.probed and place.probe == id:
             place.probed = False
-        if self.queue.hold(id) == 0:
+        if self.scheduler.hold(id) == 0:
             self.held[self.n_held].id = id
             self.held[self.n_held].place = name
             self.n_held += 1
         return 0
 
-    cdef bint has_no_room(self, uint64_t id, const Row *row, int *cause) noexcept nogil:
-        cdef Place *place = self._place(place_name(row))
+    cdef bint has_no_room(self, uint64_t id, const Record *record, int *cause) noexcept nogil:
+        cdef Place *place = self._place(place_name(record))
         if place == NULL or (place.probed and place.probe == id):
             return False
         cause[0] = place.cause
@@ -204,14 +204,14 @@ cdef class Pauses:
 
     cdef bint _probe(self, Place *place) noexcept nogil:
         """The first of its jobs is tried; if that one waits for something else now, as for GPUs, the next one too."""
-        cdef Job *job = self.queue.get(place.probe) if place.probed else NULL
+        cdef Job *job = self.scheduler.get(place.probe) if place.probed else NULL
         cdef Job *first = NULL
         cdef size_t i, kept = 0, chosen = 0
         cdef bint tried = job != NULL and (job.state == JOB_READY or job.state == JOB_STARTING)
         if tried and (job.state == JOB_STARTING or self._is_next(job)):
             return True
         for i in range(self.n_held):
-            job = self.queue.get(self.held[i].id)
+            job = self.scheduler.get(self.held[i].id)
             if job == NULL or job.state != JOB_BLOCKED:
                 continue               # removed or cancelled meanwhile
             self.held[kept] = self.held[i]
@@ -226,18 +226,19 @@ cdef class Pauses:
         self.held[chosen] = self.held[self.n_held]
         place.probed = True
         place.probe = first.id
-        self.queue.release(first.id)
+        self.scheduler.release(first.id)
         return True
 
     cdef bint _is_next(self, const Job *job) noexcept nogil:
         """A READY job that waits for nothing but slots, like all behind it."""
-        return not self.queue.gpu_class(job) and job.slots <= self.queue.max_slots and not self.queue.held_back(job)
+        return (not self.scheduler.gpu_class(job) and job.slots <= self.scheduler.max_slots
+                and not self.scheduler.held_back(job))
 
     cdef void _open(self, Place *place) noexcept nogil:
         cdef size_t i, kept = 0
         for i in range(self.n_held):
             if self.held[i].place == place.name:
-                self.queue.release(self.held[i].id)
+                self.scheduler.release(self.held[i].id)
             else:
                 self.held[kept] = self.held[i]
                 kept += 1
@@ -264,7 +265,7 @@ cdef class Pauses:
         return False
 
     cdef bint jobs_wait(self) noexcept nogil:
-        return (self.stage and self.queue.ready) or self.n_places
+        return (self.stage and self.scheduler.ready) or self.n_places
 
     cdef void summary(self, Text *text) noexcept nogil:
         if self.stage:

@@ -14,7 +14,7 @@ from tsfast.layout.structs cimport (
     TSF_SKIPPED, TSF_STARTING, tsf_cold, tsf_fault, tsf_hot, tsf_hot_check, TSF_SEGMENT_JOBS,
 )
 from tsfast.base.limits cimport HOLES_SEARCHED, TOKENS_KEPT
-from tsfast.store.record cimport Row, row_exact
+from tsfast.store.record cimport Record, record_exact
 from tsfast.engine.outcome cimport Outcome
 from tsfast.engine.engine cimport ADOPT_NO_MEMORY, ADOPT_NOT_STARTED, ADOPT_WATCHED, Adoption
 from tsfast.lifecycle cimport changes, finish, retention
@@ -33,12 +33,12 @@ cdef class Recovery:
         self.spool = spool
         self.table = spool.table
         self.contexts = spool.contexts
-        self.queue = spool.queue
+        self.scheduler = spool.scheduler
         self.engine = spool.engine
         self.running_since = []
         self.removal_tokens = []
         self.lost = []
-        self.groups = {}
+        self.limited = {}
         self.absent = spool.absent_callers = AbsentCallers(spool)
 
     def run(self, uint32_t slots, uint32_t max_finished):
@@ -51,25 +51,25 @@ cdef class Recovery:
                 raise OSError(errno, "cannot write the job table's header")
         # Places in the order of ending are larger than those of earlier servers, whose jobs may be forgotten.
         self.spool.next_end = tsf_now_ns(CLOCK_REALTIME) // 1000
-        self.queue.set_slots(self.table.header.slots)
+        self.scheduler.set_slots(self.table.header.slots)
         damaged = []
         removed = []
         queued = self._jobs(damaged, removed)
-        self.queue.ends_after(self.spool.next_end - 1)
+        self.scheduler.ends_after(self.spool.next_end - 1)
         if self.table.header.intent[0]:
             self.table.header.intent[0] = 0
             self.table.save_settings()
         self._dependencies(queued, damaged)
         self.engine.end_adoption()
         for id in removed:
-            self.queue.forget(id)
+            self.scheduler.forget(id)
             retention.forget_removed(self.spool, id)
         self._tokens()
         self.contexts.sweep()
-        if self.queue.ended > self.table.header.max_finished:
-            self.spool.kept_longer = self.queue.ended - self.table.header.max_finished
+        if self.scheduler.ended > self.table.header.max_finished:
+            self.spool.kept_longer = self.scheduler.ended - self.table.header.max_finished
         for _start, id in sorted(self.running_since):
-            self.queue.latest_start(id)
+            self.scheduler.latest_start(id)
         if self.absent.ids or self.spool.kept_longer:
             self.absent.wait()
         return damaged
@@ -82,10 +82,10 @@ cdef class Recovery:
         cdef int i, state
         cdef bint whole, readable
         queued = []
-        self.table.start_rows()
+        self.table.start_records()
         while first < self.table.header.committed:
             if first & (TSF_SEGMENT_JOBS - 1) == 0:
-                self.table.start_rows()        # blobs of another file
+                self.table.start_records()        # blobs of another file
             if not self.table.has_segment(first >> TSF_SEGMENT_BITS):
                 first = ((first >> TSF_SEGMENT_BITS) + 1) << TSF_SEGMENT_BITS
                 continue
@@ -136,7 +136,7 @@ cdef class Recovery:
     cdef _hold_damaged(self, uint64_t id, uint32_t slots):
         """What it is, and what became of it, is lost. It stays in the list until the user removes it; it does not run,
         nor do the jobs that wait for it."""
-        if self.queue.restore(id, slots, 0, (<uint64_t> 1 << 63) + id, JOB_READY, False) < 0:
+        if self.scheduler.restore(id, slots, 0, (<uint64_t> 1 << 63) + id, JOB_READY, False) < 0:
             raise MemoryError
         self._hold(id)
 
@@ -161,10 +161,10 @@ cdef class Recovery:
             if adoption == ADOPT_WATCHED:
                 gpu_class = self._gpu_class(id, cold, True)
                 # STARTING as long as its start may still be revoked.
-                if self.queue.restore(id, cold.slots, self._group(id, cold, gpu_class), hot.order,
-                                      JOB_STARTING if hot.state == TSF_STARTING else JOB_RUNNING, False) < 0:
+                if self.scheduler.restore(id, cold.slots, self._waits_in(id, cold, gpu_class), hot.order,
+                                          JOB_STARTING if hot.state == TSF_STARTING else JOB_RUNNING, False) < 0:
                     raise MemoryError
-                job = self.queue.get(id)
+                job = self.scheduler.get(id)
                 job.attempt = hot.attempt
                 job.run = entry
                 if hot.notes & TSF_NOTE_CANCEL:
@@ -200,15 +200,16 @@ cdef class Recovery:
                 self.engine.release(entry)
         if hot.state == TSF_QUEUED:
             gpu_class = self._gpu_class(id, cold, False)
-            added = self.queue.restore(id, cold.slots, self._group(id, cold, gpu_class), hot.order, JOB_READY, False)
+            added = self.scheduler.restore(id, cold.slots, self._waits_in(id, cold, gpu_class), hot.order, JOB_READY,
+                                           False)
         else:
             self.spool.next_end = max(self.spool.next_end, hot.order + 1)
             if cold.flags & TSF_JOB_VOLATILE:
                 self.absent.ids.append(id)
-            added = self.queue.restore(id, cold.slots, 0, hot.order, JOB_ENDED, hot.state != TSF_FINISHED)
+            added = self.scheduler.restore(id, cold.slots, 0, hot.order, JOB_ENDED, hot.state != TSF_FINISHED)
         if added < 0:
             raise MemoryError
-        job = self.queue.get(id)
+        job = self.scheduler.get(id)
         job.attempt = hot.attempt
         job.flags |= job_flags(cold)
         if hot.due & (TSF_DUE_HOOK | TSF_DUE_MAIL):
@@ -220,31 +221,31 @@ cdef class Recovery:
 
     cdef int32_t _gpu_class(self, uint64_t id, const tsf_cold *cold, bint runs) except -1:
         """Of what it needs; a running one gets back what it had."""
-        cdef Row row
+        cdef Record record
         cdef tsf_hot hot
         cdef tsf_cold whole
         cdef int32_t gpu_class
-        if cold.gpus == 0 or self.table.read_row(id, &row, &hot, &whole) < 0:
+        if cold.gpus == 0 or self.table.read_record(id, &record, &hot, &whole) < 0:
             return 0
-        gpu_class = self.spool.grants.class_of(cold, row_exact(&row))
-        if gpu_class == -1 or (runs and gpu_class > 0 and self.spool.grants.restore(&row, gpu_class) < 0):
+        gpu_class = self.spool.allocator.class_of(cold, record_exact(&record))
+        if gpu_class == -1 or (runs and gpu_class > 0 and self.spool.allocator.restore(&record, gpu_class) < 0):
             raise MemoryError
         return max(gpu_class, 0)
 
-    cdef uint32_t _group(self, uint64_t id, const tsf_cold *cold, int32_t gpu_class) except? 0:
+    cdef uint32_t _waits_in(self, uint64_t id, const tsf_cold *cold, int32_t gpu_class) except? 0:
         """That of its array, where only so many may run at once."""
-        cdef uint32_t group
+        cdef uint32_t number
         if not cold.flags & TSF_JOB_ARRAY or cold.array_limit == 0:
             return <uint32_t> gpu_class
         # An element whose GPUs could not be read is not as the others are.
         key = (id - cold.batch_index, gpu_class)
-        group = self.groups.get(key, 0)
-        if group == 0:
-            group = self.queue.new_array(cold.array_limit, cold.slots, <uint32_t> gpu_class)
-            if group == 0:
+        number = self.limited.get(key, 0)
+        if number == 0:
+            number = self.scheduler.new_array(cold.array_limit, cold.slots, <uint32_t> gpu_class)
+            if number == 0:
                 raise MemoryError
-            self.groups[key] = group
-        return group
+            self.limited[key] = number
+        return number
 
     cdef void _apply_intent(self, uint64_t id, tsf_hot *hot) noexcept nogil:
         """A swap that was cut off in the middle is carried out: both jobs get the places they were to have."""
@@ -257,7 +258,7 @@ cdef class Recovery:
         self.table.write_hot(id, hot)
 
     cdef _dependencies(self, list queued, list damaged):
-        cdef Row row
+        cdef Record record
         cdef tsf_hot hot
         cdef tsf_cold cold
         cdef uint64_t id
@@ -272,12 +273,12 @@ cdef class Recovery:
                 self.absent.ids.append(id)
             if cold.n_after + cold.n_after_ok == 0 and holds == 0:
                 continue
-            if self.table.read_row(id, &row, &hot, &cold) < 0:
+            if self.table.read_record(id, &record, &hot, &cold) < 0:
                 damaged.append(id)
                 self._hold(id)
                 continue
-            if self.queue.link(id, <const uint64_t *> row.blob, cold.n_after,
-                               <const uint64_t *> row.blob + cold.n_after, cold.n_after_ok, holds) < 0:
+            if self.scheduler.link(id, <const uint64_t *> record.blob, cold.n_after,
+                                   <const uint64_t *> record.blob + cold.n_after, cold.n_after_ok, holds) < 0:
                 raise MemoryError
         finish.skip_dependents(self.spool)
 

@@ -18,7 +18,7 @@ cdef const uint64_t *removed_token(const tsf_hot *hot) noexcept nogil:
 
 
 cdef bint untidy(Spool spool) noexcept nogil:
-    return spool.n_forgettable or spool.queue.ended > kept(spool)
+    return spool.n_forgettable or spool.scheduler.ended > kept(spool)
 
 
 cdef uint64_t kept(Spool spool) noexcept nogil:
@@ -34,7 +34,7 @@ cdef void tidy(Spool spool, size_t n) noexcept nogil:
     cdef tsf_hot hot
     for i in range(n):
         id = spool.forgettable[i]
-        job = spool.queue.get(id)
+        job = spool.scheduler.get(id)
         if job != NULL and job.state == JOB_ENDED:
             forget(spool, id)
         elif job == NULL and spool.table.read_hot(id, &hot) == 0 and removed_token(&hot) != NULL:
@@ -46,12 +46,12 @@ cdef void tidy(Spool spool, size_t n) noexcept nogil:
 
 
 cdef void trim(Spool spool) noexcept nogil:
-    if spool.queue.ended > kept(spool):
-        forget_oldest(spool, spool.queue.ended - kept(spool))
+    if spool.scheduler.ended > kept(spool):
+        forget_oldest(spool, spool.scheduler.ended - kept(spool))
 
 
 cdef int clear(Spool spool) noexcept nogil:
-    return forget_oldest(spool, spool.queue.ended)
+    return forget_oldest(spool, spool.scheduler.ended)
 
 
 cdef int drop_all(Spool spool) noexcept nogil:
@@ -62,10 +62,10 @@ cdef int drop_all(Spool spool) noexcept nogil:
 
 
 cdef int forget_oldest(Spool spool, uint64_t n) noexcept nogil:
-    cdef Job *oldest = spool.queue.first_ended()
+    cdef Job *oldest = spool.scheduler.first_ended()
     cdef Job *following
     while n and oldest != NULL:
-        following = spool.queue.following(oldest)
+        following = spool.scheduler.following(oldest)
         if forget(spool, oldest.id) < 0:
             return -1
         oldest = following
@@ -75,7 +75,7 @@ cdef int forget_oldest(Spool spool, uint64_t n) noexcept nogil:
 
 cdef int forget(Spool spool, uint64_t id) noexcept nogil:
     cdef tsf_cold cold
-    cdef Job *job = spool.queue.get(id)
+    cdef Job *job = spool.scheduler.get(id)
     cdef bint known
     if job.flags & FLAG_DUE:
         job.flags |= FLAG_FORGET         # its hook needs the record until it was started
@@ -86,7 +86,7 @@ cdef int forget(Spool spool, uint64_t id) noexcept nogil:
     if known:
         spool.contexts.release(cold.ctx)
         spool.gpu_jobs -= cold.gpus > 0
-    spool.queue.forget(id)
+    spool.scheduler.forget(id)
     spool.events.add(id, TSF_FORGOTTEN)
     return 0
 
@@ -102,13 +102,13 @@ cdef void forget_removed(Spool spool, uint64_t id) noexcept nogil:
 
 
 cdef void client_waits(Spool spool, uint64_t id) noexcept nogil:
-    cdef Job *job = spool.queue.get(id)
+    cdef Job *job = spool.scheduler.get(id)
     if job != NULL:
         job.flags |= FLAG_WAITED
 
 
 cdef void answered(Spool spool, uint64_t id) noexcept nogil:
-    cdef Job *job = spool.queue.get(id)
+    cdef Job *job = spool.scheduler.get(id)
     if job != NULL and job.flags & FLAG_VOLATILE:
         forget_soon(spool, id)
 
@@ -127,13 +127,13 @@ cdef void forget_soon(Spool spool, uint64_t id) noexcept nogil:
 
 
 cdef void forget_volatile(Spool spool, uint64_t id) noexcept nogil:
-    cdef Job *job = spool.queue.get(id)
+    cdef Job *job = spool.scheduler.get(id)
     if job != NULL and (job.flags & FLAG_WAITED or not spool.in_grace):
         answered(spool, id)
 
 
 cdef void hook_begun(Spool spool, uint64_t id, uint8_t left) noexcept nogil:
-    cdef Job *job = spool.queue.get(id)
+    cdef Job *job = spool.scheduler.get(id)
     if job == NULL or left:
         return
     job.flags &= <uint16_t> ~FLAG_DUE

@@ -17,10 +17,10 @@ from tsfast.lifecycle.hooks cimport Hooks
 from tsfast.lifecycle.idempotency cimport Tokens, tokens_find
 from tsfast.lifecycle.pauses cimport Pauses
 from tsfast.lifecycle.unreadable cimport Unreadable
-from tsfast.resources.allocator cimport Grants
-from tsfast.scheduler.scheduler cimport Job, Queue
+from tsfast.resources.allocator cimport Allocator
+from tsfast.scheduler.scheduler cimport Job, Scheduler
 from tsfast.store.contexts cimport Contexts
-from tsfast.store.record cimport Row
+from tsfast.store.record cimport Record
 from tsfast.store.staging cimport Staging
 from tsfast.store.table cimport Table
 
@@ -33,11 +33,11 @@ cdef class Spool:
     cdef Loop loop
     cdef Table table
     cdef Contexts contexts
-    cdef Queue queue
+    cdef Scheduler scheduler
     cdef Arrays arrays
     cdef Engine engine
     cdef Hooks hooks
-    cdef Grants grants
+    cdef Allocator allocator
     cdef Events events                # each change of a job, from its submission to its removal
     cdef Staging staging              # the jobs of the request that is being queued
     cdef Pauses pauses                # starts that wait for what the system is short of
@@ -62,59 +62,59 @@ cdef class Spool:
     # ---- what the server asks; nothing here changes anything ---------------------------------------------------
     # Jobs in memory. NULL: there is none, or it is not known (any more).
     cdef inline const Job *job(self, uint64_t id) noexcept nogil:
-        return self.queue.get(id)
+        return self.scheduler.get(id)
 
     cdef inline bint next_id(self, uint64_t after, uint64_t *id) noexcept nogil:
         """The smallest known id > after; UINT64_MAX: of all."""
-        return self.queue.next_id(after, id)
+        return self.scheduler.next_id(after, id)
 
     cdef inline const Job *last_added(self) noexcept nogil:
-        return self.queue.last_added()
+        return self.scheduler.last_added()
 
     cdef inline const Job *first_running(self) noexcept nogil:
         """The one that started first, STARTING or RUNNING."""
-        return self.queue.first_running()
+        return self.scheduler.first_running()
 
     cdef inline const Job *first_ended(self) noexcept nogil:
-        return self.queue.first_ended()
+        return self.scheduler.first_ended()
 
     cdef inline const Job *last_ended(self) noexcept nogil:
-        return self.queue.last_ended()
+        return self.scheduler.last_ended()
 
     cdef inline const Job *following(self, const Job *job) noexcept nogil:
         """In the list of running jobs, or in that of ended ones; NULL at its end."""
-        return self.queue.following(<Job *> job)
+        return self.scheduler.following(<Job *> job)
 
     cdef inline const Job *preceding(self, const Job *job) noexcept nogil:
-        return self.queue.preceding(<Job *> job)
+        return self.scheduler.preceding(<Job *> job)
 
     cdef inline size_t unfinished_ids(self, uint64_t *ids, size_t room) noexcept nogil:
         """The first `room` ids of the jobs that have not ended, in the order of the queue. How many were written."""
-        return self.queue.live(ids, room)
+        return self.scheduler.live(ids, room)
 
     # How many jobs are known, have not ended, are starting or running.
     cdef inline uint64_t known(self) noexcept nogil:
-        return self.queue.known
+        return self.scheduler.known
 
     cdef inline uint64_t unfinished(self) noexcept nogil:
-        return self.queue.known - self.queue.ended
+        return self.scheduler.known - self.scheduler.ended
 
     cdef inline uint64_t running(self) noexcept nogil:
-        return self.queue.starting + self.queue.running
+        return self.scheduler.starting + self.scheduler.running
 
     cdef inline uint64_t used_slots(self) noexcept nogil:
-        return self.queue.used_slots
+        return self.scheduler.used_slots
 
     cdef inline uint32_t slots(self) noexcept nogil:
-        return self.queue.max_slots
+        return self.scheduler.max_slots
 
     cdef inline uint32_t gpu_class(self, const Job *job) noexcept nogil:
         """What GPUs it needs; 0: none."""
-        return self.queue.gpu_class(job)
+        return self.scheduler.gpu_class(job)
 
     cdef inline uint32_t held_back(self, const Job *job) noexcept nogil:
         """It waits only for one of its array to end: the limit of that array. Else 0."""
-        return self.queue.held_back(job)
+        return self.scheduler.held_back(job)
 
     # A queued job that waits for nothing but its GPUs.
     cdef bint allocating(self, const Job *job) noexcept nogil
@@ -126,9 +126,9 @@ cdef class Spool:
     cdef inline int read_hot(self, uint64_t id, tsf_hot *hot) noexcept nogil:
         return self.table.read_hot(id, hot)
 
-    cdef inline int read_row(self, uint64_t id, Row *row, tsf_hot *hot, tsf_cold *cold) noexcept nogil:
-        """All of a job; valid until the next read_row."""
-        return self.table.read_row(id, row, hot, cold)
+    cdef inline int read_record(self, uint64_t id, Record *record, tsf_hot *hot, tsf_cold *cold) noexcept nogil:
+        """All of a job; valid until the next read_record."""
+        return self.table.read_record(id, record, hot, cold)
 
     cdef inline uint64_t removed_ones(self, uint64_t first, uint64_t last) noexcept nogil:
         """How many of these ids -r removed, as far as that is still known; 0 for very many ids."""

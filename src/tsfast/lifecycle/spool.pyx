@@ -15,15 +15,15 @@ cdef class Spool:
         self.loop = loop
         self.table = table
         self.contexts = contexts
-        self.queue = Queue()
-        self.arrays = Arrays(self.queue)
+        self.scheduler = Scheduler()
+        self.arrays = Arrays(self.scheduler)
         self.engine = engine
         self.hooks = hooks
         self.next_end = 1
         self.given_up = set()
-        self.pauses = Pauses(loop, self.queue)
-        self.unreadable = Unreadable(self.queue, table)
-        self.grants = Grants(loop, table, gpu_timeout)
+        self.pauses = Pauses(loop, self.scheduler)
+        self.unreadable = Unreadable(self.scheduler, table)
+        self.allocator = Allocator(loop, table, gpu_timeout)
         self.events = Events()
         self.staging = Staging(table, contexts)
 
@@ -32,5 +32,6 @@ cdef class Spool:
         free(self.forgettable)
 
     cdef bint allocating(self, const Job *job) noexcept nogil:
-        return (job.state == JOB_READY and self.queue.gpu_class(job) and job.slots <= self.queue.max_slots
-                and self.queue.held_back(job) == 0 and self.queue.used_slots + job.slots <= self.queue.max_slots)
+        return (job.state == JOB_READY and self.scheduler.gpu_class(job) and job.slots <= self.scheduler.max_slots
+                and self.scheduler.held_back(job) == 0
+                and self.scheduler.used_slots + job.slots <= self.scheduler.max_slots)

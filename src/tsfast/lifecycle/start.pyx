@@ -16,22 +16,22 @@ from tsfast.lifecycle.finish cimport finish
 from tsfast.lifecycle.pauses cimport STAGE_MEMORY, STAGE_RUNNER, STAGE_TABLE
 from tsfast.lifecycle.spool cimport Spool
 from tsfast.scheduler.scheduler cimport FLAG_CANCEL, JOB_STARTING, Job
-from tsfast.store.record cimport Row
+from tsfast.store.record cimport Record
 
 
 cdef void dispatch(Spool spool) noexcept nogil:
     cdef uint64_t id
-    spool.grants.refresh(spool.queue)
-    while spool.pauses.may_start() and spool.queue.next_start(&id):
+    spool.allocator.refresh(spool.scheduler)
+    while spool.pauses.may_start() and spool.scheduler.next_start(&id):
         start(spool, id)
-        if spool.queue.gpu_ready:
-            spool.grants.refresh(spool.queue)
+        if spool.scheduler.gpu_ready:
+            spool.allocator.refresh(spool.scheduler)
     if spool.hooks.n_due:
         spool.hooks.start_due()
 
 
 cdef void start(Spool spool, uint64_t id) noexcept nogil:
-    cdef Job *job = spool.queue.get(id)
+    cdef Job *job = spool.scheduler.get(id)
     cdef tsf_hot hot
     cdef tsf_cold cold
     cdef Outcome outcome
@@ -62,7 +62,7 @@ cdef void start(Spool spool, uint64_t id) noexcept nogil:
         hot.run = entry
         hot.gen = <uint32_t> gen
         hot.order = job.order
-        if ((spool.queue.gpu_class(job) and spool.grants.record(id, job.attempt, &cold) < 0)
+        if ((spool.scheduler.gpu_class(job) and spool.allocator.record(id, job.attempt, &cold) < 0)
                 or spool.table.write_hot(id, &hot) < 0):
             stage = STAGE_TABLE
             cause = errno
@@ -72,23 +72,24 @@ cdef void start(Spool spool, uint64_t id) noexcept nogil:
         sent = spool.engine.start(entry, gen, id, job.attempt, &cold, &handover)
         if sent == 0:
             break
-    if spool.queue.gpu_class(job):
-        spool.grants.sent(sent == 0)
+    if spool.scheduler.gpu_class(job):
+        spool.allocator.sent(sent == 0)
     if sent != 0:
         postpone(spool, id, stage, cause)
 
 
 cdef bint has_room(Spool spool, uint64_t id, const tsf_cold *cold) noexcept nogil:
     """False: its output would go where there was no room a moment ago."""
-    cdef Row row
+    cdef Record record
     cdef tsf_hot hot
     cdef tsf_cold whole
     cdef int cause
     if (cold.prefix_len == 0 or cold.flags & TSF_JOB_NO_OUTPUT
-            or spool.table.read_row(id, &row, &hot, &whole) < 0 or not spool.pauses.has_no_room(id, &row, &cause)):
+            or spool.table.read_record(id, &record, &hot, &whole) < 0
+            or not spool.pauses.has_no_room(id, &record, &cause)):
         return True
-    spool.queue.requeue(id)
-    if spool.pauses.no_room(id, &row, cause) < 0:
+    spool.scheduler.requeue(id)
+    if spool.pauses.no_room(id, &record, cause) < 0:
         spool.pauses.all_starts(STAGE_MEMORY, errno)    # or it would be the next one to start, for ever
     return False
 
@@ -99,29 +100,30 @@ cdef bint hand_over(Spool spool, Job *job, const tsf_cold *cold, Handover *hando
     if cold.flags & TSF_JOB_FOREGROUND:
         handover.n_fds = spool.take_descriptors(spool.owner, job.id, handover.fds)
         if handover.n_fds == 0:            # its client left after it had been handed out once
-            spool.queue.requeue(job.id)
+            spool.scheduler.requeue(job.id)
             if remove(spool, job.id, NULL) < 0:
                 spool.pauses.all_starts(STAGE_TABLE, errno)     # or it would be the next one to start, for ever
             return False
-    handover.hide_gpus = spool.queue.gpu_class(job) == 0 and (spool.grants.hides or spool.grants.machine_has_gpus())
-    if spool.queue.gpu_class(job):
-        if spool.grants.take(job.id, <int32_t> spool.queue.gpu_class(job)) < 0:
-            spool.queue.requeue(job.id)     # another queue has them: its class is closed by the next refresh
-            if spool.grants.gpus.fits(<int32_t> spool.queue.gpu_class(job)):
+    handover.hide_gpus = (spool.scheduler.gpu_class(job) == 0
+                          and (spool.allocator.hides or spool.allocator.machine_has_gpus()))
+    if spool.scheduler.gpu_class(job):
+        if spool.allocator.take(job.id, <int32_t> spool.scheduler.gpu_class(job)) < 0:
+            spool.scheduler.requeue(job.id)     # another queue has them: its class is closed by the next refresh
+            if spool.allocator.gpus.fits(<int32_t> spool.scheduler.gpu_class(job)):
                 spool.pauses.all_starts(STAGE_MEMORY, 0)        # likewise
             return False
-        handover.leases = spool.grants.leases.fds
-        handover.n_leases = spool.grants.leases.count
-        handover.shared = spool.grants.leases.shared
+        handover.leases = spool.allocator.leases.fds
+        handover.n_leases = spool.allocator.leases.count
+        handover.shared = spool.allocator.leases.shared
     return True
 
 
 cdef void descriptors_came(Spool spool, uint64_t id) noexcept nogil:
-    spool.queue.release(id)
+    spool.scheduler.release(id)
 
 
 cdef void started(Spool spool, uint64_t id, const Started *facts) noexcept nogil:
-    cdef Job *job = spool.queue.get(id)
+    cdef Job *job = spool.scheduler.get(id)
     cdef tsf_hot hot
     if job == NULL:
         return
@@ -140,13 +142,13 @@ cdef void started(Spool spool, uint64_t id, const Started *facts) noexcept nogil
     memcpy(hot.suffix, facts.suffix, sizeof(hot.suffix))
     spool.table.write_hot(id, &hot)       # a refusal costs nothing: STARTING with this entry means the same
     tsf_fault(b"running-recorded")
-    if spool.queue.started(id) == 0:
+    if spool.scheduler.started(id) == 0:
         spool.events.add(id, TSF_RUNNING)
     spool.on_started(spool.owner, id, &hot)
 
 
 cdef int ended(Spool spool, uint64_t id, const Outcome *outcome) noexcept nogil:
-    cdef Job *job = spool.queue.get(id)
+    cdef Job *job = spool.scheduler.get(id)
     if job == NULL:
         return 0
     spool.revoked_in_row = 0
@@ -158,12 +160,12 @@ cdef int ended(Spool spool, uint64_t id, const Outcome *outcome) noexcept nogil:
 
 cdef void lacks_something(Spool spool, uint64_t id, const Outcome *outcome) noexcept nogil:
     """The start failed for want of something: the job waits in its place until there may be some."""
-    cdef Row row
+    cdef Record record
     cdef tsf_hot hot
     cdef tsf_cold cold
     take_back(spool, id)
-    if (wants_room(outcome) and spool.table.read_row(id, &row, &hot, &cold) == 0
-            and spool.pauses.no_room(id, &row, outcome.cause) == 0):
+    if (wants_room(outcome) and spool.table.read_record(id, &record, &hot, &cold) == 0
+            and spool.pauses.no_room(id, &record, outcome.cause) == 0):
         return
     spool.pauses.all_starts(outcome.stage, outcome.cause)
 
@@ -185,14 +187,14 @@ cdef void postpone(Spool spool, uint64_t id, int stage, int cause) noexcept nogi
 
 cdef void take_back(Spool spool, uint64_t id) noexcept nogil:
     """It was handed out but surely not started: back to its place."""
-    cdef Job *job = spool.queue.get(id)
+    cdef Job *job = spool.scheduler.get(id)
     cdef bint recorded
     if job == NULL:
         return
     recorded = job.run != 0
     job.run = 0
-    spool.grants.give_back(id, False)
-    spool.queue.requeue(id)
+    spool.allocator.give_back(id, False)
+    spool.scheduler.requeue(id)
     if not job.flags & FLAG_CANCEL or cancel_queued(spool, id) < 0:
         write_queued(spool, job)
         if recorded:

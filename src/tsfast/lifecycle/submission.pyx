@@ -45,7 +45,7 @@ cdef SubmitResult add_job(Spool spool, const Submission *job) noexcept nogil:
     if spool.staging.add(job, skipped_from_birth(spool, job)) < 0:
         return SUBMIT_FAILED
     if job.gpus:
-        gpu_class = spool.grants.class_of(&spool.staging.cold[spool.staging.n - 1], job.gpu_exact)
+        gpu_class = spool.allocator.class_of(&spool.staging.cold[spool.staging.n - 1], job.gpu_exact)
         if gpu_class == -1:
             set_errno(ENOMEM)
         if gpu_class < 0:
@@ -58,7 +58,7 @@ cdef SubmitResult queue_jobs(Spool spool) noexcept nogil:
     cdef const tsf_cold *cold
     cdef const Staged *staged
     cdef const uint64_t *after
-    cdef uint32_t i, group = 0
+    cdef uint32_t i, array = 0
     cdef bint skipped = False
     cdef int added
     if spool.staging.write() < 0:
@@ -71,20 +71,20 @@ cdef SubmitResult queue_jobs(Spool spool) noexcept nogil:
         if spool.arrays.add(spool.staging.first, spool.staging.n, cold.array_first) < 0:
             return withdraw(spool, 0, 0)
         if cold.array_limit:
-            group = spool.queue.new_array(cold.array_limit, cold.slots,
-                                          <uint32_t> spool.staging.staged[0].gpu_class)
-            if group == 0:
+            array = spool.scheduler.new_array(cold.array_limit, cold.slots,
+                                              <uint32_t> spool.staging.staged[0].gpu_class)
+            if array == 0:
                 return withdraw(spool, 0, 0)
     for i in range(spool.staging.n):
         cold = &spool.staging.cold[i]
         after = spool.staging.after(i)
         staged = &spool.staging.staged[i]
-        added = spool.queue.add(spool.staging.first + i, cold.slots,
-                                group if group else <uint32_t> staged.gpu_class, after, cold.n_after,
-                                after + cold.n_after, cold.n_after_ok, staged.holds)
+        added = spool.scheduler.add(spool.staging.first + i, cold.slots,
+                                    array if array else <uint32_t> staged.gpu_class, after, cold.n_after,
+                                    after + cold.n_after, cold.n_after_ok, staged.holds)
         if added < 0:
-            return withdraw(spool, i, group)
-        spool.queue.get(spool.staging.first + i).flags |= job_flags(cold)
+            return withdraw(spool, i, array)
+        spool.scheduler.get(spool.staging.first + i).flags |= job_flags(cold)
         spool.events.add(spool.staging.first + i, TSF_QUEUED)
         skipped = skipped or added == ADD_SKIPPED
     tokens_remember(&spool.tokens, spool.staging.token, spool.staging.first)
@@ -97,11 +97,11 @@ cdef SubmitResult queue_jobs(Spool spool) noexcept nogil:
 cdef void drop_jobs(Spool spool) noexcept nogil:
     cdef uint32_t i
     for i in range(spool.staging.n):
-        spool.grants.release_class(spool.staging.staged[i].gpu_class)
+        spool.allocator.release_class(spool.staging.staged[i].gpu_class)
     spool.staging.drop()
 
 
-cdef SubmitResult withdraw(Spool spool, uint32_t queued, uint32_t group) noexcept nogil:
+cdef SubmitResult withdraw(Spool spool, uint32_t queued, uint32_t array) noexcept nogil:
     """There was no memory for more of the frame's jobs, which are in the table: then for none of them."""
     cdef uint32_t i
     for i in range(spool.staging.n):
@@ -109,8 +109,8 @@ cdef SubmitResult withdraw(Spool spool, uint32_t queued, uint32_t group) noexcep
             remove(spool, spool.staging.first + i, NULL)
         else:
             forget_removed(spool, spool.staging.first + i)
-            spool.grants.release_class(spool.staging.staged[i].gpu_class)
-    spool.queue.drop_array(group)
+            spool.allocator.release_class(spool.staging.staged[i].gpu_class)
+    spool.scheduler.drop_array(array)
     spool.staging.end()
     set_errno(ENOMEM)
     return SUBMIT_FAILED
@@ -126,7 +126,7 @@ cdef bint skipped_from_birth(Spool spool, const Submission *job) noexcept nogil:
             if spool.staging.hot[job.after_ok[i] - spool.staging.first].state == TSF_SKIPPED:
                 return True
             continue
-        other = spool.queue.get(job.after_ok[i])
+        other = spool.scheduler.get(job.after_ok[i])
         if other == NULL or other.state == JOB_SKIPPING or (other.state == JOB_ENDED and other.flags & FLAG_BAD):
             return True
     return False

@@ -3,7 +3,7 @@ are held. Only their end may write their records anew: otherwise the next server
 from libc.stdint cimport uint64_t
 
 from tsfast.base.idmap cimport IdMap
-from tsfast.scheduler.scheduler cimport Job, Queue
+from tsfast.scheduler.scheduler cimport Job, Scheduler
 from tsfast.store.table cimport Table
 
 cdef class Unreadable:
@@ -19,7 +19,7 @@ cdef class Unreadable:
     cdef bint blocked(self, uint64_t id, uint64_t *culprit) noexcept nogil
 
     # private
-    cdef Queue queue
+    cdef Scheduler scheduler
     cdef Table table
     cdef uint64_t *ids            # owned, in their order
     cdef size_t room

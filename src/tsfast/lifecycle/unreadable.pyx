@@ -8,13 +8,13 @@ from libc.stdlib cimport free, realloc
 from tsfast.base.idmap cimport idmap_free, idmap_get, idmap_put, not_there
 from tsfast.scheduler.scheduler cimport JOB_BLOCKED
 from tsfast.layout.structs cimport tsf_cold, tsf_hot
-from tsfast.store.record cimport Row, row_after
+from tsfast.store.record cimport Record, record_after
 
 
 @cython.final
 cdef class Unreadable:
-    def __init__(self, Queue queue, Table table):
-        self.queue = queue
+    def __init__(self, Scheduler scheduler, Table table):
+        self.scheduler = scheduler
         self.table = table
 
     def __dealloc__(self):
@@ -35,11 +35,11 @@ cdef class Unreadable:
             i -= 1
         self.ids[i] = id
         self.n += 1
-        self.queue.hold(id)
+        self.scheduler.hold(id)
         return 0
 
     cdef bint _is_held(self, uint64_t id) noexcept nogil:
-        cdef Job *job = self.queue.get(id)
+        cdef Job *job = self.scheduler.get(id)
         return job != NULL and job.state == JOB_BLOCKED
 
     cdef bint has(self, uint64_t id) noexcept nogil:
@@ -63,7 +63,7 @@ cdef class Unreadable:
         cdef uint64_t id, found
         cdef size_t i, kept = 0
         cdef Job *job
-        cdef Row row
+        cdef Record record
         cdef tsf_hot hot
         cdef tsf_cold cold
         idmap_free(&self.culprits)
@@ -75,17 +75,17 @@ cdef class Unreadable:
         if self.n == 0:
             return
         id = self.ids[0] - 1
-        while self.queue.next_id(id, &id) and id <= last:
-            job = self.queue.get(id)
+        while self.scheduler.next_id(id, &id) and id <= last:
+            job = self.scheduler.get(id)
             if job.state != JOB_BLOCKED:
                 continue
             if self.has(id):
                 idmap_put(&self.culprits, id, id)
                 continue
-            if self.table.read_row(id, &row, &hot, &cold) < 0:
+            if self.table.read_record(id, &record, &hot, &cold) < 0:
                 continue
             for i in range(cold.n_after + cold.n_after_ok):
-                found = idmap_get(&self.culprits, row_after(&row, i))
+                found = idmap_get(&self.culprits, record_after(&record, i))
                 if found != not_there():
                     idmap_put(&self.culprits, id, found)
                     break

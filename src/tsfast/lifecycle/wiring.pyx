@@ -43,4 +43,4 @@ cdef void reap(Spool spool) noexcept nogil:
             return
         if not spool.engine.reaped(pid, status, &usage):
             spool.hooks.reaped(pid)
-            spool.grants.poller.reaped(pid, status)
+            spool.allocator.monitor.reaped(pid, status)

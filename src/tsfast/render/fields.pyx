@@ -8,7 +8,7 @@ from tsfast.layout.structs cimport (
     TSF_ALLOCATING, TSF_CANCELLED, TSF_GPU_WHOLE, TSF_JOB_GZIP, TSF_JOB_LOG, TSF_QUEUED, TSF_RUNNING, TSF_SKIPPED,
     TSF_STARTING, tsf_cold,
 )
-from tsfast.store.record cimport Row, row_after, row_argv, row_granted, row_prefix, suffix_length
+from tsfast.store.record cimport Record, record_after, record_argv, record_granted, record_prefix, suffix_length
 
 cdef extern from "<string.h>" nogil:
     size_t strnlen(const char *string, size_t most)
@@ -31,14 +31,14 @@ cdef const char *state_name(int state) noexcept nogil:
     return b"finished"
 
 
-cdef void row_gpu_ids(Text *text, const Row *row, char between) noexcept nogil:
+cdef void record_gpu_ids(Text *text, const Record *record, char between) noexcept nogil:
     cdef uint32_t i
-    if row.grant == NULL:
+    if record.grant == NULL:
         return
-    for i in range(row.grant.count):
+    for i in range(record.grant.count):
         if i:
             text_char(text, between)
-        text_u64(text, row_granted(row)[i].index)
+        text_u64(text, record_granted(record)[i].index)
 
 
 cdef void part_text(Text *text, uint32_t thousandths) noexcept nogil:
@@ -62,8 +62,8 @@ cdef void memory_text(Text *text, uint64_t size) noexcept nogil:
     text_char(text, unit[0])
 
 
-cdef void row_gpus(Text *text, const Row *row) noexcept nogil:
-    cdef const tsf_cold *cold = row.cold
+cdef void record_gpus(Text *text, const Record *record) noexcept nogil:
+    cdef const tsf_cold *cold = record.cold
     if cold.gpus and cold.gpu_share and cold.gpu_share < <uint32_t> TSF_GPU_WHOLE:
         part_text(text, cold.gpu_share)
     elif cold.gpus and cold.vram:
@@ -75,14 +75,14 @@ cdef void row_gpus(Text *text, const Row *row) noexcept nogil:
         text_u64(text, cold.gpus)
 
 
-cdef void output_path(Text *text, const Row *row) noexcept nogil:
-    cdef size_t length = suffix_length(row)
+cdef void output_path(Text *text, const Record *record) noexcept nogil:
+    cdef size_t length = suffix_length(record)
     if length:
-        text_add(text, row_prefix(row), row.cold.prefix_len)
-        if not row.cold.flags & TSF_JOB_LOG:
+        text_add(text, record_prefix(record), record.cold.prefix_len)
+        if not record.cold.flags & TSF_JOB_LOG:
             text_char(text, c".")
-            text_add(text, row.hot.suffix, length)
-            if row.cold.flags & TSF_JOB_GZIP:
+            text_add(text, record.hot.suffix, length)
+            if record.cold.flags & TSF_JOB_GZIP:
                 text_str(text, b".gz")
 
 
@@ -103,16 +103,16 @@ cdef size_t clipped(const Text *text, const char *data, size_t size, size_t limi
     return most
 
 
-cdef void words_from(Text *text, const Row *row, uint32_t first, size_t limit, tsf_kind least) noexcept nogil:
+cdef void words_from(Text *text, const Record *record, uint32_t first, size_t limit, tsf_kind least) noexcept nogil:
     """argc words, without those before the first."""
-    cdef const char *word = row_argv(row)
-    cdef const char *end = word + row.cold.argv_len
+    cdef const char *word = record_argv(record)
+    cdef const char *end = word + record.cold.argv_len
     cdef size_t length
     cdef uint32_t i, _before
     for _before in range(first):
         if word < end:
             word += strnlen(word, <size_t>(end - word)) + 1
-    for i in range(row.cold.argc):
+    for i in range(record.cold.argc):
         if word >= end or beyond(text, limit):
             break
         length = strnlen(word, <size_t>(end - word))
@@ -122,50 +122,50 @@ cdef void words_from(Text *text, const Row *row, uint32_t first, size_t limit, t
         word += length + 1
 
 
-cdef void row_words(Text *text, const Row *row, size_t limit, tsf_kind least) noexcept nogil:
-    words_from(text, row, 0, limit, least)
+cdef void record_words(Text *text, const Record *record, size_t limit, tsf_kind least) noexcept nogil:
+    words_from(text, record, 0, limit, least)
 
 
-cdef void row_pattern(Text *text, const Row *row, size_t limit, tsf_kind least) noexcept nogil:
-    words_from(text, row, row.cold.argc, limit, least)
+cdef void record_pattern(Text *text, const Record *record, size_t limit, tsf_kind least) noexcept nogil:
+    words_from(text, record, record.cold.argc, limit, least)
 
 
-cdef void command_words(Text *text, const Row *row, tsf_kind least) noexcept nogil:
-    row_words(text, row, 0, least)
+cdef void command_words(Text *text, const Record *record, tsf_kind least) noexcept nogil:
+    record_words(text, record, 0, least)
 
 
-cdef void row_ids(Text *text, const Row *row, size_t limit) noexcept nogil:
-    cdef size_t i, count = <size_t>row.cold.n_after + row.cold.n_after_ok
+cdef void record_ids(Text *text, const Record *record, size_t limit) noexcept nogil:
+    cdef size_t i, count = <size_t>record.cold.n_after + record.cold.n_after_ok
     for i in range(count):
         if beyond(text, limit):
             break
         if i:
             text_char(text, c",")
-        text_u64(text, row_after(row, i))
+        text_u64(text, record_after(record, i))
 
 
-cdef size_t run_of_ids(const Row *row, size_t i, size_t count) noexcept nogil:
+cdef size_t run_of_ids(const Record *record, size_t i, size_t count) noexcept nogil:
     """How many of them from this one on follow each other."""
     cdef size_t n = 1
-    while i + n < count and row_after(row, i + n) == row_after(row, i) + n:
+    while i + n < count and record_after(record, i + n) == record_after(record, i) + n:
         n += 1
     return n
 
 
-cdef void row_dependencies(Text *text, const Row *row, size_t limit) noexcept nogil:
-    cdef size_t i = 0, count = <size_t>row.cold.n_after + row.cold.n_after_ok, n
+cdef void record_dependencies(Text *text, const Record *record, size_t limit) noexcept nogil:
+    cdef size_t i = 0, count = <size_t>record.cold.n_after + record.cold.n_after_ok, n
     if count == 0:
         return
     text_char(text, c"[")
     while i < count and not beyond(text, limit):
         if i:
             text_char(text, c",")
-        text_u64(text, row_after(row, i))
-        n = run_of_ids(row, i, count)
+        text_u64(text, record_after(record, i))
+        n = run_of_ids(record, i, count)
         if n < LONG_RUN:
             i += 1
             continue
         text_char(text, c"-")
-        text_u64(text, row_after(row, i + n - 1))
+        text_u64(text, record_after(record, i + n - 1))
         i += n
     text_str(text, b"]&& ")

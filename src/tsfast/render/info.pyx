@@ -15,10 +15,12 @@ from tsfast.layout.structs cimport (
     TSF_STAGE_EXEC, TSF_STAGE_GZIP, TSF_STAGE_OUTPUT, TSF_STAGE_RECORD, TSF_STAGE_SPAWN, tsf_cold, tsf_hot,
     tsf_hot_stime_ms, tsf_hot_utime_ms,
 )
-from tsfast.render.fields cimport command_words, memory_text, output_path, row_dependencies, row_gpu_ids, row_gpus
+from tsfast.render.fields cimport (
+    command_words, memory_text, output_path, record_dependencies, record_gpu_ids, record_gpus,
+)
 from tsfast.store.record cimport (
-    Row, end_signal, end_time, error_level, has_level, row_cwd, row_env_text, row_exact, row_label, row_prefix,
-    time_taken, was_waited_for,
+    Record, end_signal, end_time, error_level, has_level, record_cwd, record_env_text, record_exact, record_label,
+    record_prefix, time_taken, was_waited_for,
 )
 
 cdef extern from *:
@@ -61,8 +63,8 @@ cdef void add_error(Text *text, int error) noexcept nogil:
     text_str(text, error_text(error, room, sizeof(room)))
 
 
-cdef void info_status(Text *text, const Row *row) noexcept nogil:
-    cdef const tsf_hot *hot = row.hot
+cdef void info_status(Text *text, const Record *record) noexcept nogil:
+    cdef const tsf_hot *hot = record.hot
     if hot.state == TSF_SKIPPED:
         text_str(text, b"Exit status: skipped: a job of -W failed\n")
     elif hot.state == TSF_LOST:
@@ -78,8 +80,8 @@ cdef void info_status(Text *text, const Row *row) noexcept nogil:
         text_str(text, stage_text(hot.stage))
         if hot.stage == TSF_STAGE_OUTPUT:
             text_char(text, c" ")
-            text_oneline(text, row_prefix(row), row.cold.prefix_len, TSF_HIDDEN)
-            if not row.cold.flags & TSF_JOB_LOG:
+            text_oneline(text, record_prefix(record), record.cold.prefix_len, TSF_HIDDEN)
+            if not record.cold.flags & TSF_JOB_LOG:
                 text_str(text, b".XXXXXX")
         if hot.cause:
             text_str(text, b": ")
@@ -174,12 +176,12 @@ cdef void info_environment(Text *text, const char *data, size_t size) noexcept n
         data = line_end + 1
 
 
-cdef void info_array(Text *text, const Row *row) noexcept nogil:
-    cdef const tsf_cold *cold = row.cold
+cdef void info_array(Text *text, const Record *record) noexcept nogil:
+    cdef const tsf_cold *cold = record.cold
     if not cold.flags & TSF_JOB_ARRAY:
         return
     text_str(text, b"Array: ")
-    text_u64(text, row.id - cold.batch_index)
+    text_u64(text, record.id - cold.batch_index)
     text_char(text, c"[")
     text_u64(text, <uint64_t> cold.array_first + cold.batch_index)
     text_str(text, b"] of ")
@@ -191,47 +193,47 @@ cdef void info_array(Text *text, const Row *row) noexcept nogil:
     text_char(text, c"\n")
 
 
-cdef void info_gpus(Text *text, const Row *row) noexcept nogil:
-    if row.cold.gpus == 0:
+cdef void info_gpus(Text *text, const Record *record) noexcept nogil:
+    if record.cold.gpus == 0:
         return
     text_str(text, b"GPUs required: ")
-    row_gpus(text, row)
+    record_gpus(text, record)
     text_char(text, c"\n")
-    info_foreign(text, b"GPUs named: ", row_exact(row), row.cold.gpu_exact_len)
-    if row.cold.gpu_share and row.cold.vram:
+    info_foreign(text, b"GPUs named: ", record_exact(record), record.cold.gpu_exact_len)
+    if record.cold.gpu_share and record.cold.vram:
         text_str(text, b"GPU memory required: ")
-        memory_text(text, row.cold.vram)
+        memory_text(text, record.cold.vram)
         text_char(text, c"\n")
-    if row.grant != NULL:
+    if record.grant != NULL:
         text_str(text, b"GPU IDs: ")
-        row_gpu_ids(text, row, c",")
+        record_gpu_ids(text, record, c",")
         text_char(text, c"\n")
 
 
-cdef void info(Text *text, const Row *row, const char *cwd, size_t cwd_len, uint64_t now_ns,
+cdef void info(Text *text, const Record *record, const char *cwd, size_t cwd_len, uint64_t now_ns,
                bint marked) noexcept nogil:
-    cdef const tsf_hot *hot = row.hot
+    cdef const tsf_hot *hot = record.hot
     cdef Text path
     cdef uint64_t taken = 0
-    info_environment(text, row_env_text(row), row.cold.env_text_len)
-    info_status(text, row)
+    info_environment(text, record_env_text(record), record.cold.env_text_len)
+    info_status(text, record)
     text_str(text, b"Command: ")
-    row_dependencies(text, row, 0)
-    command_words(text, row, TSF_HIDDEN)
+    record_dependencies(text, record, 0)
+    command_words(text, record, TSF_HIDDEN)
     text_char(text, c"\n")
-    info_foreign(text, b"Label: ", row_label(row), row.cold.label_len)
-    info_array(text, row)
+    info_foreign(text, b"Label: ", record_label(record), record.cold.label_len)
+    info_array(text, record)
     text_str(text, b"Slots required: ")
-    text_u64(text, row.cold.slots)
+    text_u64(text, record.cold.slots)
     text_char(text, c"\n")
-    info_gpus(text, row)
-    info_time(text, b"Enqueue time: ", row.cold.enqueue_ns, marked)
+    info_gpus(text, record)
+    info_time(text, b"Enqueue time: ", record.cold.enqueue_ns, marked)
     info_time(text, b"Start time: ", hot.start_ns, marked)
     info_time(text, b"End time: ", end_time(hot), marked)
     if time_taken(hot, now_ns, &taken):
         info_seconds(text, b"Time run: " if has_level(hot) else b"Time running: ", taken)
-    if row.cold.cwd_len:
-        info_foreign(text, b"Working directory: ", row_cwd(row), row.cold.cwd_len)
+    if record.cold.cwd_len:
+        info_foreign(text, b"Working directory: ", record_cwd(record), record.cold.cwd_len)
     else:
         info_foreign(text, b"Working directory: ", cwd, cwd_len)
     if hot.pid > 0:
@@ -239,7 +241,7 @@ cdef void info(Text *text, const Row *row, const char *cwd, size_t cwd_len, uint
         text_i64(text, hot.pid)
         text_char(text, c"\n")
     memset(&path, 0, sizeof(path))
-    output_path(&path, row)
+    output_path(&path, record)
     info_foreign(text, b"Output: ", path.data, path.size)
     text.failed = text.failed or path.failed
     text_free(&path)

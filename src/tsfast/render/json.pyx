@@ -7,10 +7,10 @@ from libc.string cimport memset, strlen
 
 from tsfast.base.text cimport TSF_CONTROL, Text, text_char, text_free, text_i64, text_json, text_str, text_u64, tsf_kind
 from tsfast.layout.structs cimport TSF_GPU_WHOLE, TSF_JOB_ARRAY, tsf_cold, tsf_hot
-from tsfast.render.fields cimport command_words, output_path, row_gpu_ids, row_ids, state_name
+from tsfast.render.fields cimport command_words, output_path, record_gpu_ids, record_ids, state_name
 from tsfast.render.rows cimport Look
 from tsfast.store.record cimport (
-    Row, end_signal, end_time, error_level, has_level, row_cwd, row_granted, row_label, time_taken,
+    Record, end_signal, end_time, error_level, has_level, record_cwd, record_granted, record_label, time_taken,
 )
 
 cdef const uint64_t MILLION = 1000000
@@ -68,40 +68,41 @@ cdef void json_gpus(Text *text, const tsf_cold *cold) noexcept nogil:
         text_u64(text, cold.gpus)
 
 
-cdef void json_uuids(Text *text, const Row *row, tsf_kind least) noexcept nogil:
+cdef void json_uuids(Text *text, const Record *record, tsf_kind least) noexcept nogil:
     cdef uint32_t i
     text_char(text, c"[")
-    if row.grant != NULL:
-        for i in range(row.grant.count):
+    if record.grant != NULL:
+        for i in range(record.grant.count):
             if i:
                 text_char(text, c",")
-            text_json(text, row_granted(row)[i].uuid, strlen(row_granted(row)[i].uuid), least)
+            text_json(text, record_granted(record)[i].uuid, strlen(record_granted(record)[i].uuid), least)
     text_char(text, c"]")
 
 
-cdef void json_array(Text *text, const Row *row) noexcept nogil:
+cdef void json_array(Text *text, const Record *record) noexcept nogil:
     """Only elements of an array have these."""
-    if row.cold.flags & TSF_JOB_ARRAY:
+    if record.cold.flags & TSF_JOB_ARRAY:
         key(text, b"Array")
-        text_u64(text, row.id - row.cold.batch_index)
+        text_u64(text, record.id - record.cold.batch_index)
         key(text, b"Index")
-        text_u64(text, <uint64_t> row.cold.array_first + row.cold.batch_index)
+        text_u64(text, <uint64_t> record.cold.array_first + record.cold.batch_index)
 
 
-cdef void json_row(Text *text, const Row *row, const char *cwd, size_t cwd_len, const Look *look) noexcept nogil:
-    cdef const tsf_hot *hot = row.hot
+cdef void json_object(Text *text, const Record *record, const char *cwd, size_t cwd_len,
+                      const Look *look) noexcept nogil:
+    cdef const tsf_hot *hot = record.hot
     cdef Text value
     cdef uint64_t taken = 0
     cdef bint known
     memset(&value, 0, sizeof(value))
     text_str(text, b'{"ID":')
-    text_u64(text, row.id)
+    text_u64(text, record.id)
     key(text, b"State")
     text_char(text, c'"')
     text_str(text, state_name(hot.state))
     text_char(text, c'"')
     key(text, b"Output")
-    output_path(&value, row)
+    output_path(&value, record)
     json_text(text, &value, value.size != 0, look.least)
     key(text, b"E-Level")
     json_number(text, has_level(hot), error_level(hot))
@@ -109,31 +110,31 @@ cdef void json_row(Text *text, const Row *row, const char *cwd, size_t cwd_len, 
     known = time_taken(hot, look.now_ns, &taken)
     json_number(text, known, <long long>(taken // MILLION))
     key(text, b"GPUs")
-    json_gpus(text, row.cold)
+    json_gpus(text, record.cold)
     key(text, b"Command")
-    command_words(&value, row, TSF_CONTROL)
+    command_words(&value, record, TSF_CONTROL)
     json_text(text, &value, True, look.least)
     key(text, b"Label")
-    if row.cold.label_len:
-        text_json(text, row_label(row), row.cold.label_len, look.least)
+    if record.cold.label_len:
+        text_json(text, record_label(record), record.cold.label_len, look.least)
     else:
         text_str(text, b"null")
     key(text, b"Slots")
-    text_u64(text, row.cold.slots)
+    text_u64(text, record.cold.slots)
     key(text, b"GPU_IDs")
     text_char(text, c"[")
-    row_gpu_ids(text, row, c",")
+    record_gpu_ids(text, record, c",")
     text_char(text, c"]")
     key(text, b"GPU_UUIDs")
-    json_uuids(text, row, look.least)
+    json_uuids(text, record, look.least)
     key(text, b"GPU_Memory")
-    json_number(text, row.cold.vram != 0, <long long>row.cold.vram)
+    json_number(text, record.cold.vram != 0, <long long>record.cold.vram)
     key(text, b"Depends_On")
     text_char(text, c"[")
-    row_ids(text, row, 0)
+    record_ids(text, record, 0)
     text_char(text, c"]")
     key(text, b"Enqueue_Time")
-    json_time(text, row.cold.enqueue_ns)
+    json_time(text, record.cold.enqueue_ns)
     key(text, b"Start_Time")
     json_time(text, hot.start_ns)
     key(text, b"End_Time")
@@ -143,9 +144,9 @@ cdef void json_row(Text *text, const Row *row, const char *cwd, size_t cwd_len, 
     key(text, b"Signal")
     json_number(text, end_signal(hot) != 0, end_signal(hot))
     key(text, b"Workdir")
-    if row.cold.cwd_len:
-        text_json(text, row_cwd(row), row.cold.cwd_len, look.least)
+    if record.cold.cwd_len:
+        text_json(text, record_cwd(record), record.cold.cwd_len, look.least)
     else:
         text_json(text, cwd, cwd_len, look.least)
-    json_array(text, row)
+    json_array(text, record)
     text_char(text, c"}")

@@ -20,8 +20,8 @@ from tsfast.layout.structs cimport (
 )
 from tsfast.base.text cimport Text, text_add, text_char, text_free
 from tsfast.store.record cimport (
-    Row, end_signal, error_level, is_there, row_after, row_after_ok, row_argv, row_cwd, row_env_text, row_exact,
-    row_granted, row_label, row_prefix, was_waited_for,
+    Record, end_signal, error_level, is_there, record_after, record_after_ok, record_argv, record_cwd, record_env_text,
+    record_exact, record_granted, record_label, record_prefix, was_waited_for,
 )
 from tsfast.render.fields cimport output_path
 from tsfast.base.system cimport CLOCK_REALTIME, EIO, errno, tsf_now_ns
@@ -29,7 +29,7 @@ from tsfast.store.table cimport GROUP, Table
 from tsfast.render.rows cimport (
     ArrayCounts, Look, array_row, list_header, list_kind, list_row, tab_row, unreadable_row, unreadable_tab,
 )
-from tsfast.render.json cimport json_row, unreadable_json
+from tsfast.render.json cimport json_object, unreadable_json
 
 cdef enum:
     ROWS_AT_ONCE = 1024
@@ -60,18 +60,20 @@ cdef void list_head(Text *text, const Look *look, uint64_t used, uint32_t slots)
         text_char(text, c'[')
 
 
-cdef void add_array(Text *text, Table table, const Row *row, const ArrayCounts *array, const Look *look) noexcept nogil:
+cdef void add_array(Text *text, Table table, const Record *record, const ArrayCounts *array,
+                    const Look *look) noexcept nogil:
     cdef ArrayCounts counts = array[0]
     if counts.queued + counts.running + counts.ok + counts.failed + counts.skipped + counts.unreadable < counts.count:
         counts.removed = <uint32_t> table.removed_ones(counts.first, counts.first + counts.count - 1)
-    array_row(text, row, &counts, look)
+    array_row(text, record, &counts, look)
 
 
-cdef bint read_another(Table table, const ArrayCounts *array, Row *row, tsf_hot *hot, tsf_cold *cold) noexcept nogil:
+cdef bint read_another(Table table, const ArrayCounts *array, Record *record, tsf_hot *hot,
+                       tsf_cold *cold) noexcept nogil:
     """An element of the array whose record can be read."""
     cdef uint32_t i
     for i in range(array.count):
-        if table.read_row(array.first + i, row, hot, cold) == 0 and is_there(hot.state):
+        if table.read_record(array.first + i, record, hot, cold) == 0 and is_there(hot.state):
             return True
     return False
 
@@ -79,14 +81,14 @@ cdef bint read_another(Table table, const ArrayCounts *array, Row *row, tsf_hot 
 cdef int list_rows(Text *text, Table table, Contexts contexts, const Line *lines, size_t n, const Look *look,
                    bint first, size_t limit) noexcept nogil:
     cdef int format = look.format
-    cdef Row row
+    cdef Record record
     cdef tsf_hot hot
     cdef tsf_cold cold
     cdef const char *cwd
     cdef size_t i
-    table.start_rows()
+    table.start_records()
     for i in range(n):
-        if table.next_row(lines[i].id, &row, &hot, &cold) < 0:
+        if table.next_record(lines[i].id, &record, &hot, &cold) < 0:
             if format == FORMAT_JSON:
                 if not first:
                     text_add(text, b", ", 2)
@@ -94,8 +96,8 @@ cdef int list_rows(Text *text, Table table, Contexts contexts, const Line *lines
                 unreadable_json(text, lines[i].id)
             elif format == FORMAT_TAB:
                 unreadable_tab(text, lines[i].id, look)
-            elif lines[i].array != NULL and read_another(table, lines[i].array, &row, &hot, &cold):
-                add_array(text, table, &row, lines[i].array, look)
+            elif lines[i].array != NULL and read_another(table, lines[i].array, &record, &hot, &cold):
+                add_array(text, table, &record, lines[i].array, look)
             else:
                 unreadable_row(text, lines[i].id)
             continue
@@ -106,13 +108,13 @@ cdef int list_rows(Text *text, Table table, Contexts contexts, const Line *lines
                 text_add(text, b", ", 2)
             first = False
             cwd = contexts.directory(cold.ctx) if cold.cwd_len == 0 else NULL
-            json_row(text, &row, cwd, strlen(cwd) if cwd != NULL else 0, look)
+            json_object(text, &record, cwd, strlen(cwd) if cwd != NULL else 0, look)
         elif format == FORMAT_TAB:
-            tab_row(text, &row, look)
+            tab_row(text, &record, look)
         elif lines[i].array != NULL:
-            add_array(text, table, &row, lines[i].array, look)
+            add_array(text, table, &record, lines[i].array, look)
         else:
-            list_row(text, &row, look)
+            list_row(text, &record, look)
         if limit and text.size > limit:
             return -1
     return 0
@@ -309,23 +311,23 @@ def write_list(int dir_fd, int format, uint32_t columns, bint colour, write, bin
         text_free(&text)
 
 
-cdef dict _as_dict(const Row *row, const char *base_cwd):
+cdef dict _as_dict(const Record *record, const char *base_cwd):
     cdef size_t i
-    cdef const tsf_cold *cold = row.cold
+    cdef const tsf_cold *cold = record.cold
     return {
-        "id": row.id,
-        "running": row.hot.state == TSF_STARTING or row.hot.state == TSF_RUNNING,
-        "argv": row_argv(row)[:cold.argv_len].split(b"\0")[:cold.argc],
-        "label": row_label(row)[:cold.label_len],
-        "prefix": row_prefix(row)[:cold.prefix_len],
-        "cwd": row_cwd(row)[:cold.cwd_len] if cold.cwd_len else (b"/" if base_cwd == NULL else <bytes> base_cwd),
-        "after": [row_after(row, i) for i in range(cold.n_after)],
-        "after_ok": [row_after_ok(row, i) for i in range(cold.n_after_ok)],
+        "id": record.id,
+        "running": record.hot.state == TSF_STARTING or record.hot.state == TSF_RUNNING,
+        "argv": record_argv(record)[:cold.argv_len].split(b"\0")[:cold.argc],
+        "label": record_label(record)[:cold.label_len],
+        "prefix": record_prefix(record)[:cold.prefix_len],
+        "cwd": record_cwd(record)[:cold.cwd_len] if cold.cwd_len else (b"/" if base_cwd == NULL else <bytes> base_cwd),
+        "after": [record_after(record, i) for i in range(cold.n_after)],
+        "after_ok": [record_after_ok(record, i) for i in range(cold.n_after_ok)],
         "slots": cold.slots,
         "gpus": cold.gpus,
         "gpu_share": cold.gpu_share,
         "vram": cold.vram,
-        "gpu_exact": row_exact(row)[:cold.gpu_exact_len],
+        "gpu_exact": record_exact(record)[:cold.gpu_exact_len],
         "no_output": bool(cold.flags & TSF_JOB_NO_OUTPUT),
         "split_stderr": bool(cold.flags & TSF_JOB_SPLIT_STDERR),
         "mail": bool(cold.flags & TSF_JOB_MAIL),
@@ -333,20 +335,20 @@ cdef dict _as_dict(const Row *row, const char *base_cwd):
         "log": bool(cold.flags & TSF_JOB_LOG),
         "append": bool(cold.flags & TSF_JOB_APPEND),
         "truncate": bool(cold.flags & TSF_JOB_TRUNCATE),
-        "array": _array(row),
+        "array": _array(record),
     }
 
 
-cdef dict _array(const Row *row):
+cdef dict _array(const Record *record):
     """Of an element: its index, the most that may run at once, and the words of all of them. None: it is in none."""
-    cdef const tsf_cold *cold = row.cold
+    cdef const tsf_cold *cold = record.cold
     if not cold.flags & TSF_JOB_ARRAY:
         return None
     return {
-        "first": row.id - cold.batch_index,
+        "first": record.id - cold.batch_index,
         "index": cold.array_first + cold.batch_index,
         "limit": cold.array_limit,
-        "argv": row_argv(row)[:cold.argv_len].split(b"\0")[cold.argc:2 * cold.argc],
+        "argv": record_argv(record)[:cold.argv_len].split(b"\0")[cold.argc:2 * cold.argc],
     }
 
 
@@ -362,7 +364,7 @@ def live_jobs(int dir_fd):
     cdef Table table = Table(dir_fd, False)
     cdef Contexts contexts = Contexts(dir_fd)
     cdef _Places places = _Places()
-    cdef Row row
+    cdef Record record
     cdef tsf_hot hot
     cdef tsf_cold cold
     cdef size_t i
@@ -371,19 +373,19 @@ def live_jobs(int dir_fd):
     for i in range(places.n):
         if places.places[i].part == 2:
             break
-        if table.read_row(places.places[i].id, &row, &hot, &cold) == 0:
-            jobs.append(_as_dict(&row, contexts.directory(cold.ctx)))
+        if table.read_record(places.places[i].id, &record, &hot, &cold) == 0:
+            jobs.append(_as_dict(&record, contexts.directory(cold.ctx)))
     return jobs
 
 
-cdef bytes _output(const Row *row):
+cdef bytes _output(const Record *record):
     """The path of the output file; empty if there is none (yet)."""
     cdef Text text
     text.data = NULL
     text.size = text.room = 0
     text.failed = False
     try:
-        output_path(&text, row)
+        output_path(&text, record)
         if text.failed:
             raise MemoryError
         return text.data[:text.size] if text.size else b""
@@ -391,20 +393,22 @@ cdef bytes _output(const Row *row):
         text_free(&text)
 
 
-cdef list _granted(const Row *row):
+cdef list _granted(const Record *record):
     """The GPUs that it has or had: index and UUID."""
     cdef uint32_t i
-    if row.grant == NULL:
+    if record.grant == NULL:
         return []
-    return [(row_granted(row)[i].index, <bytes> row_granted(row)[i].uuid) for i in range(row.grant.count)]
+    return [
+        (record_granted(record)[i].index, <bytes> record_granted(record)[i].uuid) for i in range(record.grant.count)
+    ]
 
 
-cdef dict _all_of(const Row *row, const char *base_cwd):
-    cdef const tsf_hot *hot = row.hot
-    cdef const tsf_cold *cold = row.cold
+cdef dict _all_of(const Record *record, const char *base_cwd):
+    cdef const tsf_hot *hot = record.hot
+    cdef const tsf_cold *cold = record.cold
     cdef bint counted = was_waited_for(hot)
     cdef int code = error_level(hot), number = end_signal(hot)
-    return _as_dict(row, base_cwd) | {
+    return _as_dict(record, base_cwd) | {
         "state": hot.state,
         "end": hot.end,
         "exit_code": code if code >= 0 else None,
@@ -422,9 +426,9 @@ cdef dict _all_of(const Row *row, const char *base_cwd):
         "utime_ms": tsf_hot_utime_ms(hot) if counted else 0,
         "stime_ms": tsf_hot_stime_ms(hot) if counted else 0,
         "maxrss_kb": hot.maxrss_kb if counted else 0,
-        "output": _output(row),
-        "granted": _granted(row),
-        "env_text": row_env_text(row)[:cold.env_text_len],
+        "output": _output(record),
+        "granted": _granted(record),
+        "env_text": record_env_text(record)[:cold.env_text_len],
         "foreground": bool(cold.flags & TSF_JOB_FOREGROUND),
         "volatile": bool(cold.flags & TSF_JOB_VOLATILE),
         "hook": bool(cold.flags & TSF_JOB_HOOK),
@@ -435,9 +439,9 @@ cdef dict _all_of(const Row *row, const char *base_cwd):
 
 cdef dict read_job(int dir_fd, uint64_t id):
     cdef Table table = Table(os.dup(dir_fd), False)
-    cdef Row row
+    cdef Record record
     cdef tsf_hot hot
     cdef tsf_cold cold
-    if table.read_row(id, &row, &hot, &cold) < 0 or not is_there(hot.state):
+    if table.read_record(id, &record, &hot, &cold) < 0 or not is_there(hot.state):
         return None
-    return _all_of(&row, Contexts(dir_fd).directory(cold.ctx))
+    return _all_of(&record, Contexts(dir_fd).directory(cold.ctx))

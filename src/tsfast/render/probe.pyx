@@ -8,9 +8,9 @@ from libc.string cimport memcpy, memset, strlen
 from tsfast.base.text cimport Text, text_free
 from tsfast.layout.structs cimport TSF_QUEUED, tsf_cold, tsf_grant, tsf_granted, tsf_hot
 from tsfast.render.info cimport info
-from tsfast.render.json cimport json_row
+from tsfast.render.json cimport json_object
 from tsfast.render.rows cimport ArrayCounts, Look, array_row, list_header, list_kind, list_row, tab_row
-from tsfast.store.record cimport Row
+from tsfast.store.record cimport Record
 
 
 cdef void _fill(tsf_hot *hot, tsf_cold *cold, dict fields) except *:
@@ -69,7 +69,7 @@ def render(str kind not None, dict fields not None, *, int columns=0, bint colou
     as typed), counts (of ArrayCounts).
     """
     cdef Text text
-    cdef Row row
+    cdef Record record
     cdef tsf_hot hot
     cdef tsf_cold cold
     cdef bytes ids = b"".join([int(id).to_bytes(8, "little")
@@ -106,11 +106,11 @@ def render(str kind not None, dict fields not None, *, int columns=0, bint colou
         raise MemoryError
     memcpy(exact, start, <size_t>len(blob))
     memset(&text, 0, sizeof(text))
-    row.id = fields.get("id", 0)
-    row.hot = &hot
-    row.cold = &cold
-    row.blob = exact
-    row.grant = <const tsf_grant *> granted if grant else NULL
+    record.id = fields.get("id", 0)
+    record.hot = &hot
+    record.cold = &cold
+    record.blob = exact
+    record.grant = <const tsf_grant *> granted if grant else NULL
     memset(&look, 0, sizeof(look))
     look.columns = <uint32_t>columns
     look.colour = colour
@@ -121,16 +121,16 @@ def render(str kind not None, dict fields not None, *, int columns=0, bint colou
         if kind == "header":
             list_header(&text, &look, fields.get("used", 0), fields.get("slots", 1))
         elif kind == "list":
-            list_row(&text, &row, &look)
+            list_row(&text, &record, &look)
         elif kind == "array":
             counts = fields["counts"]
-            array_row(&text, &row, &counts, &look)
+            array_row(&text, &record, &counts, &look)
         elif kind == "tab":
-            tab_row(&text, &row, &look)
+            tab_row(&text, &record, &look)
         elif kind == "json":
-            json_row(&text, &row, base, <size_t>len(base_cwd), &look)
+            json_object(&text, &record, base, <size_t>len(base_cwd), &look)
         elif kind == "info":
-            info(&text, &row, base, <size_t>len(base_cwd), now_ns, False)
+            info(&text, &record, base, <size_t>len(base_cwd), now_ns, False)
         else:
             raise ValueError(kind)
         if text.failed:

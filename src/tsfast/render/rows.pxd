@@ -5,7 +5,7 @@ Pure formatting into a growing buffer. The formats are those of docs/cli.md (gol
 from libc.stdint cimport uint32_t, uint64_t
 
 from tsfast.base.text cimport Text, tsf_kind
-from tsfast.store.record cimport Row
+from tsfast.store.record cimport Record
 
 # How a list is to look.
 cdef struct Look:
@@ -30,12 +30,12 @@ cdef struct ArrayCounts:
 
 # used: slots in use.
 cdef void list_header(Text *text, const Look *look, uint64_t used, uint32_t slots) noexcept nogil
-cdef void list_row(Text *text, const Row *row, const Look *look) noexcept nogil
+cdef void list_row(Text *text, const Record *record, const Look *look) noexcept nogil
 # `(3 queued, 1 running)`, of those that are not 0.
 cdef void array_counts(Text *text, const ArrayCounts *counts) noexcept nogil
-# One row for all of an array; `row`: one of its elements.
-cdef void array_row(Text *text, const Row *row, const ArrayCounts *counts, const Look *look) noexcept nogil
-cdef void tab_row(Text *text, const Row *row, const Look *look) noexcept nogil
+# One row for all of an array; `record`: one of its elements.
+cdef void array_row(Text *text, const Record *record, const ArrayCounts *counts, const Look *look) noexcept nogil
+cdef void tab_row(Text *text, const Record *record, const Look *look) noexcept nogil
 # Of a job whose record cannot be read: the columns of every other one, and nothing in them.
 cdef void unreadable_row(Text *text, uint64_t id) noexcept nogil
 cdef void unreadable_tab(Text *text, uint64_t id, const Look *look) noexcept nogil

@@ -11,10 +11,10 @@ from tsfast.base.text cimport (
 )
 from tsfast.layout.structs cimport TSF_JOB_NO_OUTPUT, TSF_QUEUED, TSF_SKIPPED, tsf_hot
 from tsfast.render.fields cimport (
-    beyond, clipped, command_words, output_path, row_dependencies, row_gpus, row_ids, row_pattern, row_words,
-    state_name,
+    beyond, clipped, command_words, output_path, record_dependencies, record_gpus, record_ids, record_pattern,
+    record_words, state_name,
 )
-from tsfast.store.record cimport Row, error_level, has_level, row_label, suffix_length, time_taken
+from tsfast.store.record cimport Record, error_level, has_level, record_label, suffix_length, time_taken
 
 cdef enum:
     OUTPUT_COLUMNS = 20       # a longer path is cut to OUTPUT_KEPT columns and "..."
@@ -49,26 +49,26 @@ cdef tsf_kind list_kind(bint terminal) noexcept nogil:
     return TSF_HIDDEN if terminal else TSF_DIRECTION
 
 
-cdef void add_output(Text *text, const Row *row, tsf_kind least) noexcept nogil:
+cdef void add_output(Text *text, const Record *record, tsf_kind least) noexcept nogil:
     """What the list shows in place of a path, or the path."""
     cdef Text path
-    if row.hot.state == TSF_SKIPPED:
+    if record.hot.state == TSF_SKIPPED:
         text_str(text, b"(no output)")
-    elif row.cold.flags & TSF_JOB_NO_OUTPUT:
+    elif record.cold.flags & TSF_JOB_NO_OUTPUT:
         text_str(text, b"stdout")
-    elif suffix_length(row) == 0:
-        text_str(text, b"(no output)" if has_level(row.hot) else b"(file)")
+    elif suffix_length(record) == 0:
+        text_str(text, b"(no output)" if has_level(record.hot) else b"(file)")
     else:
         memset(&path, 0, sizeof(path))
-        output_path(&path, row)
+        output_path(&path, record)
         text_oneline(text, path.data, path.size, least)
         text.failed = text.failed or path.failed
         text_free(&path)
 
 
-cdef void add_level(Text *text, const Row *row) noexcept nogil:
-    if has_level(row.hot):
-        text_i64(text, error_level(row.hot))
+cdef void add_level(Text *text, const Record *record) noexcept nogil:
+    if has_level(record.hot):
+        text_i64(text, error_level(record.hot))
 
 
 cdef void cut_line(Text *text, size_t start, size_t columns, bint forced) noexcept nogil:
@@ -126,20 +126,20 @@ cdef size_t add_state(Text *text, size_t *start, const char *name, const char *c
     return 0
 
 
-cdef void list_row(Text *text, const Row *row, const Look *look) noexcept nogil:
+cdef void list_row(Text *text, const Record *record, const Look *look) noexcept nogil:
     cdef size_t start = text.size, field, limit = 0, length, used = 0
     cdef uint32_t columns = look.columns
     cdef uint64_t taken = 0
     cdef double value = 0
     cdef char[64] number
     cdef char unit
-    text_u64(text, row.id)
+    text_u64(text, record.id)
     pad_from(text, start, 4)
 
-    used = add_state(text, &start, state_name(row.hot.state), state_colour(row.hot), look)
+    used = add_state(text, &start, state_name(record.hot.state), state_colour(record.hot), look)
 
     field = text.size
-    add_output(text, row, look.least)
+    add_output(text, record, look.least)
     length = text.size - field
     if length and display_columns(text.data + field, length) > OUTPUT_COLUMNS:
         text_cut(text, field + bytes_of_columns(text.data + field, length, OUTPUT_KEPT))
@@ -147,10 +147,10 @@ cdef void list_row(Text *text, const Row *row, const Look *look) noexcept nogil:
     pad_from(text, field, OUTPUT_COLUMNS)
 
     field = text.size
-    add_level(text, row)
+    add_level(text, record)
     pad_from(text, field, 8)
 
-    if time_taken(row.hot, look.now_ns, &taken):
+    if time_taken(record.hot, look.now_ns, &taken):
         unit = scaled(taken, &value)
         snprintf(number, sizeof(number), "%5.2f%c ", value, <int>unit)
         text_str(text, number)
@@ -159,17 +159,18 @@ cdef void list_row(Text *text, const Row *row, const Look *look) noexcept nogil:
 
     if look.gpus:
         field = text.size
-        row_gpus(text, row)
+        record_gpus(text, record)
         pad_from(text, field, 5)
 
     if columns:
         limit = text.size + <size_t>columns * BYTES_PER_COLUMN
-    row_dependencies(text, row, limit)
-    if row.cold.label_len:
+    record_dependencies(text, record, limit)
+    if record.cold.label_len:
         text_char(text, c"[")
-        text_oneline(text, row_label(row), clipped(text, row_label(row), row.cold.label_len, limit), look.least)
+        text_oneline(text, record_label(record), clipped(text, record_label(record), record.cold.label_len, limit),
+                     look.least)
         text_str(text, b"]")
-    row_words(text, row, limit, look.least)
+    record_words(text, record, limit, look.least)
     if columns:
         cut_line(text, start, columns - used, beyond(text, limit))
     text_char(text, c"\n")
@@ -194,7 +195,7 @@ cdef void array_counts(Text *text, const ArrayCounts *counts) noexcept nogil:
     text_char(text, c")")
 
 
-cdef void array_row(Text *text, const Row *row, const ArrayCounts *counts, const Look *look) noexcept nogil:
+cdef void array_row(Text *text, const Record *record, const ArrayCounts *counts, const Look *look) noexcept nogil:
     cdef size_t start = text.size, field, limit = 0, used
     cdef const char *state = b"finished"
     cdef const char *colour = b"\x1b[32m"
@@ -220,7 +221,7 @@ cdef void array_row(Text *text, const Row *row, const ArrayCounts *counts, const
     used = add_state(text, &start, state, colour, look)
 
     field = text.size
-    if row.cold.flags & TSF_JOB_NO_OUTPUT:
+    if record.cold.flags & TSF_JOB_NO_OUTPUT:
         text_str(text, b"stdout")
     else:
         text_str(text, b"(files)")
@@ -228,19 +229,20 @@ cdef void array_row(Text *text, const Row *row, const ArrayCounts *counts, const
     text_pad(text, 9 + 7)                    # neither error level nor time
     if look.gpus:
         field = text.size
-        row_gpus(text, row)
+        record_gpus(text, record)
         pad_from(text, field, 5)
 
     if look.columns:
         limit = text.size + <size_t> look.columns * BYTES_PER_COLUMN
     array_counts(text, counts)
     text_char(text, c" ")
-    row_dependencies(text, row, limit)
-    if row.cold.label_len:
+    record_dependencies(text, record, limit)
+    if record.cold.label_len:
         text_char(text, c"[")
-        text_oneline(text, row_label(row), clipped(text, row_label(row), row.cold.label_len, limit), look.least)
+        text_oneline(text, record_label(record), clipped(text, record_label(record), record.cold.label_len, limit),
+                     look.least)
         text_str(text, b"]")
-    row_pattern(text, row, limit, look.least)
+    record_pattern(text, record, limit, look.least)
     if look.columns:
         cut_line(text, start, look.columns - used, beyond(text, limit))
     text_char(text, c"\n")
@@ -257,31 +259,31 @@ cdef void unreadable_tab(Text *text, uint64_t id, const Look *look) noexcept nog
     text_str(text, b"\t\n" if look.gpus else b"\n")
 
 
-cdef void tab_row(Text *text, const Row *row, const Look *look) noexcept nogil:
+cdef void tab_row(Text *text, const Record *record, const Look *look) noexcept nogil:
     cdef uint64_t taken = 0
     cdef double value = 0
     cdef char[64] number
     cdef char unit
-    text_u64(text, row.id)
+    text_u64(text, record.id)
     text_char(text, c"\t")
-    text_str(text, state_name(row.hot.state))
+    text_str(text, state_name(record.hot.state))
     text_char(text, c"\t")
-    add_output(text, row, look.least)
+    add_output(text, record, look.least)
     text_char(text, c"\t")
-    add_level(text, row)
+    add_level(text, record)
     text_char(text, c"\t")
-    if time_taken(row.hot, look.now_ns, &taken):
+    if time_taken(record.hot, look.now_ns, &taken):
         unit = scaled(taken, &value)
         snprintf(number, sizeof(number), "%.2f\t%c\t", value, <int>unit)
         text_str(text, number)
     else:
         text_str(text, b"\t\t")
     if look.gpus:
-        row_gpus(text, row)
+        record_gpus(text, record)
         text_char(text, c"\t")
-    row_ids(text, row, 0)
+    record_ids(text, record, 0)
     text_char(text, c"\t")
-    text_oneline(text, row_label(row), row.cold.label_len, look.least)
+    text_oneline(text, record_label(record), record.cold.label_len, look.least)
     text_char(text, c"\t")
-    command_words(text, row, look.least)
+    command_words(text, record, look.least)
     text_char(text, c"\n")

@@ -4,15 +4,15 @@ from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
 
 from tsfast.resources.gpus cimport Device, Gpus
 from tsfast.base.idmap cimport IdMap
-from tsfast.scheduler.scheduler cimport Queue
+from tsfast.scheduler.scheduler cimport Scheduler
 from tsfast.layout.structs cimport TSF_GPU_WORDS, TSF_GPUS, tsf_cold, tsf_gpu
 from tsfast.base.loop cimport Loop
-from tsfast.resources.monitor cimport Poller
+from tsfast.resources.monitor cimport Monitor
 from tsfast.base.text cimport Text
-from tsfast.store.record cimport Row
+from tsfast.store.record cimport Record
 from tsfast.store.table cimport Table
 
-cdef struct Held:                 # by a job that is starting or runs; malloc'ed, owned by Grants.held
+cdef struct Held:                 # by a job that is starting or runs; malloc'ed, owned by Allocator.held
     int32_t gpu_class
     uint64_t mask[TSF_GPU_WORDS]
 
@@ -27,15 +27,15 @@ cdef struct Leases:
     uint32_t count
     bint shared                   # the queue's locks: the descriptors stay the server's own
 
-cdef class Grants:
+cdef class Allocator:
     cdef Loop loop
     cdef Table table
     cdef Gpus gpus
-    cdef Poller poller
+    cdef Monitor monitor
     cdef IdMap held               # job -> Held *
     cdef Leases leases
     cdef int queue_fd[TSF_GPUS]   # by slot: the queue's own lock on a GPU that several of its jobs have, -1: none
-    cdef uint64_t heard_ns        # CLOCK_MONOTONIC: when the poller last told of a device
+    cdef uint64_t heard_ns        # CLOCK_MONOTONIC: when the monitor last told of a device
     cdef bint pausing             # --set_gpu_wait: not yet the next one
     cdef int pause_timer
     cdef Text text                # a line for the log, or a grant under construction
@@ -51,7 +51,7 @@ cdef class Grants:
     cdef int32_t class_of(self, const tsf_cold *cold, const char *exact) noexcept nogil
     cdef void release_class(self, int32_t gpu_class) noexcept nogil
     # Before jobs are started: say which classes are open, and have NVML asked if a job waits for GPUs.
-    cdef void refresh(self, Queue queue) noexcept nogil
+    cdef void refresh(self, Scheduler scheduler) noexcept nogil
     # Take GPUs for a job, and their leases. 0, or -1: not now (another queue has them), the class may not be open now.
     cdef int take(self, uint64_t job, int32_t gpu_class) noexcept nogil
     # Write down what was taken, for this attempt. 0, or -1 with errno.
@@ -59,8 +59,8 @@ cdef class Grants:
     cdef void sent(self, bint started) noexcept nogil     # the runner has the leases, or will not get them
     # The job has ended, or was not started after all. left: processes of it may still be there.
     cdef void give_back(self, uint64_t job, bint left) noexcept nogil
-    # Recovery: a job that runs has what this row says it was granted.
-    cdef int restore(self, const Row *row, int32_t gpu_class) noexcept nogil
+    # Recovery: a job that runs has what this record says it was granted.
+    cdef int restore(self, const Record *record, int32_t gpu_class) noexcept nogil
     cdef void resume(self) noexcept nogil   # --set_gpu_wait has changed
     cdef bint machine_has_gpus(self) noexcept nogil
     # "GPU 2 has not answered for 12 s: GPU is lost", each between `before` and `after`, the first `most` of those that

@@ -10,7 +10,7 @@ from libc.string cimport memcpy, memset, strlen, strncmp, strncpy
 from tsfast.resources.mask cimport mask_clear, mask_next, mask_set, mask_test, mask_unset
 from tsfast.resources.gpus cimport Device, Gpus, Need
 from tsfast.base.idmap cimport idmap_del, idmap_free, idmap_get, idmap_put, not_there
-from tsfast.scheduler.scheduler cimport Queue
+from tsfast.scheduler.scheduler cimport Scheduler
 from tsfast.layout.structs cimport (
     TSF_GPU_ANSWERS, TSF_GPU_DEVICE, TSF_GPU_FAILED, TSF_GPU_MIG, TSF_GPU_NONE, TSF_GPU_ROUND, TSF_GPU_WHOLE, TSF_GPUS,
     TSF_GRANTED_BY_UUID, tsf_cold, tsf_gpu, tsf_grant, tsf_grant_check, tsf_granted,
@@ -18,36 +18,36 @@ from tsfast.layout.structs cimport (
 from tsfast.resources.leases cimport LEASE_HELD, LEASE_MISSING, LOCK_UN, flock, lease_take
 from tsfast.base.limits cimport GPU_FRESH_MS
 from tsfast.base.loop cimport Loop
-from tsfast.resources.monitor cimport Poller
+from tsfast.resources.monitor cimport Monitor
 from tsfast.base.text cimport TSF_HIDDEN, Text, text_add, text_free, text_oneline, text_str, text_u64
-from tsfast.store.record cimport Row
+from tsfast.store.record cimport Record
 from tsfast.base.system cimport (
     CLOCK_MONOTONIC, CLOCK_REALTIME, ENOMEM, close, getenv, set_errno, tsf_log, tsf_now_ns,
 )
 from tsfast.store.table cimport Table
 
 
-# ---- handlers: owner is the Grants object -------------------------------------------------------------------------
+# ---- handlers: owner is the Allocator object -------------------------------------------------------------------------
 
 cdef void record_came(void *owner, const tsf_gpu *record) noexcept nogil:
-    (<Grants> owner)._record_came(record)
+    (<Allocator> owner)._record_came(record)
 
 
-cdef void poller_failed(void *owner, uint32_t index, const char *why) noexcept nogil:
-    (<Grants> owner)._trouble(index, why)
+cdef void monitor_failed(void *owner, uint32_t index, const char *why) noexcept nogil:
+    (<Allocator> owner)._trouble(index, why)
 
 
-cdef void poller_stopped(void *owner) noexcept nogil:
-    (<Grants> owner).gpus.failed(b"not asked at the moment")
-    (<Grants> owner).complete = False
+cdef void monitor_stopped(void *owner) noexcept nogil:
+    (<Allocator> owner).gpus.failed(b"not asked at the moment")
+    (<Allocator> owner).complete = False
 
 
 cdef void pause_over(void *owner) noexcept nogil:
-    (<Grants> owner).pausing = False
+    (<Allocator> owner).pausing = False
 
 
 @cython.final
-cdef class Grants:
+cdef class Allocator:
     def __init__(self, Loop loop not None, Table table not None, uint32_t timeout):
         cdef int i
         self.loop = loop
@@ -56,11 +56,11 @@ cdef class Grants:
         self.gpus.seed(tsf_now_ns(CLOCK_REALTIME))
         if table.header.gpu_free_percent:
             self.gpus.set_free_percent(table.header.gpu_free_percent)
-        self.poller = Poller(loop, timeout)
-        self.poller.owner = <void *> self
-        self.poller.on_record = record_came
-        self.poller.on_trouble = poller_failed
-        self.poller.on_stopped = poller_stopped
+        self.monitor = Monitor(loop, timeout)
+        self.monitor.owner = <void *> self
+        self.monitor.on_record = record_came
+        self.monitor.on_trouble = monitor_failed
+        self.monitor.on_stopped = monitor_stopped
         self.pause_timer = loop.new_timer(pause_over, <void *> self)
         for i in range(TSF_GPUS):
             self.queue_fd[i] = -1
@@ -100,17 +100,17 @@ cdef class Grants:
             self.gpus.class_release(gpu_class)
 
     # ---- what is there -----------------------------------------------------------------------------------------
-    cdef void refresh(self, Queue queue) noexcept nogil:
+    cdef void refresh(self, Scheduler scheduler) noexcept nogil:
         cdef uint32_t number
         cdef bint fresh
-        self.poller.need(queue.gpu_ready > 0)
-        if queue.gpu_ready == 0:
+        self.monitor.need(scheduler.gpu_ready > 0)
+        if scheduler.gpu_ready == 0:
             return
-        # A poller that has been silent for a while may hang: what it said before is not relied upon.
+        # A monitor that has been silent for a while may hang: what it said before is not relied upon.
         fresh = tsf_now_ns(CLOCK_MONOTONIC) - self.heard_ns < <uint64_t> GPU_FRESH_MS * 1000000
-        for number in range(1, queue.n_classes + 1):
-            if queue.class_waits(number):
-                queue.open_class(number, self._may_start(<int32_t> number, fresh))
+        for number in range(1, scheduler.n_classes + 1):
+            if scheduler.class_waits(number):
+                scheduler.open_class(number, self._may_start(<int32_t> number, fresh))
 
     cdef bint _may_start(self, int32_t gpu_class, bint fresh) noexcept nogil:
         """The best choice takes all devices to choose from; those that a list names have been chosen."""
@@ -347,7 +347,7 @@ cdef class Grants:
         free(held)
 
     # ---- recovery ----------------------------------------------------------------------------------------------
-    cdef int restore(self, const Row *row, int32_t gpu_class) noexcept nogil:
+    cdef int restore(self, const Record *record, int32_t gpu_class) noexcept nogil:
         cdef Held *held = <Held *> calloc(1, sizeof(Held))
         cdef const tsf_granted *granted
         cdef char line[96]
@@ -356,17 +356,17 @@ cdef class Grants:
         if held == NULL:
             return -1
         held.gpu_class = gpu_class
-        if row.grant == NULL:
+        if record.grant == NULL:
             snprintf(line, sizeof(line), "job %llu runs, and which GPUs it has cannot be read",
-                     <unsigned long long> row.id)
+                     <unsigned long long> record.id)
             tsf_log(line)
         else:
-            granted = <const tsf_granted *> (row.grant + 1)
-            for i in range(row.grant.count):
+            granted = <const tsf_granted *> (record.grant + 1)
+            for i in range(record.grant.count):
                 slot = self.gpus.slot_for(granted[i].uuid, granted[i].index)
                 if slot >= 0:
                     mask_set(held.mask, <uint32_t> slot)
-        if idmap_put(&self.held, row.id, <uint64_t> <size_t> held) < 0:
+        if idmap_put(&self.held, record.id, <uint64_t> <size_t> held) < 0:
             free(held)
             return -1
         self.gpus.restore(gpu_class, held.mask)

@@ -1,6 +1,6 @@
 r"""Which GPUs a job gets: a pure state machine over bit masks. No I/O, no clock, no Python object per device.
 
-The owner hands in the poller's records and what the leases say, asks with `fits` which jobs could start, and for the
+The owner hands in the monitor's records and what the leases say, asks with `fits` which jobs could start, and for the
 one that starts: choose, then take; at its end give_back. How all this is meant is in docs/gpus.md.
 
 A device in the hands of this queue:
@@ -58,7 +58,7 @@ cdef struct Device:
     uint32_t exact_holders
     uint32_t seen             # round of its last report
     bint left                 # a job left processes behind: nothing is known until a report after the last give_back
-    bint without              # the poller leaves it out: it stays present
+    bint without              # the monitor leaves it out: it stays present
 
 # What keeps a device from a job: the first that applies. Up to VERDICT_SILENT it is not the present use of the device:
 # the job waits until the machine or its settings change.
@@ -119,7 +119,7 @@ cdef class Gpus:
     cdef int report(self, const tsf_gpu *record) noexcept nogil
     cdef void round_end(self) noexcept nogil                          # devices not told since the last are gone
     cdef void failed(self, const char *why) noexcept nogil            # none is usable until it is reported again
-    # The poller leaves this one out from now on: present, not usable, until it is reported again. -1: unknown index
+    # The monitor leaves this one out from now on: present, not usable, until it is reported again. -1: unknown index
     cdef int without(self, uint32_t index, const char *why) noexcept nogil
     cdef void set_free_percent(self, uint32_t percent) noexcept nogil
     cdef void set_leased(self, uint32_t slot, bint leased) noexcept nogil

@@ -17,11 +17,11 @@ cdef struct Suspect:
     uint64_t until_ns
 
 ctypedef void (*RecordHandler)(void *owner, const tsf_gpu *record) noexcept nogil
-# The poller hung or died while it asked this device, or TSF_GPU_NONE: while it asked for all.
+# The monitor hung or died while it asked this device, or TSF_GPU_NONE: while it asked for all.
 ctypedef void (*TroubleHandler)(void *owner, uint32_t index, const char *why) noexcept nogil
 ctypedef void (*StoppedHandler)(void *owner) noexcept nogil
 
-cdef class Poller:
+cdef class Monitor:
     cdef Loop loop
     cdef Source pipe                 # fd -1: it does not run
     cdef pid_t pid                   # 0: it does not run

@@ -68,26 +68,26 @@ cdef const char *POLLER_CODE = (
     b"from tsfast.monitor.__main__ import main; sys.exit(main())")
 
 
-# ---- handlers of the loop: owner is the Poller object -------------------------------------------------------------
+# ---- handlers of the loop: owner is the Monitor object -------------------------------------------------------------
 
 cdef void pipe_ready(void *owner, Source *source, uint32_t events) noexcept nogil:
-    (<Poller> owner)._read()
+    (<Monitor> owner)._read()
 
 
 cdef void silent_for_long(void *owner) noexcept nogil:
-    (<Poller> owner)._give_up(b"NVML does not answer")
+    (<Monitor> owner)._give_up(b"NVML does not answer")
 
 
 cdef void not_needed(void *owner) noexcept nogil:
-    (<Poller> owner)._close()
+    (<Monitor> owner)._close()
 
 
 cdef void retry_due(void *owner) noexcept nogil:
-    (<Poller> owner)._forgive()
+    (<Monitor> owner)._forgive()
 
 
 @cython.final
-cdef class Poller:
+cdef class Monitor:
     def __init__(self, Loop loop not None, uint32_t timeout):
         self.loop = loop
         self.timeout_ms = <int> timeout * 1000

@@ -138,7 +138,7 @@ cdef void explain_device(Gpus g, Text *text, uint32_t slot, const Need *need) no
 def why_not(list records not None, uint32_t percent, list leased not None, uint32_t count=1,
             uint32_t share=TSF_GPU_WHOLE, uint64_t vram=0) -> list[tuple[str, str]]:
     """What keeps each device of a round from a job that asks for so much, as the server sees it that has no job: the
-    verdict's name, as `occupied`, and the words; ("fits", "") for nothing. records: of the poller, as bytes. leased:
+    verdict's name, as `occupied`, and the words; ("fits", "") for nothing. records: of the monitor, as bytes. leased:
     for each whether another queue has it, or it has no lease file where it must."""
     cdef Gpus g = Gpus()
     cdef Need need

@@ -55,18 +55,18 @@ cdef enum AddResult:
 
 cdef enum:
     PAGE_BITS = 12
-    ARRAY_BIT = 0x80000000    # of Job.group: the rest is the number of an array, else of a class of GPUs
+    ARRAY_BIT = 0x80000000    # of Job.waits_in: the rest is the number of an array, else of a class of GPUs
 
-cdef struct GpuClass:     # the ready jobs that need the same GPUs; owned by Queue.classes
+cdef struct ResourceClass:          # the ready jobs that need the same GPUs; owned by Scheduler.classes
     Heap slotted
     Heap slotless
     uint32_t room                       # of each heap
     uint32_t members                    # jobs of this class that have not ended: at most `room`
     bint open                           # their GPUs are there
 
-# Jobs of which at most `limit` are STARTING or RUNNING; owned by Queue.arrays. Of its READY members only the first in
-# the order of the queue is in one of the queue's heaps, where it takes part like any other job, and only while one more
-# may start: so the search for the next job never looks at arrays.
+# Jobs of which at most `limit` are STARTING or RUNNING; owned by Scheduler.arrays. Of its READY members only the first
+# in the order of the queue is in one of the scheduler's heaps, where it takes part like any other job,
+# and only while one more may start: so the search for the next job never looks at arrays.
 cdef struct JobArray:
     Heap waiting                        # the other READY members
     uint32_t room                       # of `waiting`
@@ -77,12 +77,12 @@ cdef struct JobArray:
     uint32_t slots                      # of each member
     uint32_t gpu_class                  # likewise
 
-cdef struct Page:         # of the directory: 4096 consecutive ids; owned by Queue.pages
+cdef struct Page:         # of the directory: 4096 consecutive ids; owned by Scheduler.pages
     uint32_t used
     uint32_t places[1 << PAGE_BITS]     # slab index by id, NIL where there is none
 
 @cython.final
-cdef class Queue:
+cdef class Scheduler:
     # The number of jobs in each state; `known` = all but FREE and GHOST.
     cdef readonly uint64_t known, blocked, ready, starting, running, skipping, ended, ghosts
     cdef readonly uint32_t max_slots
@@ -101,7 +101,7 @@ cdef class Queue:
     cdef uint64_t unused          # JOB_FREE, never used ones included
     # READY jobs: those that could run, those of no slots, those that need more slots than there are.
     cdef Heap slotted, slotless, oversize
-    cdef GpuClass *classes        # [1 .. n_classes]: ready jobs that need GPUs are in there, and not in the first two
+    cdef ResourceClass *classes   # [1 .. n_classes]: ready jobs that need GPUs are in there, not in the first two
     cdef uint32_t n_classes
     cdef readonly uint64_t gpu_ready                    # jobs in the heaps of the classes
     cdef JobArray *arrays
@@ -116,15 +116,15 @@ cdef class Queue:
     # A new job at the end of the queue. `after`: ids that must have ended, `after_ok`: ids that must have ended well;
     # ids unknown here were forgotten and count as ended for `after` and as bad for `after_ok`. Repeated ids are
     # allowed. `holds` further conditions must be lifted by release(). ids must grow from call to call (gaps allowed)
-    # and stay below 2**63, else ADD_REFUSED. group: 0, a class of GPUs (a small number of the owner's choice), or an
+    # and stay below 2**63, else ADD_REFUSED. waits_in: 0, a class of GPUs (a small number of the owner's choice), or an
     # array, whose slots it must have.
-    cdef int add(self, uint64_t id, uint32_t slots, uint32_t group, const uint64_t *after, size_t n_after,
+    cdef int add(self, uint64_t id, uint32_t slots, uint32_t waits_in, const uint64_t *after, size_t n_after,
                  const uint64_t *after_ok, size_t n_after_ok, uint32_t holds) noexcept nogil
     # Recovery: a job as it stands in the table. First all jobs, in id order, then link() for the dependencies of
     # those that are queued; then the other transitions. state: JOB_READY (queued), JOB_STARTING, JOB_RUNNING or
     # JOB_ENDED (then `bad`). Jobs are put in the order of their order keys (running list: the order of the calls; see
     # latest_start). ADD_REFUSED: the id did not grow, or another state.
-    cdef int restore(self, uint64_t id, uint32_t slots, uint32_t group, uint64_t order, JobState state,
+    cdef int restore(self, uint64_t id, uint32_t slots, uint32_t waits_in, uint64_t order, JobState state,
                      bint bad) noexcept nogil
     # Recovery: the dependencies of a restored queued job. An id unknown here counts as ended well: by the write order
     # of the table, all jobs that were to be skipped because of it already are. So does an id that is not smaller than
@@ -156,10 +156,10 @@ cdef class Queue:
     cdef int urgent(self, uint64_t id) noexcept nogil             # BLOCKED|READY: before all others
     cdef int swap(self, uint64_t a, uint64_t b) noexcept nogil    # BLOCKED|READY both: exchange their places
     cdef void set_slots(self, uint32_t max_slots) noexcept nogil
-    # A group of jobs of which at most `limit` (1 or more) run at once, all of them with these slots and GPUs. Its
+    # An array of jobs of which at most `limit` (1 or more) run at once, all of them with these slots and GPUs. Its
     # number; 0: no memory. It is gone when its last member has ended, or by drop_array() while it has none.
     cdef uint32_t new_array(self, uint32_t limit, uint32_t slots, uint32_t gpu_class) noexcept nogil
-    cdef void drop_array(self, uint32_t group) noexcept nogil
+    cdef void drop_array(self, uint32_t waits_in) noexcept nogil
     # Whether the GPUs of this class are there now. A class that has not been used yet is unknown and not opened.
     cdef void open_class(self, uint32_t gpu_class, bint open) noexcept nogil
     cdef bint class_waits(self, uint32_t gpu_class) noexcept nogil    # it has ready jobs

@@ -43,28 +43,28 @@ cdef enum:
 
 # ---- states ---------------------------------------------------------------------------------------------------------
 
-cdef inline uint64_t *counter(Queue q, uint8_t state) noexcept nogil:
+cdef inline uint64_t *counter(Scheduler s, uint8_t state) noexcept nogil:
     if state == JOB_BLOCKED:
-        return &q.blocked
+        return &s.blocked
     if state == JOB_READY:
-        return &q.ready
+        return &s.ready
     if state == JOB_STARTING:
-        return &q.starting
+        return &s.starting
     if state == JOB_RUNNING:
-        return &q.running
+        return &s.running
     if state == JOB_SKIPPING:
-        return &q.skipping
+        return &s.skipping
     if state == JOB_ENDED:
-        return &q.ended
+        return &s.ended
     if state == JOB_GHOST:
-        return &q.ghosts
-    return &q.unused
+        return &s.ghosts
+    return &s.unused
 
 
 # The only place where a job's state changes. Its caller moves it to the heap or the list of the new state.
-cdef inline void set_state(Queue q, Job *job, JobState state) noexcept nogil:
-    counter(q, job.state)[0] -= 1
-    counter(q, <uint8_t> state)[0] += 1
+cdef inline void set_state(Scheduler s, Job *job, JobState state) noexcept nogil:
+    counter(s, job.state)[0] -= 1
+    counter(s, <uint8_t> state)[0] += 1
     job.state = <uint8_t> state
 
 
@@ -74,77 +74,77 @@ include "storage.pxi"
 # ---- known jobs -----------------------------------------------------------------------------------------------------
 
 # A new known job; everything is reserved. It has a state only when its caller has set one.
-cdef uint32_t enter(Queue q, uint64_t id, uint32_t slots, uint32_t group, uint64_t order) noexcept nogil:
-    cdef uint32_t i = take_job(q)
-    cdef Job *job = job_at(q.chunks, i)
-    cdef Page *page = page_of(q, id)
+cdef uint32_t enter(Scheduler s, uint64_t id, uint32_t slots, uint32_t waits_in, uint64_t order) noexcept nogil:
+    cdef uint32_t i = take_job(s)
+    cdef Job *job = job_at(s.chunks, i)
+    cdef Page *page = page_of(s, id)
     job.id = id
     job.order = order
     job.slots = slots
-    job.group = group
-    enter_group(q, job)
+    job.waits_in = waits_in
+    count_member(s, job)
     job.edges = NIL
-    job.prev_known = q.known_jobs.last
+    job.prev_known = s.known_jobs.last
     job.next_known = NIL
-    if q.known_jobs.last != NIL:
-        job_at(q.chunks, q.known_jobs.last).next_known = i
+    if s.known_jobs.last != NIL:
+        job_at(s.chunks, s.known_jobs.last).next_known = i
     else:
-        q.known_jobs.first = i
-    q.known_jobs.last = i
-    q.known += 1
+        s.known_jobs.first = i
+    s.known_jobs.last = i
+    s.known += 1
     page.places[id & (PAGE - 1)] = i
     page.used += 1
-    q.least_id = id + 1
+    s.least_id = id + 1
     return i
 
 
 # No longer known. It is in no heap and no other list any more.
-cdef void leave(Queue q, uint32_t i) noexcept nogil:
-    cdef Job *job = job_at(q.chunks, i)
-    cdef Page *page = page_of(q, job.id)
+cdef void leave(Scheduler s, uint32_t i) noexcept nogil:
+    cdef Job *job = job_at(s.chunks, i)
+    cdef Page *page = page_of(s, job.id)
     if job.prev_known != NIL:
-        job_at(q.chunks, job.prev_known).next_known = job.next_known
+        job_at(s.chunks, job.prev_known).next_known = job.next_known
     else:
-        q.known_jobs.first = job.next_known
+        s.known_jobs.first = job.next_known
     if job.next_known != NIL:
-        job_at(q.chunks, job.next_known).prev_known = job.prev_known
+        job_at(s.chunks, job.next_known).prev_known = job.prev_known
     else:
-        q.known_jobs.last = job.prev_known
-    q.known -= 1
+        s.known_jobs.last = job.prev_known
+    s.known -= 1
     page.places[job.id & (PAGE - 1)] = NIL
     page.used -= 1
     if page.used == 0:
-        idmap_del(&q.pages, job.id >> PAGE_BITS)
+        idmap_del(&s.pages, job.id >> PAGE_BITS)
         free(page)
     if job.pending:
-        set_state(q, job, JOB_GHOST)
+        set_state(s, job, JOB_GHOST)
     else:
-        give_job(q, i)
+        give_job(s, i)
 
 
 include "transitions.pxi"
 
 
-cdef void sort_ended(Queue q) noexcept nogil:
+cdef void sort_ended(Scheduler s) noexcept nogil:
     cdef uint32_t n = 0
     cdef uint32_t k
-    cdef uint32_t i = q.ended_jobs.first
+    cdef uint32_t i = s.ended_jobs.first
     cdef uint32_t *sorted_jobs
     while i != NIL:
-        q.scratch[n] = i
+        s.scratch[n] = i
         n += 1
-        i = job_at(q.chunks, i).next
-    sorted_jobs = sort_by_order(q.chunks, q.scratch, q.scratch + q.index_room, n)
-    q.ended_jobs.first = q.ended_jobs.last = NIL
+        i = job_at(s.chunks, i).next
+    sorted_jobs = sort_by_order(s.chunks, s.scratch, s.scratch + s.index_room, n)
+    s.ended_jobs.first = s.ended_jobs.last = NIL
     for k in range(n):
-        append(q.chunks, &q.ended_jobs, sorted_jobs[k])
-    q.ended_unsorted = False
+        append(s.chunks, &s.ended_jobs, sorted_jobs[k])
+    s.ended_unsorted = False
 
 
 # ---- the scheduler --------------------------------------------------------------------------------------------------
 
 @cython.final
-cdef class Queue:
+cdef class Scheduler:
     def __cinit__(self, uint32_t max_slots=1):
         assert_job_bound(NULL if self.chunks == NULL else self.chunks[0])
         self.max_slots = max_slots
@@ -182,22 +182,22 @@ cdef class Queue:
         free(self.oversize.items)
         free(self.scratch)
 
-    cdef int add(self, uint64_t id, uint32_t slots, uint32_t group, const uint64_t *after, size_t n_after,
+    cdef int add(self, uint64_t id, uint32_t slots, uint32_t waits_in, const uint64_t *after, size_t n_after,
                  const uint64_t *after_ok, size_t n_after_ok, uint32_t holds) noexcept nogil:
         cdef uint64_t edges = 0
         cdef uint32_t i
         cdef bint bad
-        if id < self.least_id or id >= ORDER_BASE or not fits_group(self, group, slots):
+        if id < self.least_id or id >= ORDER_BASE or not fits_array(self, waits_in, slots):
             return ADD_REFUSED
         survey(self, id, after, n_after, False, &edges)
         bad = survey(self, id, after_ok, n_after_ok, True, &edges)
         if bad:
             edges = 0
         # The page comes last: only it would be visible if something after it failed.
-        if (edges + holds > NIL or reserve_edges(self, edges) or reserve_job(self) or reserve_group(self, group)
+        if (edges + holds > NIL or reserve_edges(self, edges) or reserve_job(self) or reserve_member(self, waits_in)
                 or reserve_page(self, id)):
             return ADD_NO_MEMORY
-        i = enter(self, id, slots, group, ORDER_BASE + id)
+        i = enter(self, id, slots, waits_in, ORDER_BASE + id)
         if bad:
             to_skipping(self, i)
             return ADD_SKIPPED
@@ -211,18 +211,18 @@ cdef class Queue:
             to_ready(self, i)
         return ADD_QUEUED
 
-    cdef int restore(self, uint64_t id, uint32_t slots, uint32_t group, uint64_t order, JobState state,
+    cdef int restore(self, uint64_t id, uint32_t slots, uint32_t waits_in, uint64_t order, JobState state,
                      bint bad) noexcept nogil:
         cdef uint32_t i
-        if id < self.least_id or id >= ORDER_BASE or not fits_group(self, group, slots):
+        if id < self.least_id or id >= ORDER_BASE or not fits_array(self, waits_in, slots):
             return ADD_REFUSED
         if state != JOB_READY and state != JOB_STARTING and state != JOB_RUNNING and state != JOB_ENDED:
             return ADD_REFUSED
         if state == JOB_ENDED:
-            group = 0
-        if reserve_job(self) or reserve_group(self, group) or reserve_page(self, id):
+            waits_in = 0
+        if reserve_job(self) or reserve_member(self, waits_in) or reserve_page(self, id):
             return ADD_NO_MEMORY
-        i = enter(self, id, slots, group, order)
+        i = enter(self, id, slots, waits_in, order)
         if state == JOB_ENDED:
             set_state(self, job_at(self.chunks, i), state)
             if bad:
@@ -335,7 +335,7 @@ cdef class Queue:
         if i == NIL:
             return -1
         take_out(self, i)
-        leave_group(self, job_at(self.chunks, i))
+        drop_member(self, job_at(self.chunks, i))
         self.end_key += 1                      # its end has a place in their order, as in the table
         resolve(self, i, True)
         leave(self, i)
@@ -390,7 +390,7 @@ cdef class Queue:
         job_at(self.chunks, i).order = self.first_key
         if job_at(self.chunks, i).state == JOB_READY:
             settle(self.chunks, heap_of(self, i), i)
-            choose_first(self, job_at(self.chunks, i).group)
+            choose_first(self, job_at(self.chunks, i).waits_in)
         return 0
 
     cdef int swap(self, uint64_t a, uint64_t b) noexcept nogil:
@@ -434,26 +434,26 @@ cdef class Queue:
         array.first = NIL
         return <uint32_t> ARRAY_BIT | number
 
-    cdef void drop_array(self, uint32_t group) noexcept nogil:
-        if group & <uint32_t> ARRAY_BIT and array_at(self, group).limit and array_at(self, group).members == 0:
-            give_array(self, group)
+    cdef void drop_array(self, uint32_t waits_in) noexcept nogil:
+        if waits_in & <uint32_t> ARRAY_BIT and array_at(self, waits_in).limit and array_at(self, waits_in).members == 0:
+            give_array(self, waits_in)
 
     cdef void open_class(self, uint32_t gpu_class, bint open) noexcept nogil:
         if 0 < gpu_class <= self.n_classes:
             self.classes[gpu_class].open = open
 
     cdef bint class_waits(self, uint32_t gpu_class) noexcept nogil:
-        cdef GpuClass *group = &self.classes[gpu_class]
-        return gpu_class <= self.n_classes and group.slotted.size + group.slotless.size > 0
+        cdef ResourceClass *jobs = &self.classes[gpu_class]
+        return gpu_class <= self.n_classes and jobs.slotted.size + jobs.slotless.size > 0
 
     cdef uint32_t gpu_class(self, const Job *job) noexcept nogil:
-        return gpus_of(self, job.group)
+        return gpus_of(self, job.waits_in)
 
     cdef uint32_t held_back(self, const Job *job) noexcept nogil:
         cdef JobArray *array
-        if job.state != JOB_READY or not job.group & <uint32_t> ARRAY_BIT:
+        if job.state != JOB_READY or not job.waits_in & <uint32_t> ARRAY_BIT:
             return 0
-        array = array_at(self, job.group)
+        array = array_at(self, job.waits_in)
         return array.limit if array.active >= array.limit else 0
 
     cdef Job *get(self, uint64_t id) noexcept nogil:

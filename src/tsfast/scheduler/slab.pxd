@@ -15,7 +15,7 @@ cdef struct Job:
     uint16_t flags        # JobFlag
     uint16_t attempt      # for the owner's use
     uint8_t tries         # * for the owner's use: that have ended and were followed by another one
-    uint8_t named_group   # * of --group: its number in the table, 0: the default group
+    uint8_t named_group   # * of --waits_in: its number in the table, 0: the default waits_in
     uint32_t slots
     uint32_t pending      # unresolved edges that point at it, plus holds
     uint32_t edges        # head of the list of the jobs that wait for it (edge pool)
@@ -26,7 +26,7 @@ cdef struct Job:
     uint32_t prev         # STARTING, RUNNING: by time of start; ENDED: by order of ending
     uint32_t next         # FREE: the next free one
     uint32_t holds        # BLOCKED: how many of `pending` are holds
-    uint32_t group        # what else it waits for: a class of GPUs, or an array (Queue.new_array); 0: nothing
+    uint32_t waits_in        # what else it waits for: a class of GPUs, or an array (Scheduler.new_array); 0: nothing
     uint32_t resources    # * the class of cores and memory that it needs, 0: none
     uint32_t timer        # * for the owner's use: of the moment before which it must not start, 0: none
     uint32_t label_hash   # * for the owner's use: tsf_cold.label_hash

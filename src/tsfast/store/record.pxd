@@ -9,7 +9,7 @@ from tsfast.layout.structs cimport (
 )
 
 # One job as the table holds it; `blob` points at its cold.blob_len checked bytes, into which the parts fit.
-cdef struct Row:
+cdef struct Record:
     uint64_t id
     const tsf_hot *hot
     const tsf_cold *cold
@@ -18,15 +18,15 @@ cdef struct Row:
     const tsf_grant *grant        # the GPUs that it has or had; NULL: none, or it has not started
 
 # Where the parts of a job's blob are (table.h: struct tsf_cold).
-cdef const char *row_argv(const Row *row) noexcept nogil
-cdef const char *row_label(const Row *row) noexcept nogil
-cdef const char *row_exact(const Row *row) noexcept nogil              # the list of -g
-cdef const char *row_prefix(const Row *row) noexcept nogil
-cdef const char *row_cwd(const Row *row) noexcept nogil
-cdef const char *row_diff(const Row *row) noexcept nogil
-cdef const char *row_env_text(const Row *row) noexcept nogil
-cdef uint64_t row_after(const Row *row, size_t i) noexcept nogil      # i < n_after
-cdef uint64_t row_after_ok(const Row *row, size_t i) noexcept nogil   # i < n_after_ok
+cdef const char *record_argv(const Record *record) noexcept nogil
+cdef const char *record_label(const Record *record) noexcept nogil
+cdef const char *record_exact(const Record *record) noexcept nogil              # the list of -g
+cdef const char *record_prefix(const Record *record) noexcept nogil
+cdef const char *record_cwd(const Record *record) noexcept nogil
+cdef const char *record_diff(const Record *record) noexcept nogil
+cdef const char *record_env_text(const Record *record) noexcept nogil
+cdef uint64_t record_after(const Record *record, size_t i) noexcept nogil      # i < n_after
+cdef uint64_t record_after_ok(const Record *record, size_t i) noexcept nogil   # i < n_after_ok
 
 # Whether the table has a job of this state: not forgotten, nor about to be because of -r.
 cdef inline bint is_there(int state) noexcept nogil:
@@ -40,6 +40,6 @@ cdef int end_signal(const tsf_hot *hot) noexcept nogil                # 0: none 
 # How long it has run; False if it has not, or nobody knows.
 cdef bint time_taken(const tsf_hot *hot, uint64_t now_ns, uint64_t *taken_ns) noexcept nogil
 cdef uint64_t end_time(const tsf_hot *hot) noexcept nogil             # 0: it has not ended, or nobody knows when
-cdef size_t suffix_length(const Row *row) noexcept nogil              # 0: there is no output file (yet)
+cdef size_t suffix_length(const Record *record) noexcept nogil              # 0: there is no output file (yet)
 
-cdef const tsf_granted *row_granted(const Row *row) noexcept nogil    # grant.count of them; grant is not NULL
+cdef const tsf_granted *record_granted(const Record *record) noexcept nogil    # grant.count of them; grant is not NULL

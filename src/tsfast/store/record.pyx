@@ -18,42 +18,42 @@ cdef extern from "<sys/wait.h>" nogil:
     int WTERMSIG(int status)
 
 
-cdef const char *row_argv(const Row *row) noexcept nogil:
-    return row.blob + (<size_t>row.cold.n_after + row.cold.n_after_ok) * sizeof(uint64_t)
+cdef const char *record_argv(const Record *record) noexcept nogil:
+    return record.blob + (<size_t>record.cold.n_after + record.cold.n_after_ok) * sizeof(uint64_t)
 
 
-cdef const char *row_label(const Row *row) noexcept nogil:
-    return row_argv(row) + row.cold.argv_len
+cdef const char *record_label(const Record *record) noexcept nogil:
+    return record_argv(record) + record.cold.argv_len
 
 
-cdef const char *row_exact(const Row *row) noexcept nogil:
-    return row_label(row) + row.cold.label_len
+cdef const char *record_exact(const Record *record) noexcept nogil:
+    return record_label(record) + record.cold.label_len
 
 
-cdef const char *row_prefix(const Row *row) noexcept nogil:
-    return row_exact(row) + row.cold.gpu_exact_len
+cdef const char *record_prefix(const Record *record) noexcept nogil:
+    return record_exact(record) + record.cold.gpu_exact_len
 
 
-cdef const char *row_cwd(const Row *row) noexcept nogil:
-    return row_prefix(row) + row.cold.prefix_len
+cdef const char *record_cwd(const Record *record) noexcept nogil:
+    return record_prefix(record) + record.cold.prefix_len
 
 
-cdef const char *row_diff(const Row *row) noexcept nogil:
-    return row_cwd(row) + row.cold.cwd_len
+cdef const char *record_diff(const Record *record) noexcept nogil:
+    return record_cwd(record) + record.cold.cwd_len
 
 
-cdef const char *row_env_text(const Row *row) noexcept nogil:
-    return row_diff(row) + row.cold.diff_len
+cdef const char *record_env_text(const Record *record) noexcept nogil:
+    return record_diff(record) + record.cold.diff_len
 
 
-cdef uint64_t row_after(const Row *row, size_t i) noexcept nogil:
+cdef uint64_t record_after(const Record *record, size_t i) noexcept nogil:
     cdef uint64_t id
-    memcpy(&id, row.blob + i * sizeof(uint64_t), sizeof(uint64_t))
+    memcpy(&id, record.blob + i * sizeof(uint64_t), sizeof(uint64_t))
     return id
 
 
-cdef uint64_t row_after_ok(const Row *row, size_t i) noexcept nogil:
-    return row_after(row, row.cold.n_after + i)
+cdef uint64_t record_after_ok(const Record *record, size_t i) noexcept nogil:
+    return record_after(record, record.cold.n_after + i)
 
 
 cdef bint has_level(const tsf_hot *hot) noexcept nogil:
@@ -91,9 +91,9 @@ cdef uint64_t end_time(const tsf_hot *hot) noexcept nogil:
     return hot.start_ns + taken
 
 
-cdef size_t suffix_length(const Row *row) noexcept nogil:
-    return strnlen(row.hot.suffix, sizeof(row.hot.suffix)) if row.cold.prefix_len else 0
+cdef size_t suffix_length(const Record *record) noexcept nogil:
+    return strnlen(record.hot.suffix, sizeof(record.hot.suffix)) if record.cold.prefix_len else 0
 
 
-cdef const tsf_granted *row_granted(const Row *row) noexcept nogil:
-    return <const tsf_granted *> (row.grant + 1)
+cdef const tsf_granted *record_granted(const Record *record) noexcept nogil:
+    return <const tsf_granted *> (record.grant + 1)

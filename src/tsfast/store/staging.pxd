@@ -32,7 +32,7 @@ cdef struct Submission:
     uint32_t array_first            # of an array, see struct tsf_cold
     uint32_t array_limit
     uint32_t flags                  # enum tsf_job_flag
-    uint32_t holds                  # see Queue.add
+    uint32_t holds                  # see Scheduler.add
 
 # What the queue has to know of a staged job beside its record.
 cdef struct Staged:

@@ -8,7 +8,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from tsfast.store.journal cimport Journal
 from tsfast.layout.structs cimport tsf_cold, tsf_grant, tsf_header, tsf_hot
-from tsfast.store.record cimport Row
+from tsfast.store.record cimport Record
 
 # Whether there is nothing: zeros. size: 1 at least.
 cdef bint is_hole(const void *record, size_t size) noexcept nogil
@@ -28,9 +28,9 @@ cdef struct Segment:
     uint32_t live             # ids of this segment that are not forgotten
     uint8_t group[GROUPS]     # likewise, of each group
 
-# What a list has read ahead of the row that it is at.
+# What a list has read ahead of the record that it is at.
 cdef struct Ahead:
-    uint64_t next             # the id after that of the last row
+    uint64_t next             # the id after that of the last record
     uint64_t first            # of the group in `hot` and `cold`; UINT64_MAX: none
     tsf_hot hot[GROUP]
     tsf_cold cold[GROUP]
@@ -48,7 +48,7 @@ cdef class Table:
     cdef readonly bint settings_lost  # they were damaged, and are the defaults now
     cdef readonly bint gone           # somebody deleted the files: what is written now, nobody will find again
     cdef readonly uint64_t truncated  # segments that somebody cut off; what was missing reads as forgotten
-    cdef char *blob                   # owned; of the last read_row, with what stands behind it
+    cdef char *blob                   # owned; of the last read_record, with what stands behind it
     cdef size_t blob_room
     cdef Ahead *ahead                 # owned; NULL until a list is read
     cdef Journal journal              # None but with TS_DURABLE
@@ -63,17 +63,17 @@ cdef class Table:
     cdef int write_hot(self, uint64_t id, tsf_hot *hot) noexcept nogil
     cdef int read_hot(self, uint64_t id, tsf_hot *hot) noexcept nogil
     cdef int read_cold(self, uint64_t id, tsf_cold *cold) noexcept nogil
-    # All of a job, the blob and its optional part checked; valid until the next read_row.
-    cdef int read_row(self, uint64_t id, Row *row, tsf_hot *hot, tsf_cold *cold) noexcept nogil
+    # All of a job, the blob and its optional part checked; valid until the next read_record.
+    cdef int read_record(self, uint64_t id, Record *record, tsf_hot *hot, tsf_cold *cold) noexcept nogil
     # Recovery: the job's blob and its optional part fit their checksums. Quick where the ids come in a row, from
-    # start_rows() on.
+    # start_records() on.
     cdef bint blob_is_whole(self, uint64_t id, const tsf_cold *cold) noexcept nogil
     # Which GPUs the job is given, for its next start: a whole tsf_grant.
     cdef int write_grant(self, uint64_t id, const tsf_cold *cold, const char *grant, size_t size) noexcept nogil
     # The same for many rows in a row: rows whose ids follow each other are read together. What stands in the table must
-    # not change between start_rows() and the last next_row(), or the rows can be those of before.
-    cdef void start_rows(self) noexcept nogil
-    cdef int next_row(self, uint64_t id, Row *row, tsf_hot *hot, tsf_cold *cold) noexcept nogil
+    # not change between start_records() and the last next_record(), or the rows can be those of before.
+    cdef void start_records(self) noexcept nogil
+    cdef int next_record(self, uint64_t id, Record *record, tsf_hot *hot, tsf_cold *cold) noexcept nogil
     # The records of one group, unchecked; zeros where there is nothing.
     cdef int read_group(self, uint64_t first, tsf_hot *hot) noexcept nogil
     cdef int read_cold_group(self, uint64_t first, tsf_cold *cold) noexcept nogil

@@ -26,7 +26,7 @@ from tsfast.base.system cimport (
     O_RDWR, close, errno, fallocate, fstat, fstatat, ftruncate, off_t, pread, ssize_t, stat_t, tsf_log,
     tsf_open_ours, unlinkat, set_errno,
 )
-from tsfast.store.record cimport Row
+from tsfast.store.record cimport Record
 
 
 cdef enum:
@@ -372,19 +372,19 @@ cdef class Table:
             return -1
         return 0
 
-    cdef int read_row(self, uint64_t id, Row *row, tsf_hot *hot, tsf_cold *cold) noexcept nogil:
+    cdef int read_record(self, uint64_t id, Record *record, tsf_hot *hot, tsf_cold *cold) noexcept nogil:
         if self.read_hot(id, hot) < 0 or self.read_cold(id, cold) < 0:
             return -1
-        row.id = id
-        row.hot = hot
-        row.cold = cold
-        row.blob = self._read_blob(id, cold)
-        if row.blob == NULL:
+        record.id = id
+        record.hot = hot
+        record.cold = cold
+        record.blob = self._read_blob(id, cold)
+        if record.blob == NULL:
             return -1
-        row.extra = NULL
+        record.extra = NULL
         if cold.extra_len:
-            row.extra = <const tsf_extra *> (row.blob + (tsf_extra_offset(cold) - cold.blob_off))
-        row.grant = self._read_grant(id, hot, cold)
+            record.extra = <const tsf_extra *> (record.blob + (tsf_extra_offset(cold) - cold.blob_off))
+        record.grant = self._read_grant(id, hot, cold)
         return 0
 
     cdef const char *_read_blob(self, uint64_t id, const tsf_cold *cold) noexcept nogil:
@@ -450,7 +450,7 @@ cdef class Table:
             return NULL
         return grant
 
-    cdef void start_rows(self) noexcept nogil:
+    cdef void start_records(self) noexcept nogil:
         if self.ahead == NULL:
             self.ahead = <Ahead *> malloc(sizeof(Ahead))
         if self.ahead != NULL:
@@ -458,7 +458,7 @@ cdef class Table:
             self.ahead.first = NO_GROUP
             self.ahead.blob_size = 0
 
-    cdef int next_row(self, uint64_t id, Row *row, tsf_hot *hot, tsf_cold *cold) noexcept nogil:
+    cdef int next_record(self, uint64_t id, Record *record, tsf_hot *hot, tsf_cold *cold) noexcept nogil:
         # What does not fit, for whichever reason, is read alone, which tells the reason.
         cdef uint64_t i = id & (GROUP - 1)
         cdef const char *blob = NULL
@@ -468,13 +468,13 @@ cdef class Table:
             if tsf_hot_check(hot, id) == hot.check and tsf_cold_check(cold, id) == cold.check and is_sized(cold):
                 blob = self._blob_ahead(id, cold)
         if blob == NULL:
-            return self.read_row(id, row, hot, cold)
-        row.id = id
-        row.hot = hot
-        row.cold = cold
-        row.blob = blob
-        row.extra = NULL
-        row.grant = NULL
+            return self.read_record(id, record, hot, cold)
+        record.id = id
+        record.hot = hot
+        record.cold = cold
+        record.blob = blob
+        record.extra = NULL
+        record.grant = NULL
         return 0
 
     cdef bint _read_ahead(self, uint64_t id) noexcept nogil:

@@ -26,7 +26,7 @@ from tsfast.server.handlers.explain cimport why
 from tsfast.server.request cimport has_variable
 from tsfast.server.targets cimport Cursor, next_job, select_job, walk
 from tsfast.server.waiters cimport ROLE_START
-from tsfast.store.record cimport Row, row_label
+from tsfast.store.record cimport Record, record_label
 
 
 cdef int describe_jobs(Services services, Conn *conn, const Request *request, Command *command,
@@ -97,7 +97,7 @@ cdef const char *tell(Text *text, Spool spool, const Job *job, int action, uint6
 
     parked: how many requests wait for room in the queue. tty: of the client, enum tsf_tty: on a terminal people read
     it, while a program gets a value as it is; with TSF_SHOWS_MOMENTS times of day are marked, as info() has it."""
-    cdef Row row
+    cdef Record record
     cdef tsf_hot hot
     cdef tsf_cold cold
     cdef const char *cwd = NULL
@@ -105,7 +105,7 @@ cdef const char *tell(Text *text, Spool spool, const Job *job, int action, uint6
     if action == ACTION_WHY:
         why(text, spool, job, parked)
         return NULL
-    if spool.read_row(job.id, &row, &hot, &cold) < 0:
+    if spool.read_record(job.id, &record, &hot, &cold) < 0:
         if action == ACTION_STATE:
             text_str(text, b"unreadable\n")
             return NULL
@@ -113,7 +113,7 @@ cdef const char *tell(Text *text, Spool spool, const Job *job, int action, uint6
     if action == ACTION_INFO:
         if cold.cwd_len == 0:
             cwd = spool.directory(cold.ctx)
-        info(text, &row, cwd, strlen(cwd) if cwd != NULL else 0, tsf_now_ns(CLOCK_REALTIME),
+        info(text, &record, cwd, strlen(cwd) if cwd != NULL else 0, tsf_now_ns(CLOCK_REALTIME),
              tty & TSF_SHOWS_MOMENTS)
         waiting_line(text, spool, job)
         return NULL
@@ -121,11 +121,11 @@ cdef const char *tell(Text *text, Spool spool, const Job *job, int action, uint6
         text_str(text, state_name(TSF_ALLOCATING if spool.allocating(job) else <int> hot.state))
     elif action == ACTION_LABEL:
         if terminal:
-            text_oneline(text, row_label(&row), cold.label_len, TSF_HIDDEN)
+            text_oneline(text, record_label(&record), cold.label_len, TSF_HIDDEN)
         else:
-            text_add(text, row_label(&row), cold.label_len)
+            text_add(text, record_label(&record), cold.label_len)
     elif action == ACTION_FULL_COMMAND:
-        command_words(text, &row, TSF_HIDDEN if terminal else TSF_CONTROL)
+        command_words(text, &record, TSF_HIDDEN if terminal else TSF_CONTROL)
     elif job.state == JOB_BLOCKED or job.state == JOB_READY:
         return b"has not started yet"
     elif hot.pid == 0:

@@ -9,8 +9,8 @@ from tsfast.scheduler.scheduler cimport (
 )
 from tsfast.layout.structs cimport TSF_TTY_STDOUT, tsf_cold, tsf_hot
 from tsfast.base.text cimport TSF_CONTROL, TSF_HIDDEN, text_char, text_str, text_u64
-from tsfast.store.record cimport Row
-from tsfast.render.fields cimport row_pattern
+from tsfast.store.record cimport Record
+from tsfast.render.fields cimport record_pattern
 from tsfast.render.rows cimport array_counts
 from tsfast.server.handlers.explain cimport why
 
@@ -84,12 +84,12 @@ cdef void why_array(Text *text, Spool spool, const Span *span, uint64_t parked) 
 cdef const char *command_of(Text *text, Spool spool, const Span *span, bint terminal) noexcept nogil:
     """As it was typed."""
     cdef uint64_t id = span.first - 1
-    cdef Row row
+    cdef Record record
     cdef tsf_hot hot
     cdef tsf_cold cold
     while spool.next_id(id, &id) and id - span.first < span.count:
-        if spool.read_row(id, &row, &hot, &cold) == 0:
-            row_pattern(text, &row, 0, TSF_HIDDEN if terminal else TSF_CONTROL)
+        if spool.read_record(id, &record, &hot, &cold) == 0:
+            record_pattern(text, &record, 0, TSF_HIDDEN if terminal else TSF_CONTROL)
             text_char(text, c"\n")
             return NULL
     return b"is an array whose records cannot be read"

@@ -7,9 +7,9 @@ from tsfast.base.text cimport Text, text_char, text_pad, text_str, text_u64
 from tsfast.grammar.options cimport help_text
 from tsfast.layout.structs cimport tsf_cold, tsf_hot
 from tsfast.lifecycle.spool cimport Spool
-from tsfast.render.fields cimport row_gpu_ids
+from tsfast.render.fields cimport record_gpu_ids
 from tsfast.scheduler.scheduler cimport Job
-from tsfast.store.record cimport Row
+from tsfast.store.record cimport Record
 
 
 cdef int count_running(Services services, Conn *conn, const Request *request, Command *command,
@@ -33,19 +33,19 @@ cdef int list_gpus(Services services, Conn *conn, const Request *request, Comman
 
 cdef void running_gpu_jobs(Text *text, Spool spool) noexcept nogil:
     cdef const Job *job = spool.first_running()
-    cdef Row row
+    cdef Record record
     cdef tsf_hot hot
     cdef tsf_cold cold
     cdef size_t start
     text_str(text, b"ID   GPU-IDs\n")
     while job != NULL:
-        if spool.gpu_class(job) and spool.read_row(job.id, &row, &hot, &cold) == 0:
+        if spool.gpu_class(job) and spool.read_record(job.id, &record, &hot, &cold) == 0:
             start = text.size
             text_u64(text, job.id)
             if text.size - start < 4:
                 text_pad(text, 4 - (text.size - start))
             text_char(text, c" ")
-            row_gpu_ids(text, &row, c" ")
+            record_gpu_ids(text, &record, c" ")
             text_char(text, c"\n")
         job = spool.following(job)
 

@@ -15,7 +15,7 @@ from tsfast.scheduler.scheduler cimport (
 )
 from tsfast.layout.structs cimport TSF_CANCELLED, TSF_SKIPPED, tsf_cold, tsf_hot
 from tsfast.base.text cimport TSF_HIDDEN, Text, text_char, text_cut, text_i64, text_oneline, text_str, text_u64
-from tsfast.store.record cimport Row, error_level, row_after, row_after_ok
+from tsfast.store.record cimport Record, error_level, record_after, record_after_ok
 from tsfast.lifecycle.spool cimport Spool
 from tsfast.render.info cimport info_status
 
@@ -41,19 +41,19 @@ cdef const char *state_words(const Job *job) noexcept nogil:
     return b" (queued)\n"
 
 
-cdef void dependencies(Text *text, Spool spool, const Row *row) noexcept nogil:
-    cdef uint32_t i, total = row.cold.n_after + row.cold.n_after_ok, left = 0
+cdef void dependencies(Text *text, Spool spool, const Record *record) noexcept nogil:
+    cdef uint32_t i, total = record.cold.n_after + record.cold.n_after_ok, left = 0
     cdef uint64_t id
     cdef const Job *other
     for i in range(total):
-        id = row_after(row, i) if i < row.cold.n_after else row_after_ok(row, i - row.cold.n_after)
+        id = record_after(record, i) if i < record.cold.n_after else record_after_ok(record, i - record.cold.n_after)
         other = spool.job(id)
         if other == NULL or other.state == JOB_ENDED:
             continue
         left += 1
         if left > NAMED:
             continue
-        text_str(text, b"it waits for the end of job " if i < row.cold.n_after
+        text_str(text, b"it waits for the end of job " if i < record.cold.n_after
                  else b"it waits for the success of job ")
         text_u64(text, id)
         if spool.unreadable.n and spool.unreadable.has(id):
@@ -114,13 +114,13 @@ cdef void gpu_line(Text *text, uint64_t count, const char *what) noexcept nogil:
 
 
 cdef void gpus(Text *text, Spool spool, const Job *job) noexcept nogil:
-    cdef const Need *need = spool.grants.gpus.need_of(<int32_t> spool.gpu_class(job))
+    cdef const Need *need = spool.allocator.gpus.need_of(<int32_t> spool.gpu_class(job))
     cdef GpuCounts counts
-    spool.grants.gpus.counts(need, &counts)
+    spool.allocator.gpus.counts(need, &counts)
     text_str(text, b"it needs ")
     a_number(text, counts.wanted, b"GPU", b"GPUs")
     if counts.present == 0:
-        text_str(text, b"; none is known here\n" if spool.grants.complete or spool.grants.trouble[0]
+        text_str(text, b"; none is known here\n" if spool.allocator.complete or spool.allocator.trouble[0]
                  else b"; NVML is being queried\n")
     else:
         text_str(text, b"; ")
@@ -137,11 +137,11 @@ cdef void gpus(Text *text, Spool spool, const Job *job) noexcept nogil:
              + counts.of[<int> VERDICT_FOREIGN] + counts.of[<int> VERDICT_BUSY], b" not available\n")
     gpu_line(text, counts.of[<int> VERDICT_HIDDEN], b" left out by TS_VISIBLE_DEVICES\n")
     each_gpu(text, spool, need)
-    if spool.grants.trouble[0]:
+    if spool.allocator.trouble[0]:
         text_str(text, b"NVML does not answer: ")
-        text_oneline(text, spool.grants.trouble, strlen(spool.grants.trouble), TSF_HIDDEN)
+        text_oneline(text, spool.allocator.trouble, strlen(spool.allocator.trouble), TSF_HIDDEN)
         text_char(text, c'\n')
-    if spool.grants.pausing:
+    if spool.allocator.pausing:
         text_str(text, b"a GPU job has just started: --set_gpu_wait makes the next one wait\n")
 
 
@@ -154,21 +154,21 @@ cdef bint explained(Verdict verdict) noexcept nogil:
 cdef void each_gpu(Text *text, Spool spool, const Need *need) noexcept nogil:
     """What is wrong with which."""
     cdef uint32_t slot, told = 0
-    for slot in range(spool.grants.gpus.n_devices):
-        if need.exact != NULL or not mask_test(spool.grants.gpus.present, slot):
+    for slot in range(spool.allocator.gpus.n_devices):
+        if need.exact != NULL or not mask_test(spool.allocator.gpus.present, slot):
             continue
-        if not explained(spool.grants.gpus.verdict(slot, need)):
+        if not explained(spool.allocator.gpus.verdict(slot, need)):
             continue
         told += 1
         if told > NAMED:
             continue
-        job_line(text, b"GPU ", spool.grants.gpus.device(slot).index, b": ")
-        spool.grants.gpus.explain(text, slot, need)
+        job_line(text, b"GPU ", spool.allocator.gpus.device(slot).index, b": ")
+        spool.allocator.gpus.explain(text, slot, need)
         text_char(text, c'\n')
     if told > NAMED:
         text_str(text, b"and so on, of ")
         a_number(text, told - NAMED, b"other GPU\n", b"other GPUs\n")
-    spool.grants.tell_silent(text, NAMED, b"", b"\n")
+    spool.allocator.tell_silent(text, NAMED, b"", b"\n")
 
 
 cdef void wanting(Text *text, Spool spool, const Job *job) noexcept nogil:
@@ -181,13 +181,13 @@ cdef void wanting(Text *text, Spool spool, const Job *job) noexcept nogil:
         text_cut(text, begin)
 
 
-cdef void skipped(Text *text, Spool spool, const Row *row) noexcept nogil:
+cdef void skipped(Text *text, Spool spool, const Record *record) noexcept nogil:
     cdef uint32_t i, bad = 0, forgotten = 0
     cdef uint64_t id, first = 0
     cdef const Job *other
     cdef tsf_hot hot
-    for i in range(row.cold.n_after_ok):
-        id = row_after_ok(row, i)
+    for i in range(record.cold.n_after_ok):
+        id = record_after_ok(record, i)
         other = spool.job(id)
         if other == NULL:
             first = first if forgotten else id
@@ -216,16 +216,16 @@ cdef void skipped(Text *text, Spool spool, const Row *row) noexcept nogil:
 
 
 cdef void why(Text *text, Spool spool, const Job *job, uint64_t parked) noexcept nogil:
-    cdef Row row
+    cdef Record record
     cdef tsf_hot hot
     cdef tsf_cold cold
     job_line(text, b"Job ", job.id, b" ")
-    if spool.read_row(job.id, &row, &hot, &cold) < 0:
+    if spool.read_record(job.id, &record, &hot, &cold) < 0:
         text_str(text, b"has a record that cannot be read; it is not started\n")
         return
     if job.state == JOB_BLOCKED:
         text_str(text, b"is queued:\n")
-        dependencies(text, spool, &row)
+        dependencies(text, spool, &record)
         if job.holds and not spool.pauses.holds(job.id):
             text_str(text, b"it waits for its client (-f)\n")
         wanting(text, spool, job)
@@ -247,9 +247,9 @@ cdef void why(Text *text, Spool spool, const Job *job, uint64_t parked) noexcept
         text_char(text, c'\n')
     else:
         text_str(text, b"has ended:\n")
-        info_status(text, &row)
+        info_status(text, &record)
         if hot.state == TSF_SKIPPED:
-            skipped(text, spool, &row)
+            skipped(text, spool, &record)
     if (job.state == JOB_BLOCKED or job.state == JOB_READY) and parked:
         text_str(text, b"the queue is full (TS_MAXCONN): ")
         a_number(text, parked, b"call waits", b"calls wait")

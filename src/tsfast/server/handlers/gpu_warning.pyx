@@ -39,7 +39,7 @@ cdef void needed_gpus(Text *text, Spool spool, const Need *need) noexcept nogil:
     text_str(text, b" GPU" if need.count == 1 else b" GPUs")
     if need.vram:
         text_str(text, b" with ")
-        spool.grants.gpus.say_amount(text, need.vram)
+        spool.allocator.gpus.say_amount(text, need.vram)
 
 
 cdef void counted(Text *text, uint32_t count, const char *what) noexcept nogil:
@@ -54,9 +54,9 @@ cdef void never_enough(Text *text, Spool spool, const Need *need) noexcept nogil
     cdef uint32_t on_machine = spool.header().gpu_devices, able = on_machine
     cdef GpuCounts counts
     memset(&counts, 0, sizeof(counts))
-    if spool.grants.known:
-        spool.grants.gpus.counts(need, &counts)
-        if not spool.grants.complete:         # what was seen of these two is old
+    if spool.allocator.known:
+        spool.allocator.gpus.counts(need, &counts)
+        if not spool.allocator.complete:         # what was seen of these two is old
             counts.of[<int> VERDICT_HIDDEN] = counts.of[<int> VERDICT_SILENT] = 0
         able = counts.present - (
             counts.of[<int> VERDICT_HIDDEN] + counts.of[<int> VERDICT_DIVIDED] + counts.of[<int> VERDICT_PROHIBITED]
@@ -77,16 +77,16 @@ cdef void never_enough(Text *text, Spool spool, const Need *need) noexcept nogil
     counted(text, counts.of[<int> VERDICT_UNSHARED], b" whose compute mode excludes sharing")
     if counts.of[<int> VERDICT_SMALL]:
         text_str(text, b", the largest with ")
-        spool.grants.gpus.say_amount(text, counts.largest)
-    spool.grants.tell_silent(text, SILENT_TOLD, b"; ", b"")
+        spool.allocator.gpus.say_amount(text, counts.largest)
+    spool.allocator.tell_silent(text, SILENT_TOLD, b"; ", b"")
     text_str(text, b"; it waits until there are more\n")
 
 
 cdef void not_all_listed(Text *text, Spool spool, const Need *need) noexcept nogil:
     """Nothing, unless a GPU of the list is not there, or can never be used."""
     cdef GpuCounts counts
-    if spool.grants.known:
-        spool.grants.gpus.counts(need, &counts)
+    if spool.allocator.known:
+        spool.allocator.gpus.counts(need, &counts)
         if counts.absent == 0 and counts.of[<int> VERDICT_FITS] == counts.present:
             return
         if counts.absent == 0:
@@ -102,7 +102,7 @@ cdef void not_all_listed(Text *text, Spool spool, const Need *need) noexcept nog
     text_str(text, b"ts: warning: not all of the GPUs ")
     text_oneline(text, need.exact, strlen(need.exact), TSF_HIDDEN)
     text_str(text, b" are known on this machine")
-    spool.grants.tell_silent(text, SILENT_TOLD, b"; ", b"")
+    spool.allocator.tell_silent(text, SILENT_TOLD, b"; ", b"")
     text_str(text, b"; the job waits until they are there\n")
 
 
@@ -116,11 +116,11 @@ cdef void gpu_warning(Text *text, Spool spool, const Command *command) noexcept 
     need.exact = command.gpu_exact
     if spool.header().gpu_devices == 0:
         text_str(text, b"ts: warning: no GPU is known here")
-        if spool.grants.trouble[0]:
+        if spool.allocator.trouble[0]:
             text_str(text, b" (")
-            text_oneline(text, spool.grants.trouble, strlen(spool.grants.trouble), TSF_HIDDEN)
+            text_oneline(text, spool.allocator.trouble, strlen(spool.allocator.trouble), TSF_HIDDEN)
             text_char(text, c')')
-        elif not spool.grants.complete:
+        elif not spool.allocator.complete:
             text_str(text, b" yet")          # nobody has asked before this job
         text_str(text, b"; the job waits until one is found\n")
     elif need.exact != NULL:

@@ -114,7 +114,7 @@ cdef bint write_lines(Text *text, Spool spool, const Lines *lines, const Request
     look.columns = request.head.columns if request.head.tty & TSF_TTY_STDOUT else 0
     look.colour = wants_colour(request)
     look.least = list_kind(request.head.tty & TSF_TTY_STDOUT)
-    look.gpus = spool.grants.machine_has_gpus() or spool.gpu_jobs > 0
+    look.gpus = spool.allocator.machine_has_gpus() or spool.gpu_jobs > 0
     look.now_ns = tsf_now_ns(CLOCK_REALTIME)
     list_head(text, &look, spool.used_slots(), spool.slots())
     if list_rows(text, spool.table, spool.contexts, lines.lines, lines.n, &look, True, ANSWER_MAX) != 0:

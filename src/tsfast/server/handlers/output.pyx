@@ -12,7 +12,7 @@ from tsfast.lifecycle.arrays cimport Span
 from tsfast.render.fields cimport output_path
 from tsfast.scheduler.scheduler cimport JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_STARTING, Job
 from tsfast.server.waiters cimport ROLE_FOLLOW, ROLE_FOLLOWING, ROLE_START
-from tsfast.store.record cimport Row, error_level
+from tsfast.store.record cimport Record, error_level
 
 
 cdef int show_output(Services services, Conn *conn, const Request *request, Command *command,
@@ -38,7 +38,7 @@ cdef int show_output_of(Services services, Conn *conn, uint64_t id, int action) 
     cdef const Job *job = services.spool.job(id)
     cdef bint ended = job.state == JOB_ENDED
     cdef const char *wrong
-    cdef Row row
+    cdef Record record
     cdef tsf_hot hot
     cdef tsf_cold cold
     if action == ACTION_OUTPUT and job.state == JOB_STARTING:
@@ -47,7 +47,7 @@ cdef int show_output_of(Services services, Conn *conn, uint64_t id, int action) 
         return services.reply.fail_unreadable(conn, id, id)
     if job.state == JOB_BLOCKED or job.state == JOB_READY:
         return services.reply.fail_job(conn, id, b"has not started yet")
-    if services.spool.read_row(id, &row, &hot, &cold) < 0:
+    if services.spool.read_record(id, &record, &hot, &cold) < 0:
         return services.reply.fail_errno(conn, b"the job's record cannot be read")
     wrong = has_none(&hot, &cold, ended, action)
     if wrong != NULL:
@@ -56,13 +56,13 @@ cdef int show_output_of(Services services, Conn *conn, uint64_t id, int action) 
         return services.wait_for_start(conn, id, ROLE_START if cold.flags & TSF_JOB_GZIP else ROLE_FOLLOW, action)
     if action == ACTION_OUTPUT:
         services.reply.text.size = 0
-        output_path(&services.reply.text, &row)
+        output_path(&services.reply.text, &record)
         return services.reply.answer_value(conn)
     if cold.flags & TSF_JOB_GZIP:
-        return delegate_compressed(services, conn, &row)
+        return delegate_compressed(services, conn, &record)
     if not ended and services.wait_for_job(conn, id, ROLE_FOLLOWING) < 0:
         return services.reply.no_memory(conn)
-    send_follow(services, conn, &row, action)
+    send_follow(services, conn, &record, action)
     if ended:
         send_ended(services, conn, error_level(&hot))
     return 0
@@ -81,22 +81,22 @@ cdef const char *has_none(const tsf_hot *hot, const tsf_cold *cold, bint ended, 
     return NULL
 
 
-cdef int delegate_compressed(Services services, Conn *conn, const Row *row) noexcept nogil:
+cdef int delegate_compressed(Services services, Conn *conn, const Record *record) noexcept nogil:
     cdef Text *text = &services.reply.text
     text.size = 0
-    text_u64(text, row.id)
+    text_u64(text, record.id)
     text_char(text, c' ')
-    output_path(text, row)
+    output_path(text, record)
     return services.reply.delegate_with_text(conn)
 
 
-cdef void send_follow(Services services, Conn *conn, const Row *row, int action) noexcept nogil:
+cdef void send_follow(Services services, Conn *conn, const Record *record, int action) noexcept nogil:
     cdef Text *text = &services.reply.text
     cdef tsf_follow follow
     follow.lines = 10 if action == ACTION_TAIL else -1
     text.size = 0
     text_add(text, <const char *> &follow, sizeof(follow))
-    output_path(text, row)
+    output_path(text, record)
     services.conns.send(conn, TSF_FRAME_FOLLOW, text.data, text.size)
 
 
@@ -107,10 +107,10 @@ cdef void send_ended(Services services, Conn *conn, int32_t level) noexcept nogi
 
 cdef bint begin_following(Services services, Conn *conn, uint64_t id) noexcept nogil:
     """The job that the client waits to follow has a process. False: its output file has no name."""
-    cdef Row row
+    cdef Record record
     cdef tsf_hot hot
     cdef tsf_cold cold
-    if services.spool.read_row(id, &row, &hot, &cold) < 0 or hot.suffix[0] == 0:
+    if services.spool.read_record(id, &record, &hot, &cold) < 0 or hot.suffix[0] == 0:
         return False
-    send_follow(services, conn, &row, conn.action)
+    send_follow(services, conn, &record, conn.action)
     return True

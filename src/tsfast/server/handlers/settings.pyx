@@ -28,7 +28,7 @@ cdef int set_slots(Services services, Conn *conn, const Request *request, Comman
 
 cdef int get_gpu_free(Services services, Conn *conn, const Request *request, Command *command,
                       const Targets *jobs) noexcept nogil:
-    return services.reply.answer_number(conn, services.spool.grants.gpus.free_percent)
+    return services.reply.answer_number(conn, services.spool.allocator.gpus.free_percent)
 
 
 cdef int set_gpu_free(Services services, Conn *conn, const Request *request, Command *command,
@@ -99,5 +99,5 @@ cdef int unset_variable(Services services, Conn *conn, const Request *request, C
 
 cdef int changed(Services services, Conn *conn, int result) noexcept nogil:
     if result == 0:
-        services.spool.grants.poller.renew()   # the monitor gets the new one
+        services.spool.allocator.monitor.renew()   # the monitor gets the new one
     return done(services, conn, result, NOT_CHANGED)
