@@ -224,7 +224,7 @@ def test_jobs_that_share_a_gpu_in_a_container(inside: GpuQueue, nvml: FakeNvml) 
     gate.open()
     other_gate.open()
     assert [inside.wait(job) for job in (first, second)] == [0, 0]
-    inside.wait_until(lambda: "not to be seen from here" in inside.why(both), "now it is a stranger's")
+    inside.wait_until(lambda: "invisible from here" in inside.why(both), "now it is a stranger's")
     nvml.set(1, processes=[])
     nvml.set(0, memory_free=80 * GIB)
     assert inside.wait(both) == 0
