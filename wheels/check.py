@@ -21,7 +21,7 @@ from elftools.elf.elffile import ELFFile
 PROGRAMS = ("/scripts/ts", "/scripts/tsp", "tsfast/native/ts-run")
 LIBRARIES = re.compile(r"libc\.so\.6|libpthread\.so\.0|libm\.so\.6|ld-linux-.*|libc\.so|libc\.musl-.*\.so\.1")
 WANTED = (
-    *("tsfast/py.typed", "tsfast/native/table.h", "tsfast/layout/structs.pxd", "man/man1/ts.1"),
+    *("tsfast/py.typed", "tsfast/native/table.h", "tsfast/layout/table.pxd", "man/man1/ts.1"),
     *("tsfast/client/encoder.pxd", "tsfast/client/reader.pxd"),
     *("completions/ts", "site-functions/_ts", "vendor_completions.d/ts.fish"),
 )

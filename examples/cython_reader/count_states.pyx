@@ -8,7 +8,7 @@ import os
 
 from libc.stdint cimport uint64_t
 
-from tsfast.layout.structs cimport tsf_hot
+from tsfast.layout.table cimport tsf_hot
 from tsfast.client.reader cimport Reader
 
 from tsfast.client.reader import STATE_NAMES

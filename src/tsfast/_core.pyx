@@ -30,7 +30,8 @@ from tsfast.base.system cimport (
     SIGXCPU, SIGXFSZ, close, errno, prctl, read, sigaddset, sigemptyset, signalfd, signalfd_siginfo, sigprocmask,
     sigset_t, ssize_t,
 )
-from tsfast.layout.structs cimport tsf_count_python_steps, tsf_header
+from tsfast.layout.fault cimport tsf_count_python_steps
+from tsfast.layout.table cimport tsf_header
 from tsfast.store.table cimport Table
 from tsfast.store.table import TableError as TableError  # no-cython-lint
 

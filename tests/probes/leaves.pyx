@@ -10,7 +10,7 @@ from tsfast.base.limits cimport EVENTS_KEPT
 from tsfast.base.text cimport Text, text_free
 from tsfast.grammar.logpath cimport DATE_LENGTH, log_path, log_unchecked
 from tsfast.grammar.options cimport Command, command_free, parse
-from tsfast.layout.structs cimport tsf_event, tsf_request
+from tsfast.layout.wire cimport tsf_event, tsf_request
 from tsfast.lifecycle.arrays cimport Arrays, Span, element_env, element_words
 from tsfast.lifecycle.events cimport Events
 from tsfast.scheduler.scheduler cimport Scheduler

@@ -6,7 +6,8 @@ from tsfast.base.system cimport (
     PR_SET_CHILD_SUBREAPER, SFD_CLOEXEC, SFD_NONBLOCK, SIG_BLOCK, SIGCHLD, WNOHANG, prctl, read, sigaddset, sigemptyset,
     signalfd, signalfd_siginfo, sigprocmask, sigset_t, wait4,
 )
-from tsfast.layout.structs cimport TSF_RUNNING, tsf_run_state
+from tsfast.layout.runs cimport tsf_run_state
+from tsfast.layout.table cimport TSF_RUNNING
 
 cdef dict _outcome(const Outcome *outcome):
     return {

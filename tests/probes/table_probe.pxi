@@ -1,7 +1,7 @@
 # Included at the end of table.pyx in builds for tests.
-from tsfast.layout.structs cimport TSF_QUEUED
+from tsfast.layout.table cimport TSF_QUEUED
 
-from tsfast.layout.structs cimport TSF_QUEUED
+from tsfast.layout.table cimport TSF_QUEUED
 
 cdef void _set_hot(tsf_hot *hot, dict fields) except *:
     memset(hot, 0, sizeof(tsf_hot))

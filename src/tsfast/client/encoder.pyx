@@ -13,11 +13,11 @@ from libc.stdlib cimport free, realloc, strtoul
 from libc.string cimport memchr, memcmp, memcpy, memset, strlen, strstr
 
 from tsfast.grammar.options cimport ACTION_SUBMIT, PLACE_BIT, Command, command_free, parse
-from tsfast.layout.structs cimport (
+from tsfast.layout.table cimport TSF_JOB_FOREGROUND
+from tsfast.layout.wire cimport (
     TSF_BATCH_NO_BLOCK, TSF_FRAME_ADDED, TSF_FRAME_ALIVE, TSF_FRAME_BATCH, TSF_FRAME_ERR, TSF_FRAME_EVENTS,
     TSF_FRAME_EXEC, TSF_FRAME_EXIT, TSF_FRAME_EXIT_AT_CLOSE, TSF_FRAME_GIVE_WAY, TSF_FRAME_MAX, TSF_FRAME_OUT,
-    TSF_FRAME_REFUSED, TSF_FRAME_REQUEST, TSF_FRAME_WATCH, TSF_HEARS_ALIVE, TSF_JOB_FOREGROUND, TSF_WIRE_VERSION,
-    TSF_WIRE_VERSION1,
+    TSF_FRAME_REFUSED, TSF_FRAME_REQUEST, TSF_FRAME_WATCH, TSF_HEARS_ALIVE, TSF_WIRE_VERSION, TSF_WIRE_VERSION1,
     tsf_batch, tsf_batch_job, tsf_batch_part, tsf_frame, tsf_release, tsf_request,
 )
 from tsfast.base.limits cimport BATCH_BYTES, BATCH_JOBS

@@ -5,7 +5,7 @@ Reader is for one thread at a time, except for snapshot(), which shares nothing 
 """
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from tsfast.layout.structs cimport tsf_header, tsf_hot
+from tsfast.layout.table cimport tsf_header, tsf_hot
 
 cdef enum:
     STATE_DAMAGED = 255       # beside enum tsf_state: the record's checksum does not fit

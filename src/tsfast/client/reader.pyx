@@ -18,10 +18,11 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from tsfast.layout.structs cimport (
+from tsfast.layout.check cimport tsf_check32
+from tsfast.layout.table cimport (
     TSF_CANCELLED, TSF_FAILED, TSF_FINISHED, TSF_HOT_BYTES, TSF_KILLED, TSF_LOST, TSF_NONE, TSF_NOT_STARTABLE,
-    TSF_QUEUED, TSF_RUNNING, TSF_SEGMENT_BITS, TSF_SEGMENT_JOBS, TSF_SKIPPED, TSF_STARTING, tsf_check32, tsf_cold,
-    tsf_cold_check, tsf_header, tsf_hot, tsf_hot_check, tsf_hot_stime_ms, tsf_hot_utime_ms,
+    TSF_QUEUED, TSF_RUNNING, TSF_SEGMENT_BITS, TSF_SEGMENT_JOBS, TSF_SKIPPED, TSF_STARTING, tsf_cold, tsf_cold_check,
+    tsf_header, tsf_hot, tsf_hot_check, tsf_hot_stime_ms, tsf_hot_utime_ms,
 )
 from tsfast.base.limits cimport READER_PAUSE_US, READER_PAUSES, READER_TRIES
 from tsfast.render.listing cimport read_job

@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t, uint64_t
 from tsfast.base.text cimport Text
 from tsfast.grammar.options cimport Command
 from tsfast.grammar.selectors cimport Filter
-from tsfast.layout.structs cimport tsf_cold, tsf_hot
+from tsfast.layout.table cimport tsf_cold, tsf_hot
 from tsfast.store.contexts cimport Contexts
 from tsfast.store.record cimport Record
 from tsfast.store.table cimport Table

@@ -15,7 +15,7 @@ from tsfast.grammar.field_table cimport (
 from tsfast.grammar.options cimport IdRange, command_free, parse
 from tsfast.grammar.selectors cimport EQUAL, Filter, number_fits, text_fits, time_fits
 from tsfast.grammar.times cimport read_moment
-from tsfast.layout.structs cimport TSF_JOB_ARRAY, TSF_QUEUED, TSF_SEGMENT_BITS, tsf_cold, tsf_hot
+from tsfast.layout.table cimport TSF_JOB_ARRAY, TSF_QUEUED, TSF_SEGMENT_BITS, tsf_cold, tsf_hot
 from tsfast.render.fields cimport output_path, record_words
 from tsfast.store.contexts cimport Contexts
 from tsfast.store.record cimport (

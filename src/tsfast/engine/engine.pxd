@@ -11,7 +11,7 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 from tsfast.base.system cimport pid_t, rusage
 from tsfast.engine.outcome cimport Outcome, Started
-from tsfast.layout.structs cimport tsf_cold, tsf_hot
+from tsfast.layout.table cimport tsf_cold, tsf_hot
 
 # What a job gets beside its record; descriptors are lent for the call.
 cdef struct Handover:

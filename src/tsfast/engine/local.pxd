@@ -12,7 +12,7 @@ from tsfast.engine.engine cimport Engine
 from tsfast.engine.outbox cimport Outbox
 from tsfast.engine.outcome cimport Outcome
 from tsfast.engine.runner_table cimport Runner, RunnerTable
-from tsfast.layout.structs cimport tsf_run
+from tsfast.layout.runs cimport tsf_run
 from tsfast.store.journal cimport Journal
 
 cdef class LocalEngine(Engine):

@@ -23,11 +23,12 @@ from tsfast.engine.runner_table cimport (
     FOUND_ENDED, FOUND_NOT_STARTED, FOUND_RUNNER, RUNNER_ADOPTED, RUNNER_BUSY, RUNNER_IDLE, RUNNER_LEAVING,
     RUNNER_ORPHAN, Finding, Runner, RunnerTable,
 )
-from tsfast.layout.structs cimport (
-    TSF_COMMAND_CANCEL, TSF_COMMAND_GRACE_SHIFT, TSF_REPORT_ENDED, TSF_REPORT_STARTED, TSF_RUN_CLAIMED, TSF_RUN_EXECING,
-    TSF_RUN_EXITED, TSF_RUNS, TSF_STARTING, tsf_assign, tsf_cold, tsf_fault, tsf_hot, tsf_report, tsf_run, tsf_run_gen,
-    tsf_run_load,
+from tsfast.layout.fault cimport tsf_fault
+from tsfast.layout.runs cimport (
+    TSF_COMMAND_CANCEL, TSF_COMMAND_GRACE_SHIFT, TSF_REPORT_ENDED, TSF_REPORT_STARTED, TSF_RUNS, TSF_RUN_CLAIMED,
+    TSF_RUN_EXECING, TSF_RUN_EXITED, tsf_assign, tsf_report, tsf_run, tsf_run_gen, tsf_run_load,
 )
+from tsfast.layout.table cimport TSF_STARTING, tsf_cold, tsf_hot
 
 
 # ---- handlers of the loop: owner is the engine ----------------------------------------------------------------

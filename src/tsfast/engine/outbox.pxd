@@ -2,7 +2,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 from tsfast.store.journal cimport Journal
-from tsfast.layout.structs cimport tsf_assign
+from tsfast.layout.runs cimport tsf_assign
 
 cdef struct Packet:
     Packet *next

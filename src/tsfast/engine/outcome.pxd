@@ -2,10 +2,12 @@
 from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from tsfast.layout.structs cimport (
-    TSF_COMMAND_CANCEL, TSF_LOSS_DAMAGE, TSF_RUN_ASSIGNED, TSF_RUN_EXECING, TSF_RUN_EXITED, TSF_RUN_FREE, TSF_RUNNING,
-    TSF_STAGE_EXEC, TSF_STAGE_OUTPUT, TSF_STAGE_SPAWN, tsf_hot, tsf_is_shortage, tsf_run, tsf_run_check, tsf_run_gen,
-    tsf_run_load, tsf_run_state,
+from tsfast.layout.runs cimport (
+    TSF_COMMAND_CANCEL, TSF_RUN_ASSIGNED, TSF_RUN_EXECING, TSF_RUN_EXITED, TSF_RUN_FREE, tsf_is_shortage, tsf_run,
+    tsf_run_check, tsf_run_gen, tsf_run_load, tsf_run_state,
+)
+from tsfast.layout.table cimport (
+    TSF_LOSS_DAMAGE, TSF_RUNNING, TSF_STAGE_EXEC, TSF_STAGE_OUTPUT, TSF_STAGE_SPAWN, tsf_hot,
 )
 from tsfast.base.system cimport (
     CLOCK_REALTIME, EDQUOT, ENOSPC, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, rusage, tsf_now_ns,

@@ -6,7 +6,7 @@ from tsfast.engine.engine cimport Handover
 from tsfast.engine.outbox cimport Outbox
 from tsfast.engine.outcome cimport Outcome
 from tsfast.engine.runner_table cimport Runner, RunnerTable
-from tsfast.layout.structs cimport tsf_assign
+from tsfast.layout.runs cimport tsf_assign
 
 cdef enum:
     FD_FLOOR = 10      # descriptors handed to runners lie above those that a runner is born with

@@ -8,10 +8,11 @@ from tsfast.base.system cimport (
 )
 from tsfast.engine.outcome cimport from_nothing, from_wait
 from tsfast.engine.runner_table cimport RUNNER_ADOPTED, RUNNER_IDLE, RUNNER_ORPHAN
-from tsfast.layout.structs cimport (
-    TSF_COMMAND_CANCEL, TSF_LEASES_A_PACKET, TSF_NOTE_CANCEL, TSF_RUN_EXECING, TSF_RUN_SIGNAL, tsf_leases, tsf_run,
-    tsf_run_command, tsf_run_load, tsf_run_state,
+from tsfast.layout.runs cimport (
+    TSF_COMMAND_CANCEL, TSF_LEASES_A_PACKET, TSF_RUN_EXECING, TSF_RUN_SIGNAL, tsf_leases, tsf_run, tsf_run_command,
+    tsf_run_load, tsf_run_state,
 )
+from tsfast.layout.table cimport TSF_NOTE_CANCEL
 
 
 cdef pid_t spawn(int program, int state_dir, uint32_t entry, const char *fault, int *socket) noexcept nogil:

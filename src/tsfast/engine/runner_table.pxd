@@ -9,7 +9,8 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from tsfast.base.loop cimport Handler, Source
 from tsfast.base.system cimport pid_t, rusage
 from tsfast.engine.outcome cimport Outcome
-from tsfast.layout.structs cimport TSF_RUNS, tsf_hot, tsf_run
+from tsfast.layout.runs cimport TSF_RUNS, tsf_run
+from tsfast.layout.table cimport tsf_hot
 
 cdef enum RunnerKind:
     RUNNER_IDLE = 0       # our child, waits for a job

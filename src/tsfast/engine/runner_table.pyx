@@ -15,11 +15,12 @@ from tsfast.base.system cimport (
     tsf_process_lives,
 )
 from tsfast.engine.outcome cimport contradicts, from_nothing, from_result, wants
-from tsfast.layout.structs cimport (
-    TSF_LOSS_BOOT, TSF_LOSS_DAMAGE, TSF_LOSS_RUNNER, TSF_RUN_ASSIGNED, TSF_RUN_CLAIMED, TSF_RUN_EXECING,
-    TSF_RUN_EXITED, TSF_RUN_FREE, TSF_RUN_REVOKED, TSF_RUNS, TSF_RUNS_BYTES, TSF_RUNS_MAGIC, TSF_RUNS_VERSION, tsf_hot,
-    tsf_run, tsf_run_cas, tsf_run_gen, tsf_run_load, tsf_run_state, tsf_run_word, tsf_runs_header,
+from tsfast.layout.runs cimport (
+    TSF_RUNS, TSF_RUNS_BYTES, TSF_RUNS_MAGIC, TSF_RUNS_VERSION, TSF_RUN_ASSIGNED, TSF_RUN_CLAIMED, TSF_RUN_EXECING,
+    TSF_RUN_EXITED, TSF_RUN_FREE, TSF_RUN_REVOKED, tsf_run, tsf_run_cas, tsf_run_gen, tsf_run_load, tsf_run_state,
+    tsf_run_word, tsf_runs_header,
 )
+from tsfast.layout.table cimport TSF_LOSS_BOOT, TSF_LOSS_DAMAGE, TSF_LOSS_RUNNER, tsf_hot
 
 
 @cython.final

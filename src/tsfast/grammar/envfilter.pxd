@@ -2,7 +2,7 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t
 
-from tsfast.layout.structs cimport tsf_request
+from tsfast.layout.wire cimport tsf_request
 from tsfast.base.text cimport Text
 
 # The patterns of both: copies, because the originals are in the filtered environment.

@@ -5,7 +5,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t
 from libc.string cimport memchr, memcmp, memmove, memset, strlen, strncmp
 
-from tsfast.layout.structs cimport tsf_request
+from tsfast.layout.wire cimport tsf_request
 from tsfast.base.text cimport text_add, text_char, text_free
 
 

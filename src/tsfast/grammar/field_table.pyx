@@ -3,7 +3,7 @@
 """See field_table.pxd."""
 from libc.string cimport memcmp, strlen
 
-from tsfast.layout.structs cimport (
+from tsfast.layout.table cimport (
     TSF_CANCELLED, TSF_FAILED, TSF_FINISHED, TSF_KILLED, TSF_LOST, TSF_NOT_STARTABLE, TSF_QUEUED, TSF_RUNNING,
     TSF_SKIPPED, TSF_STARTING,
 )

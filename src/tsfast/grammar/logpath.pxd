@@ -2,7 +2,7 @@
 zone."""
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from tsfast.layout.structs cimport tsf_request
+from tsfast.layout.wire cimport tsf_request
 from tsfast.base.text cimport Text
 
 cdef enum:

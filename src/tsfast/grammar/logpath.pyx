@@ -5,7 +5,8 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove, strlen, strncmp, strstr
 
-from tsfast.layout.structs cimport TSF_JOB_APPEND, TSF_JOB_ARRAY, TSF_JOB_TRUNCATE, tsf_request
+from tsfast.layout.table cimport TSF_JOB_APPEND, TSF_JOB_ARRAY, TSF_JOB_TRUNCATE
+from tsfast.layout.wire cimport tsf_request
 from tsfast.base.text cimport text_char, text_free, text_str, text_u64
 from tsfast.base.system cimport localtime_r, strftime, time_t, tm
 

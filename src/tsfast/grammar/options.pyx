@@ -13,9 +13,9 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memset, strchr, strlen, strncmp, strstr
 
-from tsfast.layout.structs cimport (
-    TSF_GPU_WHOLE, TSF_GPUS, TSF_JOB_APPEND, TSF_JOB_ARRAY, TSF_JOB_FOREGROUND, TSF_JOB_GZIP, TSF_JOB_LOG,
-    TSF_JOB_MAIL, TSF_JOB_NO_OUTPUT,
+from tsfast.layout.gpus cimport TSF_GPUS, TSF_GPU_WHOLE
+from tsfast.layout.table cimport (
+    TSF_JOB_APPEND, TSF_JOB_ARRAY, TSF_JOB_FOREGROUND, TSF_JOB_GZIP, TSF_JOB_LOG, TSF_JOB_MAIL, TSF_JOB_NO_OUTPUT,
     TSF_JOB_SPLIT_STDERR, TSF_JOB_TRUNCATE, TSF_JOB_VOLATILE,
 )
 from tsfast.base.limits cimport ARRAY_MAX, ENV_TEXT_MAX

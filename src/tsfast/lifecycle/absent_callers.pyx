@@ -5,7 +5,8 @@ cimport cython
 from libc.stdio cimport snprintf
 
 from tsfast.scheduler.scheduler cimport FLAG_VOLATILE, JOB_BLOCKED, JOB_RUNNING, JOB_STARTING
-from tsfast.layout.structs cimport tsf_cold, tsf_wait_ms
+from tsfast.layout.fault cimport tsf_wait_ms
+from tsfast.layout.table cimport tsf_cold
 from tsfast.lifecycle cimport changes
 from tsfast.base.limits cimport CALLER_POLL_MS, FOREGROUND_GRACE_MS
 from tsfast.base.system cimport pid_t, tsf_log, tsf_process_lived

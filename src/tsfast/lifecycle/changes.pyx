@@ -5,8 +5,9 @@ from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from tsfast.base.system cimport errno, set_errno
-from tsfast.layout.structs cimport (
-    TSF_CANCELLED, TSF_FORGOTTEN, TSF_NOTE_CANCEL, TSF_QUEUED, TSF_REMOVED, tsf_fault, tsf_header, tsf_hot,
+from tsfast.layout.fault cimport tsf_fault
+from tsfast.layout.table cimport (
+    TSF_CANCELLED, TSF_FORGOTTEN, TSF_NOTE_CANCEL, TSF_QUEUED, TSF_REMOVED, tsf_header, tsf_hot,
 )
 from tsfast.lifecycle.finish cimport settled, skip_dependents
 from tsfast.lifecycle.idempotency cimport tokens_remember

@@ -6,7 +6,8 @@ into a JSON number.
 from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
 
-from tsfast.layout.structs cimport tsf_event, tsf_hot
+from tsfast.layout.table cimport tsf_hot
+from tsfast.layout.wire cimport tsf_event
 
 cdef class Events:
     cdef tsf_event *ring          # owned

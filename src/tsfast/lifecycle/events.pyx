@@ -6,7 +6,7 @@ from libc.stdint cimport uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
-from tsfast.layout.structs cimport TSF_EVENT_CHANGE
+from tsfast.layout.wire cimport TSF_EVENT_CHANGE
 from tsfast.base.limits cimport EVENTS_KEPT
 from tsfast.store.record cimport was_waited_for
 from tsfast.base.system cimport CLOCK_REALTIME, tsf_now_ns

@@ -2,7 +2,7 @@
 from libc.stdint cimport uint8_t, uint64_t
 
 from tsfast.engine.outcome cimport Outcome
-from tsfast.layout.structs cimport tsf_cold, tsf_hot
+from tsfast.layout.table cimport tsf_cold, tsf_hot
 from tsfast.lifecycle.spool cimport Spool
 from tsfast.scheduler.scheduler cimport Job
 

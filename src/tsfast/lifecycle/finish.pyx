@@ -7,10 +7,11 @@ from libc.string cimport memcpy, memset, strerror
 
 from tsfast.base.system cimport tsf_log
 from tsfast.engine.outcome cimport Outcome
-from tsfast.layout.structs cimport (
+from tsfast.layout.fault cimport tsf_fault
+from tsfast.layout.table cimport (
     TSF_CANCELLED, TSF_DUE_HOOK, TSF_DUE_MAIL, TSF_FAILED, TSF_FINISHED, TSF_JOB_HOOK, TSF_JOB_MAIL, TSF_KILLED,
     TSF_LOST, TSF_NOTE_CANCEL, TSF_NOT_STARTABLE, TSF_SKIPPED, TSF_STAGE_EXEC, TSF_STAGE_NONE, TSF_STAGE_RECORD,
-    tsf_cold, tsf_fault, tsf_hot, tsf_hot_set_times,
+    tsf_cold, tsf_hot, tsf_hot_set_times,
 )
 from tsfast.lifecycle.retention cimport forget_volatile
 from tsfast.lifecycle.spool cimport Spool

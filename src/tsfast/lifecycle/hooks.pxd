@@ -7,7 +7,7 @@ server dies before, the next one starts it.
 from libc.stdint cimport uint8_t, uint64_t
 
 from tsfast.store.contexts cimport Contexts
-from tsfast.layout.structs cimport tsf_cold, tsf_hot
+from tsfast.layout.table cimport tsf_cold, tsf_hot
 from tsfast.base.limits cimport HOOKS_MAX
 from tsfast.base.loop cimport Loop, Source
 from tsfast.base.text cimport Text

@@ -12,7 +12,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport strlen
 
-from tsfast.layout.structs cimport TSF_DUE_HOOK, TSF_DUE_MAIL
+from tsfast.layout.table cimport TSF_DUE_HOOK, TSF_DUE_MAIL
 from tsfast.base.limits cimport HOOK_RETRY_MS, HOOK_WORD_MAX, HOOKS_MAX
 from tsfast.base.text cimport TSF_CONTROL, text_add, text_char, text_free, text_i64, text_str, text_u64
 from tsfast.store.record cimport error_level, suffix_length

@@ -7,8 +7,9 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport strerror
 
 from tsfast.scheduler.scheduler cimport JOB_BLOCKED, JOB_READY, JOB_STARTING
-from tsfast.layout.structs cimport (
-    TSF_STAGE_CHDIR, TSF_STAGE_EXEC, TSF_STAGE_GZIP, TSF_STAGE_OUTPUT, TSF_STAGE_RECORD, TSF_STAGE_SPAWN, tsf_hash64,
+from tsfast.layout.check cimport tsf_hash64
+from tsfast.layout.table cimport (
+    TSF_STAGE_CHDIR, TSF_STAGE_EXEC, TSF_STAGE_GZIP, TSF_STAGE_OUTPUT, TSF_STAGE_RECORD, TSF_STAGE_SPAWN,
 )
 from tsfast.base.limits cimport CAREFUL_MS, CAREFUL_START_MS, PAUSE_MAX_MS, PAUSE_MS, TOLD_AGAIN_MS
 from tsfast.base.text cimport TSF_HIDDEN, text_char, text_free, text_oneline, text_str

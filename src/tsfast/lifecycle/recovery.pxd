@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, uint32_t, uint64_t
 from tsfast.lifecycle.absent_callers cimport AbsentCallers
 from tsfast.store.contexts cimport Contexts
 from tsfast.scheduler.scheduler cimport Scheduler
-from tsfast.layout.structs cimport tsf_cold, tsf_hot
+from tsfast.layout.table cimport tsf_cold, tsf_hot
 from tsfast.engine.engine cimport Engine
 from tsfast.lifecycle.spool cimport Spool
 from tsfast.store.table cimport Table

@@ -8,10 +8,11 @@ from tsfast.lifecycle.absent_callers cimport AbsentCallers
 from tsfast.scheduler.scheduler cimport (
     FLAG_CANCEL, FLAG_DUE, FLAG_SKIPPED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_STARTING, Job,
 )
-from tsfast.layout.structs cimport (
+from tsfast.layout.fault cimport tsf_fault
+from tsfast.layout.table cimport (
     TSF_CANCELLED, TSF_DUE_HOOK, TSF_DUE_MAIL, TSF_FINISHED, TSF_FORGOTTEN, TSF_JOB_ARRAY, TSF_JOB_FOREGROUND,
     TSF_JOB_VOLATILE, TSF_NONE, TSF_NOTE_CANCEL, TSF_QUEUED, TSF_REMOVED, TSF_RUNNING, TSF_SEGMENT_BITS,
-    TSF_SKIPPED, TSF_STARTING, tsf_cold, tsf_fault, tsf_hot, tsf_hot_check, TSF_SEGMENT_JOBS,
+    TSF_SEGMENT_JOBS, TSF_SKIPPED, TSF_STARTING, tsf_cold, tsf_hot, tsf_hot_check,
 )
 from tsfast.base.limits cimport HOLES_SEARCHED, TOKENS_KEPT
 from tsfast.store.record cimport Record, record_exact

@@ -6,7 +6,7 @@ finds its job. A job whose hook is due is kept until the hook has started.
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint64_t
 
-from tsfast.layout.structs cimport tsf_hot
+from tsfast.layout.table cimport tsf_hot
 from tsfast.lifecycle.spool cimport Spool
 
 # Forget what is not to be kept: ended -nf jobs, and the oldest ended ones beyond the number to be kept. Called when all

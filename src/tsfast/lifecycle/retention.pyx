@@ -6,7 +6,7 @@ from libc.stdint cimport uint16_t, uint64_t, uint8_t
 from libc.stdlib cimport realloc
 from libc.string cimport memmove
 
-from tsfast.layout.structs cimport TSF_FORGOTTEN, TSF_REMOVED, tsf_cold, tsf_hot
+from tsfast.layout.table cimport TSF_FORGOTTEN, TSF_REMOVED, tsf_cold, tsf_hot
 from tsfast.lifecycle.spool cimport Spool
 from tsfast.scheduler.scheduler cimport FLAG_DUE, FLAG_FORGET, FLAG_VOLATILE, FLAG_WAITED, JOB_ENDED, Job
 

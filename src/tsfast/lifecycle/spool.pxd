@@ -10,7 +10,7 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from tsfast.base.loop cimport Loop
 from tsfast.engine.engine cimport Engine
-from tsfast.layout.structs cimport tsf_cold, tsf_header, tsf_hot
+from tsfast.layout.table cimport tsf_cold, tsf_header, tsf_hot
 from tsfast.lifecycle.arrays cimport Arrays
 from tsfast.lifecycle.events cimport Events
 from tsfast.lifecycle.hooks cimport Hooks

@@ -7,9 +7,10 @@ from libc.string cimport memcpy, memset
 from tsfast.base.system cimport EAGAIN, errno
 from tsfast.engine.engine cimport Handover
 from tsfast.engine.outcome cimport Outcome, Started, wants, wants_room
-from tsfast.layout.structs cimport (
+from tsfast.layout.fault cimport tsf_fault
+from tsfast.layout.table cimport (
     TSF_JOB_FOREGROUND, TSF_JOB_NO_OUTPUT, TSF_NOTE_CANCEL, TSF_QUEUED, TSF_RUNNING, TSF_STAGE_RECORD, TSF_STAGE_SPAWN,
-    TSF_STARTING, tsf_cold, tsf_fault, tsf_hot,
+    TSF_STARTING, tsf_cold, tsf_hot,
 )
 from tsfast.lifecycle.changes cimport cancel_queued, remove, write_queued
 from tsfast.lifecycle.finish cimport finish

@@ -5,7 +5,8 @@ then there is none.
 """
 from libc.stdint cimport uint16_t, uint64_t
 
-from tsfast.layout.structs cimport tsf_cold, tsf_request
+from tsfast.layout.table cimport tsf_cold
+from tsfast.layout.wire cimport tsf_request
 from tsfast.lifecycle.spool cimport Spool
 from tsfast.store.staging cimport Submission
 

@@ -5,9 +5,10 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
 
 from tsfast.base.system cimport ENOMEM, set_errno
-from tsfast.layout.structs cimport (
-    TSF_JOB_ARRAY, TSF_JOB_HOOK, TSF_JOB_MAIL, TSF_JOB_VOLATILE, TSF_QUEUED, TSF_SKIPPED, tsf_cold, tsf_request,
+from tsfast.layout.table cimport (
+    TSF_JOB_ARRAY, TSF_JOB_HOOK, TSF_JOB_MAIL, TSF_JOB_VOLATILE, TSF_QUEUED, TSF_SKIPPED, tsf_cold,
 )
+from tsfast.layout.wire cimport tsf_request
 from tsfast.lifecycle.changes cimport remove
 from tsfast.lifecycle.finish cimport skip_dependents
 from tsfast.lifecycle.idempotency cimport tokens_find, tokens_remember

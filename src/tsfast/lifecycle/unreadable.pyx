@@ -7,7 +7,7 @@ from libc.stdlib cimport free, realloc
 
 from tsfast.base.idmap cimport idmap_free, idmap_get, idmap_put, not_there
 from tsfast.scheduler.scheduler cimport JOB_BLOCKED
-from tsfast.layout.structs cimport tsf_cold, tsf_hot
+from tsfast.layout.table cimport tsf_cold, tsf_hot
 from tsfast.store.record cimport Record, record_after
 
 

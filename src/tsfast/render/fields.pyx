@@ -4,9 +4,10 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 from tsfast.base.text cimport Text, text_add, text_char, text_quoted, text_str, text_u64, tsf_kind
-from tsfast.layout.structs cimport (
-    TSF_ALLOCATING, TSF_CANCELLED, TSF_GPU_WHOLE, TSF_JOB_GZIP, TSF_JOB_LOG, TSF_QUEUED, TSF_RUNNING, TSF_SKIPPED,
-    TSF_STARTING, tsf_cold,
+from tsfast.layout.gpus cimport TSF_GPU_WHOLE
+from tsfast.layout.table cimport (
+    TSF_ALLOCATING, TSF_CANCELLED, TSF_JOB_GZIP, TSF_JOB_LOG, TSF_QUEUED, TSF_RUNNING, TSF_SKIPPED, TSF_STARTING,
+    tsf_cold,
 )
 from tsfast.store.record cimport Record, record_after, record_argv, record_granted, record_prefix, suffix_length
 

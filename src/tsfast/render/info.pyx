@@ -9,12 +9,13 @@ from tsfast.base.system cimport localtime_r, strftime, time_t, tm
 from tsfast.base.text cimport (
     MOMENT_MARK, TSF_HIDDEN, Text, text_add, text_char, text_free, text_i64, text_oneline, text_str, text_u64,
 )
-from tsfast.layout.structs cimport (
-    TSF_CANCELLED, TSF_JOB_ARRAY, TSF_JOB_LOG, TSF_LOSS_BOOT, TSF_LOSS_DAMAGE, TSF_LOST, TSF_MOMENT_FORMAT,
-    TSF_NOTE_AFFINITY, TSF_NOTE_GZIP, TSF_NOTE_LIMIT, TSF_NOTE_NICE, TSF_NOT_STARTABLE, TSF_SKIPPED, TSF_STAGE_CHDIR,
-    TSF_STAGE_EXEC, TSF_STAGE_GZIP, TSF_STAGE_OUTPUT, TSF_STAGE_RECORD, TSF_STAGE_SPAWN, tsf_cold, tsf_hot,
-    tsf_hot_stime_ms, tsf_hot_utime_ms,
+from tsfast.layout.table cimport (
+    TSF_CANCELLED, TSF_JOB_ARRAY, TSF_JOB_LOG, TSF_LOSS_BOOT, TSF_LOSS_DAMAGE, TSF_LOST, TSF_NOTE_AFFINITY,
+    TSF_NOTE_GZIP, TSF_NOTE_LIMIT, TSF_NOTE_NICE, TSF_NOT_STARTABLE, TSF_SKIPPED, TSF_STAGE_CHDIR, TSF_STAGE_EXEC,
+    TSF_STAGE_GZIP, TSF_STAGE_OUTPUT, TSF_STAGE_RECORD, TSF_STAGE_SPAWN, tsf_cold, tsf_hot, tsf_hot_stime_ms,
+    tsf_hot_utime_ms,
 )
+from tsfast.layout.wire cimport TSF_MOMENT_FORMAT
 from tsfast.render.fields cimport (
     command_words, memory_text, output_path, record_dependencies, record_gpu_ids, record_gpus,
 )

@@ -6,7 +6,8 @@ from libc.stdio cimport snprintf
 from libc.string cimport memset, strlen
 
 from tsfast.base.text cimport TSF_CONTROL, Text, text_char, text_free, text_i64, text_json, text_str, text_u64, tsf_kind
-from tsfast.layout.structs cimport TSF_GPU_WHOLE, TSF_JOB_ARRAY, tsf_cold, tsf_hot
+from tsfast.layout.gpus cimport TSF_GPU_WHOLE
+from tsfast.layout.table cimport TSF_JOB_ARRAY, tsf_cold, tsf_hot
 from tsfast.render.fields cimport command_words, output_path, record_gpu_ids, record_ids, state_name
 from tsfast.render.rows cimport Look
 from tsfast.store.record cimport (

@@ -12,7 +12,7 @@ from libc.string cimport memset, strlen
 
 from tsfast.store.contexts cimport Contexts
 from tsfast.grammar.options cimport FORMAT_DEFAULT, FORMAT_JSON, FORMAT_TAB
-from tsfast.layout.structs cimport (
+from tsfast.layout.table cimport (
     TSF_ALLOCATING, TSF_CANCELLED, TSF_FINISHED, TSF_JOB_APPEND, TSF_JOB_ARRAY, TSF_JOB_FOREGROUND, TSF_JOB_GZIP,
     TSF_JOB_HOOK, TSF_JOB_LOG, TSF_JOB_MAIL, TSF_JOB_NO_OUTPUT, TSF_JOB_SPLIT_STDERR, TSF_JOB_TRUNCATE,
     TSF_JOB_VOLATILE, TSF_NONE, TSF_QUEUED, TSF_RUNNING, TSF_SEGMENT_BITS, TSF_SKIPPED, TSF_STARTING, tsf_cold,

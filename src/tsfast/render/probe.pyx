@@ -6,7 +6,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset, strlen
 
 from tsfast.base.text cimport Text, text_free
-from tsfast.layout.structs cimport TSF_QUEUED, tsf_cold, tsf_grant, tsf_granted, tsf_hot
+from tsfast.layout.table cimport TSF_QUEUED, tsf_cold, tsf_grant, tsf_granted, tsf_hot
 from tsfast.render.info cimport info
 from tsfast.render.json cimport json_object
 from tsfast.render.rows cimport ArrayCounts, Look, array_row, list_header, list_kind, list_row, tab_row

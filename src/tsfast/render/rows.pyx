@@ -9,7 +9,7 @@ from tsfast.base.text cimport (
     TSF_DIRECTION, TSF_HIDDEN, Text, bytes_of_columns, display_columns, text_char, text_cut, text_free, text_i64,
     text_oneline, text_pad, text_str, text_u64, tsf_kind,
 )
-from tsfast.layout.structs cimport TSF_JOB_NO_OUTPUT, TSF_QUEUED, TSF_SKIPPED, tsf_hot
+from tsfast.layout.table cimport TSF_JOB_NO_OUTPUT, TSF_QUEUED, TSF_SKIPPED, tsf_hot
 from tsfast.render.fields cimport (
     beyond, clipped, command_words, output_path, record_dependencies, record_gpus, record_ids, record_pattern,
     record_words, state_name,

@@ -5,7 +5,8 @@ from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
 from tsfast.resources.gpus cimport Device, Gpus
 from tsfast.base.idmap cimport IdMap
 from tsfast.scheduler.scheduler cimport Scheduler
-from tsfast.layout.structs cimport TSF_GPU_WORDS, TSF_GPUS, tsf_cold, tsf_gpu
+from tsfast.layout.gpus cimport TSF_GPUS, TSF_GPU_WORDS, tsf_gpu
+from tsfast.layout.table cimport tsf_cold
 from tsfast.base.loop cimport Loop
 from tsfast.resources.monitor cimport Monitor
 from tsfast.base.text cimport Text

@@ -11,10 +11,11 @@ from tsfast.resources.mask cimport mask_clear, mask_next, mask_set, mask_test, m
 from tsfast.resources.gpus cimport Device, Gpus, Need
 from tsfast.base.idmap cimport idmap_del, idmap_free, idmap_get, idmap_put, not_there
 from tsfast.scheduler.scheduler cimport Scheduler
-from tsfast.layout.structs cimport (
-    TSF_GPU_ANSWERS, TSF_GPU_DEVICE, TSF_GPU_FAILED, TSF_GPU_MIG, TSF_GPU_NONE, TSF_GPU_ROUND, TSF_GPU_WHOLE, TSF_GPUS,
-    TSF_GRANTED_BY_UUID, tsf_cold, tsf_gpu, tsf_grant, tsf_grant_check, tsf_granted,
+from tsfast.layout.gpus cimport (
+    TSF_GPUS, TSF_GPU_ANSWERS, TSF_GPU_DEVICE, TSF_GPU_FAILED, TSF_GPU_MIG, TSF_GPU_NONE, TSF_GPU_ROUND, TSF_GPU_WHOLE,
+    tsf_gpu,
 )
+from tsfast.layout.table cimport TSF_GRANTED_BY_UUID, tsf_cold, tsf_grant, tsf_grant_check, tsf_granted
 from tsfast.resources.leases cimport LEASE_HELD, LEASE_MISSING, LOCK_UN, flock, lease_take
 from tsfast.base.limits cimport GPU_FRESH_MS
 from tsfast.base.loop cimport Loop

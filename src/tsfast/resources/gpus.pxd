@@ -19,7 +19,7 @@ cimport cython
 from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
 
 from tsfast.base.idmap cimport IdMap
-from tsfast.layout.structs cimport TSF_GPU_WORDS, TSF_GPUS, tsf_gpu
+from tsfast.layout.gpus cimport TSF_GPUS, TSF_GPU_WORDS, tsf_gpu
 from tsfast.base.text cimport Text
 
 cdef enum:

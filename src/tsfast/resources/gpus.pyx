@@ -15,9 +15,10 @@ from tsfast.resources.mask cimport (
     mask_unset
 )
 from tsfast.base.idmap cimport idmap_del, idmap_free, idmap_get, idmap_place, idmap_put, not_there
-from tsfast.layout.structs cimport (
+from tsfast.layout.check cimport tsf_hash64
+from tsfast.layout.gpus cimport (
     TSF_GPU_ANSWERS, TSF_GPU_BUSY, TSF_GPU_DIVIDED, TSF_GPU_EXCLUSIVE, TSF_GPU_FOREIGN, TSF_GPU_MIG, TSF_GPU_NONE,
-    TSF_GPU_PROHIBITED, TSF_GPU_UNSEEN, TSF_GPU_VISIBLE, TSF_GPU_WHOLE, tsf_hash64
+    TSF_GPU_PROHIBITED, TSF_GPU_UNSEEN, TSF_GPU_VISIBLE, TSF_GPU_WHOLE,
 )
 from tsfast.base.text cimport TSF_HIDDEN, Text, text_char, text_free, text_i64, text_oneline, text_str, text_u64
 

@@ -2,7 +2,7 @@
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from tsfast.layout.structs cimport TSF_GPU_WORDS, TSF_GPUS
+from tsfast.layout.gpus cimport TSF_GPUS, TSF_GPU_WORDS
 
 cdef extern from *:
     int popcount64 "__builtin_popcountll"(uint64_t word) noexcept nogil

@@ -4,7 +4,7 @@ What it says comes as records through a pipe (native/gpus.h). The server itself 
 """
 from libc.stdint cimport uint32_t, uint64_t
 
-from tsfast.layout.structs cimport tsf_gpu
+from tsfast.layout.gpus cimport tsf_gpu
 from tsfast.base.loop cimport Loop, Source
 from tsfast.base.system cimport pid_t
 

@@ -10,7 +10,7 @@ cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdio cimport snprintf
 
-from tsfast.layout.structs cimport TSF_GPU_ASKING, TSF_GPU_FAILED, TSF_GPU_NONE, TSF_GPU_ROUND, tsf_gpu
+from tsfast.layout.gpus cimport TSF_GPU_ASKING, TSF_GPU_FAILED, TSF_GPU_NONE, TSF_GPU_ROUND, tsf_gpu
 from tsfast.base.limits cimport GPU_INIT_TIMES, GPU_RETRY_MAX_MS, GPU_RETRY_MS, GPU_SUSPECT_TIMES
 from tsfast.base.loop cimport Loop, Source
 from tsfast.base.system cimport (

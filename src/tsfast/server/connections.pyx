@@ -6,7 +6,7 @@ from libc.stddef cimport size_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memmove, strlen
 
-from tsfast.layout.structs cimport (
+from tsfast.layout.wire cimport (
     TSF_EXIT_ERROR, TSF_FRAME_ALIVE, TSF_FRAME_ERR, TSF_FRAME_EXIT, TSF_FRAME_MAX, TSF_WIRE_VERSION, tsf_code,
     tsf_frame,
 )

@@ -2,7 +2,7 @@
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from tsfast.grammar.options cimport Command
-from tsfast.layout.structs cimport tsf_hot
+from tsfast.layout.table cimport tsf_hot
 from tsfast.lifecycle.spool cimport Spool
 from tsfast.server.connections cimport Conn, Conns
 from tsfast.server.request cimport Request

@@ -13,9 +13,10 @@ from tsfast.grammar.options cimport (
     ACTION_STATE, ACTION_SUBMIT, ACTION_SWAP, ACTION_TAIL, ACTION_UNSETENV, ACTION_URGENT, ACTION_VERSION, ACTION_WAIT,
     ACTION_WAIT_ALL, ACTION_WHY, command_free, parse,
 )
-from tsfast.layout.structs cimport (
+from tsfast.layout.table cimport TSF_REMOVED
+from tsfast.layout.wire cimport (
     TSF_EXIT_ERROR, TSF_FRAME_BATCH, TSF_FRAME_DESCRIPTORS, TSF_FRAME_GIVE_WAY, TSF_FRAME_REQUEST, TSF_FRAME_SIGNAL,
-    TSF_FRAME_TAKE_OVER, TSF_FRAME_WATCH, TSF_HEARS_ALIVE, TSF_REMOVED, tsf_code, tsf_release, tsf_request,
+    TSF_FRAME_TAKE_OVER, TSF_FRAME_WATCH, TSF_HEARS_ALIVE, tsf_code, tsf_release, tsf_request,
 )
 from tsfast.lifecycle cimport changes
 from tsfast.scheduler.scheduler cimport FLAG_WAITED, Job

@@ -1,7 +1,7 @@
 """What a server inherits from the client that started it, and cannot lift: limits on what any job can get."""
 from libc.stdint cimport int32_t, uint64_t
 
-from tsfast.layout.structs cimport tsf_request
+from tsfast.layout.wire cimport tsf_request
 from tsfast.base.text cimport Text
 
 # The most that a job of this server can get.

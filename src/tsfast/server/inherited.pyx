@@ -3,7 +3,7 @@
 """See inherited.pxd."""
 from libc.stdint cimport UINT64_MAX
 
-from tsfast.layout.structs cimport TSF_LIMITS
+from tsfast.layout.table cimport TSF_LIMITS
 from tsfast.base.text cimport text_char, text_str, text_u64
 
 cdef extern from "<sys/syscall.h>" nogil:

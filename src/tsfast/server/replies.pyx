@@ -8,7 +8,7 @@ from libc.stdlib cimport strtoull
 from libc.string cimport memchr, strerror, strlen
 
 from tsfast.server.connections cimport Conn, Conns
-from tsfast.layout.structs cimport (
+from tsfast.layout.wire cimport (
     TSF_EXIT_ERROR, TSF_FRAME_ERR, TSF_FRAME_EXEC, TSF_FRAME_EXIT, TSF_FRAME_MOMENT, TSF_FRAME_OUT, TSF_TTY_STDOUT,
     tsf_moment,
 )

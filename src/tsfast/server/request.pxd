@@ -2,7 +2,7 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t
 
-from tsfast.layout.structs cimport tsf_request
+from tsfast.layout.wire cimport tsf_request
 
 # A request whose parts have been checked; pointers into the frame's payload.
 cdef struct Request:

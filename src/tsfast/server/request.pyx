@@ -6,7 +6,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport strcmp, strlen, strncmp
 
-from tsfast.layout.structs cimport TSF_TTY_STDOUT, tsf_request
+from tsfast.layout.wire cimport TSF_TTY_STDOUT, tsf_request
 
 
 cdef bint strings_fit(const char *data, size_t size, size_t count) noexcept nogil:

@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from tsfast.base.text cimport Text
 from tsfast.grammar.logpath cimport DATE_LENGTH
 from tsfast.grammar.options cimport Command
-from tsfast.layout.structs cimport tsf_request
+from tsfast.layout.wire cimport tsf_request
 from tsfast.lifecycle.spool cimport Spool
 from tsfast.server.connections cimport Conn, Conns
 from tsfast.server.inherited cimport Bounds

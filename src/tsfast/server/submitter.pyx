@@ -12,9 +12,10 @@ from tsfast.base.system cimport CLOCK_REALTIME, errno, tsf_now_ns
 from tsfast.base.text cimport text_add, text_char, text_free, text_str, text_u64
 from tsfast.grammar.logpath cimport log_path
 from tsfast.grammar.options cimport add_id
-from tsfast.layout.structs cimport (
-    TSF_FRAME_ERR, TSF_FRAME_LOOK, TSF_JOB_FOREGROUND, TSF_JOB_HOOK, TSF_JOB_MAIL, TSF_JOB_NO_OUTPUT, TSF_LOOK_HOOK,
-    TSF_LOOK_LOG, TSF_LOOK_MAIL, TSF_REFUSED_CALLER, TSF_REFUSED_ID, TSF_REFUSED_JOB, TSF_REFUSED_SYSTEM, tsf_release,
+from tsfast.layout.table cimport TSF_JOB_FOREGROUND, TSF_JOB_HOOK, TSF_JOB_MAIL, TSF_JOB_NO_OUTPUT
+from tsfast.layout.wire cimport (
+    TSF_FRAME_ERR, TSF_FRAME_LOOK, TSF_LOOK_HOOK, TSF_LOOK_LOG, TSF_LOOK_MAIL, TSF_REFUSED_CALLER, TSF_REFUSED_ID,
+    TSF_REFUSED_JOB, TSF_REFUSED_SYSTEM, tsf_release,
 )
 from tsfast.lifecycle.arrays cimport Span
 from tsfast.lifecycle.submission cimport SUBMIT_BAD_GPUS, SUBMIT_GONE, SUBMIT_UNKNOWN_ID

@@ -7,7 +7,7 @@ from libc.stdint cimport uint32_t
 
 from tsfast.base.limits cimport EVENTS_A_FRAME
 from tsfast.base.links cimport Link
-from tsfast.layout.structs cimport tsf_event
+from tsfast.layout.wire cimport tsf_event
 from tsfast.lifecycle.events cimport Events
 from tsfast.server.connections cimport Conn, Conns
 

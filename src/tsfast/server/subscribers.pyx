@@ -7,7 +7,7 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
 from tsfast.base.links cimport is_linked, links_prepend, links_remove
-from tsfast.layout.structs cimport TSF_EVENT_GAP, TSF_EVENT_HEAD, TSF_FRAME_EVENTS, tsf_watch
+from tsfast.layout.wire cimport TSF_EVENT_GAP, TSF_EVENT_HEAD, TSF_FRAME_EVENTS, tsf_watch
 from tsfast.lifecycle.events cimport Events, special_event
 from tsfast.server.connections cimport Conn, Conns, conn_of
 from tsfast.server.waiters cimport ROLE_NONE, ROLE_SUBSCRIBER

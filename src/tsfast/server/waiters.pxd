@@ -3,7 +3,7 @@ from libc.stdint cimport int32_t, uint64_t
 
 from tsfast.base.idmap cimport IdMap
 from tsfast.base.links cimport Link
-from tsfast.layout.structs cimport tsf_counted
+from tsfast.layout.wire cimport tsf_counted
 from tsfast.server.connections cimport Conn
 
 cdef enum Role:

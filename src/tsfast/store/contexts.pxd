@@ -8,7 +8,8 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from tsfast.base.idmap cimport IdMap
 from tsfast.store.journal cimport Journal
-from tsfast.layout.structs cimport tsf_ctx, tsf_request
+from tsfast.layout.table cimport tsf_ctx
+from tsfast.layout.wire cimport tsf_request
 from tsfast.base.limits cimport CONTEXTS_CACHED, DIFF_MAX
 
 # A base context in memory, with an index of its variables by name.

@@ -12,7 +12,9 @@ from libc.string cimport memchr, memcmp, memcpy, memset, strcmp, strlen, strncmp
 
 from tsfast.base.idmap cimport idmap_del, idmap_free, idmap_get, idmap_put, not_there
 from tsfast.store.journal cimport DEFER_CONTEXT, TSF_JOURNAL_CONTEXT
-from tsfast.layout.structs cimport TSF_CTX_MAGIC, tsf_check32, tsf_ctx, tsf_hash64, tsf_request
+from tsfast.layout.check cimport tsf_check32, tsf_hash64
+from tsfast.layout.table cimport TSF_CTX_MAGIC, tsf_ctx
+from tsfast.layout.wire cimport tsf_request
 from tsfast.base.system cimport (
     EEXIST, EIO, ENOMEM, O_CLOEXEC, O_CREAT, O_EXCL, O_NOFOLLOW, O_RDONLY, O_WRONLY, close, errno, fstat, openat,
     read, ssize_t, stat_t, tsf_open_ours, unlinkat, write,

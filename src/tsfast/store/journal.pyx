@@ -9,7 +9,7 @@ cimport cython
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset, strerror
 
-from tsfast.layout.structs cimport (
+from tsfast.layout.table cimport (
     TSF_COLD_BYTES, TSF_FORGOTTEN, TSF_HOT_BYTES, TSF_SEGMENT_BITS, tsf_cold, tsf_cold_check, tsf_hot,
 )
 from tsfast.base.limits cimport JOURNAL_IDLE_MS

@@ -16,9 +16,11 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, strerror
 
 from tsfast.store.journal cimport tsf_sync_table
-from tsfast.layout.structs cimport (
-    TSF_HOT_BYTES, TSF_SEGMENT_BITS, TSF_SEGMENT_JOBS, TSF_TABLE_MAGIC, tsf_cold, tsf_cold1,
-    tsf_cold_from1, tsf_header, tsf_header1, tsf_hot, tsf_hot1, tsf_hot_from1, tsf_ids_fit1, tsf_settings_check1,
+from tsfast.layout.table cimport (
+    TSF_HOT_BYTES, TSF_SEGMENT_BITS, TSF_SEGMENT_JOBS, TSF_TABLE_MAGIC, tsf_cold, tsf_header, tsf_hot,
+)
+from tsfast.layout.table1 cimport (
+    tsf_cold1, tsf_cold_from1, tsf_header1, tsf_hot1, tsf_hot_from1, tsf_ids_fit1, tsf_settings_check1,
 )
 from tsfast.base.files cimport write_all
 from tsfast.base.system cimport errno

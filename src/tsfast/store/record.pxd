@@ -4,7 +4,7 @@ Code that shows or reports a job asks for the facts; nothing here changes one. r
 """
 from libc.stdint cimport uint64_t
 
-from tsfast.layout.structs cimport (
+from tsfast.layout.table cimport (
     TSF_CANCELLED, TSF_QUEUED, TSF_SKIPPED, tsf_cold, tsf_extra, tsf_grant, tsf_granted, tsf_hot,
 )
 

@@ -4,7 +4,7 @@
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
-from tsfast.layout.structs cimport (
+from tsfast.layout.table cimport (
     TSF_CANCELLED, TSF_FINISHED, TSF_KILLED, TSF_LOST, TSF_RUNNING, TSF_STARTING, tsf_granted, tsf_hot,
 )
 

@@ -6,7 +6,8 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from tsfast.store.contexts cimport Context, Contexts
-from tsfast.layout.structs cimport tsf_cold, tsf_hot, tsf_request
+from tsfast.layout.table cimport tsf_cold, tsf_hot
+from tsfast.layout.wire cimport tsf_request
 from tsfast.store.table cimport Table
 
 # A job to be queued. All pointers are borrowed for the call.

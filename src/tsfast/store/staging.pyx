@@ -8,10 +8,11 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset, strcmp, strlen
 
 from tsfast.store.contexts cimport Contexts
-from tsfast.layout.structs cimport (
-    TSF_PART_MAX, TSF_QUEUED, TSF_SEGMENT_JOBS, TSF_SKIPPED, tsf_cold, tsf_fault, tsf_grant_room, tsf_hot,
-    tsf_label_hash, tsf_request,
+from tsfast.layout.fault cimport tsf_fault
+from tsfast.layout.table cimport (
+    TSF_PART_MAX, TSF_QUEUED, TSF_SEGMENT_JOBS, TSF_SKIPPED, tsf_cold, tsf_grant_room, tsf_hot, tsf_label_hash,
 )
+from tsfast.layout.wire cimport tsf_request
 from tsfast.base.limits cimport ARRAY_MAX, BLOB_MAX, FRAME_BLOBS_MAX
 from tsfast.base.system cimport CLOCK_REALTIME, E2BIG, ENOMEM, errno, set_errno, tsf_now_ns
 from tsfast.store.table cimport Table

@@ -7,7 +7,7 @@ with writable=False and see the same records.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from tsfast.store.journal cimport Journal
-from tsfast.layout.structs cimport tsf_cold, tsf_grant, tsf_header, tsf_hot
+from tsfast.layout.table cimport tsf_cold, tsf_grant, tsf_header, tsf_hot
 from tsfast.store.record cimport Record
 
 # Whether there is nothing: zeros. size: 1 at least.

@@ -13,11 +13,13 @@ from libc.string cimport memcmp, memcpy, memset, strerror
 from tsfast.store.journal cimport (
     DEFER_PUNCH, DEFER_UNLINK, DEFER_WIPE, TSF_JOURNAL_BLOB, TSF_JOURNAL_DROP, TSF_JOURNAL_HEADER, TSF_JOURNAL_SEGMENT,
 )
-from tsfast.layout.structs cimport (
-    TSF_COLD_BYTES, TSF_END_NONE, TSF_FORGOTTEN, TSF_GPUS, TSF_HOT_BYTES, TSF_REMOVED, TSF_SEGMENT_BITS,
-    TSF_SEGMENT_JOBS, TSF_STARTING, TSF_TABLE_FEATURES, TSF_TABLE_FORMAT, TSF_TABLE_MAGIC, TSF_WAS_REMOVED, tsf_check32,
-    tsf_cold, tsf_cold_check, tsf_end_of, tsf_extra, tsf_extra_fits, tsf_extra_offset, tsf_extra_room, tsf_grant,
-    tsf_grant_check, tsf_grant_offset, tsf_grant_room, tsf_header, tsf_hot, tsf_hot_check,
+from tsfast.layout.check cimport tsf_check32
+from tsfast.layout.gpus cimport TSF_GPUS
+from tsfast.layout.table cimport (
+    TSF_COLD_BYTES, TSF_END_NONE, TSF_FORGOTTEN, TSF_HOT_BYTES, TSF_REMOVED, TSF_SEGMENT_BITS, TSF_SEGMENT_JOBS,
+    TSF_STARTING, TSF_TABLE_FEATURES, TSF_TABLE_FORMAT, TSF_TABLE_MAGIC, TSF_WAS_REMOVED, tsf_cold, tsf_cold_check,
+    tsf_end_of, tsf_extra, tsf_extra_fits, tsf_extra_offset, tsf_extra_room, tsf_grant, tsf_grant_check,
+    tsf_grant_offset, tsf_grant_room, tsf_header, tsf_hot, tsf_hot_check,
 )
 from tsfast.base.files cimport read_all, write_all
 from tsfast.base.limits cimport BLOB_MAX, READER_TRIES, REMOVED_SEARCHED

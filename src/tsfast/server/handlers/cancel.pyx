@@ -5,7 +5,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, qsort
 
-from tsfast.layout.structs cimport TSF_CANCELLED, tsf_hot
+from tsfast.layout.table cimport TSF_CANCELLED, tsf_hot
 from tsfast.lifecycle cimport changes
 from tsfast.scheduler.scheduler cimport JOB_ENDED, Job
 from tsfast.server.targets cimport all_jobs

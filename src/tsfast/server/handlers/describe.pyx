@@ -13,9 +13,8 @@ from tsfast.base.text cimport (
 from tsfast.grammar.options cimport (
     ACTION_FULL_COMMAND, ACTION_INFO, ACTION_LABEL, ACTION_PID, ACTION_STATE, ACTION_WHY,
 )
-from tsfast.layout.structs cimport (
-    TSF_ALLOCATING, TSF_EXIT_ERROR, TSF_SHOWS_MOMENTS, TSF_TTY_STDOUT, tsf_cold, tsf_hot,
-)
+from tsfast.layout.table cimport TSF_ALLOCATING, tsf_cold, tsf_hot
+from tsfast.layout.wire cimport TSF_EXIT_ERROR, TSF_SHOWS_MOMENTS, TSF_TTY_STDOUT
 from tsfast.lifecycle.arrays cimport Span
 from tsfast.lifecycle.spool cimport Spool
 from tsfast.render.fields cimport command_words, state_name

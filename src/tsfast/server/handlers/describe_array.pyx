@@ -7,7 +7,8 @@ from tsfast.grammar.options cimport ACTION_FULL_COMMAND
 from tsfast.scheduler.scheduler cimport (
     FLAG_BAD, FLAG_SKIPPED, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING, Job,
 )
-from tsfast.layout.structs cimport TSF_TTY_STDOUT, tsf_cold, tsf_hot
+from tsfast.layout.table cimport tsf_cold, tsf_hot
+from tsfast.layout.wire cimport TSF_TTY_STDOUT
 from tsfast.base.text cimport TSF_CONTROL, TSF_HIDDEN, text_char, text_str, text_u64
 from tsfast.store.record cimport Record
 from tsfast.render.fields cimport record_pattern

@@ -5,7 +5,7 @@ from libc.stddef cimport size_t
 
 from tsfast.base.text cimport Text, text_char, text_pad, text_str, text_u64
 from tsfast.grammar.options cimport help_text
-from tsfast.layout.structs cimport tsf_cold, tsf_hot
+from tsfast.layout.table cimport tsf_cold, tsf_hot
 from tsfast.lifecycle.spool cimport Spool
 from tsfast.render.fields cimport record_gpu_ids
 from tsfast.scheduler.scheduler cimport Job

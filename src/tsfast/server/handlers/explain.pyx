@@ -13,7 +13,7 @@ from tsfast.resources.gpus cimport (
 from tsfast.scheduler.scheduler cimport (
     FLAG_BAD, JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_RUNNING, JOB_SKIPPING, JOB_STARTING, Job,
 )
-from tsfast.layout.structs cimport TSF_CANCELLED, TSF_SKIPPED, tsf_cold, tsf_hot
+from tsfast.layout.table cimport TSF_CANCELLED, TSF_SKIPPED, tsf_cold, tsf_hot
 from tsfast.base.text cimport TSF_HIDDEN, Text, text_char, text_cut, text_i64, text_oneline, text_str, text_u64
 from tsfast.store.record cimport Record, error_level, record_after, record_after_ok
 from tsfast.lifecycle.spool cimport Spool

@@ -4,7 +4,8 @@
 from libc.string cimport memcpy
 
 from tsfast.base.system cimport close
-from tsfast.layout.structs cimport TSF_FRAME_SEND_DESCRIPTORS, tsf_hot
+from tsfast.layout.table cimport tsf_hot
+from tsfast.layout.wire cimport TSF_FRAME_SEND_DESCRIPTORS
 from tsfast.lifecycle cimport changes, retention, start
 from tsfast.scheduler.scheduler cimport JOB_ENDED, JOB_RUNNING, JOB_SKIPPING, Job
 from tsfast.server.connections cimport conn_of

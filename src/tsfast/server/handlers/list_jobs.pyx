@@ -10,7 +10,7 @@ from tsfast.lifecycle.spool cimport Spool
 from tsfast.server.replies cimport Replies
 from tsfast.grammar.options cimport FORMAT_DEFAULT
 from tsfast.scheduler.scheduler cimport JOB_RUNNING, JOB_STARTING, Job
-from tsfast.layout.structs cimport TSF_FRAME_ERR, TSF_TTY_STDOUT
+from tsfast.layout.wire cimport TSF_FRAME_ERR, TSF_TTY_STDOUT
 from tsfast.base.limits cimport ANSWER_MAX, LIST_JOBS_MAX, LIST_ROWS_MAX
 from tsfast.render.listing cimport Line, list_head, list_rows, list_tail
 from tsfast.base.text cimport Text, text_char, text_free, text_str

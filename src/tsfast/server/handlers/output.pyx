@@ -5,9 +5,8 @@ from libc.stdint cimport int32_t
 
 from tsfast.base.text cimport Text, text_add, text_char, text_str, text_u64
 from tsfast.grammar.options cimport ACTION_OUTPUT, ACTION_TAIL
-from tsfast.layout.structs cimport (
-    TSF_FRAME_ENDED, TSF_FRAME_FOLLOW, TSF_JOB_GZIP, TSF_JOB_NO_OUTPUT, TSF_SKIPPED, tsf_cold, tsf_follow, tsf_hot,
-)
+from tsfast.layout.table cimport TSF_JOB_GZIP, TSF_JOB_NO_OUTPUT, TSF_SKIPPED, tsf_cold, tsf_hot
+from tsfast.layout.wire cimport TSF_FRAME_ENDED, TSF_FRAME_FOLLOW, tsf_follow
 from tsfast.lifecycle.arrays cimport Span
 from tsfast.render.fields cimport output_path
 from tsfast.scheduler.scheduler cimport JOB_BLOCKED, JOB_ENDED, JOB_READY, JOB_STARTING, Job

@@ -4,7 +4,7 @@
 from libc.stdint cimport uint64_t
 
 from tsfast.base.text cimport Text, text_str, text_u64
-from tsfast.layout.structs cimport TSF_FRAME_EXIT_AT_CLOSE, TSF_TTY_STDERR
+from tsfast.layout.wire cimport TSF_FRAME_EXIT_AT_CLOSE, TSF_TTY_STDERR
 from tsfast.lifecycle cimport retention
 from tsfast.server.connections cimport conn_of
 from tsfast.server.waiters cimport ROLE_NONE, ROLE_SUBSCRIBER

@@ -10,9 +10,8 @@ from tsfast.base.text cimport Text, text_char, text_u64
 from tsfast.grammar.envfilter cimport filter_environment
 from tsfast.grammar.logpath cimport log_unchecked
 from tsfast.grammar.options cimport PLACE_BIT
-from tsfast.layout.structs cimport (
-    TSF_FRAME_OUT, TSF_JOB_FOREGROUND, TSF_JOB_HOOK, TSF_JOB_NO_OUTPUT, tsf_request,
-)
+from tsfast.layout.table cimport TSF_JOB_FOREGROUND, TSF_JOB_HOOK, TSF_JOB_NO_OUTPUT
+from tsfast.layout.wire cimport TSF_FRAME_OUT, tsf_request
 from tsfast.lifecycle cimport submission
 from tsfast.lifecycle.arrays cimport element_env, element_words
 from tsfast.lifecycle.submission cimport SUBMIT_FAILED, SUBMIT_OK

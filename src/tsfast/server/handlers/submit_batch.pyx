@@ -9,10 +9,10 @@ from tsfast.base.system cimport ENOMEM, set_errno
 from tsfast.base.text cimport Text, text_add, text_str
 from tsfast.grammar.envfilter cimport EnvPatterns, patterns_apply, patterns_free, patterns_read
 from tsfast.grammar.options cimport ACTION_SUBMIT, PLACE_BIT, Command, command_free, parse
-from tsfast.layout.structs cimport (
-    TSF_BATCH_NO_BLOCK, TSF_FRAME_ADDED, TSF_FRAME_REFUSED, TSF_JOB_FOREGROUND, TSF_JOB_HOOK, TSF_JOB_NO_OUTPUT,
-    TSF_REFUSED_CALLER, TSF_REFUSED_FULL, TSF_REFUSED_ID, TSF_REFUSED_JOB, TSF_REFUSED_SYSTEM, tsf_added, tsf_batch,
-    tsf_batch_job, tsf_batch_part, tsf_refused, tsf_request,
+from tsfast.layout.table cimport TSF_JOB_FOREGROUND, TSF_JOB_HOOK, TSF_JOB_NO_OUTPUT
+from tsfast.layout.wire cimport (
+    TSF_BATCH_NO_BLOCK, TSF_FRAME_ADDED, TSF_FRAME_REFUSED, TSF_REFUSED_CALLER, TSF_REFUSED_FULL, TSF_REFUSED_ID,
+    TSF_REFUSED_JOB, TSF_REFUSED_SYSTEM, tsf_added, tsf_batch, tsf_batch_job, tsf_batch_part, tsf_refused, tsf_request,
 )
 from tsfast.lifecycle cimport submission
 from tsfast.lifecycle.submission cimport SUBMIT_FAILED, SUBMIT_OK, SubmitResult

@@ -2,7 +2,7 @@
 from libc.stdint cimport uint64_t
 
 from tsfast.grammar.options cimport Command
-from tsfast.layout.structs cimport tsf_hot
+from tsfast.layout.table cimport tsf_hot
 from tsfast.server.connections cimport Conn
 from tsfast.server.request cimport Request
 from tsfast.server.targets cimport Targets

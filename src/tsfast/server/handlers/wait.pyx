@@ -8,9 +8,8 @@ from tsfast.base.limits cimport PROGRESS_MS
 from tsfast.base.system cimport CLOCK_MONOTONIC, tsf_now_ns
 from tsfast.base.text cimport Text, text_char, text_str, text_u64
 from tsfast.grammar.options cimport IdRange
-from tsfast.layout.structs cimport (
-    TSF_EXIT_ERROR, TSF_FINISHED, TSF_FRAME_COUNTED, TSF_FRAME_PROGRESS, TSF_REMOVED, TSF_TTY_STDERR, tsf_counted,
-)
+from tsfast.layout.table cimport TSF_FINISHED, TSF_REMOVED
+from tsfast.layout.wire cimport TSF_EXIT_ERROR, TSF_FRAME_COUNTED, TSF_FRAME_PROGRESS, TSF_TTY_STDERR, tsf_counted
 from tsfast.lifecycle cimport retention
 from tsfast.lifecycle.spool cimport Spool
 from tsfast.scheduler.scheduler cimport FLAG_BAD, FLAG_DUE, JOB_ENDED, JOB_RUNNING, JOB_STARTING, Job
