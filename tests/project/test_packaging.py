@@ -24,7 +24,7 @@ from tsfast._compiled import MODULES, PACKAGES, TOGETHER
 SOURCES = ROOT / "src" / "tsfast"
 PACKAGE = Path(tsfast.__file__).parent
 BIN = Path(sysconfig.get_path("scripts"))
-LONGEST_FILE = 700
+LONGEST_FILE = 650
 MOST_ENTRIES = 40
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PINNED = (ROOT / "wheels" / "requirements.txt").read_text()

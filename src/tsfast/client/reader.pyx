@@ -32,7 +32,8 @@ from tsfast.base.system cimport (
     AT_SYMLINK_NOFOLLOW, EINTR, EIO, ENOENT, MAP_FAILED, MAP_SHARED, O_RDONLY, PROT_READ, close, errno, fstat, fstatat,
     fstatfs, mmap, munmap, off_t, pread, set_errno, ssize_t, stat_t, statfs_t, strerror, tsf_open_ours,
 )
-from tsfast.store.table cimport Table, is_hole
+from tsfast.store.checks cimport is_hole
+from tsfast.store.table cimport Table
 
 cdef enum:
     CHUNK = 1024                  # records read at a time; divides a segment

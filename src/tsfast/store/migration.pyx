@@ -24,7 +24,7 @@ from tsfast.layout.table1 cimport (
 )
 from tsfast.base.files cimport write_all
 from tsfast.base.system cimport errno
-from tsfast.store.table cimport fill_fresh, is_hole, seal_header
+from tsfast.store.checks cimport fill_fresh, is_hole, seal_header
 
 _DAMAGED = ("the job table's header is damaged, so that nobody knows which jobs there are: "
             "restore the state directory, or move it away to begin anew")

@@ -10,11 +10,6 @@ from tsfast.store.journal cimport Journal
 from tsfast.layout.table cimport tsf_cold, tsf_grant, tsf_header, tsf_hot
 from tsfast.store.record cimport Record
 
-# Whether there is nothing: zeros. size: 1 at least.
-cdef bint is_hole(const void *record, size_t size) noexcept nogil
-cdef void fill_fresh(tsf_header *header) noexcept nogil          # of a table without jobs
-cdef void seal_header(tsf_header *header) noexcept nogil         # its checks, after it was filled in
-
 cdef enum:
     GROUP = 64                # ids whose storage is given back together
     GROUPS = 1024             # groups of a segment

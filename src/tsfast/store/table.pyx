@@ -7,14 +7,14 @@ from tsfast.base import trust
 
 cimport cython
 from libc.stddef cimport size_t
+from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcmp, memcpy, memset, strerror
+from libc.string cimport memcpy, memset, strerror
 
 from tsfast.store.journal cimport (
     DEFER_PUNCH, DEFER_UNLINK, DEFER_WIPE, TSF_JOURNAL_BLOB, TSF_JOURNAL_DROP, TSF_JOURNAL_HEADER, TSF_JOURNAL_SEGMENT,
 )
 from tsfast.layout.check cimport tsf_check32
-from tsfast.layout.gpus cimport TSF_GPUS
 from tsfast.layout.table cimport (
     TSF_COLD_BYTES, TSF_END_NONE, TSF_FORGOTTEN, TSF_HOT_BYTES, TSF_REMOVED, TSF_SEGMENT_BITS, TSF_SEGMENT_JOBS,
     TSF_STARTING, TSF_TABLE_FEATURES, TSF_TABLE_FORMAT, TSF_TABLE_MAGIC, TSF_WAS_REMOVED, tsf_cold, tsf_cold_check,
@@ -22,14 +22,14 @@ from tsfast.layout.table cimport (
     tsf_grant_offset, tsf_grant_room, tsf_header, tsf_hot, tsf_hot_check,
 )
 from tsfast.base.files cimport read_all, write_all
-from tsfast.base.limits cimport BLOB_MAX, READER_TRIES, REMOVED_SEARCHED
+from tsfast.base.limits cimport READER_TRIES, REMOVED_SEARCHED
 from tsfast.base.system cimport (
-    AT_SYMLINK_NOFOLLOW, EIO, ENOENT, ENOMEM, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, O_CREAT, O_RDONLY,
-    O_RDWR, close, errno, fallocate, fstat, fstatat, ftruncate, off_t, pread, ssize_t, stat_t, tsf_log,
-    tsf_open_ours, unlinkat, set_errno,
+    AT_SYMLINK_NOFOLLOW, EIO, ENOENT, ENOMEM, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, O_CREAT, O_RDONLY, O_RDWR,
+    close, errno, fallocate, fstat, fstatat, ftruncate, off_t, pread, set_errno, ssize_t, stat_t, tsf_log,
+    tsf_open_ours, unlinkat,
 )
+from tsfast.store.checks cimport fill_fresh, ids_check, is_hole, is_sized, settings_check
 from tsfast.store.record cimport Record
-
 
 cdef enum:
     NO_GROUP = 0xffffffffffffffff
@@ -37,44 +37,6 @@ cdef enum:
 
 class TableError(Exception):
     """The table cannot be used: not ours, of a newer format, or damaged. The text is one line for the user."""
-
-
-cdef extern from "<stdio.h>" nogil:
-    int snprintf(char *text, size_t room, const char *format, ...)
-
-
-cdef uint32_t settings_check(const tsf_header *header) noexcept nogil:
-    cdef const char *start = <const char *> &header.slots
-    return tsf_check32(start, <size_t> (<const char *> &header.check - start), 0)
-
-
-cdef uint32_t ids_check(const tsf_header *header) noexcept nogil:
-    return tsf_check32(&header.committed, sizeof(header.committed) + sizeof(header.floor), 0)
-
-
-cdef void fill_fresh(tsf_header *header) noexcept nogil:
-    memset(header, 0, sizeof(tsf_header))
-    header.magic = TSF_TABLE_MAGIC
-    header.format = TSF_TABLE_FORMAT
-    header.not_features = ~header.features
-    seal_header(header)
-
-
-cdef void seal_header(tsf_header *header) noexcept nogil:
-    header.ids_check = ids_check(header)
-    header.check = settings_check(header)
-
-
-cdef bint is_hole(const void *record, size_t size) noexcept nogil:
-    # All bytes are zero if the first one is and each equals its successor
-    return (<const char *> record)[0] == 0 and memcmp(record, <const char *> record + 1, size - 1) == 0
-
-
-cdef bint is_sized(const tsf_cold *cold) noexcept nogil:
-    """The parts of the blob, as the record has their lengths, are the whole of it."""
-    return cold.blob_len <= BLOB_MAX and cold.gpus <= <uint32_t> TSF_GPUS and cold.blob_len == (
-        8 * (<uint64_t> cold.n_after + cold.n_after_ok) + cold.argv_len + cold.label_len + cold.gpu_exact_len
-        + cold.prefix_len + cold.cwd_len + cold.diff_len + cold.env_text_len)
 
 
 cdef void deferred(void *owner, int kind, uint64_t number) noexcept nogil:
