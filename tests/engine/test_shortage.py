@@ -113,9 +113,7 @@ def test_foreground_jobs_and_hooks_wait_too(user_queue: UserQueue, tmp_path: Pat
     caller = user_queue.start("-nf", "sh", "-c", "echo to its caller; exit 5")
     user_queue.wait_until(lambda: user_queue.get("-q") == str(hooked + 1))
     assert hooks.read_text() == ""
-    for job in jobs:
-        user_queue.run("-k", job)
-        user_queue.run("-r", job)
+    user_queue.get("--cancel", f"{jobs[0]}-{jobs[-1]}")
     assert caller.wait(30) == 5 and caller.stdout.read() == b"to its caller\n"
     assert user_queue.wait(hooked) == 0
     user_queue.wait_until(lambda: hooks.read_text() == f"{hooked} 0\n", "the hook has run once")
