@@ -23,15 +23,15 @@ def fill(
     date: bytes = b"2026-01-31",
     now_ns: int = 0,
 ) -> bytes:
-    return probe("leaves").filled_log_path(template, b"/work", id, label, index, date, now_ns)
+    return probe("leaves").filled_log_path(template, b"/home/me", id, label, index, date, now_ns)
 
 
 @pytest.mark.parametrize(
     ("template", "expected"),
     [
         (b"/a/log", b"/a/log"),
-        (b"log", b"/work/log"),
-        (b"", b"/work/"),
+        (b"log", b"/home/me/log"),
+        (b"", b"/home/me/"),
         (b"/x/{id}.{id}", b"/x/12.12"),
         (b"/x/{label}-{index}", b"/x/a_b-7"),
         (b"/{date}/{i{id}d}", b"/2026-01-31/{i12d}"),

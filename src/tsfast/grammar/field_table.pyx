@@ -1,8 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: auto_pickle=False
 """See field_table.pxd."""
-from libc.string cimport memcmp, strlen
-
+from tsfast.grammar.words cimport is_word
 from tsfast.layout.table cimport (
     TSF_CANCELLED, TSF_FAILED, TSF_FINISHED, TSF_KILLED, TSF_LOST, TSF_NOT_STARTABLE, TSF_QUEUED, TSF_RUNNING,
     TSF_SKIPPED, TSF_STARTING,
@@ -62,14 +61,10 @@ cdef StateWord[STATE_WORDS] WORDS = [
 ]
 
 
-cdef bint is_word(const char *word, const char *text, size_t size) noexcept nogil:
-    return strlen(word) == size and memcmp(word, text, size) == 0
-
-
 cdef int field_named(const char *name, size_t size) noexcept nogil:
     cdef int i
     for i in range(<int> FIELDS):
-        if is_word(FIELD_TABLE[i].name, name, size):
+        if is_word(name, size, FIELD_TABLE[i].name):
             return i
     return -1
 
@@ -77,7 +72,7 @@ cdef int field_named(const char *name, size_t size) noexcept nogil:
 cdef unsigned int states_of(int field, const char *word, size_t size) noexcept nogil:
     cdef int i
     for i in range(STATE_WORDS):
-        if is_word(WORDS[i].word, word, size):
+        if is_word(word, size, WORDS[i].word):
             return WORDS[i].states if field == FIELD_STATE else WORDS[i].ends
     return 0
 

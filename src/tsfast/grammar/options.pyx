@@ -21,6 +21,7 @@ from tsfast.layout.table cimport (
 from tsfast.base.limits cimport ARRAY_MAX, ENV_TEXT_MAX
 from tsfast.grammar.numbers cimport read_decimal, read_number, read_range, read_size
 from tsfast.grammar.selectors cimport Filter, is_filter, read_filter
+from tsfast.grammar.words cimport is_word
 from tsfast.base.text cimport tsf_show
 
 cdef enum:

@@ -2,9 +2,10 @@
 # cython: auto_pickle=False
 """See times.pxd."""
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memcmp, memset, strlen
+from libc.string cimport memset
 
 from tsfast.base.system cimport localtime_r, mktime, time_t, tm
+from tsfast.grammar.words cimport is_word
 
 cdef enum:
     MINUTE = 60
@@ -13,10 +14,6 @@ cdef enum:
 
 cdef const uint64_t LONGEST = 36525 * 86400
 cdef const int64_t SECOND = 1000000000
-
-
-cdef bint is_text(const char *text, size_t size, const char *word) noexcept nogil:
-    return strlen(word) == size and memcmp(word, text, size) == 0
 
 
 cdef bint digits(const char *text, size_t size, int *number) noexcept nogil:
@@ -129,12 +126,12 @@ cdef bint read_moment(const char *text, size_t size, uint64_t now_ns, int64_t *b
     cdef tm time
     cdef uint64_t back = 0
     localtime_r(&now, &today)
-    if is_text(text, size, b"now"):
+    if is_word(text, size, b"now"):
         begin[0] = end[0] = <int64_t> now_ns
         return True
-    if is_text(text, size, b"today"):
+    if is_word(text, size, b"today"):
         return day_of(&today, begin, end)
-    if is_text(text, size, b"yesterday"):
+    if is_word(text, size, b"yesterday"):
         if not day_of(&today, begin, end):
             return False
         now = <time_t> (begin[0] // SECOND) - HOUR

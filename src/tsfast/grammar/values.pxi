@@ -151,11 +151,6 @@ cdef int read_pair(Command *command, const Option *option, const char *value) no
     return 0
 
 
-cdef bint same(const char *a, const char *b) noexcept nogil:
-    cdef size_t size = strlen(b)
-    return strlen(a) == size and strncmp(a, b, size) == 0
-
-
 cdef int read_gpu_count(Command *command, const Option *option, const char *value) noexcept nogil:
     """Whole GPUs, or thousandths of one."""
     cdef uint64_t thousandths = 0
@@ -249,11 +244,11 @@ cdef int read_value(Command *command, const Option *option, const char *value) n
             return wrong_value(command, option, value, size, "is not a number of slots (0 to 1000000)")
         command.slots = <uint32_t>number
     elif option.kind == FORMAT:
-        if same(value, b"default"):
+        if is_word(value, size, b"default"):
             command.format = FORMAT_DEFAULT
-        elif same(value, b"json"):
+        elif is_word(value, size, b"json"):
             command.format = FORMAT_JSON
-        elif same(value, b"tab"):
+        elif is_word(value, size, b"tab"):
             command.format = FORMAT_TAB
         else:
             return wrong_value(command, option, value, size, "is not a format (default, json or tab)")
